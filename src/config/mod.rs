@@ -1,0 +1,424 @@
+//! INTENT: the configuration as one immutable value. Everything past this room reads [`Config`] and never
+//! the file: the text becomes raw tables (`file`), defaults and tables are merged (`resolve`), the result is
+//! checked (`validate`), and two of them are compared on reload (`diff`).
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A whole configuration, defaults merged in, every value checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The daemon itself.
+    pub daemon: Daemon,
+    /// The databases by name, each complete: no further merging is needed.
+    pub databases: BTreeMap<String, Arc<Database>>,
+}
+
+/// `[daemon]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Daemon {
+    /// Where `state.db` and the job locks lie.
+    pub state_dir: PathBuf,
+    /// Address of the HTTP server; `None` is `"off"`.
+    pub listen: Option<SocketAddr>,
+    /// Zone in which schedules are read; `"local"` is already resolved.
+    pub timezone: chrono_tz::Tz,
+    /// Jobs at the same time over all databases; at least 1.
+    pub parallel_jobs: usize,
+    /// How long running jobs may go on after a TERM.
+    pub shutdown_grace: Duration,
+    /// Form of the log lines.
+    pub log_format: LogFormat,
+}
+
+/// `daemon.log_format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people and the journal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[database.NAME]` with all that applies to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Database {
+    /// The name used on the command line, in labels and in backup files.
+    pub name: String,
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// `[pool]`.
+    pub pool: Pool,
+    /// `[maintain]`.
+    pub maintain: Maintain,
+    /// `[backup]`.
+    pub backup: Backup,
+    /// `[verify]`.
+    pub verify: Verify,
+    /// `[cleanup]`.
+    pub cleanup: Cleanup,
+    /// `[health]`.
+    pub health: Health,
+    /// `[watch]`.
+    pub watch: Watch,
+    /// `[[database.NAME.index]]`, in the order of the file.
+    pub indexes: Vec<Index>,
+}
+
+/// `[pool]`: the connections to one database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Connections kept open.
+    pub size: usize,
+    /// More while there is demand, closed when given back.
+    pub max_overflow: usize,
+    /// Wait for a connection.
+    pub timeout: Duration,
+    /// A connection older than this is replaced.
+    pub recycle: Duration,
+    /// Attempts to get a connection.
+    pub retries: u32,
+    /// Pause between two attempts.
+    pub retry_delay: Duration,
+    /// How long a statement waits for the application's lock.
+    pub busy_timeout: Duration,
+}
+
+/// When a job runs and for how long: the keys that every job's table has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct When {
+    /// The cron expression.
+    pub schedule: Schedule,
+    /// A run missed while the daemon was down happens once, at start.
+    pub catch_up: bool,
+    /// Up to this much is added to each due time, the same for the same database, job and time.
+    pub jitter: Duration,
+    /// A run that takes longer is stopped and fails.
+    pub timeout: Duration,
+}
+
+/// `[maintain]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Maintain {
+    /// When.
+    pub when: When,
+    /// Whether to give free pages back to the filesystem.
+    pub vacuum: Vacuum,
+    /// `auto`: only when this share (0 to 1) of the file is free pages …
+    pub vacuum_min_free: f64,
+    /// … and at least this many bytes would come back.
+    pub vacuum_min_size: u64,
+    /// VACUUM even where it renumbers the rowids of tables with neither an INTEGER PRIMARY KEY nor an index.
+    pub vacuum_rowids: RowidPolicy,
+    /// Whether to refresh the planner's statistics.
+    pub analyze: Analyze,
+    /// Whether to rebuild indexes.
+    pub reindex: Reindex,
+    /// Longest time the application's writers may be held up by one statement.
+    pub max_block: Duration,
+    /// Past this many bytes of write-ahead log, a TRUNCATE checkpoint is tried.
+    pub max_wal: u64,
+}
+
+/// `maintain.vacuum`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vacuum {
+    /// When enough pages are free.
+    Auto,
+    /// `PRAGMA incremental_vacuum`, only in files that have auto_vacuum=INCREMENTAL.
+    Incremental,
+    /// Every run.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// `maintain.vacuum_rowids`: what VACUUM may do to rowids that it would renumber (H7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowidPolicy {
+    /// Skip VACUUM and say which tables stand in the way.
+    Keep,
+    /// The operator knows that nothing refers to them.
+    Renumber,
+}
+
+/// `maintain.analyze`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Analyze {
+    /// `PRAGMA optimize` over all tables.
+    Auto,
+    /// `ANALYZE`.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// `maintain.reindex`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reindex {
+    /// Only an index that a check found wrong.
+    Auto,
+    /// Every index, one at a time.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// `[backup]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backup {
+    /// When.
+    pub when: When,
+    /// The directory above the database's own.
+    pub dir: PathBuf,
+    /// How the file is stored.
+    pub compression: Compression,
+    /// 1 (fast) to 9 (small).
+    pub level: u32,
+    /// Compressing threads; at least 1 (`0` in the file is already resolved).
+    pub threads: usize,
+    /// Which backups rotation keeps.
+    pub keep: Keep,
+}
+
+/// `backup.compression`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// An ordinary gzip file.
+    Gzip,
+    /// The plain database.
+    None,
+}
+
+/// `backup.keep_*`: a backup that any of these keeps is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// The newest so many.
+    pub last: u32,
+    /// The newest of each of the last so many hours that have one; likewise below.
+    pub hourly: u32,
+    /// Days.
+    pub daily: u32,
+    /// ISO weeks.
+    pub weekly: u32,
+    /// Months.
+    pub monthly: u32,
+    /// Years.
+    pub yearly: u32,
+}
+
+/// `[verify]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verify {
+    /// When.
+    pub when: When,
+}
+
+/// `[cleanup]` and its rules.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cleanup {
+    /// When.
+    pub when: When,
+    /// A batch grows or shrinks so that one transaction lasts about this long.
+    pub batch_target: Duration,
+    /// A run that would remove more than this share (0 to 1) of a table is refused.
+    pub max_share: f64,
+    /// `[[database.NAME.cleanup.rule]]`, in the order of the file.
+    pub rules: Vec<Rule>,
+}
+
+/// One retention rule: rows whose `column` is older than `keep` go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The table.
+    pub table: String,
+    /// Its date column.
+    pub column: String,
+    /// Rows older than this are removed.
+    pub keep: Duration,
+    /// How the column tells the time; `None`: found out.
+    pub format: Option<DateFormat>,
+    /// What to do where the table has DELETE triggers.
+    pub triggers: Triggers,
+    /// What to do where other tables point here.
+    pub children: Children,
+}
+
+/// `rule.format`: how a column tells the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DateFormat {
+    /// ISO 8601 text, UTC where it has no offset.
+    Iso,
+    /// Seconds since 1970.
+    UnixSeconds,
+    /// Milliseconds since 1970.
+    UnixMilliseconds,
+    /// Julian day number.
+    JulianDay,
+}
+
+/// `rule.triggers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Triggers {
+    /// Refuse the rule.
+    Refuse,
+    /// Let them fire.
+    Allow,
+}
+
+/// `rule.children`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Children {
+    /// Refuse the rule while rows of other tables point at rows that would go.
+    Refuse,
+    /// Remove those rows first.
+    Cascade,
+}
+
+/// `[health]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// When the quick checks run: pool, indexes, table sizes, query performance.
+    pub when: When,
+    /// When the deep checks run: integrity and foreign keys.
+    pub integrity_when: When,
+    /// How deep.
+    pub integrity: Integrity,
+}
+
+/// `health.integrity`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Integrity {
+    /// `quick_check`.
+    Quick,
+    /// `integrity_check`.
+    Full,
+}
+
+/// `[watch]` and its queries.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Watch {
+    /// When.
+    pub when: When,
+    /// A statement slower than this is logged, counted and kept.
+    pub slow_threshold: Duration,
+    /// `[database.NAME.watch.QUERY]`.
+    pub queries: Vec<Query>,
+}
+
+/// A query run on schedule to see how long it takes and how it is planned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// Its name, for labels.
+    pub name: String,
+    /// One SELECT.
+    pub sql: String,
+    /// Values of its named parameters, without the colon.
+    pub params: BTreeMap<String, Value>,
+}
+
+/// A parameter's value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A whole number (a TOML boolean is 0 or 1).
+    Integer(i64),
+    /// A real number.
+    Real(f64),
+    /// Text.
+    Text(String),
+}
+
+/// An index that the operator expects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// Its name.
+    pub name: String,
+    /// The table.
+    pub table: String,
+    /// Its columns, in order.
+    pub columns: Vec<String>,
+    /// What to do where it is missing.
+    pub missing: Missing,
+}
+
+/// `index.missing`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Report it, with the CREATE INDEX.
+    Report,
+    /// Create it in the next maintenance.
+    Create,
+}
+
+/// The kinds of job, in the order in which they are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Snapshot, compress, rotate.
+    Backup,
+    /// Restore the newest backup into scratch space and check it.
+    Verify,
+    /// Remove rows past their retention.
+    Cleanup,
+    /// VACUUM, ANALYZE, REINDEX, checkpoint.
+    Maintain,
+    /// Pool, indexes, table sizes, query performance.
+    Health,
+    /// `quick_check` or `integrity_check`, and foreign keys.
+    Integrity,
+    /// The watch-list.
+    Watch,
+}
+
+impl JobKind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Backup,
+        Self::Verify,
+        Self::Cleanup,
+        Self::Maintain,
+        Self::Health,
+        Self::Integrity,
+        Self::Watch,
+    ];
+
+    /// The word used in labels, in the run history and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Verify => "verify",
+            Self::Cleanup => "cleanup",
+            Self::Maintain => "maintain",
+            Self::Health => "health",
+            Self::Integrity => "integrity",
+            Self::Watch => "watch",
+        }
+    }
+}
+
+impl std::fmt::Display for JobKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Database {
+    /// When jobs of this kind run on this database.
+    pub const fn when(&self, kind: JobKind) -> &When {
+        match kind {
+            JobKind::Backup => &self.backup.when,
+            JobKind::Verify => &self.verify.when,
+            JobKind::Cleanup => &self.cleanup.when,
+            JobKind::Maintain => &self.maintain.when,
+            JobKind::Health => &self.health.when,
+            JobKind::Integrity => &self.health.integrity_when,
+            JobKind::Watch => &self.watch.when,
+        }
+    }
+}
+
+pub use schedule::Schedule;
+mod schedule;

@@ -1,0 +1,173 @@
+//! The one error of the program: what failed, why, and whether trying again can help.
+//! Must never carry SQL literals, credentials or row data: its text reaches the log and the run history.
+
+use std::fmt;
+
+/// Whether trying again can help. Decides who retries: `pool` retries [`Class::Transient`] opens, the job
+/// runner retries [`Class::Transient`] runs, nobody retries the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// May go away by itself: a lock held by the application, a full pool.
+    Transient,
+    /// Stays until somebody acts.
+    Permanent,
+    /// We were told to stop.
+    Cancelled,
+}
+
+/// Why something failed, as one word for the run history and for the label `reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The application held the lock for longer than `busy_timeout`.
+    Busy,
+    /// Another run of ours holds the database's exclusive job lock.
+    Locked,
+    /// No free pooled connection within `pool.timeout`.
+    PoolTimeout,
+    /// The deadline of the run or of one statement passed, and the statement was stopped.
+    Deadline,
+    /// Stopped by a shutdown, a reload or the operator.
+    Cancelled,
+    /// The database, backup, table, column or index does not exist.
+    NotFound,
+    /// The file is not an SQLite database, or an encrypted one.
+    NotADatabase,
+    /// SQLite reports damage.
+    Damaged,
+    /// Owner, group or mode stand in the way, or would leave sidecars that the application cannot write.
+    Permission,
+    /// Not enough room on a filesystem.
+    NoSpace,
+    /// The database is empty, or much smaller than it was.
+    Shrunken,
+    /// A guard of ours refused: too large a share, triggers, child rows, a replicator that owns the file.
+    Refused,
+    /// The schema needs a function, collation or module that only the application has.
+    Unsupported,
+    /// The configuration is not valid.
+    Config,
+    /// The operating system refused a read or a write.
+    Io,
+    /// Any other error from SQLite.
+    Sqlite,
+    /// A defect in litekeeper: the run panicked.
+    Panic,
+}
+
+impl Reason {
+    /// The word used in labels, in the run history and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Locked => "locked",
+            Self::PoolTimeout => "pool_timeout",
+            Self::Deadline => "deadline",
+            Self::Cancelled => "cancelled",
+            Self::NotFound => "not_found",
+            Self::NotADatabase => "not_a_database",
+            Self::Damaged => "damaged",
+            Self::Permission => "permission",
+            Self::NoSpace => "no_space",
+            Self::Shrunken => "shrunken",
+            Self::Refused => "refused",
+            Self::Unsupported => "unsupported",
+            Self::Config => "config",
+            Self::Io => "io",
+            Self::Sqlite => "sqlite",
+            Self::Panic => "panic",
+        }
+    }
+
+    /// Whether trying again can help.
+    pub const fn class(self) -> Class {
+        match self {
+            Self::Busy | Self::PoolTimeout => Class::Transient,
+            Self::Cancelled => Class::Cancelled,
+            _ => Class::Permanent,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What failed, why, and what to do about it, in one sentence or two for the operator.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// Why, as one word.
+    pub reason: Reason,
+    /// What failed and what to do: complete sentences without a final full stop.
+    pub message: String,
+}
+
+/// `Result` with this crate's [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error with its reason and its text.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+
+    /// An error of the operating system, with what was being done: `cannot write /x/y: No space left on device`.
+    pub fn io(doing: impl fmt::Display, cause: &std::io::Error) -> Self {
+        use std::io::ErrorKind as K;
+        let reason = match cause.kind() {
+            K::NotFound => Reason::NotFound,
+            K::PermissionDenied => Reason::Permission,
+            K::StorageFull | K::QuotaExceeded => Reason::NoSpace,
+            _ => Reason::Io,
+        };
+        Self::new(reason, format!("{doing}: {}", strip_os_code(cause)))
+    }
+
+    /// The same error with what was being done put in front: `backup of x: …`.
+    #[must_use]
+    pub fn context(mut self, doing: impl fmt::Display) -> Self {
+        self.message = format!("{doing}: {}", self.message);
+        self
+    }
+
+    /// Whether trying again can help.
+    pub const fn class(&self) -> Class {
+        self.reason.class()
+    }
+}
+
+/// `No space left on device (os error 28)` without the number, which tells an operator nothing.
+fn strip_os_code(cause: &std::io::Error) -> String {
+    let text = cause.to_string();
+    match text.rfind(" (os error ") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(cause: rusqlite::Error) -> Self {
+        use rusqlite::ffi::ErrorCode as C;
+        let text = match &cause {
+            // `SqlInputError` shows the whole SQL text; its message alone names the table or function.
+            rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+            other => other.to_string(),
+        };
+        let lacks = ["no such function", "no such collation sequence", "no such module", "no such tokenizer"];
+        let reason = match cause.sqlite_error_code() {
+            Some(C::DatabaseBusy | C::DatabaseLocked) => Reason::Busy,
+            Some(C::OperationInterrupted) => Reason::Cancelled,
+            Some(C::DatabaseCorrupt) => Reason::Damaged,
+            Some(C::NotADatabase) => Reason::NotADatabase,
+            Some(C::ReadOnly | C::PermissionDenied) => Reason::Permission,
+            Some(C::DiskFull) => Reason::NoSpace,
+            Some(C::SystemIoFailure) => Reason::Io,
+            _ if lacks.iter().any(|l| text.contains(l)) => Reason::Unsupported,
+            _ => Reason::Sqlite,
+        };
+        Self::new(reason, text)
+    }
+}
