@@ -4,3 +4,8 @@
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod jobs;
+pub mod metrics;
+pub mod pool;
+pub mod sqlite;
+pub mod state;

@@ -1,0 +1,2 @@
+//! stand-in until the real room lands
+pub mod events;

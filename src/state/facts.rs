@@ -1,0 +1,37 @@
+//! What a job wants to know the next time it runs: any serialisable value, by database and name.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension as _};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::clock;
+use crate::error::{Error, Reason, Result};
+
+/// Keeps `value` under `name` in place of an earlier one.
+pub fn remember<T: Serialize>(connection: &Connection, database: &str, name: &str, value: &T) -> Result<()> {
+    let text = serde_json::to_string(value)
+        .map_err(|e| Error::new(Reason::Io, format!("cannot keep the fact {name}: {e}")))?;
+    connection.execute(
+        "INSERT INTO fact (database, name, value, at) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT DO UPDATE SET value = excluded.value, at = excluded.at",
+        (database, name, text, clock::now().timestamp_millis()),
+    )?;
+    Ok(())
+}
+
+/// The value under `name` and when it was kept. One that an older or newer version wrote and this one cannot
+/// read counts as none.
+pub fn recall<T: DeserializeOwned>(
+    connection: &Connection,
+    database: &str,
+    name: &str,
+) -> Result<Option<(T, DateTime<Utc>)>> {
+    let row = connection
+        .query_row("SELECT value, at FROM fact WHERE database = ?1 AND name = ?2", (database, name), |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+        })
+        .optional()?;
+    Ok(row.and_then(|(text, at)| {
+        Some((serde_json::from_str(&text).ok()?, DateTime::from_timestamp_millis(at)?))
+    }))
+}
