@@ -4,3 +4,5 @@
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod metrics;
+pub mod state;

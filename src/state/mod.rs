@@ -1,0 +1,3 @@
+//! MEMORY: what the daemon knows of itself.
+
+pub mod status;
