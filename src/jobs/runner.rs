@@ -58,12 +58,13 @@ pub async fn run(state: &State, order: Order) -> Finished {
         Err(error) => return skip(state, &order, error).await,
     };
     let started = clock::now();
-    let clock = Instant::now();
+    let began = Instant::now();
     let id = {
         let (name, cause) = (database.name.clone(), order.cause);
         noted(state.with(move |c| runs::begin(c, &name, kind, cause, started)).await)
     };
-    JobStarted { database: &database.name, job: kind.as_str() }.emit();
+    let run = id.unwrap_or_default();
+    JobStarted { database: &database.name, job: kind.as_str(), run }.emit();
 
     let context = Arc::new(Context {
         database: Arc::clone(&database),
@@ -72,7 +73,7 @@ pub async fn run(state: &State, order: Order) -> Finished {
         call: Call {
             job: kind.as_str(),
             cancel: order.cancel,
-            deadline: Some(clock + database.when(kind).timeout),
+            deadline: Some(began + database.when(kind).timeout),
         },
         progress: order.progress,
         started,
@@ -87,19 +88,21 @@ pub async fn run(state: &State, order: Order) -> Finished {
     drop(lock);
 
     let ending = ending(&result);
-    let seconds = clock.elapsed().as_secs_f64();
+    let finished = clock::now();
     JobFinished {
         database: &database.name,
         job: kind.as_str(),
-        outcome: ending.outcome.as_str(),
+        run,
+        outcome: ending.outcome,
         reason: ending.reason,
-        seconds,
         summary: &ending.summary,
+        duration: began.elapsed(),
+        at: finished,
     }
     .emit();
     let outcome = ending.outcome;
     if let Some(id) = id {
-        noted(state.with(move |c| runs::end(c, id, clock::now(), &ending)).await);
+        noted(state.with(move |c| runs::end(c, id, finished, &ending)).await);
     }
     Finished { outcome, result }
 }
@@ -120,7 +123,7 @@ async fn skip(state: &State, order: &Order, error: Error) -> Finished {
 
 async fn write_skip(state: &State, database: &Database, job: &dyn Job, cause: Cause, error: &Error) {
     let kind = job.kind();
-    JobSkipped { database: &database.name, job: kind.as_str(), why: &error.message }.emit();
+    JobSkipped { database: &database.name, job: kind.as_str(), because: &error.message }.emit();
     let ending = Ending {
         outcome: Outcome::Skipped,
         reason: Some(error.reason.as_str()),

@@ -93,7 +93,7 @@ pub(super) trait Observer {
     /// A statement of the work has finished.
     fn statement(&self, finished: &Finished<'_>);
     /// A lock was held by somebody else and is tried for again.
-    fn busy(&self);
+    fn busy(&self, attempt: u32);
 }
 
 struct Running {
@@ -193,7 +193,7 @@ fn on_busy(attempt: i32) -> bool {
         if session.limits.must_stop() || session.busy_since.elapsed() >= session.limits.busy_timeout {
             return false;
         }
-        session.observer.busy();
+        session.observer.busy(u32::try_from(attempt).unwrap_or(0) + 1);
         let pause = Duration::from_millis(1 << attempt.clamp(0, 7)).min(LONGEST_BUSY_PAUSE);
         std::thread::sleep(pause);
         true
