@@ -7,5 +7,6 @@ pub mod error;
 pub mod jobs;
 pub mod metrics;
 pub mod pool;
+pub mod schedule;
 pub mod sqlite;
 pub mod state;
