@@ -57,6 +57,7 @@ fn writes_three_years_of_weekdays_that_a_caretaker_finds_work_in() {
 
     let free = number(database, "PRAGMA freelist_count") * 100 / number(database, "PRAGMA page_count");
     assert!(free >= 5, "{free}% of the pages are free");
+    assert!(number(database, "PRAGMA freelist_count") * number(database, "PRAGMA page_size") > 1 << 20);
     assert_eq!(text(database, "PRAGMA journal_mode"), "wal");
     assert_eq!(text(database, "PRAGMA integrity_check"), "ok");
     assert_eq!(number(database, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
@@ -167,14 +168,14 @@ fn the_application_writes_until_it_is_stopped_and_counts_what_it_wrote() {
     while today("PRAGMA data_version") == before {
         std::thread::yield_now();
     }
-    let played = player.stop().unwrap();
-    assert!(played.commits >= 1);
-    assert_eq!((played.errors, played.first_error), (0, None));
+    let wrote = player.stop().unwrap();
+    assert!(wrote.commits >= 1);
+    assert_eq!((wrote.errors, wrote.first_error), (0, None));
     let new = today("SELECT count(*) FROM attendance WHERE date > '2025-06-18'");
     assert!(
-        (1..=i64::try_from(played.commits).unwrap()).contains(&new),
+        (1..=i64::try_from(wrote.commits).unwrap()).contains(&new),
         "{new} rows by {} writes",
-        played.commits
+        wrote.commits
     );
     let after = today("PRAGMA data_version");
     assert_eq!(today("PRAGMA data_version"), after, "it still writes");

@@ -129,3 +129,34 @@ fn write_database(path: &Path, now: DateTime<Utc>) -> Result<Written> {
     fs::rename(&part, path).map_err(|e| Error::io(doing(), &e))?;
     Ok(written)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn the_default_directory_is_its_users_alone_and_taken_again() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join("demo");
+        let user = rustix::process::geteuid().as_raw();
+        claim(&dir, user).unwrap();
+        assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+        claim(&dir, user).unwrap();
+    }
+
+    #[test]
+    fn a_default_directory_that_another_user_laid_out_is_refused() {
+        let temporary = tempfile::tempdir().unwrap();
+        let user = rustix::process::geteuid().as_raw();
+        let dir = temporary.path().join("theirs");
+        fs::create_dir(&dir).unwrap();
+        assert_eq!(claim(&dir, user + 1).unwrap_err().reason, Reason::Permission);
+        let link = temporary.path().join("link");
+        symlink(&dir, &link).unwrap();
+        assert_eq!(claim(&link, user).unwrap_err().reason, Reason::Permission);
+        let file = temporary.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert_eq!(claim(&file, user).unwrap_err().reason, Reason::Permission);
+    }
+}
