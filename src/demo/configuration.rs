@@ -1,5 +1,5 @@
-//! The text of the demo's `litekeeper.toml`: every job within seconds, with comments that teach. Must never leave a
-//! path relative: the daemon may be started on it from anywhere.
+//! The text of the demo's `litekeeper.toml`: every job within seconds, with comments that teach. Must never
+//! leave a path relative: the daemon may be started on it from anywhere.
 
 use super::Demo;
 use crate::error::{Error, Reason, Result};
@@ -14,16 +14,16 @@ pub(super) fn is_a_demos(text: &str) -> bool {
     text.lines().next() == Some(FIRST_LINE)
 }
 
-/// The configuration. The three jobs that the demo promises within ten seconds each come every six, two seconds apart,
-/// so that none finds another at work.
+/// The configuration. The three jobs that the demo promises within ten seconds each come every six, two
+/// seconds apart, so that none finds another at work.
 pub(super) fn text(demo: &Demo, listen: SocketAddr) -> Result<String> {
     let (database, backups, state) = (quoted(&demo.database)?, quoted(&demo.backups)?, quoted(&demo.state)?);
     Ok(format!(
         r#"{FIRST_LINE}
 #
-# Try it: change something here while the demo runs, `kill -HUP` it, and see the log; a mistake is shown with its line,
-# and the old configuration stays in force. The next demo in this directory writes this file anew and keeps yours
-# as litekeeper.toml.old.
+# Try it: change something here while the demo runs, `kill -HUP` it, and see the log. A mistake is shown with its
+# line, and the old configuration stays in force. The next demo in this directory writes this file anew and keeps
+# yours as litekeeper.toml.old.
 #
 # Schedules have six fields here, seconds first; with five, minutes come first as in crontab.
 
@@ -31,7 +31,7 @@ pub(super) fn text(demo: &Demo, listen: SocketAddr) -> Result<String> {
 state_dir = {state}
 listen    = "{listen}"   # status page at /, Prometheus at /metrics
 
-# Each table below holds for all databases; [database.NAME.backup] and so on would say otherwise for one of them.
+# Each of the next tables holds for all databases; [database.NAME.backup] and so on say otherwise for one.
 
 [backup]
 schedule  = "*/6 * * * * *"           # seconds 0, 6, 12 …; the default is once an hour
@@ -40,8 +40,8 @@ keep_last = 5                         # older ones go once a newer one is comple
 
 [cleanup]
 schedule  = "2-59/6 * * * * *"        # seconds 2, 8, 14 …
-# The sample holds three years and the rule below keeps one. A run that would remove more than half of a table is
-# refused by default, for the day on which the clock is wrong; the first run here removes two thirds.
+# The sample holds three years and the rule below keeps one: the first run removes two thirds. By default a run
+# that would remove more than half of a table is refused, for the day on which the clock is wrong.
 max_share = "80%"
 
 [maintain]
@@ -135,14 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn backs_up_cleans_up_and_maintains_within_seven_seconds_of_any_start() {
+    fn backs_up_cleans_up_and_maintains_within_six_seconds_of_any_start() {
         let configuration = parsed("/x");
         for job in ["backup", "cleanup", "maintain"] {
             let schedule = Schedule::parse(configuration[job]["schedule"].as_str().unwrap()).unwrap();
             for second in 0..60 {
                 let start = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::seconds(second);
                 let next = schedule.cron().unwrap().find_next_occurrence(&start, false).unwrap();
-                assert!(next - start <= TimeDelta::seconds(7), "{job} after {start} only at {next}");
+                assert!(next - start <= TimeDelta::seconds(6), "{job} after {start} only at {next}");
             }
         }
     }

@@ -1,5 +1,6 @@
-//! The demo's application: one thread that writes check-ins through its own plain connection, as any well-behaved
-//! program would. Must never use the daemon's pool or learn of its jobs: it is what they must not disturb.
+//! The demo's application: one thread that writes check-ins through its own plain connection, as any
+//! well-behaved program would. Must never use the daemon's pool or learn of its jobs: it is what they must
+//! not disturb.
 
 use super::random::Random;
 use super::sample;

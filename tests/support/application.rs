@@ -1,5 +1,5 @@
-//! The application: `application.py` in a process of its own, with an SQLite library of its own, as the daemon meets it
-//! in life. Its commands and what it prints are described at the top of that file.
+//! The application: `application.py` in a process of its own, with an SQLite library of its own, as the
+//! daemon meets it in life. Its commands and what it prints are described at the top of that file.
 
 use super::lines::Lines;
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-/// Given to Python as an argument, so that an application of another user need not be able to read our directory.
+/// Given to Python as an argument, so that an application of another user need not be able to read our
+/// directory.
 const PROGRAM: &str = include_str!("application.py");
 
 /// The user and group of a process or file.
@@ -48,8 +49,8 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The highest acknowledged number; 0 for none. As the numbers have no gap, a sound database that reaches it has
-    /// every commit.
+    /// The highest acknowledged number; 0 for none. As the numbers have no gap, a sound database that reaches
+    /// it has every commit.
     pub fn last(&self) -> u64 {
         self.commits.iter().map(|commit| commit.seq).max().unwrap_or(0)
     }

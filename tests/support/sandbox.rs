@@ -71,8 +71,8 @@ impl Sandbox {
         self.path().join("litekeeper.toml")
     }
 
-    /// Writes a configuration in which nothing is scheduled and the daemon listens on a free port, with `extra` (TOML)
-    /// merged over it table by table; gives its path.
+    /// Writes a configuration in which nothing is scheduled and the daemon listens on a free port, with
+    /// `extra` (TOML) merged over it table by table; gives its path.
     pub fn configure(&self, extra: &str) -> PathBuf {
         let mut configuration: toml::Table = toml::toml! {
             [daemon]

@@ -1,11 +1,12 @@
-//! Whether a database that the application wrote is whole, and a state which existed. The rules are those at the top of
-//! `application.py`, told here a second time on purpose.
+//! Whether a database that the application wrote is whole, and a state which existed. The rules are those at
+//! the top of `application.py`, told here a second time on purpose.
 
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 
-/// Fails the test unless the file is free of damage and, as one snapshot, a state that a commit of the application left;
-/// gives the number of that commit (0: none). It must be the application's database or a restored copy.
+/// Fails the test unless the file is free of damage and, as one snapshot, a state that a commit of the
+/// application left; gives the number of that commit (0: none). It must be the application's database or a
+/// restored copy.
 pub fn assert_sound(path: &Path) -> u64 {
     check(path).unwrap_or_else(|problem| panic!("{} is not sound: {problem}", path.display()))
 }
@@ -47,13 +48,12 @@ fn verdict(connection: &Connection) -> rusqlite::Result<Result<u64, String>> {
             return Ok(Err(format!("{account} are {found} where commit {last} left {balance}")));
         }
     }
-    let unmatched = number(
-        "SELECT (SELECT count(*) FROM attendance WHERE source NOT IN (SELECT seq FROM journal))
-              + (SELECT count(*) FROM journal j
-                 WHERE (SELECT count(*) FROM attendance a WHERE a.source IS NOT NULL AND a.source = j.seq) <> 1)",
-    )?;
-    if unmatched != 0 {
-        return Ok(Err(format!("{unmatched} commits lack their row of attendance, or rows their commit")));
+    // As many as there are commits, all different, all in 1 to the last: exactly one for each.
+    let matched =
+        number("SELECT count(DISTINCT source) FROM attendance WHERE source IN (SELECT seq FROM journal)")?;
+    let rows = number("SELECT count(source) FROM attendance")?;
+    if (matched, rows) != (last, last) {
+        return Ok(Err(format!("{rows} rows of attendance, for {matched} of {last} commits")));
     }
     Ok(Ok(last.unsigned_abs()))
 }
