@@ -128,7 +128,7 @@ pub struct Maintain {
 pub enum Vacuum {
     /// When enough pages are free.
     Auto,
-    /// `PRAGMA incremental_vacuum`, only in files that have auto_vacuum=INCREMENTAL.
+    /// `PRAGMA incremental_vacuum`, only in files that have `auto_vacuum=INCREMENTAL`.
     Incremental,
     /// Every run.
     Always,
@@ -420,5 +420,9 @@ impl Database {
     }
 }
 
+pub use cron_text::Fault;
 pub use schedule::Schedule;
+
+mod cron_text;
 mod schedule;
+pub mod units;
