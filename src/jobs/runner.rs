@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono_tz::Tz;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +35,8 @@ pub struct Order {
     pub pool: Pool,
     /// Why.
     pub cause: Cause,
+    /// The zone in which the operator counts hours and days.
+    pub zone: Tz,
     /// Stops it.
     pub cancel: CancellationToken,
     /// Told how far it is.
@@ -77,6 +80,7 @@ pub async fn run(state: &State, order: Order) -> Finished {
         },
         progress: order.progress,
         started,
+        zone: order.zone,
     });
     let mut result = attempts(&order.job, &context).await;
     if let Err(error) = access::check_sidecars(&database.path)

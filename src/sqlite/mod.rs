@@ -6,3 +6,4 @@ pub mod facts;
 pub mod open;
 pub mod replicator;
 pub mod schema;
+pub mod snapshot;

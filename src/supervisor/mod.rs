@@ -21,7 +21,7 @@ use crate::clock;
 use crate::config::{Config, Database, JobKind};
 use crate::error::Result;
 use crate::http;
-use crate::metrics::Metrics;
+use crate::metrics::{Expected, Metrics};
 use crate::metrics::events::ConfigLoaded;
 use crate::pool::{Pool, SlowStatement};
 use crate::queries::slow_log;
@@ -160,7 +160,10 @@ impl Supervisor {
         for warning in access::warnings(&database.path) {
             tracing::warn!(database = name, "{warning}");
         }
-        self.metrics.add_database(&name, reload::expected(&database).borrow());
+        let jobs = JobKind::ALL.map(JobKind::as_str);
+        let tables: Vec<_> = database.cleanup.rules.iter().map(|rule| rule.table.as_str()).collect();
+        let queries: Vec<_> = database.watch.queries.iter().map(|query| query.name.as_str()).collect();
+        self.metrics.add_database(&name, Expected { jobs: &jobs, tables: &tables, queries: &queries });
         self.timetable.set_database(&database, &JobKind::ALL, now);
         self.kept.insert(name, Kept { database, pool });
     }
@@ -189,9 +192,13 @@ impl Supervisor {
         self.systemd.status(&live.in_a_line());
         let view = self.view.clone();
         self.refreshing = Some(tokio::spawn(async move {
-            match state.with(move |c| overview::take(c, &config, Some(&live))).await {
+            let taken = state.with(move |c| {
+                let status = overview::take(c, &config, Some(&live))?;
+                overview::publish(c, &status)?;
+                Ok(status)
+            });
+            match taken.await {
                 Ok(status) => {
-                    overview::publish(&status);
                     view.send_replace(Arc::new(status));
                 }
                 Err(error) => {

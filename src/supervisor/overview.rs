@@ -252,7 +252,7 @@ fn publish_database(database: &DatabaseStatus) {
         events::Sizes { database: name, file, free: database.free_bytes, wal, tables: Some(&tables) }.emit();
     }
     for check in &database.health {
-        events::Check { database: name, check: &check.check, verdict: check.result }.emit();
+        events::Check { database: name, check: &check.check, verdict: check.result, detail: &check.detail }.emit();
     }
     let newest = database.newest_backup.as_ref();
     events::Backups {

@@ -8,10 +8,8 @@ use chrono::{DateTime, Utc};
 
 use super::Supervisor;
 use crate::clock;
-use crate::config::diff::{self, Diff};
-use crate::config::{Config, Database, JobKind};
+use crate::config::{self, Config, Database, Diff};
 use crate::error::{Error, Reason, Result};
-use crate::metrics::Expected;
 use crate::metrics::events::{ConfigRejected, ConfigReloaded};
 use crate::pool::Pool;
 use crate::state::status::Reload;
@@ -39,14 +37,16 @@ impl Supervisor {
     /// All that can fail.
     fn prepare(&self) -> Result<(Config, Diff, Vec<(Arc<Database>, Pool)>)> {
         let config = Config::load(&self.path)?;
-        let diff = diff::diff(&self.config, &config);
+        let diff = config::diff(&self.config, &config);
         if !diff.restart.is_empty() {
+            let keys: Vec<_> =
+                diff.restart.iter().map(|c| format!("{} (from {} to {})", c.key, c.old, c.new)).collect();
             return Err(Error::new(
                 Reason::Config,
                 format!(
                     "{}: {} cannot change while the daemon runs; restart it, or take the change back",
                     self.path.display(),
-                    diff.restart.join(" and ")
+                    keys.join(" and ")
                 ),
             ));
         }
@@ -115,5 +115,9 @@ fn in_words(diff: &Diff) -> String {
             let _ = write!(text, "{gap}{verb} {}", names.join(", "));
         }
     }
-    if text.is_empty() { String::from("no database changed") } else { text }
+    for change in &diff.daemon {
+        let gap = if text.is_empty() { "" } else { "; " };
+        let _ = write!(text, "{gap}{} from {} to {}", change.key, change.old, change.new);
+    }
+    if text.is_empty() { String::from("nothing changed") } else { text }
 }

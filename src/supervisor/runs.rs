@@ -85,6 +85,7 @@ impl Supervisor {
             database: Arc::clone(&kept.database),
             pool: kept.pool.clone(),
             cause,
+            zone: self.config.daemon.timezone,
             cancel: cancel.clone(),
             progress,
         };

@@ -24,6 +24,7 @@ use crate::state::facts;
 use crate::store::codec::Encoding;
 use crate::store::scratch::Scratch;
 use crate::store::{self, Catalogue, Local, Snapshot};
+use crate::words;
 
 /// Rows of a table are counted for the manifest while that takes no longer than this many VM steps, about a second.
 const COUNTING_STEPS: u64 = 50_000_000;
@@ -117,13 +118,12 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
 }
 
 fn summary(done: &Done) -> String {
-    use crate::config::units::Size;
     let removed = match done.removed.len() {
         0 => String::new(),
         1 => String::from("; removed 1 old one"),
         n => format!("; removed {n} old ones"),
     };
-    format!("{}: {} as {}{removed}", done.name, Size(done.raw_bytes), Size(done.stored_bytes))
+    format!("{}: {} as {}{removed}", done.name, words::bytes(done.raw_bytes), words::bytes(done.stored_bytes))
 }
 
 /// The snapshot, as a scratch file beside the backups.
@@ -148,7 +148,6 @@ async fn copy(context: &Context, scratch: &Arc<Scratch>) -> Result<Copied> {
 
 /// The scratch copy takes the database's size, the backup itself at most that again.
 fn has_room(database: &Database, bytes: u64) -> Result<()> {
-    use crate::config::units::Size;
     let free = disk_free(&database.backup.dir)?;
     if free >= 2 * bytes {
         return Ok(());
@@ -158,9 +157,9 @@ fn has_room(database: &Database, bytes: u64) -> Result<()> {
         format!(
             "{} has {} free; a backup of {} needs up to {} there while it is made",
             database.backup.dir.display(),
-            Size(free),
-            Size(bytes),
-            Size(2 * bytes)
+            words::bytes(free),
+            words::bytes(bytes),
+            words::bytes(2 * bytes)
         ),
     ))
 }

@@ -2,13 +2,12 @@
 //! truncated or half-restored one (HAZARDS H5, H6).
 
 use std::path::Path;
-
-use crate::config::units::Size;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::facts::Facts;
 use crate::sqlite::open;
 use crate::sqlite::schema::{self, quoted};
 use crate::state::facts::Content;
+use crate::words;
 
 /// What a snapshot holds.
 pub(super) fn content(snapshot: &Path, facts: &Facts) -> Result<Content> {
@@ -36,7 +35,7 @@ pub(super) fn compare(snapshot: &Path, database: &str, before: Option<&Content>,
     let why = if !gone.is_empty() {
         format!("these tables had rows and are gone: {}", gone.join(", "))
     } else if now.bytes < before.bytes / 2 {
-        format!("it held {} at the last backup and holds {} now", Size(before.bytes), Size(now.bytes))
+        format!("it held {} at the last backup and holds {} now", words::bytes(before.bytes), words::bytes(now.bytes))
     } else {
         return Ok(());
     };

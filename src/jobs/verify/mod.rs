@@ -9,15 +9,15 @@ use serde::Serialize;
 use super::{Context, Job, Progress, Report, Running, Unit};
 use crate::clock;
 use crate::config::JobKind;
-use crate::config::units::Size;
 use crate::error::{Error, Reason, Result};
 use crate::pool::Call;
 use crate::sqlite::facts::disk_free;
 use crate::sqlite::schema::{self, quoted};
-use crate::sqlite::{checks, open};
+use crate::sqlite::open;
 use crate::state::facts;
 use crate::store::scratch::Scratch;
 use crate::store::{Backup, Catalogue, Local, Manifest, Verification, hash, restore};
+use crate::words;
 
 /// The verify job.
 pub struct Verify {
@@ -59,7 +59,7 @@ async fn run(context: &Context, selector: Option<String>) -> Result<Report> {
         let done = verify(&catalogue, &backup, &database.backup.dir.join(&database.name), &call, &|p| {
             progress.send_replace(Some(p));
         })?;
-        Ok::<_, Error>((done, super::backups::known(&catalogue)?))
+        Ok::<_, Error>((done, catalogue.known()?))
     })
     .await
     .unwrap_or_else(|_| Err(Error::new(Reason::Panic, "the verification panicked: a defect in litekeeper")))?;
@@ -91,7 +91,7 @@ fn verify(
     if free < total {
         return Err(Error::new(
             Reason::NoSpace,
-            format!("{} has {} free; verifying needs {}", directory.display(), Size(free), Size(total)),
+            format!("{} has {} free; verifying needs {}", directory.display(), words::bytes(free), words::bytes(total)),
         ));
     }
     let _held = catalogue.hold(backup)?;
