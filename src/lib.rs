@@ -4,5 +4,6 @@
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod http;
 pub mod metrics;
 pub mod state;
