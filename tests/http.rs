@@ -222,7 +222,8 @@ async fn a_snapshot_that_is_not_renewed_is_said_to_be_old() {
     let mut status = empty_status();
     status.now -= TimeDelta::seconds(31);
     daemon.publish.send(Arc::new(status)).unwrap();
-    assert!(daemon.get("/").await.body.contains("old picture"));
+    let page = daemon.get("/").await.body;
+    assert!(page.contains("old picture") && page.contains("<title>No news ·"), "{page}");
 }
 
 #[tokio::test]

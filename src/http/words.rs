@@ -2,17 +2,21 @@
 
 use chrono::{DateTime, Utc};
 
-/// `12 s ago`, `4 min ago`, `2 h ago`, `3 days ago`; ahead of `now`: `in 4 min`. Rounded down.
+/// `12 s ago`, `4 min ago`, `1 h 53 min ago`, `26 h ago`, `3 days ago`; ahead of `now`: `in 4 min`. Rounded down.
 pub fn relative(now: DateTime<Utc>, time: DateTime<Utc>) -> String {
     let seconds = (now - time).num_seconds();
-    let (count, unit) = match seconds.unsigned_abs() {
-        0..2 => return "now".to_owned(),
-        s @ ..120 => (s, "s"),
-        s @ ..7_200 => (s / 60, "min"),
-        s @ ..172_800 => (s / 3_600, "h"),
-        s => (s / 86_400, "days"),
+    let away = seconds.unsigned_abs();
+    let (minutes, hours, days) = (away / 60, away / 3_600, away / 86_400);
+    let words = match hours {
+        0 if away < 2 => return "now".to_owned(),
+        0 if minutes == 0 => format!("{away} s"),
+        0 => format!("{minutes} min"),
+        1..10 if minutes.is_multiple_of(60) => format!("{hours} h"),
+        1..10 => format!("{hours} h {} min", minutes % 60),
+        10..48 => format!("{hours} h"),
+        _ => format!("{days} days"),
     };
-    if seconds > 0 { format!("{count} {unit} ago") } else { format!("in {count} {unit}") }
+    if seconds > 0 { format!("{words} ago") } else { format!("in {words}") }
 }
 
 /// `340 ms`, `2.4 s`, `3 min 20 s`, `2 h 5 min`, `3 days 4 h`.
@@ -79,11 +83,14 @@ mod tests {
             (0, "now"),
             (-1, "now"),
             (-2, "2 s ago"),
-            (-119, "119 s ago"),
-            (-120, "2 min ago"),
+            (-59, "59 s ago"),
+            (-60, "1 min ago"),
             (240, "in 4 min"),
-            (7_199, "in 119 min"),
-            (7_200, "in 2 h"),
+            (3_599, "in 59 min"),
+            (3_600, "in 1 h"),
+            (-6_780, "1 h 53 min ago"),
+            (-35_999, "9 h 59 min ago"),
+            (-36_000, "10 h ago"),
             (-172_799, "47 h ago"),
             (-172_800, "2 days ago"),
         ];

@@ -52,7 +52,7 @@ fn facts(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
                 dt { "Size" }
                 dd { (bytes(db.size_bytes)) }
                 dd.quiet {
-                    (bytes(db.free_bytes)) " in free pages"
+                    @if let Some(free) = db.free_bytes { (words::bytes(free)) " in free pages" }
                     @if let Some(wal) = db.wal_bytes { ", " (words::bytes(wal)) " write-ahead log" }
                 }
             }
@@ -66,7 +66,9 @@ fn facts(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
             div {
                 dt { "Disk free" }
                 dd { (bytes(db.disk_free.data)) }
-                dd.quiet { (bytes(db.disk_free.backup)) " where the backups lie" }
+                @if let Some(free) = db.disk_free.backup {
+                    dd.quiet { (words::bytes(free)) " where the backups lie" }
+                }
             }
         }
     }
@@ -191,8 +193,7 @@ fn checks(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
                                 Verdict::Bad => span.tag.bad { "bad" },
                                 Verdict::Unknown => span.tag.warn { "unknown" },
                             }
-                            " " b { (check.check) } " " (check.detail)
-                            span.quiet { " " (when(now, check.at)) }
+                            div { b { (check.check) } " " (check.detail) " " span.quiet { (when(now, check.at)) } }
                         }
                     }
                 }

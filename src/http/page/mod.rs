@@ -18,7 +18,7 @@ pub(super) fn render(status: &Status, now: DateTime<Utc>) -> Markup {
         .iter()
         .flat_map(|d| d.problems().into_iter().map(|p| (d.name.as_str(), p)))
         .collect();
-    let verdict = verdict(status, &problems);
+    let verdict = verdict(status, &problems, now);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -74,32 +74,26 @@ struct Verdict {
     class: &'static str,
 }
 
-fn verdict(status: &Status, problems: &[(&str, Problem)]) -> Verdict {
+fn verdict(status: &Status, problems: &[(&str, Problem)], now: DateTime<Utc>) -> Verdict {
     let of = |severity| problems.iter().filter(|(_, p)| p.severity == severity).count() as u64;
     let (failures, warnings) = (of(Severity::Failure), of(Severity::Warning));
-    let mut parts = Vec::new();
-    if !status.ready {
-        parts.push("Not ready".to_owned());
-    }
-    if failures > 0 {
-        parts.push(words::plural(failures, "failure", "failures"));
-    }
-    if warnings > 0 {
-        parts.push(words::plural(warnings, "warning", "warnings"));
-    }
-    let reload_failed = status.config.last_reload.as_ref().is_some_and(|r| !r.ok);
-    if reload_failed {
-        parts.push("new configuration refused".to_owned());
-    }
-    let class = match (status.ready, failures, warnings) {
-        (true, 0, 0) if !reload_failed => "good",
-        (true, 0, _) => "warn",
-        _ => "bad",
-    };
-    let words = match parts.is_empty() {
-        true if status.databases.is_empty() => "Nothing to keep yet".to_owned(),
-        true => "All well".to_owned(),
-        false => capitalised(&parts.join(", ")),
+    let stale = now - status.now > FRESH;
+    let refused = status.config.last_reload.as_ref().is_some_and(|r| !r.ok);
+    let parts: Vec<String> = [
+        stale.then(|| "no news".to_owned()),
+        (!status.ready).then(|| "not ready".to_owned()),
+        (failures > 0).then(|| words::plural(failures, "failure", "failures")),
+        (warnings > 0).then(|| words::plural(warnings, "warning", "warnings")),
+        refused.then(|| "new configuration refused".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let (class, words) = match parts.as_slice() {
+        [] if status.databases.is_empty() => ("", "Nothing to keep yet".to_owned()),
+        [] => ("good", "All well".to_owned()),
+        _ if stale || !status.ready || failures > 0 => ("bad", capitalised(&parts.join(", "))),
+        _ => ("warn", capitalised(&parts.join(", "))),
     };
     Verdict { words, class }
 }
