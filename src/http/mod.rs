@@ -7,7 +7,6 @@
 
 mod page;
 mod ready;
-pub mod words;
 
 pub use ready::Readiness;
 

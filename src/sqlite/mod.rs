@@ -2,6 +2,7 @@
 //! Must never open a live database but through SQLite (HAZARDS H1): `stat` by path is all that is done beside it.
 
 pub mod access;
+pub mod checks;
 pub mod facts;
 pub mod open;
 pub mod replicator;

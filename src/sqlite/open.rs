@@ -18,7 +18,8 @@ pub fn uri(path: &Path) -> String {
 /// Opens a file of our own that nobody changes, a scratch copy or a restored backup, for reading: SQLite takes no
 /// lock and leaves nothing beside it. Never for a live database, whose latest commits it would not see (H4).
 pub fn immutable(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(escaped(path) + "?immutable=1", flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;

@@ -155,6 +155,11 @@ pub fn newest(connection: &Connection, database: &str, job: JobKind) -> Result<O
     newest_where(connection, database, job, "outcome IS NOT 'skipped'")
 }
 
+/// The newest run of a job that has ended, and was not skipped.
+pub fn newest_ended(connection: &Connection, database: &str, job: JobKind) -> Result<Option<Run>> {
+    newest_where(connection, database, job, "outcome <> 'skipped'")
+}
+
 /// The newest run of a job that succeeded.
 pub fn newest_success(connection: &Connection, database: &str, job: JobKind) -> Result<Option<Run>> {
     newest_where(connection, database, job, "outcome = 'success'")

@@ -9,10 +9,13 @@ pub mod codec;
 mod directory;
 mod gzip;
 pub mod hash;
+mod inventory;
 mod local;
 mod manifest;
 mod name;
+pub mod restore;
 pub mod rotation;
+pub mod scratch;
 mod temp;
 
 pub use catalogue::{Backup, Catalogue, State};

@@ -30,9 +30,8 @@ pub fn unpack(
     let mut done = 0;
     loop {
         progress(done)?;
-        let read = pages
-            .read(&mut buffer)
-            .map_err(|e| read_error(format!("cannot restore {}", backup.name), &e))?;
+        let read =
+            pages.read(&mut buffer).map_err(|e| read_error(format!("cannot restore {}", backup.name), &e))?;
         if read == 0 {
             break;
         }
@@ -74,7 +73,9 @@ pub fn restore(
         target,
         rustix::fs::RenameFlags::NOREPLACE,
     )
-    .map_err(|e| Error::io(format!("cannot give the restored database the name {}", target.display()), &e.into()))?;
+    .map_err(|e| {
+        Error::io(format!("cannot give the restored database the name {}", target.display()), &e.into())
+    })?;
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(|e| Error::io(format!("cannot make {} durable", directory.display()), &e))?;
     Ok(bytes)

@@ -12,7 +12,7 @@ mod systemd;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::{Config, Database, JobKind};
 use crate::error::Result;
-use crate::http;
-use crate::metrics::{Expected, Metrics};
+use crate::http::{self, Readiness, Window};
 use crate::metrics::events::ConfigLoaded;
+use crate::metrics::{Expected, Metrics};
 use crate::pool::{Pool, SlowStatement};
 use crate::queries::slow_log;
 use crate::schedule::admission::Admission;
@@ -58,6 +58,7 @@ pub struct Supervisor {
     loaded_at: chrono::DateTime<chrono::Utc>,
     last_reload: Option<Reload>,
     view: watch::Sender<Arc<Status>>,
+    readiness: Readiness,
     refreshing: Option<tokio::task::JoinHandle<()>>,
     systemd: Systemd,
     turns: u64,
@@ -71,7 +72,11 @@ struct Kept {
 
 /// Runs the daemon until it is told to stop. `started` is called once everything is up, with the address of the
 /// HTTP server where there is one.
-pub async fn run(path: PathBuf, config: Config, started: impl FnOnce(Option<std::net::SocketAddr>)) -> Result<()> {
+pub async fn run(
+    path: PathBuf,
+    config: Config,
+    started: impl FnOnce(Option<std::net::SocketAddr>),
+) -> Result<()> {
     let mut signals = Signals::install()?;
     let state = State::open(&config.daemon.state_dir)?;
     let dead = state.with(|c| history::end_those_of_dead_processes(c)).await?;
@@ -87,12 +92,13 @@ pub async fn run(path: PathBuf, config: Config, started: impl FnOnce(Option<std:
 
     let (view, seen) = watch::channel(Arc::new(overview::nothing_yet(&path)));
     let stop_http = CancellationToken::new();
+    let readiness = Readiness::default();
     let mut http = None;
     let mut address = None;
     if let Some(listen) = config.daemon.listen {
         let listener = http::bind(listen).await?;
         address = listener.local_addr().ok();
-        let window = http::Window::new(seen, metrics.clone());
+        let window = Window { status: seen, readiness: readiness.clone(), metrics: metrics.clone() };
         http = Some(tokio::spawn(http::serve(listener, window, stop_http.clone())));
     }
 
@@ -112,6 +118,7 @@ pub async fn run(path: PathBuf, config: Config, started: impl FnOnce(Option<std:
         loaded_at: now,
         last_reload: None,
         view,
+        readiness,
         refreshing: None,
         systemd: Systemd::new(),
         turns: 0,
@@ -140,6 +147,7 @@ pub async fn run(path: PathBuf, config: Config, started: impl FnOnce(Option<std:
 impl Supervisor {
     async fn begin(&mut self) -> Result<()> {
         let now = clock::now();
+        self.readiness.configured();
         ConfigLoaded { path: &self.path, databases: self.config.databases.len(), at: now }.emit();
         for warning in &self.config.warnings {
             tracing::warn!("{warning}");
@@ -172,6 +180,7 @@ impl Supervisor {
     fn turn(&mut self) {
         self.turns += 1;
         self.systemd.alive();
+        self.readiness.ticked(Instant::now());
         self.start_what_is_due(clock::now());
         if self.turns.is_multiple_of(UPKEEP_EVERY) {
             self.metrics.upkeep();
@@ -218,11 +227,20 @@ impl Supervisor {
             path: self.path.clone(),
             started: self.started,
             config: ConfigState { loaded_at: self.loaded_at, last_reload: self.last_reload.clone() },
-            databases: self.kept.iter().map(|(name, kept)| (name.clone(), self.live_database(kept))).collect(),
+            databases: self
+                .kept
+                .iter()
+                .map(|(name, kept)| (name.clone(), self.live_database(kept)))
+                .collect(),
         }
     }
 
-    async fn end(self, ticks: Ticks, stop_http: CancellationToken, http: Option<tokio::task::JoinHandle<()>>) {
+    async fn end(
+        self,
+        ticks: Ticks,
+        stop_http: CancellationToken,
+        http: Option<tokio::task::JoinHandle<Result<()>>>,
+    ) {
         ticks.stop().await;
         stop_http.cancel();
         if let Some(http) = http {

@@ -17,7 +17,8 @@ use crate::pool::PoolState;
 use crate::schedule::calendar;
 use crate::sqlite::facts::{disk_free, wal_bytes};
 use crate::state::status::{
-    ConfigState, DatabaseStatus, DiskFree, JobStatus, LastRun, PoolStatus, Progress, Running, SlowShape, Status,
+    ConfigState, DatabaseStatus, DiskFree, JobStatus, LastRun, PoolStatus, Progress, Running, SlowShape,
+    Status,
 };
 use crate::state::{facts, runs, slow};
 
@@ -60,9 +61,15 @@ pub struct LiveJob {
 impl Live {
     /// What `systemctl status` shows.
     pub fn in_a_line(&self) -> String {
-        let all = || self.databases.iter().flat_map(|(name, db)| db.jobs.iter().map(move |(kind, job)| (name, kind, job)));
-        let running: Vec<_> =
-            all().filter(|(.., job)| job.running.is_some()).map(|(name, kind, _)| format!("{kind} of {name}")).collect();
+        let all = || {
+            self.databases
+                .iter()
+                .flat_map(|(name, db)| db.jobs.iter().map(move |(kind, job)| (name, kind, job)))
+        };
+        let running: Vec<_> = all()
+            .filter(|(.., job)| job.running.is_some())
+            .map(|(name, kind, _)| format!("{kind} of {name}"))
+            .collect();
         let next = all().filter_map(|(name, kind, job)| Some((job.next_run?, name, kind))).min();
         let databases = match self.databases.len() {
             1 => String::from("1 database"),
@@ -252,7 +259,8 @@ fn publish_database(database: &DatabaseStatus) {
         events::Sizes { database: name, file, free: database.free_bytes, wal, tables: Some(&tables) }.emit();
     }
     for check in &database.health {
-        events::Check { database: name, check: &check.check, verdict: check.result, detail: &check.detail }.emit();
+        events::Check { database: name, check: &check.check, verdict: check.result, detail: &check.detail }
+            .emit();
     }
     let newest = database.newest_backup.as_ref();
     events::Backups {
@@ -264,5 +272,6 @@ fn publish_database(database: &DatabaseStatus) {
         newest_verified: newest.and_then(|b| b.verified),
     }
     .emit();
-    events::DiskFree { database: name, data: database.disk_free.data, backup: database.disk_free.backup }.emit();
+    events::DiskFree { database: name, data: database.disk_free.data, backup: database.disk_free.backup }
+        .emit();
 }

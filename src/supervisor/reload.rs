@@ -106,9 +106,7 @@ impl Supervisor {
 /// `added a; changed b, c; removed d`.
 fn in_words(diff: &Diff) -> String {
     let mut text = String::new();
-    for (verb, names) in
-        [("added", &diff.added), ("changed", &diff.changed), ("removed", &diff.removed)]
-    {
+    for (verb, names) in [("added", &diff.added), ("changed", &diff.changed), ("removed", &diff.removed)] {
         if !names.is_empty() {
             let gap = if text.is_empty() { "" } else { "; " };
             // Writing to a String does not fail.

@@ -3,8 +3,8 @@
 
 mod database;
 
-use super::words;
 use crate::state::status::{Problem, Severity, Status};
+use crate::words;
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, html};
 

@@ -23,7 +23,7 @@ use crate::sqlite::snapshot::{self, Bounds, Copied};
 use crate::state::facts;
 use crate::store::codec::Encoding;
 use crate::store::scratch::Scratch;
-use crate::store::{self, Catalogue, Local, Snapshot};
+use crate::store::{Catalogue, Local, Snapshot, hash};
 use crate::words;
 
 /// Rows of a table are counted for the manifest while that takes no longer than this many VM steps, about a second.
@@ -61,19 +61,20 @@ impl Job for Backup {
 
 async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     let database = Arc::clone(&context.database);
-    let catalogue = Catalogue::new(&database.name, Arc::new(Local::create(&database.backup.dir, &database.name)?));
-    let scratch = Arc::new(Scratch::create(&database.backup.dir.join(&database.name))?);
+    let catalogue =
+        Catalogue::new(&database.name, Arc::new(Local::create(&database.backup.dir, &database.name)?));
+    let scratch = Arc::new(Scratch::create(&database.backup.dir.join(&database.name), "backup")?);
 
     let copied = copy(context, &scratch).await?;
-    let content = {
+    let held = {
         let scratch = Arc::clone(&scratch);
         let facts = copied.facts.clone();
         blocking(move || shrunken::content(scratch.path(), &facts)).await?
     };
     if !accept_smaller {
-        let (name, now) = (database.name.clone(), content.clone());
+        let name = database.name.clone();
         let before = context.state.with(move |c| facts::recall(c, &name, facts::CONTENT)).await?;
-        shrunken::compare(&database.name, before.map(|(before, _)| before).as_ref(), &now)?;
+        shrunken::compare(scratch.path(), &database.name, before.map(|(before, _)| before).as_ref(), &held)?;
     }
 
     let made = {
@@ -111,7 +112,7 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
         report
     };
     let name = database.name.clone();
-    if let Err(error) = context.state.with(move |c| facts::remember(c, &name, facts::CONTENT, &content)).await {
+    if let Err(error) = context.state.with(move |c| facts::remember(c, &name, facts::CONTENT, &held)).await {
         report.problems.push(error);
     }
     Ok(report)
@@ -139,9 +140,20 @@ async fn copy(context: &Context, scratch: &Arc<Scratch>) -> Result<Copied> {
                 most_wal_growth: database.maintain.max_wal,
             };
             let bytes = facts.page_size;
-            snapshot::copy(source, &database.path, scratch.path(), bounds, &|| call.check(), &mut |done, total| {
-                progress.send_replace(Some(Progress { done: done * bytes, total: 2 * total * bytes, unit: Unit::Bytes }));
-            })
+            snapshot::copy(
+                source,
+                &database.path,
+                scratch.path(),
+                bounds,
+                &|| call.check(),
+                &mut |done, total| {
+                    progress.send_replace(Some(Progress {
+                        done: done * bytes,
+                        total: 2 * total * bytes,
+                        unit: Unit::Bytes,
+                    }));
+                },
+            )
         })
         .await
 }
@@ -207,7 +219,7 @@ fn describe(scratch: &Path, database: &Database, copied: &Copied) -> Result<Snap
         sqlite_version: rusqlite::version().to_owned(),
         user_version: small(copied.facts.user_version),
         application_id: small(copied.facts.application_id),
-        schema_sha256: store::hash::sha256(copied.schema.as_bytes()),
+        schema_sha256: hash::sha256(copied.schema.as_bytes()),
         tables: schema::tables(&connection)?
             .into_iter()
             .map(|table| {
@@ -230,7 +242,7 @@ fn rows(connection: &Connection, table: &str) -> Option<u64> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|_| Err(Error::new(Reason::Panic, "writing the backup panicked: a defect in litekeeper")))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+        Err(Error::new(Reason::Panic, "writing the backup panicked: a defect in litekeeper"))
+    })
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Reason, Result};
 use crate::pool::Call;
 use crate::sqlite::facts::disk_free;
 use crate::sqlite::schema::{self, quoted};
-use crate::sqlite::open;
+use crate::sqlite::{checks, open};
 use crate::state::facts;
 use crate::store::scratch::Scratch;
 use crate::store::{Backup, Catalogue, Local, Manifest, Verification, hash, restore};
@@ -62,7 +62,9 @@ async fn run(context: &Context, selector: Option<String>) -> Result<Report> {
         Ok::<_, Error>((done, catalogue.known()?))
     })
     .await
-    .unwrap_or_else(|_| Err(Error::new(Reason::Panic, "the verification panicked: a defect in litekeeper")))?;
+    .unwrap_or_else(|_| {
+        Err(Error::new(Reason::Panic, "the verification panicked: a defect in litekeeper"))
+    })?;
 
     let name = context.database.name.clone();
     context.state.with(move |c| facts::remember(c, &name, facts::BACKUPS, &known)).await?;
@@ -84,14 +86,22 @@ fn verify(
     progress: &dyn Fn(Progress),
 ) -> Result<Done> {
     let Some(manifest) = &backup.manifest else {
-        return Err(Error::new(Reason::NotFound, format!("{} has no manifest to compare it with", backup.name)));
+        return Err(Error::new(
+            Reason::NotFound,
+            format!("{} has no manifest to compare it with", backup.name),
+        ));
     };
     let total = manifest.raw_bytes;
     let free = disk_free(directory)?;
     if free < total {
         return Err(Error::new(
             Reason::NoSpace,
-            format!("{} has {} free; verifying needs {}", directory.display(), words::bytes(free), words::bytes(total)),
+            format!(
+                "{} has {} free; verifying needs {}",
+                directory.display(),
+                words::bytes(free),
+                words::bytes(total)
+            ),
         ));
     }
     let _held = catalogue.hold(backup)?;
@@ -103,7 +113,9 @@ fn verify(
     let (ok, message) = match unpacked.and_then(|_| check(scratch.path(), manifest, call)) {
         Ok(message) => (Some(true), message),
         Err(error) if error.reason == Reason::Damaged => (Some(false), error.message),
-        Err(error) if error.reason == Reason::Unsupported => (None, format!("cannot be checked: {}", error.message)),
+        Err(error) if error.reason == Reason::Unsupported => {
+            (None, format!("cannot be checked: {}", error.message))
+        }
         Err(error) => return Err(error),
     };
     if let Some(ok) = ok {
@@ -131,12 +143,17 @@ fn check(path: &Path, manifest: &Manifest, call: &Call) -> Result<String> {
         let sql = format!("SELECT count(*) FROM {}", quoted(table));
         let found: u64 = connection.query_row(&sql, [], |row| row.get(0)).map_err(|e| stopped(e.into()))?;
         if found != *expected {
-            return Err(Error::new(Reason::Damaged, format!("{table} has {found} rows instead of {expected}")));
+            return Err(Error::new(
+                Reason::Damaged,
+                format!("{table} has {found} rows instead of {expected}"),
+            ));
         }
     }
     let orphans = checks::foreign_keys(&connection).map_err(stopped)?;
     Ok(match orphans {
         0 => String::from("restored, checked, good"),
-        n => format!("restored, checked, good; {n} rows point at rows that do not exist, as in the database itself"),
+        n => format!(
+            "restored, checked, good; {n} rows point at rows that do not exist, as in the database itself"
+        ),
     })
 }
