@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use litekeeper::config::{
-    Children, Config, Database, DateFormat, Missing, Rejected, Triggers, Value, diff, keys,
+    Analyze, Backup, Children, Cleanup, Compression, Config, Database, DateFormat, Health, Integrity, Keep,
+    Maintain, Missing, Pool, Reindex, Rejected, RowidPolicy, Schedule, Triggers, Vacuum, Value, Verify,
+    Watch, When, diff, keys,
 };
 use litekeeper::error::{Error, Reason};
 use proptest::prelude::*;
@@ -217,7 +219,7 @@ missing = "create"
 sql = "-- mine\n/* all */ with x as (select :user, :on, :at, :r) select * from x"
 params = { user = 1, on = true, at = "2026-01-01", r = 1.5 }
 "#);
-    assert_eq!(app.path, Path::new("/srv/app/data.sqlite"));
+    assert_eq!(app.path.to_str(), Some("/srv/app/data.sqlite"));
     let rules: Vec<_> =
         app.cleanup.rules.iter().map(|r| (&*r.table, r.keep, r.format, r.triggers, r.children)).collect();
     let milliseconds = Some(DateFormat::UnixMilliseconds);
@@ -357,6 +359,109 @@ fn a_wrong_schedule_points_at_its_field() {
         "[watch]\nschedule = '''* * * * * * 2030'''\n",
         "2:12: `watch.schedule` has 7 fields: years are not supported, only 5 fields, or 6 with seconds first",
     );
+}
+
+#[test]
+fn a_text_with_escapes_or_over_several_lines_is_pointed_at_as_a_whole() {
+    says(
+        "[watch]\nschedule = \"0 \\u0032\\u0034 * * *\"\n",
+        "2:12: `watch.schedule` has a wrong hour: 24 is not from 0 to 23",
+    );
+    let shown =
+        rejected(&format!("{APP}[database.app.watch.q]\nsql = \"\"\"\nDROP TABLE t\n\"\"\"\n")).to_string();
+    let lines: Vec<&str> = shown.lines().skip(1).take(2).collect();
+    assert_eq!(lines, ["4 | sql = \"\"\"", "  |       ^^^"]);
+}
+
+#[test]
+fn every_form_of_date_has_its_word() {
+    for (word, format) in [
+        ("auto", None),
+        ("iso", Some(DateFormat::Iso)),
+        ("unix_seconds", Some(DateFormat::UnixSeconds)),
+        ("unix_milliseconds", Some(DateFormat::UnixMilliseconds)),
+        ("julian_day", Some(DateFormat::JulianDay)),
+    ] {
+        let rule = "table = \"t\"\ncolumn = \"c\"\nkeep = \"1d\"";
+        let text = format!("{APP}[[database.app.cleanup.rule]]\n{rule}\nformat = \"{word}\"\n");
+        assert_eq!(app(&text).cleanup.rules[0].format, format, "{word}");
+    }
+}
+
+#[test]
+fn every_key_reaches_its_own_value() {
+    let job = |n: u64| {
+        format!(
+            "schedule = \"{n} 1 * * *\"\njitter = \"{n}s\"\ntimeout = \"{n}m\"\ncatch_up = {}\n",
+            n % 2 == 1
+        )
+    };
+    let when = |n: u64| When {
+        schedule: Schedule::parse(&format!("{n} 1 * * *")).unwrap(),
+        catch_up: n % 2 == 1,
+        jitter: seconds(n),
+        timeout: seconds(60 * n),
+    };
+    let integrity = job(6).replace('\n', "\nintegrity_");
+    let integrity = format!("integrity_{}", integrity.trim_end_matches("integrity_"));
+    let text = [
+        APP.to_owned(),
+        "[pool]\nsize = 11\nmax_overflow = 12\ntimeout = \"13s\"\nrecycle = \"14s\"\nretries = 15\nretry_delay = \"16s\"\nbusy_timeout = \"17s\"\n".to_owned(),
+        "[maintain]\nvacuum = \"incremental\"\nvacuum_min_free = \"21%\"\nvacuum_min_size = 22\nvacuum_rowids = \"renumber\"\n".to_owned(),
+        "analyze = \"always\"\nreindex = \"never\"\nmax_block = \"23s\"\nmax_wal = \"24B\"\n".to_owned() + &job(1),
+        "[backup]\ndir = \"/b\"\ncompression = \"none\"\nlevel = 7\nthreads = 8\nkeep_last = 31\nkeep_hourly = 32\n".to_owned(),
+        "keep_daily = 33\nkeep_weekly = 34\nkeep_monthly = 35\nkeep_yearly = 36\n".to_owned() + &job(2),
+        "[verify]\n".to_owned() + &job(3),
+        "[cleanup]\nbatch_target = \"41ms\"\nmax_share = \"42%\"\n".to_owned() + &job(4),
+        "[health]\nintegrity = \"full\"\n".to_owned() + &job(5) + &integrity,
+        "[watch]\nslow_threshold = \"51s\"\n".to_owned() + &job(7),
+    ];
+    let expected = Database {
+        name: "app".to_owned(),
+        path: "/srv/app/data.sqlite".into(),
+        pool: Pool {
+            size: 11,
+            max_overflow: 12,
+            timeout: seconds(13),
+            recycle: seconds(14),
+            retries: 15,
+            retry_delay: seconds(16),
+            busy_timeout: seconds(17),
+        },
+        maintain: Maintain {
+            when: when(1),
+            vacuum: Vacuum::Incremental,
+            vacuum_min_free: 0.21,
+            vacuum_min_size: 22,
+            vacuum_rowids: RowidPolicy::Renumber,
+            analyze: Analyze::Always,
+            reindex: Reindex::Never,
+            max_block: seconds(23),
+            max_wal: 24,
+        },
+        backup: Backup {
+            when: when(2),
+            dir: "/b".into(),
+            compression: Compression::None,
+            level: 7,
+            threads: 8,
+            keep: Keep { last: 31, hourly: 32, daily: 33, weekly: 34, monthly: 35, yearly: 36 },
+        },
+        verify: Verify { when: when(3) },
+        cleanup: Cleanup {
+            when: when(4),
+            batch_target: Duration::from_millis(41),
+            max_share: 0.42,
+            rules: Vec::new(),
+        },
+        health: Health { when: when(5), integrity_when: when(6), integrity: Integrity::Full },
+        watch: Watch { when: when(7), slow_threshold: seconds(51), queries: Vec::new() },
+        indexes: Vec::new(),
+    };
+    assert_eq!(app(&text.concat()), expected);
+    // The same keys within the database.
+    let own = text.concat().replace("\n[", "\n[database.app.");
+    assert_eq!(app(&own), expected);
 }
 
 #[test]

@@ -74,15 +74,11 @@ pub(super) fn parse<'t>(findings: &Findings<'t>) -> Option<DeTable<'t>> {
     }
     let more = lines.len().saturating_sub(ENOUGH);
     for (n, (span, message)) in lines.into_values().take(ENOUGH).enumerate() {
-        let wrong = Wrong::new(message);
-        findings.note(
-            span,
-            if more > 0 && n + 1 == ENOUGH {
-                wrong.help(format!("so are {more} more lines: is this the right file?"))
-            } else {
-                wrong
-            },
-        );
+        let mut wrong = Wrong::new(message);
+        if more > 0 && n + 1 == ENOUGH {
+            wrong = wrong.help(format!("so are {more} more lines: is this the right file?"));
+        }
+        findings.note(span, wrong);
     }
     errors.is_empty().then(|| document.into_inner())
 }

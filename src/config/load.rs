@@ -42,6 +42,7 @@ impl Config {
         });
         match (findings.rejected(name), config) {
             (None, Some(config)) => Ok(config),
+            // `file::parse` withholds the document only where it noted why: there always is a rejection.
             (rejected, _) => {
                 Err(rejected.unwrap_or(Rejected { file: name.to_owned(), problems: Vec::new() }))
             }
