@@ -126,7 +126,7 @@ pub async fn run(
     };
     supervisor.begin().await?;
     let (ticks, mut beat) = ticks::start().await?;
-    supervisor.systemd.ready();
+    Systemd::ready();
     started(address);
 
     loop {
