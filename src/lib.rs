@@ -1,6 +1,7 @@
 //! litekeeper keeps SQLite databases: it backs them up, maintains, prunes and watches them while their
 //! applications use them.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;

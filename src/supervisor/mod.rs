@@ -98,6 +98,9 @@ pub async fn run(
     if let Some(listen) = config.daemon.listen {
         let listener = http::bind(listen).await?;
         address = listener.local_addr().ok();
+        if let Some(address) = address {
+            tracing::info!(addr = %address, "listening");
+        }
         let window = Window { status: seen, readiness: readiness.clone(), metrics: metrics.clone() };
         http = Some(tokio::spawn(http::serve(listener, window, stop_http.clone())));
     }
