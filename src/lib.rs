@@ -4,4 +4,5 @@
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod queries;
 pub mod schedule;
