@@ -36,6 +36,7 @@ fn keeps_null_and_truth() {
 #[test]
 fn keeps_a_subtraction_apart_from_a_negative_number() {
     assert_shape("SELECT a - ?, (b) - ?, ?", &["select a -5, (b)-5, -5", "select a - 7 , (b) - 1,+3"]);
+    assert_shape("SELECT ? - ?, ?", &["select 0xe-5, 1e-5"]);
     assert_shape("SELECT CASE WHEN a THEN ? END - ?", &["SELECT CASE WHEN a THEN -1 END - 1"]);
 }
 
@@ -65,6 +66,11 @@ fn keeps_names_as_written() {
 fn shows_no_text_in_double_quotes_that_is_no_plain_identifier() {
     assert_shape("SELECT ?, ?, ?", &[r#"select "ann@example.org", "two words", """""#]);
     assert_shape("SELECT ?, ?", &["select [a\nb], `a\u{85}b`"]);
+}
+
+#[test]
+fn shows_no_control_characters() {
+    assert_shape("SELECT a b", &["select\u{1b} a\u{85}b\u{7f}"]);
 }
 
 #[test]

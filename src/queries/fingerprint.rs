@@ -88,12 +88,10 @@ fn collapse<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
         if rows_end.is_some_and(|end| at == end + 1) {
             rows_end = None;
             let first_row_end = at;
-            while tokens.get(at) == Some(&Token::Sign(",")) {
-                match end_of_group(at + 1) {
-                    Some(end) => at = end + 1,
-                    None if tokens.get(at + 1) == Some(&MORE) => at += 2,
-                    None => break,
-                }
+            while tokens.get(at) == Some(&Token::Sign(","))
+                && let Some(end) = end_of_group(at + 1)
+            {
+                at = end + 1;
             }
             if at > first_row_end {
                 collapsed.extend([Token::Sign(","), MORE]);
@@ -122,9 +120,8 @@ fn ends_of_groups(tokens: &[Token<'_>]) -> Vec<Option<usize>> {
 }
 
 fn is_list_of_literals(list: &[Token<'_>]) -> bool {
-    let is_value = |token: &Token<'_>| {
-        matches!(token, Token::Literal | Token::Keyword("NULL" | "TRUE" | "FALSE")) || *token == MORE
-    };
+    let is_value =
+        |token: &Token<'_>| matches!(token, Token::Literal | Token::Keyword("NULL" | "TRUE" | "FALSE"));
     list.len() % 2 == 1
         && list.iter().step_by(2).all(is_value)
         && list.iter().skip(1).step_by(2).all(|token| *token == Token::Sign(","))

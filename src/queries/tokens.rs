@@ -71,7 +71,7 @@ fn token(text: &str, first: char, after_dot: bool) -> (usize, Option<Token<'_>>)
 /// A word is a name, too, where it follows a dot.
 fn word(text: &str, after_dot: bool) -> Token<'_> {
     let keyword = KEYWORDS.split(' ').find(|keyword| keyword.eq_ignore_ascii_case(text));
-    keyword.filter(|_| !after_dot).map_or(Token::Name(text), |keyword| Token::Keyword(keyword))
+    keyword.filter(|_| !after_dot).map_or(Token::Name(text), Token::Keyword)
 }
 
 /// SQLite takes `"abc"` for text where no column has that name, so what is no plain identifier counts as a
