@@ -188,12 +188,10 @@ proptest! {
     #[test]
     fn does_not_depend_on_the_literal(
         statement in statement(),
-        one in prop::sample::select(vec!["1", "-1", "'a'", "x'00'", "1.5e+3", ":p", "?7", "\"a b\""]),
-        other in prop::sample::select(vec!["42", "-.5", "'b -- c'", "X''", "0xABC", "@q", "?", "'it''s'"]),
+        // None has a sign: after a name that is a subtraction.
+        one in prop::sample::select(vec!["1", "'a'", "x'00'", "1.5e+3", ":p", "?7", "\"a b\""]),
+        other in prop::sample::select(vec!["42", ".5", "'b -- c'", "X''", "0xABC", "@q", "?", "'it''s'"]),
     ) {
-        prop_assume!(!statement.contains("- █") && !statement.contains("+ █"));
-        // After a name a sign is a subtraction: `a -1` is not `a 1`.
-        let [one, other] = [one, other].map(|literal| literal.trim_start_matches('-'));
         prop_assert_eq!(shape(&statement.replace('█', one)), shape(&statement.replace('█', other)));
     }
 }
