@@ -21,6 +21,7 @@ use crate::clock;
 use crate::config::{Config, Database, JobKind};
 use crate::error::Result;
 use crate::http::{self, Readiness, Window};
+use crate::jobs::registry;
 use crate::metrics::events::ConfigLoaded;
 use crate::metrics::{Expected, Metrics};
 use crate::pool::{Pool, SlowStatement};
@@ -175,7 +176,7 @@ impl Supervisor {
         let tables: Vec<_> = database.cleanup.rules.iter().map(|rule| rule.table.as_str()).collect();
         let queries: Vec<_> = database.watch.queries.iter().map(|query| query.name.as_str()).collect();
         self.metrics.add_database(&name, Expected { jobs: &jobs, tables: &tables, queries: &queries });
-        self.timetable.set_database(&database, &JobKind::ALL, now);
+        self.timetable.set_database(&database, &registry::kinds(&database), now);
         self.kept.insert(name, Kept { database, pool });
     }
 
