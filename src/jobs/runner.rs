@@ -85,9 +85,11 @@ pub async fn run(state: &State, order: Order) -> Finished {
     let mut result = attempts(&order.job, &context).await;
     if let Err(error) = access::check_sidecars(&database.path)
         && error.reason == Reason::Permission
-        && let Ok(report) = &mut result
     {
-        report.problems.push(error);
+        match &mut result {
+            Ok(report) => report.problems.push(error),
+            Err(first) => first.message = format!("{first}; {error}"),
+        }
     }
     drop(lock);
 

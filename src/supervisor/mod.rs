@@ -38,8 +38,11 @@ use runs::{Ended, InProgress};
 use signals::{Signal, Signals};
 use systemd::Systemd;
 
-/// Ticks between two rounds of upkeep: idle connections, histograms.
+/// Ticks between two times that histograms are filed.
 const UPKEEP_EVERY: u64 = 5;
+
+/// Ticks between two snapshots while nothing runs: what a command line did shows after at most so many seconds.
+const LOOK_EVERY: u64 = 10;
 
 /// The daemon.
 pub struct Supervisor {
@@ -61,6 +64,8 @@ pub struct Supervisor {
     view: watch::Sender<Arc<Status>>,
     readiness: Readiness,
     refreshing: Option<tokio::task::JoinHandle<()>>,
+    /// Something happened since the snapshot that is being made was begun.
+    stale: bool,
     systemd: Systemd,
     turns: u64,
 }
@@ -124,6 +129,7 @@ pub async fn run(
         view,
         readiness,
         refreshing: None,
+        stale: false,
         systemd: Systemd::new(),
         turns: 0,
         config,
@@ -192,13 +198,16 @@ impl Supervisor {
         for kept in self.kept.values() {
             kept.pool.upkeep();
         }
-        self.refresh();
+        if self.stale || !self.running.is_empty() || self.turns.is_multiple_of(LOOK_EVERY) {
+            self.refresh();
+        }
     }
 
     /// Has a new snapshot made of what is going on, unless one is being made: a disk that hangs leaves the last
     /// one in place, and the loop goes on.
     fn refresh(&mut self) {
-        if self.refreshing.as_ref().is_some_and(|task| !task.is_finished()) {
+        self.stale = self.refreshing.as_ref().is_some_and(|task| !task.is_finished());
+        if self.stale {
             return;
         }
         let (live, config, state) = (self.live(), self.config.clone(), self.state.clone());
