@@ -31,7 +31,7 @@ const HORIZON_YEARS: i32 = 41;
 /// The first due instant strictly after `after`; `None` when there is none (`never`, 30 February).
 pub fn next(schedule: &Schedule, zone: Tz, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let cron = schedule.cron()?;
-    let follows_the_clock = follows_the_clock(cron);
+    let follows_the_clock = follows_the_clock(schedule, cron);
     // Due instants are whole seconds, so the fraction of `after` does not matter.
     let here = DateTime::from_timestamp(after.timestamp(), 0)?.with_timezone(&zone);
     let wall = here.naive_local();
@@ -78,9 +78,8 @@ pub fn latest(
 }
 
 /// Whether the expression goes by elapsed time rather than naming fixed times of day.
-fn follows_the_clock(cron: &Cron) -> bool {
-    let pattern = &cron.pattern;
-    [&pattern.hours, &pattern.minutes].into_iter().any(|field| field.from_wildcard || field.is_all_set())
+fn follows_the_clock(schedule: &Schedule, cron: &Cron) -> bool {
+    schedule.has_any_time() || cron.pattern.hours.is_all_set() || cron.pattern.minutes.is_all_set()
 }
 
 /// The instants at which a matching reading of the clock is due: two in a repeated hour, if it counts twice.
