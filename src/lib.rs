@@ -3,4 +3,16 @@
 
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod error;
+pub mod http;
+pub mod jobs;
+pub mod metrics;
+pub mod pool;
+pub mod queries;
+pub mod schedule;
+pub mod sqlite;
+pub mod state;
+pub mod store;
+pub mod supervisor;
+pub mod words;

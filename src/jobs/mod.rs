@@ -1,0 +1,156 @@
+//! WHAT is done to a database: one folder per kind of job, and the runner that all of them go through.
+//! A kind knows no schedule and no other kind; it can be stopped at any point and run again.
+
+pub mod backup;
+pub mod registry;
+pub mod runner;
+pub mod verify;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use rusqlite::Connection;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::config::{Database, JobKind};
+use crate::error::{Error, Reason, Result};
+use crate::pool::{Call, Pool};
+use crate::state::State;
+
+/// The future of a run.
+pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Report>> + Send + 'a>>;
+
+/// Something that is done to one database.
+pub trait Job: Send + Sync {
+    /// Which kind it is.
+    fn kind(&self) -> JobKind;
+
+    /// Whether it must be the only exclusive job on its database, over all processes.
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
+    /// Does it once. Everything it needs comes with the context; it ends soon after `context.call` is cancelled.
+    fn run<'a>(&'a self, context: &'a Context) -> Running<'a>;
+}
+
+/// What a run works with.
+pub struct Context {
+    /// The database, as configured when the run was started.
+    pub database: Arc<Database>,
+    /// Its connections.
+    pub pool: Pool,
+    /// The daemon's memory.
+    pub state: State,
+    /// The run's name, deadline and cancellation, for each call on the pool.
+    pub call: Call,
+    /// How far it is, for whoever watches.
+    pub progress: watch::Sender<Option<Progress>>,
+    /// When it was started; the one time by which it decides what is old.
+    pub started: DateTime<Utc>,
+    /// The zone in which the operator counts hours and days.
+    pub zone: Tz,
+}
+
+impl Context {
+    /// Runs `work` on a pooled connection, within the run's limits.
+    pub async fn sql<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    {
+        self.pool.run(&self.call, work).await
+    }
+
+    /// The same with a limit of its own: past it, `deadline`.
+    pub async fn sql_within<T, F>(&self, limit: Duration, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    {
+        self.pool.run(&self.call.within(limit), work).await
+    }
+
+    /// An error when the run must stop. For work between statements.
+    pub fn go_on(&self) -> Result<()> {
+        self.call.check()
+    }
+
+    /// Says how far the run is.
+    pub fn at(&self, done: u64, total: u64, unit: Unit) {
+        self.progress.send_replace(Some(Progress { done, total, unit }));
+    }
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Of `total`.
+    pub done: u64,
+    /// As known now; it may grow.
+    pub total: u64,
+    /// What is counted.
+    pub unit: Unit,
+}
+
+/// What progress counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Bytes of the database.
+    Bytes,
+    /// Rows.
+    Rows,
+    /// Steps of the job.
+    Steps,
+}
+
+impl Unit {
+    /// The word for the status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Rows => "rows",
+            Self::Steps => "steps",
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// One sentence, without a final full stop.
+    pub summary: String,
+    /// Parts that failed while others were done: the run counts as failed, a command exits with 3.
+    #[serde(serialize_with = "as_texts")]
+    pub problems: Vec<Error>,
+    /// What a check found wrong with the database: the run itself went well, a command exits with 1, or with 12
+    /// where the database is damaged.
+    #[serde(serialize_with = "as_texts")]
+    pub findings: Vec<Error>,
+    /// What was done, by the job's own structure.
+    pub detail: serde_json::Value,
+}
+
+impl Report {
+    /// A report without problems or findings. `detail` must be serialisable to JSON: a structure of ours with
+    /// string keys always is.
+    pub fn new(summary: impl Into<String>, detail: &impl Serialize) -> Self {
+        let detail = serde_json::to_value(detail).unwrap_or_default();
+        Self { summary: summary.into(), problems: Vec::new(), findings: Vec::new(), detail }
+    }
+}
+
+fn as_texts<S: serde::Serializer>(errors: &[Error], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Text<'a> {
+        reason: Reason,
+        message: &'a str,
+    }
+    serializer.collect_seq(errors.iter().map(|e| Text { reason: e.reason, message: &e.message }))
+}

@@ -1,0 +1,226 @@
+//! One run of a job, whoever asked for it: lock, history row, attempts, deadline, panic, the sidecars' owner
+//! afterwards, log line and metrics. Knows no kind of job.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono_tz::Tz;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, Job, Progress, Report};
+use crate::clock;
+use crate::config::Database;
+use crate::error::{Class, Error, Reason, Result};
+use crate::metrics::events::{JobFinished, JobSkipped, JobStarted};
+use crate::pool::{Call, Pool};
+use crate::sqlite::access;
+use crate::state::State;
+use crate::state::runs::{self, Cause, Ending, Outcome};
+
+/// Attempts at a run whose error may go away by itself, and the pause before each further one.
+const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
+
+/// How long a run may go on after it was told to stop, before it is given up. SQL stops within milliseconds; this
+/// is for a run that waits for a disk.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A run to be made.
+pub struct Order {
+    /// What to do.
+    pub job: Arc<dyn Job>,
+    /// To which database.
+    pub database: Arc<Database>,
+    /// Over which connections.
+    pub pool: Pool,
+    /// Why.
+    pub cause: Cause,
+    /// The zone in which the operator counts hours and days.
+    pub zone: Tz,
+    /// Stops it.
+    pub cancel: CancellationToken,
+    /// Told how far it is.
+    pub progress: watch::Sender<Option<Progress>>,
+}
+
+/// How a run ended, for whoever asked for it.
+#[derive(Debug)]
+pub struct Finished {
+    /// As in the history.
+    pub outcome: Outcome,
+    /// The report, or why there is none.
+    pub result: Result<Report>,
+}
+
+/// Makes a run and writes it down. Never panics and never fails itself: trouble with the history is logged, and
+/// the run counts all the same.
+pub async fn run(state: &State, order: Order) -> Finished {
+    let (kind, database) = (order.job.kind(), Arc::clone(&order.database));
+    let lock = match order.job.is_exclusive().then(|| state.lock(&database.name, kind)).transpose() {
+        Ok(lock) => lock,
+        Err(error) => return skip(state, &order, error).await,
+    };
+    let started = clock::now();
+    let began = Instant::now();
+    let id = {
+        let (name, cause) = (database.name.clone(), order.cause);
+        noted(state.with(move |c| runs::begin(c, &name, kind, cause, started)).await)
+    };
+    let run = id.unwrap_or_default();
+    JobStarted { database: &database.name, job: kind.as_str(), run }.emit();
+
+    let context = Arc::new(Context {
+        database: Arc::clone(&database),
+        pool: order.pool,
+        state: state.clone(),
+        call: Call {
+            job: kind.as_str(),
+            cancel: order.cancel,
+            deadline: Some(began + database.when(kind).timeout),
+        },
+        progress: order.progress,
+        started,
+        zone: order.zone,
+    });
+    let mut result = attempts(&order.job, &context).await;
+    if let Err(error) = access::check_sidecars(&database.path)
+        && error.reason == Reason::Permission
+        && let Ok(report) = &mut result
+    {
+        report.problems.push(error);
+    }
+    drop(lock);
+
+    let ending = ending(&result);
+    let finished = clock::now();
+    JobFinished {
+        database: &database.name,
+        job: kind.as_str(),
+        run,
+        outcome: ending.outcome,
+        reason: ending.reason,
+        summary: &ending.summary,
+        duration: began.elapsed(),
+        at: finished,
+    }
+    .emit();
+    let outcome = ending.outcome;
+    if let Some(id) = id {
+        noted(state.with(move |c| runs::end(c, id, finished, &ending)).await);
+    }
+    Finished { outcome, result }
+}
+
+/// Writes down a run that did not start because the same job is still running or waiting.
+pub async fn skip_overlap(state: &State, database: &Database, job: &dyn Job) {
+    let error = Error::new(Reason::Locked, format!("the {} before it has not ended yet", job.kind()));
+    write_skip(state, database, job, Cause::Schedule, &error).await;
+}
+
+async fn skip(state: &State, order: &Order, error: Error) -> Finished {
+    if error.reason != Reason::Locked {
+        tracing::error!(database = order.database.name, job = %order.job.kind(), "{error}");
+    }
+    write_skip(state, &order.database, &*order.job, order.cause, &error).await;
+    Finished { outcome: Outcome::Skipped, result: Err(error) }
+}
+
+async fn write_skip(state: &State, database: &Database, job: &dyn Job, cause: Cause, error: &Error) {
+    let kind = job.kind();
+    JobSkipped { database: &database.name, job: kind.as_str(), because: &error.message }.emit();
+    let ending = Ending {
+        outcome: Outcome::Skipped,
+        reason: Some(error.reason.as_str()),
+        summary: error.message.clone(),
+        detail: serde_json::Value::Null,
+    };
+    let name = database.name.clone();
+    noted(
+        state
+            .with(move |c| {
+                let now = clock::now();
+                let id = runs::begin(c, &name, kind, cause, now)?;
+                runs::end(c, id, now, &ending)
+            })
+            .await,
+    );
+}
+
+async fn attempts(job: &Arc<dyn Job>, context: &Arc<Context>) -> Result<Report> {
+    let mut pauses = PAUSES.iter();
+    loop {
+        let result = attempt(job, context).await;
+        let Err(error) = &result else { return result };
+        let Some(pause) = pauses.next().filter(|_| error.class() == Class::Transient) else { return result };
+        tracing::info!(
+            database = context.database.name,
+            job = %job.kind(),
+            pause_seconds = pause.as_secs(),
+            "will try again: {error}"
+        );
+        tokio::select! {
+            () = tokio::time::sleep(*pause) => {}
+            () = context.call.cancel.cancelled() => {}
+        }
+        context.go_on()?;
+    }
+}
+
+/// One attempt, in a task of its own so that a panic ends the run and not the daemon.
+async fn attempt(job: &Arc<dyn Job>, context: &Arc<Context>) -> Result<Report> {
+    let mut task = {
+        let (job, context) = (Arc::clone(job), Arc::clone(context));
+        tokio::spawn(async move { job.run(&context).await })
+    };
+    let joined = tokio::select! {
+        joined = &mut task => joined,
+        () = context.call.ended() => match tokio::time::timeout(PATIENCE, &mut task).await {
+            Ok(joined) => joined,
+            Err(_) => {
+                task.abort();
+                context.go_on()?;
+                return Err(Error::new(Reason::Cancelled, "did not stop when told to and was given up"));
+            }
+        },
+    };
+    joined.unwrap_or_else(|panic| {
+        let text = match panic.try_into_panic() {
+            Ok(payload) => payload
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string))
+                .unwrap_or_default(),
+            Err(_) => String::from("its task was cancelled"),
+        };
+        Err(Error::new(Reason::Panic, format!("the run panicked, which is a defect in litekeeper: {text}")))
+    })
+}
+
+fn ending(result: &Result<Report>) -> Ending {
+    match result {
+        Ok(report) => {
+            let problem = report.problems.first();
+            let texts = report.problems.iter().map(|p| p.message.as_str());
+            Ending {
+                outcome: if problem.is_some() { Outcome::Failure } else { Outcome::Success },
+                reason: problem.map(|p| p.reason.as_str()),
+                summary: std::iter::once(report.summary.as_str()).chain(texts).collect::<Vec<_>>().join("; "),
+                detail: report.detail.clone(),
+            }
+        }
+        Err(error) => Ending {
+            outcome: match error.class() {
+                Class::Cancelled => Outcome::Interrupted,
+                Class::Transient | Class::Permanent => Outcome::Failure,
+            },
+            reason: Some(error.reason.as_str()),
+            summary: error.message.clone(),
+            detail: serde_json::Value::Null,
+        },
+    }
+}
+
+/// The history is worth less than the run: trouble with it is said and passed over.
+fn noted<T>(result: Result<T>) -> Option<T> {
+    result.inspect_err(|error| tracing::error!("the run history is incomplete: {error}")).ok()
+}

@@ -1,0 +1,356 @@
+//! CONNECTIONS to one database: the only room that names deadpool, and where the asynchronous world ends.
+//! Work comes in as a closure over one connection, with the job that asks, a deadline and a cancellation; every
+//! statement is timed; whatever ends the wait for the work also ends its SQL.
+//! Must never open a file that is missing, nor one whose sidecars the application could not write afterwards.
+
+mod open;
+mod session;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use deadpool_sqlite::{Object, PoolError, TimeoutType};
+use rusqlite::Connection;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Database};
+use crate::error::{Error, Reason, Result};
+use crate::metrics::events::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited, QueryTimed};
+use crate::sqlite::access;
+use session::{Finished, Limits, Observer};
+
+/// Who asks for a connection, and within which limits.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The job, for labels and the slow log.
+    pub job: &'static str,
+    /// Stops the work and its SQL.
+    pub cancel: CancellationToken,
+    /// Stops the work and its SQL at this instant.
+    pub deadline: Option<Instant>,
+}
+
+impl Call {
+    /// The same call with a limit of its own, counted from now, where that is earlier.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Self {
+        let own = Instant::now() + limit;
+        let deadline = self.deadline.map_or(own, |deadline| deadline.min(own));
+        Self { deadline: Some(deadline), ..self.clone() }
+    }
+
+    /// An error when it is cancelled or late. For work between statements.
+    pub fn check(&self) -> Result<()> {
+        Limits::new(self.deadline, Duration::ZERO, self.cancel.is_cancelled()).check()
+    }
+
+    /// Waits until it is cancelled or late.
+    pub async fn ended(&self) {
+        tokio::select! {
+            () = self.cancel.cancelled() => {}
+            () = self.late() => {}
+        }
+    }
+
+    async fn late(&self) {
+        match self.deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A statement that was slower than the threshold. Defined here for whoever keeps them.
+#[derive(Debug, Clone)]
+pub struct SlowStatement {
+    /// The database's name.
+    pub database: String,
+    /// The job that ran it.
+    pub job: &'static str,
+    /// With its literals: must be reduced to its shape before it is shown or kept.
+    pub sql: String,
+    /// When it finished.
+    pub at: DateTime<Utc>,
+    /// How long it took.
+    pub duration: Duration,
+    /// Virtual machine instructions (SQLITE_STMTSTATUS_VM_STEP).
+    pub vm_steps: u64,
+    /// Forward steps of full table scans (SQLITE_STMTSTATUS_FULLSCAN_STEP).
+    pub full_scan_steps: u64,
+    /// Sorts (SQLITE_STMTSTATUS_SORT).
+    pub sorts: u64,
+    /// Rows put into automatic indexes (SQLITE_STMTSTATUS_AUTOINDEX).
+    pub automatic_indexes: u64,
+}
+
+/// What the pool looks like now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolState {
+    /// Connections kept open when nothing is wanted.
+    pub size: usize,
+    /// The most there may be.
+    pub max: usize,
+    /// Open and free.
+    pub idle: usize,
+    /// Open and lent.
+    pub in_use: usize,
+    /// Calls that wait for one.
+    pub waiting: usize,
+    /// Calls that waited longer than `pool.timeout`, since the start.
+    pub timeouts: u64,
+    /// Connections replaced because of their age, since the start.
+    pub recycled: u64,
+}
+
+/// The connections to one database. Cheap to clone; the last clone must be dropped inside the runtime.
+#[derive(Clone)]
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    database: String,
+    path: std::path::PathBuf,
+    settings: config::Pool,
+    slow_threshold: Duration,
+    pool: deadpool_sqlite::Pool,
+    slow: UnboundedSender<SlowStatement>,
+    /// Which file the open connections belong to: another one may be put in its place under us.
+    identity: Mutex<Option<access::Identity>>,
+    timeouts: AtomicU64,
+    recycled: Arc<AtomicU64>,
+    /// How many of them the metrics know of.
+    recycled_told: AtomicU64,
+}
+
+impl Pool {
+    /// The pool of a database. Opens nothing yet: a database that is missing today may be there tomorrow.
+    pub fn new(database: &Database, slow: UnboundedSender<SlowStatement>) -> Result<Self> {
+        let recycled = Arc::new(AtomicU64::new(0));
+        let pool = open::build(&database.path, &database.pool, Arc::clone(&recycled))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                database: database.name.clone(),
+                path: database.path.clone(),
+                settings: database.pool.clone(),
+                slow_threshold: database.watch.slow_threshold,
+                pool,
+                slow,
+                identity: Mutex::new(None),
+                timeouts: AtomicU64::new(0),
+                recycled,
+                recycled_told: AtomicU64::new(0),
+            }),
+        })
+    }
+
+    /// Whether this pool serves a database so configured, or a new one is needed.
+    pub fn serves(&self, database: &Database) -> bool {
+        self.inner.path == database.path
+            && self.inner.settings == database.pool
+            && self.inner.slow_threshold == database.watch.slow_threshold
+    }
+
+    /// Runs `work` on a connection, on a blocking thread. Dropping the returned future, the call's cancellation
+    /// and its deadline each stop the SQL; the connection is lent until it really has stopped.
+    ///
+    /// Errors: those of `work`; `pool_timeout`; `cancelled` and `deadline`; whatever stands in the way of opening.
+    pub async fn run<T, F>(&self, call: &Call, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    {
+        let connection = self.get(call).await?;
+        let limits = Arc::new(Limits::new(call.deadline, self.inner.settings.busy_timeout, false));
+        let stop = StopOnDrop(Arc::clone(&limits));
+        let observer = Box::new(Statements { inner: Arc::clone(&self.inner), job: call.job });
+        let inner = Arc::clone(&self.inner);
+        // Until the SQL has stopped the connection belongs to this task, also when nobody waits any more.
+        let mut task = tokio::spawn(async move {
+            let result = connection
+                .interact(move |connection| session::run(connection, &limits, observer, work))
+                .await
+                .unwrap_or_else(|_| Err(panicked()));
+            inner.give_back(connection);
+            result
+        });
+        tokio::select! {
+            result = &mut task => return result.unwrap_or_else(|_| Err(panicked())),
+            () = call.cancel.cancelled() => stop.0.stop(),
+            () = call.late() => stop.0.interrupt(),
+        }
+        task.await.unwrap_or_else(|_| Err(panicked()))
+    }
+
+    /// Numbers for the status and the metrics.
+    pub fn state(&self) -> PoolState {
+        let now = self.inner.pool.status();
+        PoolState {
+            size: self.inner.settings.size,
+            max: now.max_size,
+            idle: now.available,
+            in_use: now.size - now.available,
+            waiting: now.waiting,
+            timeouts: self.inner.timeouts.load(Ordering::Relaxed),
+            recycled: self.inner.recycled.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Closes idle connections that are older than `pool.recycle`, and publishes the pool's numbers.
+    pub fn upkeep(&self) {
+        let recycle = self.inner.settings.recycle;
+        let old = self.inner.pool.retain(|_, metrics| metrics.age() < recycle).removed.len();
+        self.inner.recycled.fetch_add(old as u64, Ordering::Relaxed);
+        // Those that were found old when they were asked for are counted here as well.
+        let recycled = self.inner.recycled.load(Ordering::Relaxed);
+        let told = self.inner.recycled_told.swap(recycled, Ordering::Relaxed);
+        if recycled > told {
+            PoolRecycled { database: &self.inner.database, connections: recycled - told }.emit();
+        }
+        let state = self.state();
+        PoolGauges {
+            database: &self.inner.database,
+            idle: state.idle,
+            in_use: state.in_use,
+            max: state.max,
+            waiting: state.waiting,
+        }
+        .emit();
+    }
+
+    /// Lets go of the idle connections; lent ones are closed when they come back.
+    pub fn close(&self) {
+        self.inner.pool.close();
+    }
+
+    /// A connection, with as many attempts as `pool.retries` says.
+    async fn get(&self, call: &Call) -> Result<Object> {
+        let inner = &self.inner;
+        let mut attempt = 1;
+        loop {
+            if call.cancel.is_cancelled() {
+                return Err(Error::new(Reason::Cancelled, "stopped before it had begun"));
+            }
+            let error = match self.try_get(attempt).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => error,
+            };
+            if error.class() != crate::error::Class::Transient || attempt >= inner.settings.retries {
+                return Err(error);
+            }
+            attempt += 1;
+            tokio::select! {
+                () = call.cancel.cancelled() => {}
+                () = tokio::time::sleep(inner.settings.retry_delay) => {}
+            }
+        }
+    }
+
+    async fn try_get(&self, attempt: u32) -> Result<Object> {
+        let inner = &self.inner;
+        let identity = access::check(&inner.path)?;
+        inner.forget_connections_to_another_file(identity);
+        let asked = Instant::now();
+        let got = inner.pool.get().await;
+        let (database, waited) = (inner.database.as_str(), asked.elapsed());
+        if got.is_ok() {
+            PoolWaited { database, waited }.emit();
+        }
+        got.map_err(|error| match error {
+            PoolError::Timeout(TimeoutType::Wait) => {
+                inner.timeouts.fetch_add(1, Ordering::Relaxed);
+                PoolTimedOut { database, waited, attempt }.emit();
+                Error::new(
+                    Reason::PoolTimeout,
+                    format!(
+                        "all {} connections were in use for {:?}; raise pool.size or pool.max_overflow, or let fewer \
+                         jobs run at the same time",
+                        inner.settings.size + inner.settings.max_overflow,
+                        inner.settings.timeout
+                    ),
+                )
+            }
+            PoolError::Timeout(_) => Error::new(
+                Reason::PoolTimeout,
+                format!("{} could not be opened within {:?}", inner.path.display(), inner.settings.timeout),
+            ),
+            PoolError::Backend(e)
+            | PoolError::PostCreateHook(deadpool_sqlite::HookError::Backend(e)) => {
+                Error::from(e).context(format!("cannot open {}", inner.path.display()))
+            }
+            PoolError::Closed => Error::new(Reason::Cancelled, "the database was removed from the configuration"),
+            other => Error::new(Reason::Sqlite, format!("cannot open {}: {other}", inner.path.display())),
+        })
+    }
+}
+
+impl Inner {
+    /// An overflow connection is closed when nobody waits for it.
+    fn give_back(&self, connection: Object) {
+        let now = self.pool.status();
+        if now.size > self.settings.size && now.waiting == 0 {
+            drop(Object::take(connection));
+        }
+    }
+
+    fn forget_connections_to_another_file(&self, identity: access::Identity) {
+        let mut known = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_some_and(|known| known != identity) {
+            tracing::warn!(
+                database = self.database,
+                path = %self.path.display(),
+                "another file was put in place of the database; the connections to the old one are closed"
+            );
+            drop(self.pool.retain(|_, _| false));
+        }
+        *known = Some(identity);
+    }
+}
+
+/// Stops the SQL when the future that waits for it is dropped.
+struct StopOnDrop(Arc<Limits>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Turns what the session sees into metrics and slow statements.
+struct Statements {
+    inner: Arc<Inner>,
+    job: &'static str,
+}
+
+impl Observer for Statements {
+    fn statement(&self, finished: &Finished<'_>) {
+        let database = &self.inner.database;
+        QueryTimed { database, job: self.job, duration: finished.duration }.emit();
+        if finished.duration < self.inner.slow_threshold {
+            return;
+        }
+        // Nobody listens any more only while the process ends.
+        let _ = self.inner.slow.send(SlowStatement {
+            database: database.clone(),
+            job: self.job,
+            sql: finished.sql.to_owned(),
+            at: crate::clock::now(),
+            duration: finished.duration,
+            vm_steps: finished.vm_steps,
+            full_scan_steps: finished.full_scan_steps,
+            sorts: finished.sorts,
+            automatic_indexes: finished.automatic_indexes,
+        });
+    }
+
+    fn busy(&self, attempt: u32) {
+        BusyRetry { database: &self.inner.database, job: self.job, attempt }.emit();
+    }
+}
+
+fn panicked() -> Error {
+    Error::new(Reason::Panic, "the work panicked: a defect in litekeeper; the log has the place")
+}

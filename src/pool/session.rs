@@ -1,0 +1,252 @@
+//! One stretch of work on one connection: its limits, and the timing of its statements. SQLite's callbacks are
+//! plain functions without a context of their own, so the session lies in a thread local while the work runs:
+//! a connection never leaves its blocking thread during one call. Must never touch the database itself.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use rusqlite::{Connection, InterruptHandle, StatementStatus};
+
+use crate::error::{Error, Reason, Result};
+
+/// Virtual machine instructions between two looks at the limits: some 50 µs of work, so that a stop is prompt
+/// and its cost does not show.
+const STEPS_BETWEEN_LOOKS: i32 = 4000;
+
+/// Longest pause between two attempts to take a lock. SQLite's own handler ends at 100 ms as well.
+const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// When to stop. Shared between the asynchronous side, which sets it, and SQLite's callbacks, which obey.
+pub(super) struct Limits {
+    stopped: AtomicBool,
+    deadline: Option<Instant>,
+    busy_timeout: Duration,
+    /// Present exactly while the session runs, so that a late interrupt never hits the connection's next user.
+    interrupt: Mutex<Option<InterruptHandle>>,
+}
+
+impl Limits {
+    pub(super) fn new(deadline: Option<Instant>, busy_timeout: Duration, stopped: bool) -> Self {
+        Self { stopped: AtomicBool::new(stopped), deadline, busy_timeout, interrupt: Mutex::new(None) }
+    }
+
+    /// Ends the work: the running statement now, any later one as soon as it begins.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.interrupt();
+    }
+
+    /// Ends the running statement. The progress handler alone would not: some single instructions (sorting, a
+    /// check of one large table, a checkpoint) run for seconds, and look only at SQLite's own flag.
+    pub(super) fn interrupt(&self) {
+        if let Some(handle) = &*self.handle() {
+            handle.interrupt();
+        }
+    }
+
+    fn handle(&self) -> MutexGuard<'_, Option<InterruptHandle>> {
+        self.interrupt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    fn must_stop(&self) -> bool {
+        self.is_stopped() || self.is_late()
+    }
+
+    /// Why the work must stop, if it must.
+    pub(super) fn check(&self) -> Result<()> {
+        let (reason, why) = if self.is_stopped() {
+            (Reason::Cancelled, "stopped before it was finished")
+        } else if self.is_late() {
+            (Reason::Deadline, "took longer than it may and was stopped")
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(reason, format!("{why}; what it had begun was rolled back")))
+    }
+}
+
+/// What is known of one finished statement.
+#[derive(Debug, Clone)]
+pub(super) struct Finished<'a> {
+    /// With its literals: never to be logged as it is.
+    pub(super) sql: &'a str,
+    pub(super) duration: Duration,
+    pub(super) vm_steps: u64,
+    pub(super) full_scan_steps: u64,
+    pub(super) sorts: u64,
+    pub(super) automatic_indexes: u64,
+}
+
+/// Receives what the session sees.
+pub(super) trait Observer {
+    /// A statement of the work has finished.
+    fn statement(&self, finished: &Finished<'_>);
+    /// A lock was held by somebody else and is tried for again.
+    fn busy(&self, attempt: u32);
+}
+
+struct Running {
+    /// Address of the statement's SQL text: the one thing that a trace event tells of a statement's identity,
+    /// and unique while the statement lives.
+    key: usize,
+    since: Instant,
+    /// The counters are cumulative over the runs of a cached statement.
+    before: Counters,
+    /// VACUUM, ANALYZE and their like run statements of their own, which belong to them.
+    contains: bool,
+    contained: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Counters {
+    vm_steps: i32,
+    full_scan_steps: i32,
+    sorts: i32,
+    automatic_indexes: i32,
+}
+
+impl Counters {
+    fn of(statement: &rusqlite::trace::StmtRef<'_>) -> Self {
+        Self {
+            vm_steps: statement.get_status(StatementStatus::VmStep),
+            full_scan_steps: statement.get_status(StatementStatus::FullscanStep),
+            sorts: statement.get_status(StatementStatus::Sort),
+            automatic_indexes: statement.get_status(StatementStatus::AutoIndex),
+        }
+    }
+}
+
+struct Session {
+    limits: Arc<Limits>,
+    observer: Box<dyn Observer>,
+    running: Vec<Running>,
+    busy_since: Instant,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Session>> = const { RefCell::new(None) };
+}
+
+/// Puts the callbacks on a new connection. Outside a session they do nothing.
+pub(super) fn install(connection: &Connection) -> rusqlite::Result<()> {
+    let events = TraceEventCodes::SQLITE_TRACE_STMT | TraceEventCodes::SQLITE_TRACE_PROFILE;
+    connection.trace_v2(events, Some(on_trace));
+    connection.busy_handler(Some(on_busy))
+}
+
+/// Ends the session, also when the work panics.
+struct Leave<'a>(&'a Limits);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.handle().take();
+        CURRENT.with(|current| current.replace(None));
+    }
+}
+
+/// Runs `work` under `limits`, with its statements reported to `observer`. A transaction that the work leaves
+/// open is rolled back.
+pub(super) fn run<T>(
+    connection: &mut Connection,
+    limits: &Arc<Limits>,
+    observer: Box<dyn Observer>,
+    work: impl FnOnce(&mut Connection) -> Result<T>,
+) -> Result<T> {
+    *limits.handle() = Some(connection.get_interrupt_handle());
+    let _leave = Leave(limits);
+    limits.check()?;
+    let session =
+        Session { limits: Arc::clone(limits), observer, running: Vec::new(), busy_since: Instant::now() };
+    CURRENT.with(|current| current.replace(Some(session)));
+    let watched = Arc::clone(limits);
+    connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || watched.must_stop()))?;
+    let result = work(connection);
+    connection.progress_handler(0, None::<fn() -> bool>)?;
+    if !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
+    }
+    result.map_err(|error| match error.reason {
+        // An interrupted statement, or a lock that we stopped waiting for because we had to.
+        Reason::Cancelled | Reason::Busy => limits.check().err().unwrap_or(error),
+        _ => error,
+    })
+}
+
+fn on_busy(attempt: i32) -> bool {
+    CURRENT.with(|current| {
+        let mut current = current.borrow_mut();
+        let Some(session) = current.as_mut() else { return false };
+        if attempt == 0 {
+            session.busy_since = Instant::now();
+        }
+        if session.limits.must_stop() || session.busy_since.elapsed() >= session.limits.busy_timeout {
+            return false;
+        }
+        session.observer.busy(u32::try_from(attempt).unwrap_or(0) + 1);
+        let pause = Duration::from_millis(1 << attempt.clamp(0, 7)).min(LONGEST_BUSY_PAUSE);
+        std::thread::sleep(pause);
+        true
+    })
+}
+
+fn on_trace(event: TraceEvent<'_>) {
+    CURRENT.with(|current| {
+        // Borrowed already only if an observer ran SQL on the same connection, which none does.
+        let Ok(mut current) = current.try_borrow_mut() else { return };
+        let Some(session) = current.as_mut() else { return };
+        match event {
+            // Trigger programs announce themselves with a comment; they are part of their statement.
+            TraceEvent::Stmt(_, text) if text.starts_with("--") => {}
+            TraceEvent::Stmt(statement, _) => {
+                let sql = statement.sql();
+                let contained = session.running.iter().any(|r| r.contains);
+                session.running.push(Running {
+                    key: sql.as_ptr().addr(),
+                    since: Instant::now(),
+                    before: Counters::of(&statement),
+                    contains: runs_statements_of_its_own(&sql),
+                    contained,
+                });
+            }
+            TraceEvent::Profile(statement, _) => {
+                let sql = statement.sql();
+                let key = sql.as_ptr().addr();
+                let Some(at) = session.running.iter().rposition(|r| r.key == key) else { return };
+                let started = session.running.remove(at);
+                if started.contained {
+                    return;
+                }
+                let after = Counters::of(&statement);
+                let since =
+                    |after: i32, before: i32| u64::try_from(after.saturating_sub(before)).unwrap_or(0);
+                session.observer.statement(&Finished {
+                    sql: &sql,
+                    duration: started.since.elapsed(),
+                    vm_steps: since(after.vm_steps, started.before.vm_steps),
+                    full_scan_steps: since(after.full_scan_steps, started.before.full_scan_steps),
+                    sorts: since(after.sorts, started.before.sorts),
+                    automatic_indexes: since(after.automatic_indexes, started.before.automatic_indexes),
+                });
+            }
+            _ => {}
+        }
+    });
+}
+
+fn runs_statements_of_its_own(sql: &str) -> bool {
+    let first = sql.split_ascii_whitespace().next().unwrap_or_default();
+    ["VACUUM", "ANALYZE", "REINDEX", "PRAGMA", "CREATE", "ALTER"]
+        .iter()
+        .any(|w| first.eq_ignore_ascii_case(w))
+}

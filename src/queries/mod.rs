@@ -1,0 +1,2 @@
+//! WHICH statements hurt.
+pub mod slow_log;

@@ -1,0 +1,175 @@
+//! Whether a database may be opened without harm to its application, judged by `stat` alone (HAZARDS H1, H3, H23).
+//!
+//! SQLite creates the `-wal`, `-shm` and `-journal` files with the mode of the database, but gives them the
+//! database's owner only when it runs as root and may chown (`findCreateFileMode` and `robustFchown` in SQLite's
+//! os_unix.c). Opened by the wrong user, a database gets sidecars that its application cannot write, and each
+//! of its requests fails from then on.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+use super::facts::sidecar;
+use crate::error::{Error, Reason, Result};
+
+/// Which file a path leads to: device and inode.
+pub type Identity = (u64, u64);
+
+/// Bit of CAP_CHOWN in the effective set of `/proc/self/status` (capability.h).
+const CAP_CHOWN: u64 = 1;
+
+/// Read and write for the group, and for everybody.
+const GROUP_RW: u32 = 0o060;
+const OTHER_RW: u32 = 0o006;
+
+/// Refuses a database that is missing, is no regular file, or would be left with sidecars that its application
+/// cannot write. Done before every open.
+pub fn check(path: &Path) -> Result<Identity> {
+    let file = std::fs::metadata(path)
+        .map_err(|e| Error::io(format!("the database {} cannot be opened", path.display()), &e))?;
+    if !file.is_file() {
+        return Err(Error::new(Reason::NotADatabase, format!("{} is not a regular file", path.display())));
+    }
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let parent = std::fs::metadata(directory)
+        .map_err(|e| Error::io(format!("the directory {} cannot be read", directory.display()), &e))?;
+    sidecars_stay_writable(path, &file, &parent)?;
+    may(path, Access::READ_OK | Access::WRITE_OK, "read and write the database")?;
+    may(directory, Access::WRITE_OK | Access::EXEC_OK, "create the -wal, -shm and -journal files in")?;
+    Ok((file.dev(), file.ino()))
+}
+
+/// Says of each sidecar that exists now whether the database's owner can write it; the error names the first that
+/// it cannot. Done after every run.
+pub fn check_sidecars(path: &Path) -> Result<()> {
+    let file = std::fs::metadata(path)
+        .map_err(|e| Error::io(format!("the database {} cannot be opened", path.display()), &e))?;
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let name = sidecar(path, suffix);
+        let Ok(beside) = std::fs::metadata(&name) else { continue };
+        if !owner_can_write(&file, &beside) {
+            return Err(Error::new(
+                Reason::Permission,
+                format!(
+                    "{} belongs to user {} and group {} with mode {:04o}, so the database's owner, user {}, cannot \
+                     write it; fix it with: chown {}:{} {}",
+                    name.display(),
+                    beside.uid(),
+                    beside.gid(),
+                    beside.mode() & 0o7777,
+                    file.uid(),
+                    file.uid(),
+                    file.gid(),
+                    name.display()
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Things about the place of a database that work, but that its operator should know of.
+pub fn warnings(path: &Path) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Ok(file) = std::fs::metadata(path)
+        && file.nlink() > 1
+    {
+        warnings.push(format!(
+            "{} has {} hard links; opened under two names its -wal and -journal files differ, which corrupts it",
+            path.display(),
+            file.nlink()
+        ));
+    }
+    if let Ok(stat) = rustix::fs::statfs(path)
+        && let Some(name) = network_filesystem(stat.f_type)
+    {
+        warnings.push(format!(
+            "{} lies on {name}, whose locks and shared memory SQLite cannot rely on",
+            path.display()
+        ));
+    }
+    warnings
+}
+
+/// Names of the network filesystems in statfs(2) and linux/magic.h.
+fn network_filesystem(magic: rustix::fs::FsWord) -> Option<&'static str> {
+    match magic {
+        0x6969 => Some("NFS"),
+        0x517B | 0xFF53_4D42 | 0xFE53_4D42 => Some("SMB"),
+        0x0102_1997 => Some("9P"),
+        0x00C3_6400 => Some("Ceph"),
+        0x5346_414F | 0x6B41_4653 => Some("AFS"),
+        _ => None,
+    }
+}
+
+fn sidecars_stay_writable(path: &Path, file: &Metadata, parent: &Metadata) -> Result<()> {
+    let us = rustix::process::geteuid().as_raw();
+    if us == file.uid() || (file.mode() & OTHER_RW) == OTHER_RW {
+        return Ok(());
+    }
+    if us == 0 {
+        if may_chown() {
+            return Ok(());
+        }
+        return Err(Error::new(
+            Reason::Permission,
+            format!(
+                "{} belongs to user {}, and litekeeper runs as root without CAP_CHOWN: it would leave -wal and -shm \
+                 files that the application cannot write. Run it as that user (litekeeper@.service), or give it \
+                 CAP_CHOWN",
+                path.display(),
+                file.uid()
+            ),
+        ));
+    }
+    // A new file takes the directory's group where that has the setgid bit, ours otherwise.
+    let setgid = parent.mode() & 0o2000 != 0;
+    let group = if setgid { parent.gid() } else { rustix::process::getegid().as_raw() };
+    if file.mode() & GROUP_RW == GROUP_RW && group == file.gid() {
+        return Ok(());
+    }
+    let file_name = path.display();
+    let directory = path.parent().unwrap_or(Path::new("/")).display().to_string();
+    Err(Error::new(
+        Reason::Permission,
+        format!(
+            "{file_name} belongs to user {} and group {} with mode {:04o}; opened by user {us} it would get -wal and \
+             -shm files that the application cannot write. Run litekeeper as that user (litekeeper@.service), or \
+             share a group: chmod 0660 {file_name}; chmod g+ws {directory}; and put both users into group {}",
+            file.uid(),
+            file.gid(),
+            file.mode() & 0o7777,
+            file.gid()
+        ),
+    ))
+}
+
+fn owner_can_write(database: &Metadata, sidecar: &Metadata) -> bool {
+    let mode = sidecar.mode();
+    database.uid() == 0
+        || sidecar.uid() == database.uid()
+        || (mode & OTHER_RW) == OTHER_RW
+        || (mode & GROUP_RW == GROUP_RW && sidecar.gid() == database.gid())
+}
+
+/// Whether our effective capabilities hold CAP_CHOWN; no when that cannot be told.
+fn may_chown() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("CapEff:"))
+            .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+            .is_some_and(|set| set & CAP_CHOWN != 0)
+    })
+}
+
+fn may(path: &Path, access: Access, what: &str) -> Result<()> {
+    accessat(CWD, path, access, AtFlags::EACCESS).map_err(|e| {
+        let error = std::io::Error::from(e);
+        let us = rustix::process::geteuid().as_raw();
+        Error::io(format!("user {us} may not {what} {}", path.display()), &error)
+    })
+}

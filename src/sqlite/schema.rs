@@ -1,0 +1,152 @@
+//! What the schema of a database says: tables, indexes, triggers, foreign keys, and names quoted for SQL.
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::error::Result;
+
+/// An ordinary table of the application (no view, no virtual table, no shadow table, none of SQLite's own).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Its name as stored.
+    pub name: String,
+    /// Declared WITHOUT ROWID.
+    pub without_rowid: bool,
+}
+
+/// One index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// Its name.
+    pub name: String,
+    /// Its table.
+    pub table: String,
+    /// Its key columns; `None` stands for an expression or the rowid.
+    pub columns: Vec<Option<String>>,
+    /// Has a WHERE clause.
+    pub partial: bool,
+    /// Enforces uniqueness.
+    pub unique: bool,
+}
+
+/// One trigger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    /// Its name.
+    pub name: String,
+    /// Its text.
+    pub sql: String,
+}
+
+/// A foreign key of another table that points at one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildKey {
+    /// The table with the REFERENCES clause.
+    pub child: String,
+    /// Pairs of the child's column and the parent's; `None` is the parent's primary key.
+    pub columns: Vec<(String, Option<String>)>,
+    /// `NO ACTION`, `RESTRICT`, `CASCADE`, `SET NULL` or `SET DEFAULT`.
+    pub on_delete: String,
+}
+
+/// A name quoted for SQL: `a"b` becomes `"a""b"`.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The ordinary tables, by name.
+pub fn tables(connection: &Connection) -> Result<Vec<Table>> {
+    let mut statement = connection.prepare(
+        "SELECT name, wr FROM pragma_table_list \
+         WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+    )?;
+    let rows = statement.query_map([], |row| Ok(Table { name: row.get(0)?, without_rowid: row.get(1)? }))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The columns of a table with their declared types, in order.
+pub fn columns(connection: &Connection, table: &str) -> Result<Vec<(String, String)>> {
+    let mut statement = connection.prepare("SELECT name, type FROM pragma_table_info(?1)")?;
+    let rows = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The indexes of a table, by name, automatic ones included.
+pub fn indexes(connection: &Connection, table: &str) -> Result<Vec<Index>> {
+    let mut list =
+        connection.prepare("SELECT name, partial, \"unique\" FROM pragma_index_list(?1) ORDER BY name")?;
+    let mut keys = connection.prepare("SELECT name FROM pragma_index_info(?1) ORDER BY seqno")?;
+    let found = list
+        .query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<Vec<(String, bool, bool)>>>()?;
+    found
+        .into_iter()
+        .map(|(name, partial, unique)| {
+            let columns = keys.query_map([&name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            Ok(Index { name, table: table.to_owned(), columns, partial, unique })
+        })
+        .collect()
+}
+
+/// The triggers that fire when rows of a table are deleted.
+pub fn delete_triggers(connection: &Connection, table: &str) -> Result<Vec<Trigger>> {
+    let mut statement = connection.prepare(
+        "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE ORDER BY name",
+    )?;
+    let rows = statement.query_map([table], |row| Ok(Trigger { name: row.get(0)?, sql: row.get(1)? }))?;
+    let all = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(all.into_iter().filter(fires_on_delete).collect())
+}
+
+/// The event is the first of DELETE, INSERT and UPDATE behind the trigger's name, which may be such a word itself.
+/// A text that this cannot read counts: a trigger listed too many is the safe side.
+fn fires_on_delete(trigger: &Trigger) -> bool {
+    trigger
+        .sql
+        .replacen(&trigger.name, "", 1)
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .find(|word| ["DELETE", "INSERT", "UPDATE"].iter().any(|event| word.eq_ignore_ascii_case(event)))
+        .is_none_or(|event| event.eq_ignore_ascii_case("DELETE"))
+}
+
+/// The foreign keys of all tables that point at `parent`.
+pub fn child_keys(connection: &Connection, parent: &str) -> Result<Vec<ChildKey>> {
+    let mut statement = connection.prepare(
+        "SELECT t.name, f.id, f.\"from\", f.\"to\", f.on_delete \
+         FROM pragma_table_list AS t JOIN pragma_foreign_key_list(t.name) AS f \
+         WHERE t.schema = 'main' AND t.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE \
+         ORDER BY t.name, f.id, f.seq",
+    )?;
+    let mut rows = statement.query([parent])?;
+    let mut keys: Vec<(i64, ChildKey)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (child, id): (String, i64) = (row.get(0)?, row.get(1)?);
+        let column = (row.get(2)?, row.get(3)?);
+        match keys.last_mut() {
+            Some((last, key)) if *last == id && key.child == child => key.columns.push(column),
+            _ => keys.push((id, ChildKey { child, columns: vec![column], on_delete: row.get(4)? })),
+        }
+    }
+    Ok(keys.into_iter().map(|(_, key)| key).collect())
+}
+
+/// The text that made a table, index, view or trigger; `None` where there is no such thing.
+pub fn sql_of(connection: &Connection, name: &str) -> Result<Option<String>> {
+    let sql = "SELECT sql FROM main.sqlite_schema WHERE name = ?1 COLLATE NOCASE";
+    Ok(connection.query_row(sql, [name], |row| row.get(0)).optional()?.flatten())
+}
+
+/// All that the schema consists of, in one text, for a hash that changes when the schema does.
+pub fn text(connection: &Connection) -> Result<String> {
+    let mut statement = connection.prepare(
+        "SELECT type, name, tbl_name, coalesce(sql, '') FROM main.sqlite_schema ORDER BY type, name",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut text = String::new();
+    while let Some(row) = rows.next()? {
+        for column in 0..4 {
+            text.push_str(row.get_ref(column)?.as_str().unwrap_or_default());
+            text.push('\n');
+        }
+    }
+    Ok(text)
+}

@@ -1,0 +1,75 @@
+//! What a job wants to know the next time it runs: any serialisable value, by database and name.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension as _};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::clock;
+use crate::error::{Error, Reason, Result};
+
+/// Keeps `value` under `name` in place of an earlier one.
+pub fn remember<T: Serialize>(connection: &Connection, database: &str, name: &str, value: &T) -> Result<()> {
+    let text = serde_json::to_string(value)
+        .map_err(|e| Error::new(Reason::Io, format!("cannot keep the fact {name}: {e}")))?;
+    connection.execute(
+        "INSERT INTO fact (database, name, value, at) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT DO UPDATE SET value = excluded.value, at = excluded.at",
+        (database, name, text, clock::now().timestamp_millis()),
+    )?;
+    Ok(())
+}
+
+/// The value under `name` and when it was kept. One that an older or newer version wrote and this one cannot
+/// read counts as none.
+pub fn recall<T: DeserializeOwned>(
+    connection: &Connection,
+    database: &str,
+    name: &str,
+) -> Result<Option<(T, DateTime<Utc>)>> {
+    let row = connection
+        .query_row("SELECT value, at FROM fact WHERE database = ?1 AND name = ?2", (database, name), |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+        })
+        .optional()?;
+    Ok(row.and_then(|(text, at)| {
+        Some((serde_json::from_str(&text).ok()?, DateTime::from_timestamp_millis(at)?))
+    }))
+}
+
+/// What the health checks found: a list of [`super::status::CheckStatus`], one per check.
+pub const HEALTH: &str = "health";
+/// Sizes of the tables: a list of [`super::status::TableStatus`], largest first.
+pub const TABLES: &str = "tables";
+/// [`Space`] of the file.
+pub const SPACE: &str = "space";
+/// [`Backups`] as rotation left them.
+pub const BACKUPS: &str = "backups";
+/// [`Content`] of the newest backup, to notice a database that has shrunk.
+pub const CONTENT: &str = "content";
+/// Declared indexes that are not as declared: pairs of name and word.
+pub const INDEX_PROBLEMS: &str = "index_problems";
+
+/// Bytes of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// On the freelist.
+    pub free_bytes: u64,
+}
+
+/// The backups of a database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backups {
+    /// How many complete ones there are.
+    pub count: u64,
+    /// The newest good one.
+    pub newest: Option<super::status::BackupStatus>,
+}
+
+/// What a database held when it was last backed up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Bytes of its pages in use.
+    pub bytes: u64,
+    /// Tables that had rows.
+    pub tables: Vec<String>,
+}

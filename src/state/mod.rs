@@ -1,0 +1,119 @@
+//! MEMORY: the daemon's own `state.db` with the run history, slow statements and remembered facts; the locks
+//! that keep two runs off one database; and the live status snapshot.
+//! Must never hold anything that the kept databases need: losing it loses history, not data.
+
+pub mod facts;
+pub mod locks;
+pub mod runs;
+pub mod slow;
+pub mod status;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::error::{Error, Reason, Result};
+
+/// The tables, one text per version; a new version appends a text and never changes an old one.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+/// The daemon's memory. Cheap to clone; shared with other litekeeper processes through SQLite's own locks.
+#[derive(Clone)]
+pub struct State {
+    connection: Arc<Mutex<Connection>>,
+    directory: PathBuf,
+}
+
+impl State {
+    /// Opens or creates `state.db` in `directory`, which is created where its parent exists.
+    ///
+    /// Errors name the file, and say what to do where it is from a newer version or another program.
+    pub fn open(directory: &Path) -> Result<Self> {
+        create_directory(directory)?;
+        let path = directory.join("state.db");
+        let opened = open(&path).map_err(|e| e.context(format!("cannot open {}", path.display())));
+        Ok(Self { connection: Arc::new(Mutex::new(opened?)), directory: directory.to_owned() })
+    }
+
+    /// Runs `work` on the connection, on a blocking thread.
+    pub async fn with<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    {
+        let state = self.clone();
+        tokio::task::spawn_blocking(move || state.now(work))
+            .await
+            .unwrap_or_else(|_| Err(Error::new(Reason::Panic, "reading or writing state.db panicked")))
+    }
+
+    /// Runs `work` on the connection, on this thread.
+    pub fn now<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut connection)
+            .map_err(|e| e.context(format!("cannot use {}", self.directory.join("state.db").display())))
+    }
+
+    /// Where `state.db` and the locks lie.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+fn open(path: &Path) -> Result<Connection> {
+    let is_new = !path.exists();
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "normal")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    if is_new {
+        give_to_owner_of_directory(path)?;
+    }
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection) -> Result<()> {
+    // Another process may migrate at the same moment: the version is read under the write lock.
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let version: usize = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version > MIGRATIONS.len() {
+        return Err(Error::new(
+            Reason::Config,
+            format!(
+                "it was written by a newer litekeeper (format {version}, this one knows {}); upgrade, or move the \
+                 file away to start with an empty history",
+                MIGRATIONS.len()
+            ),
+        ));
+    }
+    for text in &MIGRATIONS[version..] {
+        transaction.execute_batch(text)?;
+    }
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len())?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn create_directory(directory: &Path) -> Result<()> {
+    match std::fs::create_dir(directory) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(Error::io(format!("cannot create the state directory {}", directory.display()), &e)),
+    }
+}
+
+/// A command run as root must not leave files that the daemon, under its own user, cannot write.
+fn give_to_owner_of_directory(path: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let failed = |e| Error::io(format!("cannot give {} to the owner of its directory", path.display()), &e);
+    let owner = std::fs::metadata(directory).map_err(failed)?;
+    if rustix::process::geteuid().is_root() && owner.uid() != 0 {
+        std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
+    }
+    Ok(())
+}

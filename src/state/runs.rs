@@ -1,0 +1,193 @@
+//! The run history: one row a run, written before it starts and when it ends.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, Row};
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use crate::config::JobKind;
+use crate::error::Result;
+pub use crate::metrics::Outcome;
+
+/// Rows kept per database and job; older ones go when a run ends.
+const KEPT_PER_JOB: i64 = 1000;
+
+/// Why a run was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Its time had come.
+    Schedule,
+    /// Its time had come while the daemon was down.
+    CatchUp,
+    /// From the command line.
+    Manual,
+}
+
+impl Cause {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::CatchUp => "catch_up",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// One run, as kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Counts up over all databases.
+    pub id: i64,
+    /// The database's name.
+    pub database: String,
+    /// The job's word.
+    pub job: String,
+    /// Why it was started.
+    pub cause: String,
+    /// The process that ran it.
+    pub pid: u32,
+    /// When it started.
+    pub started: DateTime<Utc>,
+    /// When it ended; absent while it runs.
+    pub finished: Option<DateTime<Utc>>,
+    /// How it ended; absent while it runs.
+    pub outcome: Option<Outcome>,
+    /// Why it did not succeed, as one word.
+    pub reason: Option<String>,
+    /// What it did or why it failed, in a sentence.
+    pub summary: String,
+    /// What it did, by the job's own structure.
+    pub detail: serde_json::Value,
+}
+
+/// What is known at the end of a run.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it did not succeed, as one word.
+    pub reason: Option<&'static str>,
+    /// What it did or why it failed, in a sentence.
+    pub summary: String,
+    /// What it did, by the job's own structure.
+    pub detail: serde_json::Value,
+}
+
+/// Writes that a run starts; the number it got.
+pub fn begin(
+    connection: &Connection,
+    database: &str,
+    job: JobKind,
+    cause: Cause,
+    started: DateTime<Utc>,
+) -> Result<i64> {
+    connection.execute(
+        "INSERT INTO run (database, job, cause, pid, started) VALUES (?1, ?2, ?3, ?4, ?5)",
+        (database, job.as_str(), cause.as_str(), std::process::id(), started.timestamp_millis()),
+    )?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// Writes how a run ended, and forgets the oldest runs of the same job.
+pub fn end(connection: &mut Connection, id: i64, finished: DateTime<Utc>, ending: &Ending) -> Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute(
+        "UPDATE run SET finished = ?2, outcome = ?3, reason = ?4, summary = ?5, detail = ?6 WHERE id = ?1",
+        (
+            id,
+            finished.timestamp_millis(),
+            ending.outcome.as_str(),
+            ending.reason,
+            &ending.summary,
+            ending.detail.to_string(),
+        ),
+    )?;
+    transaction.execute(
+        "DELETE FROM run WHERE id IN (SELECT old.id FROM run AS new JOIN run AS old USING (database, job) \
+         WHERE new.id = ?1 ORDER BY old.started DESC LIMIT -1 OFFSET ?2)",
+        (id, KEPT_PER_JOB),
+    )?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Ends the runs whose process no longer lives; how many those were.
+pub fn end_those_of_dead_processes(connection: &Connection) -> Result<usize> {
+    let mut open = connection.prepare("SELECT id, pid FROM run WHERE finished IS NULL")?;
+    let rows = open.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let dead: Vec<i64> = rows
+        .collect::<rusqlite::Result<Vec<(i64, i32)>>>()?
+        .into_iter()
+        .filter(|&(_, pid)| !lives(pid))
+        .map(|(id, _)| id)
+        .collect();
+    for id in &dead {
+        connection.execute(
+            "UPDATE run SET finished = ?2, outcome = 'interrupted', reason = 'cancelled', \
+             summary = 'its process ended before the run did' WHERE id = ?1",
+            (id, clock::now().timestamp_millis()),
+        )?;
+    }
+    Ok(dead.len())
+}
+
+/// Our own number in an open row can only be that of a process before us: this one has just started.
+fn lives(pid: i32) -> bool {
+    if u32::try_from(pid) == Ok(std::process::id()) {
+        return false;
+    }
+    rustix::process::Pid::from_raw(pid)
+        .is_some_and(|pid| !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
+}
+
+/// The newest runs first, of one database or of all.
+pub fn history(connection: &Connection, database: Option<&str>, limit: u32) -> Result<Vec<Run>> {
+    let mut statement = connection.prepare(
+        "SELECT * FROM run WHERE ?1 IS NULL OR database = ?1 ORDER BY started DESC, id DESC LIMIT ?2",
+    )?;
+    let rows = statement.query_map((database, limit), read)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The newest run of a job that really started (was not skipped).
+pub fn newest(connection: &Connection, database: &str, job: JobKind) -> Result<Option<Run>> {
+    newest_where(connection, database, job, "outcome IS NOT 'skipped'")
+}
+
+/// The newest run of a job that has ended, and was not skipped.
+pub fn newest_ended(connection: &Connection, database: &str, job: JobKind) -> Result<Option<Run>> {
+    newest_where(connection, database, job, "outcome <> 'skipped'")
+}
+
+/// The newest run of a job that succeeded.
+pub fn newest_success(connection: &Connection, database: &str, job: JobKind) -> Result<Option<Run>> {
+    newest_where(connection, database, job, "outcome = 'success'")
+}
+
+fn newest_where(connection: &Connection, database: &str, job: JobKind, which: &str) -> Result<Option<Run>> {
+    let sql = format!(
+        "SELECT * FROM run WHERE database = ?1 AND job = ?2 AND {which} ORDER BY started DESC, id DESC LIMIT 1"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query_map((database, job.as_str()), read)?;
+    Ok(rows.next().transpose()?)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
+    let time = |millis: i64| DateTime::from_timestamp_millis(millis).unwrap_or_default();
+    let outcome = row.get::<_, Option<String>>("outcome")?;
+    Ok(Run {
+        id: row.get("id")?,
+        database: row.get("database")?,
+        job: row.get("job")?,
+        cause: row.get("cause")?,
+        pid: row.get("pid")?,
+        started: time(row.get("started")?),
+        finished: row.get::<_, Option<i64>>("finished")?.map(time),
+        outcome: outcome.and_then(|word| serde_json::from_value(word.into()).ok()),
+        reason: row.get("reason")?,
+        summary: row.get("summary")?,
+        detail: serde_json::from_str(&row.get::<_, String>("detail")?).unwrap_or_default(),
+    })
+}
