@@ -13,6 +13,12 @@ pub struct Fault {
     pub within: Option<Range<usize>>,
 }
 
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 /// An expression in numbers: fields of `*`, `a`, `a-b` and `a-b/n`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plain {

@@ -40,7 +40,7 @@ pub struct Window {
 }
 
 /// After the shutdown, how long answers under way may take before their connections are cut.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Takes the address, before anything else of the daemon starts: a taken port is a mistake of the
 /// configuration, and the error names the key.

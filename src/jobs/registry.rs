@@ -5,7 +5,17 @@ use std::sync::Arc;
 use super::Job;
 use super::backup::Backup;
 use super::verify::Verify;
-use crate::config::JobKind;
+use crate::config::{Database, JobKind};
+
+/// The kinds that have something to do for a database.
+pub fn kinds(database: &Database) -> Vec<JobKind> {
+    let has_work = |kind: &JobKind| match kind {
+        JobKind::Cleanup => !database.cleanup.rules.is_empty(),
+        JobKind::Watch => !database.watch.queries.is_empty(),
+        _ => true,
+    };
+    JobKind::ALL.into_iter().filter(has_work).collect()
+}
 
 /// The job of this kind, as the schedule runs it.
 pub fn job(kind: JobKind) -> Arc<dyn Job> {

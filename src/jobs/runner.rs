@@ -85,9 +85,11 @@ pub async fn run(state: &State, order: Order) -> Finished {
     let mut result = attempts(&order.job, &context).await;
     if let Err(error) = access::check_sidecars(&database.path)
         && error.reason == Reason::Permission
-        && let Ok(report) = &mut result
     {
-        report.problems.push(error);
+        match &mut result {
+            Ok(report) => report.problems.push(error),
+            Err(first) => first.message = format!("{first}; {error}"),
+        }
     }
     drop(lock);
 
@@ -174,14 +176,14 @@ async fn attempt(job: &Arc<dyn Job>, context: &Arc<Context>) -> Result<Report> {
     };
     let joined = tokio::select! {
         joined = &mut task => joined,
-        () = context.call.ended() => match tokio::time::timeout(PATIENCE, &mut task).await {
-            Ok(joined) => joined,
-            Err(_) => {
+        () = context.call.ended() => {
+            let Ok(joined) = tokio::time::timeout(PATIENCE, &mut task).await else {
                 task.abort();
-                context.go_on()?;
-                return Err(Error::new(Reason::Cancelled, "did not stop when told to and was given up"));
-            }
-        },
+                let why = context.go_on().err().map_or(Reason::Cancelled, |error| error.reason);
+                return Err(Error::new(why, "did not stop when told to, and was given up"));
+            };
+            joined
+        }
     };
     joined.unwrap_or_else(|panic| {
         let text = match panic.try_into_panic() {

@@ -50,9 +50,9 @@ impl Format {
     }
 }
 
-/// One page out of those of the recorders: families by name, in each the series by their labels. Series whose
-/// value is NaN are left out: a gauge that cannot be told any more is set to NaN, as the exporter has no way
-/// to delete one.
+/// One page out of those of the recorders: families by name, in each the series by their labels. Names that are
+/// not in the table are left out, and so are series whose value is NaN: a gauge that cannot be told any more is
+/// set to NaN, as the exporter has no way to delete one.
 pub(super) fn merge(pages: &[String], format: Format) -> String {
     let mut families: BTreeMap<&str, (&Metric, Vec<&str>)> = BTreeMap::new();
     for page in pages {

@@ -86,10 +86,9 @@ impl Metrics {
         self.inner.databases.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Runs `register` on the recorder that this key belongs to; `None` for a name that is not in the table
-    /// and for a database that is not (or no longer) kept.
+    /// Runs `register` on the recorder that this key belongs to; `None` for a database that is not (or no
+    /// longer) kept.
     fn route<T>(&self, key: &Key, register: impl FnOnce(&PrometheusRecorder, &Key) -> T) -> Option<T> {
-        names::find(key.name())?;
         let Some(database) = key.labels().find(|l| l.key() == names::DATABASE) else {
             return Some(register(&self.inner.daemon, &escaped(key)));
         };

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Supervisor;
 use super::runs::Ended;
 use super::signals::{Signal, Signals};
+use super::systemd::Systemd;
 
 /// For interrupted work to roll back, and for the runner to write it down.
 const TO_WIND_UP: Duration = Duration::from_secs(15);
@@ -21,11 +22,12 @@ impl Supervisor {
         endings: &mut mpsc::UnboundedReceiver<Ended>,
     ) {
         let grace = self.config.daemon.shutdown_grace;
-        self.systemd.stopping(grace + TO_WIND_UP);
+        Systemd::stopping(grace + TO_WIND_UP);
         for name in self.kept.keys().cloned().collect::<Vec<_>>() {
             self.admission.remove_database(&name);
         }
         self.waiting.clear();
+        self.readiness.stopping();
         tracing::info!(running = self.running.len(), grace_seconds = grace.as_secs(), "stopping");
 
         let end_of_grace = Instant::now() + grace;

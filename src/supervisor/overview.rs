@@ -25,8 +25,6 @@ use crate::state::{facts, runs, slow};
 /// Slow statements shown per database, and how far back.
 const SLOW_SHOWN: u32 = 5;
 const SLOW_SINCE: TimeDelta = TimeDelta::days(7);
-/// Tables shown per database; the metrics have all.
-const TABLES_SHOWN: usize = 10;
 
 /// What only the running daemon knows.
 pub struct Live {

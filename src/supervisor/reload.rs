@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::Supervisor;
+use super::systemd::Systemd;
 use crate::clock;
 use crate::config::{self, Config, Database, Diff};
 use crate::error::{Error, Reason, Result};
@@ -14,11 +15,19 @@ use crate::metrics::events::{ConfigRejected, ConfigReloaded};
 use crate::pool::Pool;
 use crate::state::status::Reload;
 
+/// A configuration that may take over.
+struct Prepared {
+    config: Config,
+    diff: Diff,
+    /// Of the databases that are new or changed.
+    pools: Vec<(Arc<Database>, Pool)>,
+}
+
 impl Supervisor {
     pub(super) fn reload(&mut self) {
-        self.systemd.reloading();
+        Systemd::reloading();
         let at = clock::now();
-        let result = self.prepare().map(|(config, diff, pools)| self.swap(config, &diff, pools, at));
+        let result = self.prepare().map(|new| self.swap(new, at));
         let (ok, message) = match result {
             Ok(changes) => {
                 ConfigReloaded { path: &self.path, changes: &changes, at }.emit();
@@ -30,12 +39,12 @@ impl Supervisor {
             }
         };
         self.last_reload = Some(Reload { at, ok, message });
-        self.systemd.ready();
+        Systemd::ready();
         self.refresh();
     }
 
     /// All that can fail.
-    fn prepare(&self) -> Result<(Config, Diff, Vec<(Arc<Database>, Pool)>)> {
+    fn prepare(&self) -> Result<Prepared> {
         let config = Config::load(&self.path)?;
         let diff = config::diff(&self.config, &config);
         if !diff.restart.is_empty() {
@@ -60,16 +69,11 @@ impl Supervisor {
             };
             pools.push((Arc::clone(database), pool));
         }
-        Ok((config, diff, pools))
+        Ok(Prepared { config, diff, pools })
     }
 
-    fn swap(
-        &mut self,
-        config: Config,
-        diff: &Diff,
-        pools: Vec<(Arc<Database>, Pool)>,
-        now: DateTime<Utc>,
-    ) -> String {
+    fn swap(&mut self, new: Prepared, now: DateTime<Utc>) -> String {
+        let Prepared { config, diff, pools } = new;
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -84,7 +88,7 @@ impl Supervisor {
         }
         let admitted = self.admission.set_width(self.config.daemon.parallel_jobs);
         self.start_admitted(admitted);
-        in_words(diff)
+        in_words(&diff)
     }
 
     /// Stops what runs for a database that is no longer configured, and forgets it.

@@ -19,19 +19,19 @@ impl Systemd {
     }
 
     /// The service has started, or has finished a reload.
-    pub(super) fn ready(&self) {
+    pub(super) fn ready() {
         tell(&[NotifyState::Ready]);
     }
 
     /// A reload begins. Both parts must come in one message.
-    pub(super) fn reloading(&self) {
+    pub(super) fn reloading() {
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             tell(&[NotifyState::Reloading, now]);
         }
     }
 
     /// The service stops, and may take so long.
-    pub(super) fn stopping(&self, at_most: Duration) {
+    pub(super) fn stopping(at_most: Duration) {
         let micros = u32::try_from(at_most.as_micros()).unwrap_or(u32::MAX);
         tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros)]);
     }
