@@ -69,3 +69,10 @@ pub struct JobFinished<'a> {
 impl JobFinished<'_> {
     pub fn emit(&self) {}
 }
+pub struct Reclaimed<'a> {
+    pub database: &'a str,
+    pub bytes: u64,
+}
+impl Reclaimed<'_> {
+    pub fn emit(&self) {}
+}

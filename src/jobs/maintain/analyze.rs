@@ -1,0 +1,35 @@
+//! Refreshes the planner's statistics, one table at a time: those that need it, or all.
+
+use super::step::{Step, StepName, counted, within_max_block};
+use crate::config::Analyze;
+use crate::error::Result;
+use crate::jobs::Context;
+use crate::sqlite::analyze::{self, ESTIMATE, EXACT};
+use crate::sqlite::schema;
+
+const STEP: StepName = StepName::Analyze;
+
+pub(super) async fn run(context: &Context) -> Result<Step> {
+    let (tables, limit) = match context.database.maintain.analyze {
+        Analyze::Never => return Ok(Step::skipped(STEP, "ANALYZE is off")),
+        Analyze::Auto => (context.sql(|c| analyze::due(c)).await?, ESTIMATE),
+        Analyze::Always => {
+            let all = context.sql(|c| schema::tables(c)).await?;
+            (all.into_iter().map(|t| t.name).collect(), EXACT)
+        }
+    };
+    if tables.is_empty() {
+        return Ok(Step::skipped(STEP, "ANALYZE not needed"));
+    }
+    let (mut analyzed, mut problems) = (Vec::new(), Vec::new());
+    for table in tables {
+        let name = table.clone();
+        let work = move |c: &mut rusqlite::Connection| analyze::analyze(c, &name, limit);
+        match within_max_block(context, &format!("ANALYZE {table}"), work).await? {
+            Ok(()) => analyzed.push(table),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let why = format!("ANALYZE of {} done", counted(analyzed.len(), "table", "tables"));
+    Ok(Step::of_parts(STEP, why, analyzed, problems))
+}
