@@ -12,7 +12,11 @@ const STEP: StepName = StepName::Analyze;
 pub(super) async fn run(context: &Context) -> Result<Step> {
     let (tables, limit) = match context.database.maintain.analyze {
         Analyze::Never => return Ok(Step::skipped(STEP, "ANALYZE is off")),
-        Analyze::Auto => (context.sql(|c| analyze::due(c)).await?, ESTIMATE),
+        // Even to look, SQLite takes the write lock where there are several tables.
+        Analyze::Auto => match within_max_block(context, "ANALYZE", |c| analyze::due(c)).await? {
+            Ok(due) => (due, ESTIMATE),
+            Err(problem) => return Ok(Step::failed(STEP, problem)),
+        },
         Analyze::Always => {
             let all = context.sql(|c| schema::tables(c)).await?;
             (all.into_iter().map(|t| t.name).collect(), EXACT)

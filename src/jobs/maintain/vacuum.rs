@@ -82,14 +82,13 @@ pub(super) async fn run(context: &Context) -> Result<Step> {
     }
 }
 
-/// VACUUM writes all live pages to a temporary file, and then over the database: through the WAL, or with what was
-/// there before in the rollback journal.
+/// VACUUM writes all live pages to a temporary file, and then over the beginning of the database: through the WAL,
+/// or with as many pages as were there before in the rollback journal. What lies behind them is only cut off.
 fn no_room(database: &Path, facts: &Facts) -> Result<Option<Error>> {
     let live = facts.bytes() - facts.free_bytes().min(facts.bytes());
-    let kept_back = if facts.journal_mode == "wal" { live } else { facts.bytes() };
+    let bytes = live + live / 20 + MARGIN;
     let directory = database.parent().unwrap_or(Path::new("/")).to_owned();
-    let needs = [(directory, kept_back), (temp_directory(), live)]
-        .map(|(directory, bytes)| Need { directory, bytes: bytes + bytes / 20 + MARGIN });
+    let needs = [directory, temp_directory()].map(|directory| Need { directory, bytes });
     Ok(shortage(&needs)?.map(|s| {
         let places: Vec<_> = s.directories.iter().map(|d| d.display().to_string()).collect();
         Error::new(
