@@ -105,7 +105,7 @@ pub struct Error {
     pub message: String,
 }
 
-/// `Result` with this crate's [`enum@Error`].
+/// `Result` with this crate's [`struct@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {

@@ -132,6 +132,7 @@ fn order(
         cause: Cause::Schedule,
         cancel,
         progress: watch::channel(None).0,
+        zone: chrono_tz::UTC,
     };
     (order, statements)
 }

@@ -1,6 +1,6 @@
 //! INTENT: the configuration as one immutable value. Everything past this room reads [`Config`] and never
-//! the file: the text becomes raw tables (`file`), defaults and tables are merged (`resolve`), the result is
-//! checked (`validate`), and two of them are compared on reload (`diff`).
+//! the file: the text becomes tables with places (`file`), defaults and tables are merged (`resolve`), the
+//! result is checked (`validate`), and two of them are compared on reload (`diff`). Never opens a database.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,13 +8,45 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A whole configuration, defaults merged in, every value checked.
-#[derive(Debug, Clone, PartialEq)]
+pub use cron_text::Fault;
+pub use diagnostic::{Place, Problem, Rejected};
+pub use diff::{Change, Diff, diff};
+pub use job::{JobKind, When};
+pub use load::{DEFAULT_PATH, keys};
+pub use schedule::Schedule;
+
+mod cron_text;
+mod defaults;
+mod diagnostic;
+mod diff;
+mod file;
+mod job;
+mod lists;
+mod load;
+mod resolve;
+mod schedule;
+mod tables;
+pub mod units;
+mod validate;
+mod value;
+mod zone;
+
+/// A whole configuration, defaults merged in, every value checked. Equal when it asks for the same: warnings
+/// do not count.
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The daemon itself.
     pub daemon: Daemon,
     /// The databases by name, each complete: no further merging is needed.
     pub databases: BTreeMap<String, Arc<Database>>,
+    /// What is valid and yet perhaps not meant, one sentence each, for the log.
+    pub warnings: Vec<String>,
+}
+
+impl PartialEq for Config {
+    fn eq(&self, other: &Self) -> bool {
+        self.daemon == other.daemon && self.databases == other.databases
+    }
 }
 
 /// `[daemon]`.
@@ -87,19 +119,6 @@ pub struct Pool {
     pub busy_timeout: Duration,
 }
 
-/// When a job runs and for how long: the keys that every job's table has.
-#[derive(Debug, Clone, PartialEq)]
-pub struct When {
-    /// The cron expression.
-    pub schedule: Schedule,
-    /// A run missed while the daemon was down happens once, at start.
-    pub catch_up: bool,
-    /// Up to this much is added to each due time, the same for the same database, job and time.
-    pub jitter: Duration,
-    /// A run that takes longer is stopped and fails.
-    pub timeout: Duration,
-}
-
 /// `[maintain]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Maintain {
@@ -128,7 +147,7 @@ pub struct Maintain {
 pub enum Vacuum {
     /// When enough pages are free.
     Auto,
-    /// `PRAGMA incremental_vacuum`, only in files that have auto_vacuum=INCREMENTAL.
+    /// `PRAGMA incremental_vacuum`, only in files that have `auto_vacuum=INCREMENTAL`.
     Incremental,
     /// Every run.
     Always,
@@ -352,73 +371,3 @@ pub enum Missing {
     /// Create it in the next maintenance.
     Create,
 }
-
-/// The kinds of job, in the order in which they are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JobKind {
-    /// Snapshot, compress, rotate.
-    Backup,
-    /// Restore the newest backup into scratch space and check it.
-    Verify,
-    /// Remove rows past their retention.
-    Cleanup,
-    /// VACUUM, ANALYZE, REINDEX, checkpoint.
-    Maintain,
-    /// Pool, indexes, table sizes, query performance.
-    Health,
-    /// `quick_check` or `integrity_check`, and foreign keys.
-    Integrity,
-    /// The watch-list.
-    Watch,
-}
-
-impl JobKind {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Backup,
-        Self::Verify,
-        Self::Cleanup,
-        Self::Maintain,
-        Self::Health,
-        Self::Integrity,
-        Self::Watch,
-    ];
-
-    /// The word used in labels, in the run history and in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Backup => "backup",
-            Self::Verify => "verify",
-            Self::Cleanup => "cleanup",
-            Self::Maintain => "maintain",
-            Self::Health => "health",
-            Self::Integrity => "integrity",
-            Self::Watch => "watch",
-        }
-    }
-}
-
-impl std::fmt::Display for JobKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl Database {
-    /// When jobs of this kind run on this database.
-    pub const fn when(&self, kind: JobKind) -> &When {
-        match kind {
-            JobKind::Backup => &self.backup.when,
-            JobKind::Verify => &self.verify.when,
-            JobKind::Cleanup => &self.cleanup.when,
-            JobKind::Maintain => &self.maintain.when,
-            JobKind::Health => &self.health.when,
-            JobKind::Integrity => &self.health.integrity_when,
-            JobKind::Watch => &self.watch.when,
-        }
-    }
-}
-
-pub use schedule::Schedule;
-mod schedule;

@@ -1,10 +1,11 @@
 //! WHAT is done to a database: one folder per kind of job, and the runner that all of them go through.
 //! A kind knows no schedule and no other kind; it can be stopped at any point and run again.
 
+pub mod backup;
 pub mod maintain;
 pub mod registry;
 pub mod runner;
-pub mod size;
+pub mod verify;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use rusqlite::Connection;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -52,6 +54,8 @@ pub struct Context {
     pub progress: watch::Sender<Option<Progress>>,
     /// When it was started; the one time by which it decides what is old.
     pub started: DateTime<Utc>,
+    /// The zone in which the operator counts hours and days.
+    pub zone: Tz,
 }
 
 impl Context {
@@ -105,6 +109,17 @@ pub enum Unit {
     Rows,
     /// Steps of the job.
     Steps,
+}
+
+impl Unit {
+    /// The word for the status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Rows => "rows",
+            Self::Steps => "steps",
+        }
+    }
 }
 
 /// What a run did.

@@ -3,10 +3,26 @@
 use std::sync::Arc;
 
 use super::Job;
-use crate::config::JobKind;
+use super::backup::Backup;
+use super::maintain::Maintain;
+use super::verify::Verify;
+use crate::config::{Database, JobKind};
 
-/// The job of this kind.
-pub fn job(kind: JobKind) -> Option<Arc<dyn Job>> {
-    let _ = kind;
-    None
+/// The kinds that have something to do for a database.
+pub fn kinds(database: &Database) -> Vec<JobKind> {
+    let has_work = |kind: &JobKind| match kind {
+        JobKind::Cleanup => !database.cleanup.rules.is_empty(),
+        JobKind::Watch => !database.watch.queries.is_empty(),
+        _ => true,
+    };
+    JobKind::ALL.into_iter().filter(has_work).collect()
+}
+
+/// The job of this kind, as the schedule runs it.
+pub fn job(kind: JobKind) -> Arc<dyn Job> {
+    match kind {
+        JobKind::Backup => Arc::new(Backup { accept_smaller: false }),
+        JobKind::Maintain => Arc::new(Maintain),
+        _ => Arc::new(Verify { backup: None }),
+    }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono_tz::Tz;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +35,8 @@ pub struct Order {
     pub pool: Pool,
     /// Why.
     pub cause: Cause,
+    /// The zone in which the operator counts hours and days.
+    pub zone: Tz,
     /// Stops it.
     pub cancel: CancellationToken,
     /// Told how far it is.
@@ -58,12 +61,13 @@ pub async fn run(state: &State, order: Order) -> Finished {
         Err(error) => return skip(state, &order, error).await,
     };
     let started = clock::now();
-    let clock = Instant::now();
+    let began = Instant::now();
     let id = {
         let (name, cause) = (database.name.clone(), order.cause);
         noted(state.with(move |c| runs::begin(c, &name, kind, cause, started)).await)
     };
-    JobStarted { database: &database.name, job: kind.as_str() }.emit();
+    let run = id.unwrap_or_default();
+    JobStarted { database: &database.name, job: kind.as_str(), run }.emit();
 
     let context = Arc::new(Context {
         database: Arc::clone(&database),
@@ -72,34 +76,39 @@ pub async fn run(state: &State, order: Order) -> Finished {
         call: Call {
             job: kind.as_str(),
             cancel: order.cancel,
-            deadline: Some(clock + database.when(kind).timeout),
+            deadline: Some(began + database.when(kind).timeout),
         },
         progress: order.progress,
         started,
+        zone: order.zone,
     });
     let mut result = attempts(&order.job, &context).await;
     if let Err(error) = access::check_sidecars(&database.path)
         && error.reason == Reason::Permission
-        && let Ok(report) = &mut result
     {
-        report.problems.push(error);
+        match &mut result {
+            Ok(report) => report.problems.push(error),
+            Err(first) => first.message = format!("{first}; {error}"),
+        }
     }
     drop(lock);
 
     let ending = ending(&result);
-    let seconds = clock.elapsed().as_secs_f64();
+    let finished = clock::now();
     JobFinished {
         database: &database.name,
         job: kind.as_str(),
-        outcome: ending.outcome.as_str(),
+        run,
+        outcome: ending.outcome,
         reason: ending.reason,
-        seconds,
         summary: &ending.summary,
+        duration: began.elapsed(),
+        at: finished,
     }
     .emit();
     let outcome = ending.outcome;
     if let Some(id) = id {
-        noted(state.with(move |c| runs::end(c, id, clock::now(), &ending)).await);
+        noted(state.with(move |c| runs::end(c, id, finished, &ending)).await);
     }
     Finished { outcome, result }
 }
@@ -120,7 +129,7 @@ async fn skip(state: &State, order: &Order, error: Error) -> Finished {
 
 async fn write_skip(state: &State, database: &Database, job: &dyn Job, cause: Cause, error: &Error) {
     let kind = job.kind();
-    JobSkipped { database: &database.name, job: kind.as_str(), why: &error.message }.emit();
+    JobSkipped { database: &database.name, job: kind.as_str(), because: &error.message }.emit();
     let ending = Ending {
         outcome: Outcome::Skipped,
         reason: Some(error.reason.as_str()),
@@ -167,14 +176,14 @@ async fn attempt(job: &Arc<dyn Job>, context: &Arc<Context>) -> Result<Report> {
     };
     let joined = tokio::select! {
         joined = &mut task => joined,
-        () = context.call.ended() => match tokio::time::timeout(PATIENCE, &mut task).await {
-            Ok(joined) => joined,
-            Err(_) => {
+        () = context.call.ended() => {
+            let Ok(joined) = tokio::time::timeout(PATIENCE, &mut task).await else {
                 task.abort();
-                context.go_on()?;
-                return Err(Error::new(Reason::Cancelled, "did not stop when told to and was given up"));
-            }
-        },
+                let why = context.go_on().err().map_or(Reason::Cancelled, |error| error.reason);
+                return Err(Error::new(why, "did not stop when told to, and was given up"));
+            };
+            joined
+        }
     };
     joined.unwrap_or_else(|panic| {
         let text = match panic.try_into_panic() {

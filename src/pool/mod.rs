@@ -16,9 +16,10 @@ use rusqlite::Connection;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::units::show_duration;
 use crate::config::{self, Database};
 use crate::error::{Error, Reason, Result};
-use crate::metrics::events::{BusyRetry, PoolGauges, PoolRecycled, PoolTimeout, PoolWait, QueryTimed};
+use crate::metrics::events::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited, QueryTimed};
 use crate::sqlite::access;
 use session::{Finished, Limits, Observer};
 
@@ -122,6 +123,8 @@ struct Inner {
     identity: Mutex<Option<access::Identity>>,
     timeouts: AtomicU64,
     recycled: Arc<AtomicU64>,
+    /// How many of them the metrics know of.
+    recycled_told: AtomicU64,
 }
 
 impl Pool {
@@ -140,6 +143,7 @@ impl Pool {
                 identity: Mutex::new(None),
                 timeouts: AtomicU64::new(0),
                 recycled,
+                recycled_told: AtomicU64::new(0),
             }),
         })
     }
@@ -200,9 +204,12 @@ impl Pool {
     pub fn upkeep(&self) {
         let recycle = self.inner.settings.recycle;
         let old = self.inner.pool.retain(|_, metrics| metrics.age() < recycle).removed.len();
-        for _ in 0..old {
-            self.inner.recycled.fetch_add(1, Ordering::Relaxed);
-            PoolRecycled { database: &self.inner.database }.emit();
+        self.inner.recycled.fetch_add(old as u64, Ordering::Relaxed);
+        // Those that were found old when they were asked for are counted here as well.
+        let recycled = self.inner.recycled.load(Ordering::Relaxed);
+        let told = self.inner.recycled_told.swap(recycled, Ordering::Relaxed);
+        if recycled > told {
+            PoolRecycled { database: &self.inner.database, connections: recycled - told }.emit();
         }
         let state = self.state();
         PoolGauges {
@@ -228,7 +235,7 @@ impl Pool {
             if call.cancel.is_cancelled() {
                 return Err(Error::new(Reason::Cancelled, "stopped before it had begun"));
             }
-            let error = match self.try_get().await {
+            let error = match self.try_get(attempt).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => error,
             };
@@ -243,30 +250,33 @@ impl Pool {
         }
     }
 
-    async fn try_get(&self) -> Result<Object> {
+    async fn try_get(&self, attempt: u32) -> Result<Object> {
         let inner = &self.inner;
         let identity = access::check(&inner.path)?;
         inner.forget_connections_to_another_file(identity);
         let asked = Instant::now();
         let got = inner.pool.get().await;
-        PoolWait { database: &inner.database, seconds: asked.elapsed().as_secs_f64() }.emit();
+        let (database, waited) = (inner.database.as_str(), asked.elapsed());
+        if got.is_ok() {
+            PoolWaited { database, waited }.emit();
+        }
         got.map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait) => {
                 inner.timeouts.fetch_add(1, Ordering::Relaxed);
-                PoolTimeout { database: &inner.database }.emit();
+                PoolTimedOut { database, waited, attempt }.emit();
                 Error::new(
                     Reason::PoolTimeout,
                     format!(
-                        "all {} connections were in use for {:?}; raise pool.size or pool.max_overflow, or let fewer \
+                        "all {} connections were in use for {}; raise pool.size or pool.max_overflow, or let fewer \
                          jobs run at the same time",
                         inner.settings.size + inner.settings.max_overflow,
-                        inner.settings.timeout
+                        show_duration(inner.settings.timeout)
                     ),
                 )
             }
             PoolError::Timeout(_) => Error::new(
                 Reason::PoolTimeout,
-                format!("{} could not be opened within {:?}", inner.path.display(), inner.settings.timeout),
+                format!("{} could not be opened within {}", inner.path.display(), show_duration(inner.settings.timeout)),
             ),
             PoolError::Backend(e)
             | PoolError::PostCreateHook(deadpool_sqlite::HookError::Backend(e)) => {
@@ -319,7 +329,7 @@ struct Statements {
 impl Observer for Statements {
     fn statement(&self, finished: &Finished<'_>) {
         let database = &self.inner.database;
-        QueryTimed { database, job: self.job, seconds: finished.duration.as_secs_f64() }.emit();
+        QueryTimed { database, job: self.job, duration: finished.duration }.emit();
         if finished.duration < self.inner.slow_threshold {
             return;
         }
@@ -337,8 +347,8 @@ impl Observer for Statements {
         });
     }
 
-    fn busy(&self) {
-        BusyRetry { database: &self.inner.database }.emit();
+    fn busy(&self, attempt: u32) {
+        BusyRetry { database: &self.inner.database, job: self.job, attempt }.emit();
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, InterruptHandle, StatementStatus};
 
+use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 
 /// Virtual machine instructions between two looks at the limits: some 50 µs of work, so that a stop is prompt
@@ -93,7 +94,7 @@ pub(super) trait Observer {
     /// A statement of the work has finished.
     fn statement(&self, finished: &Finished<'_>);
     /// A lock was held by somebody else and is tried for again.
-    fn busy(&self);
+    fn busy(&self, attempt: u32);
 }
 
 struct Running {
@@ -178,7 +179,16 @@ pub(super) fn run<T>(
     }
     result.map_err(|error| match error.reason {
         // An interrupted statement, or a lock that we stopped waiting for because we had to.
-        Reason::Cancelled | Reason::Busy => limits.check().err().unwrap_or(error),
+        Reason::Cancelled => limits.check().err().unwrap_or(error),
+        Reason::Busy => limits.check().err().unwrap_or_else(|| {
+            let limit = show_duration(limits.busy_timeout);
+            Error::new(
+                Reason::Busy,
+                format!(
+                    "another connection held the database locked for longer than pool.busy_timeout ({limit})"
+                ),
+            )
+        }),
         _ => error,
     })
 }
@@ -193,7 +203,7 @@ fn on_busy(attempt: i32) -> bool {
         if session.limits.must_stop() || session.busy_since.elapsed() >= session.limits.busy_timeout {
             return false;
         }
-        session.observer.busy();
+        session.observer.busy(u32::try_from(attempt).unwrap_or(0) + 1);
         let pause = Duration::from_millis(1 << attempt.clamp(0, 7)).min(LONGEST_BUSY_PAUSE);
         std::thread::sleep(pause);
         true

@@ -4,10 +4,12 @@
 pub mod access;
 pub mod analyze;
 pub mod checkpoint;
+pub mod checks;
 pub mod facts;
 pub mod open;
 pub mod rebuild;
 pub mod replicator;
 pub mod rowids;
 pub mod schema;
+pub mod snapshot;
 pub mod space;

@@ -4,14 +4,29 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
 
 use super::replicator;
 
 /// The URI under which an existing database is opened for reading and writing: `mode=rw` refuses to create a
 /// missing file (<https://www.sqlite.org/uri.html#urimode>).
 pub fn uri(path: &Path) -> String {
+    escaped(path) + "?mode=rw"
+}
+
+/// Opens a file of our own that nobody changes, a scratch copy or a restored backup, for reading: SQLite takes no
+/// lock and leaves nothing beside it. Never for a live database, whose latest commits it would not see (H4).
+pub fn immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(escaped(path) + "?immutable=1", flags)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    Ok(connection)
+}
+
+fn escaped(path: &Path) -> String {
     let mut uri = String::from("file:");
     for &byte in path.as_os_str().as_bytes() {
         match byte {
@@ -24,7 +39,7 @@ pub fn uri(path: &Path) -> String {
             }
         }
     }
-    uri + "?mode=rw"
+    uri
 }
 
 /// Sets what must hold on every connection, whatever SQLite was compiled with.

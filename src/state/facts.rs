@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::clock;
 use crate::error::{Error, Reason, Result};
@@ -38,4 +38,42 @@ pub fn recall<T: DeserializeOwned>(
     Ok(row.and_then(|(text, at)| {
         Some((serde_json::from_str(&text).ok()?, DateTime::from_timestamp_millis(at)?))
     }))
+}
+
+/// What the health checks found: a list of [`super::status::CheckStatus`], one per check.
+pub const HEALTH: &str = "health";
+/// Sizes of the tables: a list of [`super::status::TableStatus`], largest first.
+pub const TABLES: &str = "tables";
+/// [`Space`] of the file.
+pub const SPACE: &str = "space";
+/// [`Backups`] as rotation left them.
+pub const BACKUPS: &str = "backups";
+/// [`Content`] of the newest backup, to notice a database that has shrunk.
+pub const CONTENT: &str = "content";
+/// Declared indexes that are not as declared: pairs of name and word.
+pub const INDEX_PROBLEMS: &str = "index_problems";
+
+/// Bytes of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// On the freelist.
+    pub free_bytes: u64,
+}
+
+/// The backups of a database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backups {
+    /// How many complete ones there are.
+    pub count: u64,
+    /// The newest good one.
+    pub newest: Option<super::status::BackupStatus>,
+}
+
+/// What a database held when it was last backed up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Bytes of its pages in use.
+    pub bytes: u64,
+    /// Tables that had rows.
+    pub tables: Vec<String>,
 }

@@ -6,6 +6,7 @@ pub mod facts;
 pub mod locks;
 pub mod runs;
 pub mod slow;
+pub mod status;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

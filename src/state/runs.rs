@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock;
 use crate::config::JobKind;
 use crate::error::Result;
+pub use crate::metrics::Outcome;
 
 /// Rows kept per database and job; older ones go when a run ends.
 const KEPT_PER_JOB: i64 = 1000;
@@ -29,32 +30,6 @@ impl Cause {
             Self::Schedule => "schedule",
             Self::CatchUp => "catch_up",
             Self::Manual => "manual",
-        }
-    }
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Everything was done.
-    Success,
-    /// Something failed; the rest may have been done.
-    Failure,
-    /// It never started: the same job or another exclusive one was running.
-    Skipped,
-    /// It was stopped, or its process died.
-    Interrupted,
-}
-
-impl Outcome {
-    /// The word used in labels, in the run history and in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::Skipped => "skipped",
-            Self::Interrupted => "interrupted",
         }
     }
 }
@@ -178,6 +153,11 @@ pub fn history(connection: &Connection, database: Option<&str>, limit: u32) -> R
 /// The newest run of a job that really started (was not skipped).
 pub fn newest(connection: &Connection, database: &str, job: JobKind) -> Result<Option<Run>> {
     newest_where(connection, database, job, "outcome IS NOT 'skipped'")
+}
+
+/// The newest run of a job that has ended, and was not skipped.
+pub fn newest_ended(connection: &Connection, database: &str, job: JobKind) -> Result<Option<Run>> {
+    newest_where(connection, database, job, "outcome <> 'skipped'")
 }
 
 /// The newest run of a job that succeeded.

@@ -1,11 +1,12 @@
 //! Refreshes the planner's statistics, one table at a time: those that need it, or all.
 
-use super::step::{Step, StepName, counted, within_max_block};
+use super::step::{Step, StepName, within_max_block};
 use crate::config::Analyze;
 use crate::error::Result;
 use crate::jobs::Context;
 use crate::sqlite::analyze::{self, ESTIMATE, EXACT};
 use crate::sqlite::schema;
+use crate::words::plural;
 
 const STEP: StepName = StepName::Analyze;
 
@@ -34,6 +35,6 @@ pub(super) async fn run(context: &Context) -> Result<Step> {
             Err(problem) => problems.push(problem),
         }
     }
-    let why = format!("ANALYZE of {} done", counted(analyzed.len(), "table", "tables"));
+    let why = format!("ANALYZE of {} done", plural(analyzed.len() as u64, "table", "tables"));
     Ok(Step::of_parts(STEP, why, analyzed, problems))
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::step::{Step, StepName};
 use crate::error::{Reason, Result};
 use crate::jobs::Context;
-use crate::jobs::size::size;
 use crate::sqlite::checkpoint::{Checkpoint, Mode, checkpoint};
 use crate::sqlite::facts::{Facts, wal_bytes};
 use crate::sqlite::replicator;
+use crate::words;
 
 const STEP: StepName = StepName::Checkpoint;
 
@@ -37,7 +37,7 @@ pub(super) async fn run(context: &Context, after_vacuum: bool) -> Result<Step> {
         last = truncate(context, last).await?;
     }
     let bytes = wal_bytes(&context.database.path);
-    let mut why = format!("WAL {}", size(bytes));
+    let mut why = format!("WAL {}", words::bytes(bytes));
     if last.is_some_and(|l| l.busy) {
         why += ", not emptied because of an open transaction of the application";
     }

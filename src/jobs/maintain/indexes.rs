@@ -2,11 +2,12 @@
 
 use rusqlite::Connection;
 
-use super::step::{Step, StepName, counted, within_max_block};
+use super::step::{Step, StepName, within_max_block};
 use crate::config::{Index, Missing};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
 use crate::sqlite::schema::{self, quoted};
+use crate::words::plural;
 
 const STEP: StepName = StepName::Indexes;
 
@@ -28,7 +29,7 @@ pub(super) async fn run(context: &Context) -> Result<Step> {
     if created.is_empty() && problems.is_empty() {
         return Ok(Step::skipped(STEP, "no declared index is missing"));
     }
-    let why = format!("created {}", counted(created.len(), "index", "indexes"));
+    let why = format!("created {}", plural(created.len() as u64, "index", "indexes"));
     Ok(Step::of_parts(STEP, why, created, problems))
 }
 

@@ -1,11 +1,12 @@
 //! Rebuilds indexes one at a time: those that a check found wrong, or all.
 
-use super::step::{Step, StepName, counted, within_max_block};
+use super::step::{Step, StepName, within_max_block};
 use crate::config::Reindex;
 use crate::error::{Error, Result};
 use crate::jobs::Context;
 use crate::sqlite::rebuild::{self, Rebuildable};
 use crate::state::facts::{self, DAMAGED_INDEXES};
+use crate::words::plural;
 
 const STEP: StepName = StepName::Reindex;
 
@@ -50,7 +51,7 @@ pub(super) async fn run(context: &Context) -> Result<Step> {
     if rebuilt.is_empty() && problems.is_empty() {
         return Ok(Step::skipped(STEP, "no index needed rebuilding"));
     }
-    let why = format!("rebuilt {}", counted(rebuilt.len(), "index", "indexes"));
+    let why = format!("rebuilt {}", plural(rebuilt.len() as u64, "index", "indexes"));
     Ok(Step::of_parts(STEP, why, rebuilt, problems))
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use rusqlite::Connection;
 use serde::Serialize;
 
+use crate::config::units::show_duration;
 use crate::error::{Class, Error, Reason, Result};
 use crate::jobs::Context;
 use crate::sqlite::checkpoint::Checkpoint;
@@ -169,10 +170,10 @@ pub(super) fn in_step(what: &str, context: &Context, error: Error) -> Error {
             return Error::new(
                 Reason::Deadline,
                 format!(
-                    "{what} took longer than maintain.max_block = {:?}; it was interrupted after that time and rolled \
+                    "{what} took longer than maintain.max_block = {}; it was interrupted after that time and rolled \
                      back, so that the application can write. Raise max_block, or schedule it for when the \
                      application may wait",
-                    context.database.maintain.max_block
+                    show_duration(context.database.maintain.max_block)
                 ),
             );
         }
@@ -182,9 +183,4 @@ pub(super) fn in_step(what: &str, context: &Context, error: Error) -> Error {
     };
     let text = format!("{what}: {}; {advice}", error.message);
     Error::new(error.reason, text)
-}
-
-/// `1 index`, `2 indexes`.
-pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
 }

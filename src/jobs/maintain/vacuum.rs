@@ -4,14 +4,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::step::{Step, StepName, within_max_block};
+use crate::config::units::show_duration;
 use crate::config::{RowidPolicy, Vacuum};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
-use crate::jobs::size::size;
 use crate::metrics::events::Reclaimed;
 use crate::sqlite::facts::Facts;
 use crate::sqlite::space::{Need, shortage, temp_directory};
 use crate::sqlite::{replicator, rowids};
+use crate::words;
 
 const STEP: StepName = StepName::Vacuum;
 
@@ -35,7 +36,7 @@ pub(super) async fn run(context: &Context) -> Result<Step> {
         .sql(move |c| Ok((Facts::read(c)?, replicator::owns(c, &path), rowids::renumbered_by_vacuum(c)?)))
         .await?;
     let share = facts.free_pages as f64 / facts.pages.max(1) as f64;
-    let free = format!("{:.1}% of the file ({}) is free", share * 100.0, size(facts.free_bytes()));
+    let free = format!("{:.1}% of the file ({}) is free", share * 100.0, words::bytes(facts.free_bytes()));
     if owned {
         return Ok(Step::skipped(STEP, "VACUUM skipped: a replicator owns the database's write-ahead log"));
     }
@@ -69,11 +70,11 @@ pub(super) async fn run(context: &Context) -> Result<Step> {
             // Writing the new pages over the old ones looks at no limit; it is the longer half of a VACUUM.
             if took > settings.max_block {
                 step.why = format!(
-                    "{} but held writers up for {:.1} s, longer than maintain.max_block = {:?}: its last part cannot be \
+                    "{} but held writers up for {}, longer than maintain.max_block = {}: its last part cannot be \
                      interrupted",
                     step.why,
-                    took.as_secs_f64(),
-                    settings.max_block
+                    words::duration(took.as_secs_f64()),
+                    show_duration(settings.max_block)
                 );
             }
             Ok(step)
@@ -96,9 +97,9 @@ fn no_room(database: &Path, facts: &Facts) -> Result<Option<Error>> {
             format!(
                 "VACUUM needs {} free on the filesystem of {}, which has {}; make room there, or name a roomier directory \
                  for temporary files with SQLITE_TMPDIR",
-                size(s.needed),
+                words::bytes(s.needed),
                 places.join(" and "),
-                size(s.free)
+                words::bytes(s.free)
             ),
         )
     }))
@@ -139,5 +140,5 @@ async fn freed(context: &Context, before: &Facts) -> Result<Step> {
     let after = context.sql(|c| Facts::read(c)).await?;
     let bytes = before.bytes().saturating_sub(after.bytes());
     Reclaimed { database: &context.database.name, bytes }.emit();
-    Ok(Step { freed_bytes: Some(bytes), ..Step::done(STEP, format!("VACUUM freed {}", size(bytes))) })
+    Ok(Step { freed_bytes: Some(bytes), ..Step::done(STEP, format!("VACUUM freed {}", words::bytes(bytes))) })
 }

@@ -1,0 +1,97 @@
+//! VERBS: the command line is parsed here, each verb calls the library and shows what comes back; a file a verb.
+//! Must hold no logic of its own. What a verb is asked for goes to stdout, everything else to stderr.
+
+mod check;
+mod demo;
+mod exit;
+mod log;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, DEFAULT_PATH};
+use crate::error::{Error, Reason, Result};
+
+/// Keeps SQLite databases: backs them up, maintains, prunes and watches them while their applications use them.
+#[derive(Debug, Parser)]
+#[command(name = "litekeeper", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = exit::HELP)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "PATH", env = "LITEKEEPER_CONFIG", default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    /// Print one JSON value instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Least important messages to log: error, warn, info, debug or trace.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<tracing::Level>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Run),
+    Demo(demo::Demo),
+    Check(check::Check),
+}
+
+/// What every verb gets.
+struct Global {
+    config: PathBuf,
+    json: bool,
+    log_level: Option<tracing::Level>,
+}
+
+impl Global {
+    fn load(&self) -> Result<Config> {
+        Ok(Config::load(&self.config)?)
+    }
+}
+
+/// Parses the command line, does what it says, and returns the exit code.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version count as an error to clap, but are what was asked for.
+            let code = if error.use_stderr() { exit::USAGE } else { exit::OK };
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    let global = Global { config: arguments.config, json: arguments.json, log_level: arguments.log_level };
+    let result = match arguments.verb {
+        Verb::Run(verb) => verb.run(&global),
+        Verb::Demo(verb) => verb.run(&global),
+        Verb::Check(verb) => verb.run(&global),
+    };
+    match result {
+        Ok(code) => code.into(),
+        Err(error) => {
+            exit::tell(&error);
+            exit::code(error.reason).into()
+        }
+    }
+}
+
+/// A runtime for verbs that work asynchronously. It ends with the verb, and so after everything that needs it.
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::io("cannot start the asynchronous runtime", &e))?
+        .block_on(work)
+}
+
+/// The error for a database that the configuration does not have.
+fn unknown_database(name: &str, config: &Config) -> Error {
+    let names: Vec<_> = config.databases.keys().map(String::as_str).collect();
+    let known =
+        if names.is_empty() { String::from("it has none") } else { format!("it has: {}", names.join(", ")) };
+    Error::new(Reason::NotFound, format!("the configuration has no database {name}; {known}"))
+}

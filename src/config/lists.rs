@@ -1,0 +1,150 @@
+//! What only a database has, as many as it likes: retention rules, watched queries, expected indexes.
+//! Nothing here has a default from a layer below.
+
+use super::file::Table;
+use super::value::{Wrong, at_least, choice, parameter, text, texts};
+use super::{Children, DateFormat, Index, Missing, Query, Rule, Triggers};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// `[[database.NAME.cleanup.rule]]`.
+pub(super) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
+    let mut rules: Vec<Rule> = Vec::new();
+    for mut t in cleanup.tables("rule") {
+        let table = t.need("table", text);
+        let column = t.need("column", text);
+        let keep = t.need("keep", at_least(Duration::from_secs(1)));
+        let formats = [
+            ("auto", None),
+            ("iso", Some(DateFormat::Iso)),
+            ("unix_seconds", Some(DateFormat::UnixSeconds)),
+            ("unix_milliseconds", Some(DateFormat::UnixMilliseconds)),
+            ("julian_day", Some(DateFormat::JulianDay)),
+        ];
+        let format = t.get("format", choice(&formats)).flatten();
+        let words = [("refuse", Triggers::Refuse), ("allow", Triggers::Allow)];
+        let triggers = t.get("triggers", choice(&words)).unwrap_or(Triggers::Refuse);
+        let words = [("refuse", Children::Refuse), ("cascade", Children::Cascade)];
+        let children = t.get("children", choice(&words)).unwrap_or(Children::Refuse);
+        if let (Some(table), Some(column), Some(keep)) = (table, column, keep) {
+            let same = |r: &Rule| same_name(&r.table, &table) && same_name(&r.column, &column);
+            if rules.iter().any(same) {
+                let wrong = Wrong::new(format!("a second rule for column {column:?} of table {table:?}"));
+                t.note(None, wrong.help("the shorter of the two would win: remove one"));
+            }
+            rules.push(Rule { table, column, keep, format, triggers, children });
+        }
+        t.finish();
+    }
+    rules
+}
+
+/// `[[database.NAME.index]]`.
+pub(super) fn indexes(database: &mut Table<'_>) -> Vec<Index> {
+    let mut indexes: Vec<Index> = Vec::new();
+    for mut t in database.tables("index") {
+        let name = t.need("name", text);
+        let table = t.need("table", text);
+        let columns = t.need("columns", texts);
+        let words = [("report", Missing::Report), ("create", Missing::Create)];
+        let missing = t.get("missing", choice(&words)).unwrap_or(Missing::Report);
+        if let Some(columns) = &columns {
+            let repeated =
+                columns.iter().enumerate().find(|(n, c)| columns[..*n].iter().any(|b| same_name(b, c)));
+            if let Some((_, column)) = repeated {
+                t.note(Some("columns"), Wrong::new(format!("column {column:?} appears twice in one index")));
+            }
+        }
+        if let Some(name) = name.as_ref().filter(|name| indexes.iter().any(|i| same_name(&i.name, name))) {
+            t.note(Some("name"), Wrong::new(format!("a second index named {name:?}")));
+        }
+        if let (Some(name), Some(table), Some(columns)) = (name, table, columns) {
+            indexes.push(Index { name, table, columns, missing });
+        }
+        t.finish();
+    }
+    indexes
+}
+
+/// `[database.NAME.watch.QUERY]`: every table within `watch`, by name.
+pub(super) fn queries(watch: &mut Table<'_>) -> Vec<Query> {
+    let mut queries = Vec::new();
+    for (name, key, mut t) in watch.named(true) {
+        if let Some(wrong) = bad_name("query", name) {
+            t.note_at(key, wrong);
+        }
+        let sql = t.need("sql", text);
+        let params = params(&mut t, sql.as_deref());
+        if let Some(sql) = sql {
+            let first: String = code(&sql).chars().take_while(char::is_ascii_alphabetic).collect();
+            if !["SELECT", "WITH"].iter().any(|word| first.eq_ignore_ascii_case(word)) {
+                let wrong = Wrong::new(format!("query {name:?} must begin with SELECT or WITH"));
+                t.note(Some("sql"), wrong.help("a watched query is run on every schedule and may only read"));
+            }
+            queries.push(Query { name: name.to_owned(), sql, params });
+        }
+        t.finish();
+    }
+    queries
+}
+
+fn params(query: &mut Table<'_>, sql: Option<&str>) -> BTreeMap<String, super::Value> {
+    let mut params = BTreeMap::new();
+    let table = query.table("params");
+    for (name, key, value) in table.entries() {
+        if let Some(sql) = sql.filter(|sql| !mentions(sql, name)) {
+            let help = match name.strip_prefix([':', '@', '$']) {
+                Some(bare) => format!("write the name without its sign: {bare}"),
+                None => {
+                    format!("the query names it :{name}; this one has {} bytes and no such name", sql.len())
+                }
+            };
+            table.note_at(key, Wrong::new(format!("parameter `{name}` is not in the query")).help(help));
+        }
+        match parameter(value.get_ref()) {
+            Ok(value) => drop(params.insert(name.to_owned(), value)),
+            Err(wrong) => table.note_at(value.span(), wrong.about(name)),
+        }
+    }
+    params
+}
+
+/// Whether `:name` stands in the text and does not go on after it.
+fn mentions(sql: &str, name: &str) -> bool {
+    let goes_on = |c: char| c.is_alphanumeric() || c == '_';
+    !name.is_empty()
+        && name.chars().all(goes_on)
+        && sql
+            .match_indices(&format!(":{name}"))
+            .any(|(at, found)| !sql[at + found.len()..].starts_with(goes_on))
+}
+
+/// The statement without the blanks and comments before it.
+fn code(sql: &str) -> &str {
+    let mut rest = sql.trim_start();
+    loop {
+        let after = if let Some(comment) = rest.strip_prefix("--") {
+            comment.split_once('\n').map_or("", |(_, after)| after)
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            comment.split_once("*/").map_or("", |(_, after)| after)
+        } else {
+            return rest;
+        };
+        rest = after.trim_start();
+    }
+}
+
+/// SQLite compares names without regard to the case of ASCII letters.
+fn same_name(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
+/// What is wrong with a name that becomes a label, a file name and an argument.
+pub(super) fn bad_name(what: &str, name: &str) -> Option<Wrong> {
+    let safe = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !name.is_empty() && name.len() <= 64 && !name.starts_with('-') && name.chars().all(safe) {
+        return None;
+    }
+    let wrong = Wrong::new(format!("{name:?} cannot be the name of a {what}"));
+    Some(wrong.help("a name has 1 to 64 of the characters A-Z, a-z, 0-9, _ and -, and does not begin with -"))
+}

@@ -1,0 +1,78 @@
+//! Checks that need the merged values, or more than one table: each a small function that notes what it
+//! finds. Limits of a single key are read with it, in `tables`.
+
+use super::file::{Findings, Span};
+use super::value::Wrong;
+use super::{Config, Database, Keep};
+use std::path::Path;
+
+/// All checks.
+pub(super) fn validate(config: &Config, findings: &Findings<'_>) {
+    for database in config.databases.values() {
+        keeps_some_backup(database, findings);
+        paths_do_not_meet(database, &config.daemon.state_dir, findings);
+    }
+    paths_are_different(config, findings);
+}
+
+/// Where a database's value comes from: its own table, the table for all, or the database's header.
+fn place(database: &str, key: &str, findings: &Findings<'_>) -> Span {
+    findings
+        .span(&format!("database.{database}.{key}"))
+        .or_else(|| findings.span(key))
+        .or_else(|| findings.span(&format!("database.{database}")))
+        .unwrap_or_default()
+}
+
+/// H26: a policy that keeps nothing would leave rotation with nothing to protect.
+fn keeps_some_backup(database: &Database, findings: &Findings<'_>) {
+    let none = Keep { last: 0, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 };
+    if database.backup.keep == none {
+        let wrong = Wrong::new("no backup would be kept: every `keep_` key of `backup` is 0");
+        let help = "set one of keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly";
+        findings.note(place(&database.name, "backup.keep_last", findings), wrong.help(help));
+    }
+}
+
+fn paths_are_different(config: &Config, findings: &Findings<'_>) {
+    for database in config.databases.values() {
+        let twin = config
+            .databases
+            .values()
+            .take_while(|d| d.name != database.name)
+            .find(|d| d.path == database.path);
+        // One whose path was missing or wrong has an empty one, which is noted already.
+        if let Some(twin) = twin.filter(|twin| twin.path.has_root()) {
+            let wrong =
+                Wrong::new(format!("databases `{}` and `{}` are the same file", twin.name, database.name));
+            let help = "two sets of jobs would work on it at the same time: remove one";
+            findings.note(place(&database.name, "path", findings), wrong.help(help));
+        }
+    }
+}
+
+/// A database in the place of litekeeper's own files, or litekeeper's files in the place of a database.
+fn paths_do_not_meet(database: &Database, state_dir: &Path, findings: &Findings<'_>) {
+    let (name, path, dir) = (&database.name, &database.path, &database.backup.dir);
+    if !path.has_root() {
+        return;
+    }
+    if *path == state_dir.join("state.db") {
+        let wrong = Wrong::new(format!("database `{name}` is litekeeper's own state, {}", path.display()));
+        findings.note(place(name, "path", findings), wrong.help("litekeeper keeps that file itself"));
+    }
+    if state_dir.starts_with(path) {
+        let wrong = Wrong::new(format!("`daemon.state_dir` lies inside database `{name}`, which is a file"));
+        findings.note(findings.span("daemon.state_dir").unwrap_or_default(), wrong);
+    }
+    if dir.starts_with(path) {
+        let wrong = Wrong::new(format!("`backup.dir` lies inside database `{name}`, which is a file"));
+        findings.note(place(name, "backup.dir", findings), wrong);
+    }
+    if path.starts_with(dir.join(name)) {
+        let wrong = Wrong::new(format!("database `{name}` lies inside the directory of its own backups"));
+        let help =
+            format!("{} is for litekeeper's files only: choose another backup.dir", dir.join(name).display());
+        findings.note(place(name, "path", findings), wrong.help(help));
+    }
+}

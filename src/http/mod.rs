@@ -1,0 +1,165 @@
+//! WINDOW: what can be seen of the daemon over HTTP. GET and HEAD only. Knows the status snapshot, the
+//! readiness and the metrics, and nothing else: a request never opens a database, never waits for a job and
+//! never changes anything.
+//!
+//! There is no authentication and no check of `Host`: the default address is the loopback one, everything here
+//! is safe to read twice, and whoever opens it to a network puts a proxy in front.
+
+mod page;
+mod ready;
+
+pub use ready::Readiness;
+
+use crate::clock;
+use crate::error::{Error, Reason, Result};
+use crate::metrics::{Format, Metrics};
+use crate::state::status::Status;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{Html, IntoResponse, Json, Response};
+use axum::routing::get;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// What the window looks upon.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// The newest status snapshot.
+    pub status: watch::Receiver<Arc<Status>>,
+    /// Whether the daemon does its work.
+    pub readiness: Readiness,
+    /// The series.
+    pub metrics: Metrics,
+}
+
+/// After the shutdown, how long answers under way may take before their connections are cut.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Takes the address, before anything else of the daemon starts: a taken port is a mistake of the
+/// configuration, and the error names the key.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|cause| {
+        use std::io::ErrorKind as K;
+        let advice = match cause.kind() {
+            K::AddrInUse => format!(
+                "another process has that port (`ss -ltnp 'sport = :{}'` names it): stop it, or set daemon.listen to another address or to \"off\"",
+                address.port()
+            ),
+            K::AddrNotAvailable => {
+                "no interface of this machine has that address: set daemon.listen to one that it has".to_owned()
+            }
+            K::PermissionDenied => {
+                "ports below 1024 need CAP_NET_BIND_SERVICE: set daemon.listen to a higher one".to_owned()
+            }
+            _ => return Error::io(format!("cannot listen on {address}"), &cause),
+        };
+        let reason = if cause.kind() == K::PermissionDenied { Reason::Permission } else { Reason::Config };
+        Error::new(reason, format!("cannot listen on {address}: {advice}"))
+    })
+}
+
+/// Answers until `shutdown`, then finishes the answers under way.
+pub async fn serve(listener: TcpListener, window: Window, shutdown: CancellationToken) -> Result<()> {
+    let asked_to_stop = shutdown.clone();
+    let server = axum::serve(listener, router(window))
+        .with_graceful_shutdown(async move { asked_to_stop.cancelled().await })
+        .into_future();
+    let out_of_patience = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(LAST_ANSWERS).await;
+    };
+    tokio::select! {
+        ended = server => ended.map_err(|e| Error::io("the HTTP server stopped", &e)),
+        () = out_of_patience => Ok(()),
+    }
+}
+
+fn router(window: Window) -> Router {
+    Router::new()
+        .route("/", get(status_page))
+        .route("/style.css", get(style))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/api/status", get(api_status))
+        .fallback(async || (StatusCode::NOT_FOUND, NOT_FOUND))
+        .layer(from_fn(guard))
+        .with_state(window)
+}
+
+const NOT_FOUND: &str = "There is nothing here. See / /metrics /healthz /readyz /api/status\n";
+
+/// Refuses every method but GET and HEAD on every path, and puts the headers on every answer. No CORS header
+/// is ever sent, so scripts of other sites cannot read anything.
+async fn guard(request: Request, next: Next) -> Response {
+    let mut response = if matches!(*request.method(), Method::GET | Method::HEAD) {
+        next.run(request).await
+    } else {
+        let allow = [(header::ALLOW, "GET, HEAD")];
+        (StatusCode::METHOD_NOT_ALLOWED, allow, "Only GET and HEAD: litekeeper is not changed over HTTP.\n")
+            .into_response()
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// For every answer that does not say otherwise itself.
+const HEADERS: [(HeaderName, &str); 4] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+];
+
+impl Window {
+    /// The newest snapshot, with the readiness of this moment: a snapshot that is no longer renewed would go on
+    /// calling the daemon ready.
+    fn snapshot(&self) -> Status {
+        let mut status = Status::clone(&self.status.borrow());
+        status.not_ready = self.readiness.reasons(Instant::now());
+        status.ready = status.not_ready.is_empty();
+        status
+    }
+}
+
+async fn status_page(State(window): State<Window>) -> Html<String> {
+    Html(page::render(&window.snapshot(), clock::now()).into_string())
+}
+
+/// The page names it with the version, so that it may be kept.
+async fn style() -> Response {
+    let headers =
+        [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=86400")];
+    (headers, include_str!("page/page.css")).into_response()
+}
+
+async fn metrics(State(window): State<Window>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+    let format = Format::negotiate(accept);
+    let about = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")];
+    (about, window.metrics.render(format)).into_response()
+}
+
+async fn readyz(State(window): State<Window>) -> Response {
+    let reasons = window.readiness.reasons(Instant::now());
+    if reasons.is_empty() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n").into_response()
+}
+
+async fn api_status(State(window): State<Window>) -> Json<Status> {
+    Json(window.snapshot())
+}

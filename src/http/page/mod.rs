@@ -1,0 +1,182 @@
+//! The status page: what is wrong first, then a card for each database. Pure: a snapshot and the time in, HTML
+//! out. Everything goes through maud's escaping; must never use `PreEscaped`, and says nothing by colour alone.
+
+mod database;
+
+use crate::state::status::{Problem, Severity, Status};
+use crate::words;
+use chrono::{DateTime, TimeDelta, Utc};
+use maud::{DOCTYPE, Markup, html};
+
+/// A snapshot older than this is said to be old: the supervisor makes one every second or so.
+const FRESH: TimeDelta = TimeDelta::seconds(30);
+
+/// The whole page as of `now`.
+pub(super) fn render(status: &Status, now: DateTime<Utc>) -> Markup {
+    let problems: Vec<(&str, Problem)> = status
+        .databases
+        .iter()
+        .flat_map(|d| d.problems().into_iter().map(|p| (d.name.as_str(), p)))
+        .collect();
+    let verdict = verdict(status, &problems, now);
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta http-equiv="refresh" content="5";
+                title { (verdict.words) " · litekeeper" }
+                link rel="stylesheet" href={ "style.css?v=" (status.version) };
+            }
+            body {
+                header {
+                    p.brand { "litekeeper" }
+                    h1 class=(verdict.class) { (verdict.words) }
+                    (summary(status, now))
+                }
+                main {
+                    (daemon_problems(status, now))
+                    (problem_list(problems, now))
+                    @if status.databases.is_empty() {
+                        section.card {
+                            h2 { "No databases yet" }
+                            p {
+                                "Name the first one in " code { (status.config_path) }
+                                " and reload (" code { "systemctl reload litekeeper" } "):"
+                            }
+                            pre { "[database.NAME]\npath = \"/path/to/file.sqlite\"" }
+                        }
+                    }
+                    @for database in &status.databases {
+                        (database::card(database, now))
+                    }
+                }
+                footer {
+                    p {
+                        "As of " (clock_time(status.now)) ". Renews itself every 5 s. "
+                        a href="metrics" { "Metrics" } " · " a href="api/status" { "JSON" } " · "
+                        a href="readyz" { "Readiness" }
+                    }
+                    p {
+                        "litekeeper " (status.version) " · SQLite " (status.sqlite_version) " · process "
+                        (status.pid)
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Verdict {
+    words: String,
+    class: &'static str,
+}
+
+fn verdict(status: &Status, problems: &[(&str, Problem)], now: DateTime<Utc>) -> Verdict {
+    let of = |severity| problems.iter().filter(|(_, p)| p.severity == severity).count() as u64;
+    let (failures, warnings) = (of(Severity::Failure), of(Severity::Warning));
+    let stale = now - status.now > FRESH;
+    let refused = status.config.last_reload.as_ref().is_some_and(|r| !r.ok);
+    let parts: Vec<String> = [
+        stale.then(|| "no news".to_owned()),
+        (!status.ready).then(|| "not ready".to_owned()),
+        (failures > 0).then(|| words::plural(failures, "failure", "failures")),
+        (warnings > 0).then(|| words::plural(warnings, "warning", "warnings")),
+        refused.then(|| "new configuration refused".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let (class, words) = match parts.as_slice() {
+        [] if status.databases.is_empty() => ("", "Nothing to keep yet".to_owned()),
+        [] => ("good", "All well".to_owned()),
+        _ if stale || !status.ready || failures > 0 => ("bad", capitalised(&parts.join(", "))),
+        _ => ("warn", capitalised(&parts.join(", "))),
+    };
+    Verdict { words, class }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+fn summary(status: &Status, now: DateTime<Utc>) -> Markup {
+    html! {
+        p.quiet {
+            (words::plural(status.databases.len() as u64, "database", "databases"))
+            " · started " (when(now, status.started))
+            " · " code { (status.config_path) } " loaded " (when(now, status.config.loaded_at))
+        }
+    }
+}
+
+/// What is wrong with the daemon itself.
+fn daemon_problems(status: &Status, now: DateTime<Utc>) -> Markup {
+    let age = now - status.now;
+    html! {
+        @if age > FRESH {
+            section.notice.bad {
+                h2 { "This is an old picture" }
+                p {
+                    "It was taken " (when(now, status.now)) " and has not been renewed since: litekeeper hangs. "
+                    "See its log, then restart it."
+                }
+            }
+        }
+        @if !status.ready {
+            section.notice.bad {
+                h2 { "Not ready" }
+                ul { @for reason in &status.not_ready { li { (reason) } } }
+            }
+        }
+        @if let Some(reload) = status.config.last_reload.as_ref().filter(|r| !r.ok) {
+            section.notice.warn {
+                h2 { "The new configuration was refused " (when(now, reload.at)) }
+                p {
+                    "The one loaded " (when(now, status.config.loaded_at))
+                    " stays in force. Mend the file, then reload."
+                }
+                pre { (reload.message) }
+            }
+        }
+    }
+}
+
+fn problem_list(mut problems: Vec<(&str, Problem)>, now: DateTime<Utc>) -> Markup {
+    problems.sort_by_key(|(_, p)| p.severity);
+    html! {
+        @if !problems.is_empty() {
+            section.problems aria-label="What is wrong" {
+                ul {
+                    @for (database, problem) in &problems {
+                        li {
+                            @match problem.severity {
+                                Severity::Failure => span.tag.bad { "failure" },
+                                Severity::Warning => span.tag.warn { "warning" },
+                            }
+                            div {
+                                a href={ "#db-" (database) } { (database) } " · " b { (problem.about) } " "
+                                (problem.text)
+                                @if let Some(at) = problem.at { span.quiet { " (" (when(now, at)) ")" } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A time in words; exact for whoever hovers, and for machines.
+fn when(now: DateTime<Utc>, time: DateTime<Utc>) -> Markup {
+    let exact = time.format("%Y-%m-%d %H:%M:%S UTC");
+    html! { time datetime=(time.to_rfc3339()) title=(exact) { (words::relative(now, time)) } }
+}
+
+/// A time in full.
+fn clock_time(time: DateTime<Utc>) -> Markup {
+    html! { time datetime=(time.to_rfc3339()) { (time.format("%Y-%m-%d %H:%M:%S UTC")) } }
+}

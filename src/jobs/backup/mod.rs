@@ -1,0 +1,248 @@
+//! Backup: one consistent snapshot while the application writes → compressed, hashed, described, durable → rotation.
+//! Must never count a missing, empty or shrunken database as a backup, and never remove the newest good one.
+
+pub mod rotate;
+mod shrunken;
+
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::{Context, Job, Progress, Report, Running, Unit};
+use crate::config::{Database, JobKind};
+use crate::error::{Error, Reason, Result};
+use crate::pool::Call;
+use crate::sqlite::facts::{Facts, disk_free};
+use crate::sqlite::open;
+use crate::sqlite::schema::{self, quoted};
+use crate::sqlite::snapshot::{self, Bounds, Copied};
+use crate::state::facts;
+use crate::store::codec::Encoding;
+use crate::store::scratch::Scratch;
+use crate::store::{Catalogue, Local, Snapshot, hash};
+use crate::words;
+
+/// Rows of a table are counted for the manifest while that takes no longer than this many VM steps, about a second.
+const COUNTING_STEPS: u64 = 50_000_000;
+
+/// Bytes passed on at a time.
+const CHUNK: usize = 1 << 20;
+
+/// The backup job.
+pub struct Backup {
+    /// Make a backup also of a database that is much smaller than it was.
+    pub accept_smaller: bool,
+}
+
+/// What a run did.
+#[derive(Debug, Serialize)]
+struct Done {
+    name: String,
+    raw_bytes: u64,
+    stored_bytes: u64,
+    pages: u64,
+    read_transaction_seconds: f64,
+    removed: Vec<String>,
+}
+
+impl Job for Backup {
+    fn kind(&self) -> JobKind {
+        JobKind::Backup
+    }
+
+    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
+        Box::pin(run(context, self.accept_smaller))
+    }
+}
+
+async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
+    let database = Arc::clone(&context.database);
+    let catalogue =
+        Catalogue::new(&database.name, Arc::new(Local::create(&database.backup.dir, &database.name)?));
+    let scratch = Arc::new(Scratch::create(&database.backup.dir.join(&database.name), "backup")?);
+
+    let copied = copy(context, &scratch).await?;
+    let held = {
+        let scratch = Arc::clone(&scratch);
+        let facts = copied.facts.clone();
+        blocking(move || shrunken::content(scratch.path(), &facts)).await?
+    };
+    if !accept_smaller {
+        let name = database.name.clone();
+        let before = context.state.with(move |c| facts::recall(c, &name, facts::CONTENT)).await?;
+        shrunken::compare(scratch.path(), &database.name, before.map(|(before, _)| before).as_ref(), &held)?;
+    }
+
+    let made = {
+        let (catalogue, database) = (catalogue.clone(), Arc::clone(&database));
+        let (scratch, copied) = (Arc::clone(&scratch), copied.clone());
+        let (call, progress) = (context.call.clone(), context.progress.clone());
+        let started = context.started;
+        blocking(move || {
+            let encoding = Encoding::from(&database.backup);
+            catalogue.add(started, encoding, &mut |out| {
+                pour(scratch.path(), &copied, &call, &progress, out)?;
+                describe(scratch.path(), &database, &copied)
+            })
+        })
+        .await?
+    };
+    drop(scratch);
+
+    let mut report = {
+        let removed = rotate::rotate(context, catalogue).await;
+        let done = Done {
+            name: made.name.clone(),
+            raw_bytes: copied.facts.bytes(),
+            stored_bytes: made.size,
+            pages: copied.facts.pages,
+            read_transaction_seconds: copied.held.as_secs_f64(),
+            removed: removed.as_ref().map(|r| r.removed.clone()).unwrap_or_default(),
+        };
+        let mut report = Report::new(summary(&done), &done);
+        match removed {
+            Ok(rotation) => report.problems.extend(rotation.problems),
+            // The backup is made and counts; only the old ones stay longer than they should.
+            Err(error) => report.problems.push(error.context("old backups were not removed")),
+        }
+        report
+    };
+    let name = database.name.clone();
+    if let Err(error) = context.state.with(move |c| facts::remember(c, &name, facts::CONTENT, &held)).await {
+        report.problems.push(error);
+    }
+    Ok(report)
+}
+
+fn summary(done: &Done) -> String {
+    let removed = match done.removed.len() {
+        0 => String::new(),
+        1 => String::from("; removed 1 old one"),
+        n => format!("; removed {n} old ones"),
+    };
+    format!("{}: {} as {}{removed}", done.name, words::bytes(done.raw_bytes), words::bytes(done.stored_bytes))
+}
+
+/// The snapshot, as a scratch file beside the backups.
+async fn copy(context: &Context, scratch: &Arc<Scratch>) -> Result<Copied> {
+    let (database, scratch) = (Arc::clone(&context.database), Arc::clone(scratch));
+    let (call, progress) = (context.call.clone(), context.progress.clone());
+    context
+        .sql(move |source| {
+            let facts = Facts::read(source)?;
+            has_room(&database, facts.bytes())?;
+            let bounds = Bounds {
+                longest_block: database.maintain.max_block,
+                most_wal_growth: database.maintain.max_wal,
+            };
+            let bytes = facts.page_size;
+            snapshot::copy(
+                source,
+                &database.path,
+                scratch.path(),
+                bounds,
+                &|| call.check(),
+                &mut |done, total| {
+                    progress.send_replace(Some(Progress {
+                        done: done * bytes,
+                        total: 2 * total * bytes,
+                        unit: Unit::Bytes,
+                    }));
+                },
+            )
+        })
+        .await
+}
+
+/// The scratch copy takes the database's size, the backup itself at most that again.
+fn has_room(database: &Database, bytes: u64) -> Result<()> {
+    let free = disk_free(&database.backup.dir)?;
+    if free >= 2 * bytes {
+        return Ok(());
+    }
+    Err(Error::new(
+        Reason::NoSpace,
+        format!(
+            "{} has {} free; a backup of {} needs up to {} there while it is made",
+            database.backup.dir.display(),
+            words::bytes(free),
+            words::bytes(bytes),
+            words::bytes(2 * bytes)
+        ),
+    ))
+}
+
+/// The bytes of the scratch file, with the second half of the progress.
+fn pour(
+    scratch: &Path,
+    copied: &Copied,
+    call: &Call,
+    progress: &watch::Sender<Option<Progress>>,
+    out: &mut dyn std::io::Write,
+) -> Result<()> {
+    let failed = |e| Error::io(format!("cannot read {}", scratch.display()), &e);
+    let mut file = std::fs::File::open(scratch).map_err(failed)?;
+    let total = copied.facts.bytes();
+    let mut buffer = vec![0; CHUNK];
+    let mut poured = 0;
+    loop {
+        call.check()?;
+        let read = file.read(&mut buffer).map_err(failed)?;
+        if read == 0 {
+            break;
+        }
+        out.write_all(&buffer[..read]).map_err(|e| Error::io("cannot write the backup", &e))?;
+        poured += read as u64;
+        progress.send_replace(Some(Progress { done: total + poured, total: 2 * total, unit: Unit::Bytes }));
+    }
+    if poured != total {
+        return Err(Error::new(
+            Reason::Io,
+            format!("the snapshot has {poured} bytes instead of {total}; the backup is given up"),
+        ));
+    }
+    Ok(())
+}
+
+/// What the manifest tells of the state in the scratch file.
+fn describe(scratch: &Path, database: &Database, copied: &Copied) -> Result<Snapshot> {
+    let small = |n: i64| i32::try_from(n).unwrap_or_default();
+    let connection = open::immutable(scratch)?;
+    Ok(Snapshot {
+        source: database.path.clone(),
+        page_size: u32::try_from(copied.facts.page_size).unwrap_or_default(),
+        page_count: copied.facts.pages,
+        sqlite_version: rusqlite::version().to_owned(),
+        user_version: small(copied.facts.user_version),
+        application_id: small(copied.facts.application_id),
+        schema_sha256: hash::sha256(copied.schema.as_bytes()),
+        tables: schema::tables(&connection)?
+            .into_iter()
+            .map(|table| {
+                let rows = rows(&connection, &table.name);
+                (table.name, rows)
+            })
+            .collect(),
+    })
+}
+
+/// Rows of a table; `None` where counting takes long or needs something that only the application has.
+fn rows(connection: &Connection, table: &str) -> Option<u64> {
+    let mut steps = 0;
+    let handler = move || {
+        steps += 1;
+        steps > COUNTING_STEPS / 1000
+    };
+    connection.progress_handler(1000, Some(handler)).ok()?;
+    connection.query_row(&format!("SELECT count(*) FROM {}", quoted(table)), [], |row| row.get(0)).ok()
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+        Err(Error::new(Reason::Panic, "writing the backup panicked: a defect in litekeeper"))
+    })
+}

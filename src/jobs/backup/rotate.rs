@@ -1,0 +1,44 @@
+//! Rotation: what `store::rotation` decides, carried out; then the backups as they are, remembered for the status.
+
+use crate::error::{Error, Reason, Result};
+use crate::jobs::Context;
+use crate::state::facts;
+use crate::store::Catalogue;
+
+/// What rotation did.
+#[derive(Debug)]
+pub(super) struct Rotated {
+    /// Names of the backups that are gone.
+    pub(super) removed: Vec<String>,
+    /// Backups that should be gone and are not.
+    pub(super) problems: Vec<Error>,
+}
+
+/// Removes what is past the policy. One that cannot be removed does not spare the others.
+pub(super) async fn rotate(context: &Context, catalogue: Catalogue) -> Result<Rotated> {
+    let (keep, zone) = (context.database.backup.keep, context.zone);
+    let name = context.database.name.clone();
+    let (rotated, known) = super::blocking(move || {
+        let mut rotated = Rotated { removed: Vec::new(), problems: Vec::new() };
+        for (backup, decision) in catalogue.plan(&keep, zone)? {
+            if decision.keep {
+                continue;
+            }
+            match catalogue.remove(&backup) {
+                Ok(()) => {
+                    let why = decision.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                    tracing::info!(database = name, backup = backup.name, why, "backup removed");
+                    rotated.removed.push(backup.name);
+                }
+                // It came into use, was pinned or verified a moment ago: the next run looks again.
+                Err(error) if matches!(error.reason, Reason::Locked | Reason::Refused) => {}
+                Err(error) => rotated.problems.push(error),
+            }
+        }
+        Ok((rotated, catalogue.known()?))
+    })
+    .await?;
+    let name = context.database.name.clone();
+    context.state.with(move |c| facts::remember(c, &name, facts::BACKUPS, &known)).await?;
+    Ok(rotated)
+}

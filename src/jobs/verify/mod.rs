@@ -1,0 +1,159 @@
+//! Verify: the newest backup is really restored, into scratch space, and checked with SQLite's own means; the result
+//! is written into its manifest. Must never call a backup damaged that cannot be checked, nor one good.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{Context, Job, Progress, Report, Running, Unit};
+use crate::clock;
+use crate::config::JobKind;
+use crate::error::{Error, Reason, Result};
+use crate::pool::Call;
+use crate::sqlite::facts::disk_free;
+use crate::sqlite::schema::{self, quoted};
+use crate::sqlite::{checks, open};
+use crate::state::facts;
+use crate::store::scratch::Scratch;
+use crate::store::{Backup, Catalogue, Local, Manifest, Verification, hash, restore};
+use crate::words;
+
+/// The verify job.
+pub struct Verify {
+    /// Which backup; `None` is the newest good one.
+    pub backup: Option<String>,
+}
+
+/// What a run did.
+#[derive(Debug, Serialize)]
+struct Done {
+    name: String,
+    ok: Option<bool>,
+    raw_bytes: u64,
+    message: String,
+}
+
+impl Job for Verify {
+    fn kind(&self) -> JobKind {
+        JobKind::Verify
+    }
+
+    /// It reads backups only; rotation stays away from the one that it holds.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
+    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
+        Box::pin(run(context, self.backup.clone()))
+    }
+}
+
+async fn run(context: &Context, selector: Option<String>) -> Result<Report> {
+    let database = Arc::clone(&context.database);
+    let (call, progress) = (context.call.clone(), context.progress.clone());
+    let (done, known) = tokio::task::spawn_blocking(move || {
+        let catalogue =
+            Catalogue::new(&database.name, Arc::new(Local::open(&database.backup.dir, &database.name)?));
+        let backup = catalogue.find(selector.as_deref().unwrap_or("latest"))?;
+        let done = verify(&catalogue, &backup, &database.backup.dir.join(&database.name), &call, &|p| {
+            progress.send_replace(Some(p));
+        })?;
+        Ok::<_, Error>((done, catalogue.known()?))
+    })
+    .await
+    .unwrap_or_else(|_| {
+        Err(Error::new(Reason::Panic, "the verification panicked: a defect in litekeeper"))
+    })?;
+
+    let name = context.database.name.clone();
+    context.state.with(move |c| facts::remember(c, &name, facts::BACKUPS, &known)).await?;
+    let text = format!("{}: {}", done.name, done.message);
+    let mut report = Report::new(text.clone(), &done);
+    match done.ok {
+        Some(true) => {}
+        Some(false) => report.problems.push(Error::new(Reason::Damaged, text)),
+        None => report.findings.push(Error::new(Reason::Unsupported, text)),
+    }
+    Ok(report)
+}
+
+fn verify(
+    catalogue: &Catalogue,
+    backup: &Backup,
+    directory: &Path,
+    call: &Call,
+    progress: &dyn Fn(Progress),
+) -> Result<Done> {
+    let Some(manifest) = &backup.manifest else {
+        return Err(Error::new(
+            Reason::NotFound,
+            format!("{} has no manifest to compare it with", backup.name),
+        ));
+    };
+    let total = manifest.raw_bytes;
+    let free = disk_free(directory)?;
+    if free < total {
+        return Err(Error::new(
+            Reason::NoSpace,
+            format!(
+                "{} has {} free; verifying needs {}",
+                directory.display(),
+                words::bytes(free),
+                words::bytes(total)
+            ),
+        ));
+    }
+    let _held = catalogue.hold(backup)?;
+    let scratch = Scratch::create(directory, "verify")?;
+    let unpacked = restore::unpack(catalogue, backup, scratch.path(), &mut |done| {
+        progress(Progress { done, total, unit: Unit::Bytes });
+        call.check()
+    });
+    let (ok, message) = match unpacked.and_then(|_| check(scratch.path(), manifest, call)) {
+        Ok(message) => (Some(true), message),
+        Err(error) if error.reason == Reason::Damaged => (Some(false), error.message),
+        Err(error) if error.reason == Reason::Unsupported => {
+            (None, format!("cannot be checked: {}", error.message))
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some(ok) = ok {
+        catalogue.verified(backup, &Verification { at: clock::now(), ok, message: message.clone() })?;
+    }
+    Ok(Done { name: backup.name.clone(), ok, raw_bytes: total, message })
+}
+
+/// What the unpacked file says of itself, against what the manifest says of it.
+fn check(path: &Path, manifest: &Manifest, call: &Call) -> Result<String> {
+    let connection = open::immutable(path)?;
+    let stop = call.clone();
+    connection.progress_handler(10_000, Some(move || stop.check().is_err()))?;
+    let stopped = |error: Error| call.check().err().unwrap_or(error);
+
+    let damage = checks::integrity(&connection).map_err(stopped)?;
+    if let Some(first) = damage.first() {
+        return Err(Error::new(Reason::Damaged, format!("integrity_check says: {first}")));
+    }
+    if hash::sha256(schema::text(&connection)?.as_bytes()) != manifest.schema_sha256 {
+        return Err(Error::new(Reason::Damaged, "its schema is not the one in its manifest"));
+    }
+    for (table, rows) in &manifest.tables {
+        let Some(expected) = rows else { continue };
+        let sql = format!("SELECT count(*) FROM {}", quoted(table));
+        let found: u64 = connection.query_row(&sql, [], |row| row.get(0)).map_err(|e| stopped(e.into()))?;
+        if found != *expected {
+            return Err(Error::new(
+                Reason::Damaged,
+                format!("{table} has {found} rows instead of {expected}"),
+            ));
+        }
+    }
+    let orphans = checks::foreign_keys(&connection).map_err(stopped)?;
+    Ok(match orphans {
+        0 => String::from("restored, checked, good"),
+        n => format!(
+            "restored, checked, good; {n} rows point at rows that do not exist, as in the database itself"
+        ),
+    })
+}

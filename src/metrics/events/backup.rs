@@ -1,0 +1,88 @@
+//! What the jobs leave behind: backups, fewer rows, a smaller file.
+
+use super::LOG;
+use super::gauges::{ABSENT, timestamp, timestamp_or_absent};
+use crate::metrics::names as n;
+use chrono::{DateTime, Utc};
+
+/// The backups that a database has, after one was made, rotated away or found at start. No log line: the
+/// job's own says what it did.
+#[derive(Debug)]
+pub struct Backups<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// How many there are.
+    pub count: usize,
+    /// When the newest one's state was taken.
+    pub newest: Option<DateTime<Utc>>,
+    /// Bytes of the database in the newest one.
+    pub raw_bytes: Option<u64>,
+    /// Bytes of the newest one as it is stored.
+    pub stored_bytes: Option<u64>,
+    /// When the state in the newest verified one was taken.
+    pub newest_verified: Option<DateTime<Utc>>,
+}
+
+impl Backups<'_> {
+    /// Writes the metrics.
+    pub fn emit(&self) {
+        n::BACKUPS.gauge([self.database]).set(self.count as f64);
+        n::BACKUP_NEWEST.gauge([self.database]).set(timestamp_or_absent(self.newest));
+        n::BACKUP_VERIFIED.gauge([self.database]).set(timestamp_or_absent(self.newest_verified));
+        for (kind, bytes) in [("raw", self.raw_bytes), ("stored", self.stored_bytes)] {
+            n::BACKUP_SIZE.gauge([self.database, kind]).set(bytes.map_or(ABSENT, |b| b as f64));
+        }
+    }
+}
+
+/// A backup was restored into scratch space and found good. No log line: the job's own says so.
+#[derive(Debug)]
+pub struct Verified<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// When the state in it was taken.
+    pub taken: DateTime<Utc>,
+}
+
+impl Verified<'_> {
+    /// Writes the metric.
+    pub fn emit(&self) {
+        n::BACKUP_VERIFIED.gauge([self.database]).set(timestamp(self.taken));
+    }
+}
+
+/// Cleanup removed rows of a table: one batch's, or a whole rule's.
+#[derive(Debug)]
+pub struct Cleaned<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// The table.
+    pub table: &'a str,
+    /// How many.
+    pub rows: u64,
+}
+
+impl Cleaned<'_> {
+    /// Writes the log line and the metric.
+    pub fn emit(&self) {
+        let Self { database, table, rows } = *self;
+        n::CLEANUP_ROWS.counter([database, table]).increment(rows);
+        tracing::debug!(target: LOG, database, table, rows, "rows removed");
+    }
+}
+
+/// Maintenance gave bytes back to the filesystem. No log line: the job's own says so.
+#[derive(Debug)]
+pub struct Reclaimed<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// How many.
+    pub bytes: u64,
+}
+
+impl Reclaimed<'_> {
+    /// Writes the metric.
+    pub fn emit(&self) {
+        n::RECLAIMED.counter([self.database]).increment(self.bytes);
+    }
+}

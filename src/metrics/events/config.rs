@@ -1,0 +1,82 @@
+//! What became of the configuration.
+
+use super::LOG;
+use super::gauges::timestamp;
+use crate::metrics::Outcome;
+use crate::metrics::names as n;
+use chrono::{DateTime, Utc};
+use std::path::Path;
+
+/// The configuration was read at start.
+#[derive(Debug)]
+pub struct ConfigLoaded<'a> {
+    /// Its file.
+    pub path: &'a Path,
+    /// How many databases it names.
+    pub databases: usize,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+impl ConfigLoaded<'_> {
+    /// Writes the log line and the metrics.
+    pub fn emit(&self) {
+        n::CONFIG_LAST_RELOAD_SUCCESSFUL.gauge([]).set(1);
+        n::CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP.gauge([]).set(timestamp(self.at));
+        tracing::info!(
+            target: LOG,
+            path = %self.path.display(),
+            databases = self.databases,
+            "configuration loaded"
+        );
+    }
+}
+
+/// A reload took the new configuration over.
+#[derive(Debug)]
+pub struct ConfigReloaded<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// What changed, in one line: `added a, changed b, removed c`, or `nothing changed`.
+    pub changes: &'a str,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+impl ConfigReloaded<'_> {
+    /// Writes the log line and the metrics.
+    pub fn emit(&self) {
+        n::CONFIG_RELOADS.counter([Outcome::Success.as_str()]).increment(1);
+        n::CONFIG_LAST_RELOAD_SUCCESSFUL.gauge([]).set(1);
+        n::CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP.gauge([]).set(timestamp(self.at));
+        tracing::info!(
+            target: LOG,
+            path = %self.path.display(),
+            changes = self.changes,
+            "configuration reloaded"
+        );
+    }
+}
+
+/// A reload refused the new configuration; the old one stays in force.
+#[derive(Debug)]
+pub struct ConfigRejected<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// Everything that is wrong with it, with lines and carets.
+    pub report: &'a str,
+}
+
+impl ConfigRejected<'_> {
+    /// Writes the log line and the metrics.
+    pub fn emit(&self) {
+        n::CONFIG_RELOADS.counter([Outcome::Failure.as_str()]).increment(1);
+        n::CONFIG_LAST_RELOAD_SUCCESSFUL.gauge([]).set(0);
+        tracing::error!(
+            target: LOG,
+            path = %self.path.display(),
+            "new configuration refused, the old one stays in force:\n{}",
+            self.report
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! What a database looks like: its sizes and its health.
+
+use super::LOG;
+use super::gauges::{ABSENT, replace};
+use crate::metrics::names as n;
+
+/// Sizes of a database and its tables. No log line.
+#[derive(Debug)]
+pub struct Sizes<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// Of the file, in bytes.
+    pub file: u64,
+    /// In free pages, in bytes; `None`: not known.
+    pub free: Option<u64>,
+    /// Of the write-ahead log, in bytes; 0 where there is none.
+    pub wal: u64,
+    /// All its tables, where they were measured: a table that is not here any more leaves the page.
+    pub tables: Option<&'a [TableSize<'a>]>,
+}
+
+/// Size of one table.
+#[derive(Debug, Clone, Copy)]
+pub struct TableSize<'a> {
+    /// The table.
+    pub table: &'a str,
+    /// With its indexes, in bytes; `None`: not measured.
+    pub bytes: Option<u64>,
+    /// Rows; `None`: not counted.
+    pub rows: Option<u64>,
+}
+
+impl Sizes<'_> {
+    /// Writes the metrics.
+    pub fn emit(&self) {
+        let number = |v: Option<u64>| v.map_or(ABSENT, |v| v as f64);
+        n::DATABASE_SIZE.gauge([self.database]).set(self.file as f64);
+        n::DATABASE_FREE.gauge([self.database]).set(number(self.free));
+        n::WAL_SIZE.gauge([self.database]).set(self.wal as f64);
+        if let Some(tables) = self.tables {
+            let sizes = tables.iter().map(|t| ([self.database, t.table], number(t.bytes)));
+            let rows = tables.iter().map(|t| ([self.database, t.table], number(t.rows)));
+            replace(&n::TABLE_SIZE, self.database, sizes);
+            replace(&n::TABLE_ROWS, self.database, rows);
+        }
+    }
+}
+
+/// What a health check found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// All well.
+    Good,
+    /// Something is wrong.
+    Bad,
+    /// It cannot be told: the check itself could not be done.
+    Unknown,
+}
+
+/// A health check ended. Logged unless all is well.
+#[derive(Debug)]
+pub struct Check<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// The check.
+    pub check: &'a str,
+    /// What it found.
+    pub verdict: Verdict,
+    /// In words.
+    pub detail: &'a str,
+}
+
+impl Check<'_> {
+    /// Writes the log line and the metric.
+    pub fn emit(&self) {
+        let Self { database, check, detail, .. } = *self;
+        let gauge = n::HEALTHY.gauge([database, check]);
+        match self.verdict {
+            Verdict::Good => gauge.set(1),
+            Verdict::Bad => {
+                gauge.set(0);
+                tracing::error!(target: LOG, database, check, "check failed: {detail}");
+            }
+            Verdict::Unknown => {
+                gauge.set(ABSENT);
+                tracing::warn!(target: LOG, database, check, "cannot be checked: {detail}");
+            }
+        }
+    }
+}
+
+/// All that is wrong with a database's indexes now: what is not here any more is solved. No log line: the
+/// check that found it has one.
+#[derive(Debug)]
+pub struct IndexProblems<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// Name of the index, and in one word what is wrong with it.
+    pub problems: &'a [(&'a str, &'a str)],
+}
+
+impl IndexProblems<'_> {
+    /// Writes the metric.
+    pub fn emit(&self) {
+        let rows = self.problems.iter().map(|(index, reason)| ([self.database, index, reason], 1.0));
+        replace(&n::INDEX_PROBLEMS, self.database, rows);
+    }
+}
+
+/// Free bytes on the filesystems that a database needs; `None`: cannot be told. No log line.
+#[derive(Debug)]
+pub struct DiskFree<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// Where the database lies.
+    pub data: Option<u64>,
+    /// Where its backups lie.
+    pub backup: Option<u64>,
+}
+
+impl DiskFree<'_> {
+    /// Writes the metric.
+    pub fn emit(&self) {
+        for (place, bytes) in [("data", self.data), ("backup", self.backup)] {
+            n::DISK_FREE.gauge([self.database, place]).set(bytes.map_or(ABSENT, |b| b as f64));
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Gauges whose labels come and go: tables, problems. Remembers which label values each family had, so that
+//! the ones that are gone can be taken off the page. Must never hold values.
+
+use crate::metrics::names::Metric;
+use chrono::{DateTime, Utc};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+/// Takes a gauge off the page: the exporter has no way to delete one, and the page leaves NaN out.
+pub(super) const ABSENT: f64 = f64::NAN;
+
+/// A time as a gauge's value.
+pub(super) fn timestamp(time: DateTime<Utc>) -> f64 {
+    time.timestamp_millis() as f64 / 1000.0
+}
+
+/// A time as a gauge's value, absent where there is none.
+pub(super) fn timestamp_or_absent(time: Option<DateTime<Utc>>) -> f64 {
+    time.map_or(ABSENT, timestamp)
+}
+
+/// Label values besides `database` that were set, by metric and database. One for the process is right even
+/// where tests keep several recorders: NaN for a series that a recorder never had shows nowhere.
+static SHOWN: Mutex<BTreeMap<Family, BTreeSet<Vec<String>>>> = Mutex::new(BTreeMap::new());
+
+/// A metric and a database.
+type Family = (&'static str, String);
+
+/// Makes these the only series of the family that the database has. `N` counts all labels of the metric, of
+/// which the first is `database`.
+pub(super) fn replace<'a, const N: usize>(
+    metric: &Metric,
+    database: &'a str,
+    rows: impl IntoIterator<Item = ([&'a str; N], f64)>,
+) {
+    let mut now = BTreeSet::new();
+    for (labels, value) in rows {
+        metric.gauge(labels).set(value);
+        now.insert(labels.map(str::to_owned).to_vec());
+    }
+    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = shown.insert((metric.name, database.to_owned()), now.clone()).unwrap_or_default();
+    for gone in before.difference(&now) {
+        if let Ok(labels) = <[&str; N]>::try_from(gone.iter().map(String::as_str).collect::<Vec<_>>()) {
+            metric.gauge(labels).set(ABSENT);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The facts worth telling: one struct each, with one `emit` that writes the log line and the metric. A fact
+//! that comes by the thousand (a statement's time) has no log line. Must never decide anything, and never put
+//! SQL text, a path or an error text into a label.
+//!
+//! Failures are logged as errors, refusals and slowness as warnings, the rest as information.
+
+mod backup;
+mod config;
+mod database;
+mod gauges;
+mod jobs;
+mod pool;
+mod queries;
+
+pub use backup::{Backups, Cleaned, Reclaimed, Verified};
+pub use config::{ConfigLoaded, ConfigRejected, ConfigReloaded};
+pub use database::{Check, DiskFree, IndexProblems, Sizes, TableSize, Verdict};
+pub use jobs::{JobFinished, JobScheduled, JobSkipped, JobStarted, JobSucceededBefore};
+pub use pool::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited};
+pub use queries::{PlanChanged, QueryTimed, SlowQuery, WatchTimed};
+
+/// The target of the log lines: the program, not the file that happens to write them.
+const LOG: &str = "litekeeper";

@@ -1,0 +1,173 @@
+//! The one table of metrics: every name, label and HELP text of the program, and no other file holds any.
+//! Labels are never SQL text, paths or error texts: each value must come from a small, known set.
+
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata};
+
+/// What a metric is, in Prometheus' terms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Only grows, until the daemon starts anew.
+    Counter,
+    /// The state now. Set to NaN, the series is absent from the page.
+    Gauge,
+    /// A gauge that is always 1 and whose labels are the facts.
+    Info,
+    /// Counts by upper bound, in seconds.
+    Histogram(&'static [f64]),
+}
+
+impl Kind {
+    /// The word in the README's table and, but for `info`, in the text format.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Info => "info",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// The whole name, with its unit and `_total`.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// Its label names, in the order in which values are given.
+    pub labels: &'static [&'static str],
+    /// The HELP text.
+    pub help: &'static str,
+}
+
+/// The label that decides whose series it is.
+pub const DATABASE: &str = "database";
+
+/// A job takes from hundredths of a second (health) to hours (VACUUM of a large file).
+const JOB_SECONDS: &[f64] =
+    &[0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 7200.0, 21600.0];
+
+/// A statement, or the wait for a connection, takes from half a millisecond to the usual timeouts.
+const QUERY_SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+macro_rules! table {
+    ($($id:ident = $kind:expr, $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = concat!("`", $name, "`.")]
+            pub const $id: Metric = Metric { name: $name, kind: $kind, labels: &[$($label),*], help: $help };
+        )*
+        /// Every metric that the program has. A name that is not here never reaches the page.
+        pub const ALL: &[Metric] = &[$($id),*];
+    };
+}
+
+table! {
+    BUILD_INFO = Kind::Info, "litekeeper_build_info" ["version", "sqlite_version"]
+        "Version of litekeeper and of the SQLite in it; always 1.";
+    CONFIG_LAST_RELOAD_SUCCESSFUL = Kind::Gauge, "litekeeper_config_last_reload_successful" []
+        "Whether the last load or reload of the configuration succeeded (1) or the old one stays in force (0).";
+    CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP = Kind::Gauge, "litekeeper_config_last_reload_success_timestamp_seconds" []
+        "Unix time at which the configuration in force was loaded.";
+    CONFIG_RELOADS = Kind::Counter, "litekeeper_config_reloads_total" ["outcome"]
+        "Reloads of the configuration by outcome (success, failure).";
+
+    JOB_RUNS = Kind::Counter, "litekeeper_job_runs_total" ["database", "job", "outcome"]
+        "Job runs by outcome (success, failure, skipped, interrupted).";
+    JOB_DURATION = Kind::Histogram(JOB_SECONDS), "litekeeper_job_duration_seconds" ["database", "job"]
+        "How long job runs took, whatever their outcome.";
+    JOB_RUNNING = Kind::Gauge, "litekeeper_job_running" ["database", "job"]
+        "Whether the job is running now (1) or not (0).";
+    JOB_LAST_SUCCESS = Kind::Gauge, "litekeeper_job_last_success_timestamp_seconds" ["database", "job"]
+        "Unix time at which the job last ended well; absent when it never did.";
+    JOB_NEXT_RUN = Kind::Gauge, "litekeeper_job_next_run_timestamp_seconds" ["database", "job"]
+        "Unix time at which the job is due next; absent when it is not scheduled.";
+
+    POOL_CONNECTIONS = Kind::Gauge, "litekeeper_pool_connections" ["database", "state"]
+        "Open connections of the pool by state (idle, in_use).";
+    POOL_MAX_CONNECTIONS = Kind::Gauge, "litekeeper_pool_max_connections" ["database"]
+        "Most connections that the pool opens: size and max_overflow together.";
+    POOL_WAITING = Kind::Gauge, "litekeeper_pool_waiting" ["database"]
+        "Callers that wait for a connection now.";
+    POOL_WAIT = Kind::Histogram(QUERY_SECONDS), "litekeeper_pool_wait_seconds" ["database"]
+        "How long callers waited for a connection.";
+    POOL_TIMEOUTS = Kind::Counter, "litekeeper_pool_timeouts_total" ["database"]
+        "Callers that got no connection within pool.timeout.";
+    POOL_RECYCLED = Kind::Counter, "litekeeper_pool_recycled_total" ["database"]
+        "Connections replaced because they were older than pool.recycle or no longer worked.";
+    BUSY_RETRIES = Kind::Counter, "litekeeper_busy_retries_total" ["database"]
+        "Statements tried again because the application held the lock for longer than busy_timeout.";
+
+    QUERY_DURATION = Kind::Histogram(QUERY_SECONDS), "litekeeper_query_duration_seconds" ["database", "job"]
+        "How long litekeeper's own statements took, by the job that ran them.";
+    SLOW_QUERIES = Kind::Counter, "litekeeper_slow_queries_total" ["database", "job"]
+        "Statements slower than watch.slow_threshold.";
+    WATCH_DURATION = Kind::Histogram(QUERY_SECONDS), "litekeeper_watch_duration_seconds" ["database", "query"]
+        "How long the queries of the watch-list took.";
+    WATCH_PLAN_CHANGES = Kind::Counter, "litekeeper_watch_plan_changes_total" ["database", "query"]
+        "Times that the query plan of a watched query became another one.";
+
+    DATABASE_SIZE = Kind::Gauge, "litekeeper_database_size_bytes" ["database"]
+        "Size of the database file, without its write-ahead log.";
+    DATABASE_FREE = Kind::Gauge, "litekeeper_database_free_bytes" ["database"]
+        "Bytes in free pages of the database file, which VACUUM would give back.";
+    WAL_SIZE = Kind::Gauge, "litekeeper_wal_size_bytes" ["database"]
+        "Size of the write-ahead log; 0 when there is none.";
+    TABLE_SIZE = Kind::Gauge, "litekeeper_table_size_bytes" ["database", "table"]
+        "Size of a table with its indexes.";
+    TABLE_ROWS = Kind::Gauge, "litekeeper_table_rows" ["database", "table"]
+        "Rows of a table at the last count; absent where counting would be costly.";
+    HEALTHY = Kind::Gauge, "litekeeper_healthy" ["database", "check"]
+        "Whether a health check found all well (1) or not (0); absent when it cannot be told.";
+    INDEX_PROBLEMS = Kind::Gauge, "litekeeper_index_problems" ["database", "index", "reason"]
+        "An index that is not as configured or does not agree with its table (1); absent when solved.";
+    DISK_FREE = Kind::Gauge, "litekeeper_disk_free_bytes" ["database", "place"]
+        "Free bytes on the filesystem of the database (data) and of its backups (backup).";
+
+    BACKUP_SIZE = Kind::Gauge, "litekeeper_backup_size_bytes" ["database", "kind"]
+        "Size of the newest backup: the database in it (raw) and the file as stored (stored).";
+    BACKUPS = Kind::Gauge, "litekeeper_backups" ["database"]
+        "Backups that exist.";
+    BACKUP_NEWEST = Kind::Gauge, "litekeeper_backup_newest_timestamp_seconds" ["database"]
+        "Unix time of the state that the newest backup holds; absent when there is none.";
+    BACKUP_VERIFIED = Kind::Gauge, "litekeeper_backup_verified_timestamp_seconds" ["database"]
+        "Unix time of the state in the newest backup that was restored and checked; absent when none was.";
+    CLEANUP_ROWS = Kind::Counter, "litekeeper_cleanup_rows_total" ["database", "table"]
+        "Rows that cleanup removed.";
+    RECLAIMED = Kind::Counter, "litekeeper_reclaimed_bytes_total" ["database"]
+        "Bytes that maintenance gave back to the filesystem.";
+}
+
+/// The metric with this name.
+pub fn find(name: &str) -> Option<&'static Metric> {
+    ALL.iter().find(|m| m.name == name)
+}
+
+/// Needed by the `metrics` facade; our recorder does not look at it.
+const METADATA: Metadata<'static> = Metadata::new("litekeeper", Level::INFO, None);
+
+/// Handles are fetched for each emit and never kept: a kept one would outlive the removal of its database.
+impl Metric {
+    fn key<const N: usize>(&self, values: [&str; N]) -> Key {
+        debug_assert_eq!(N, self.labels.len(), "{} has the labels {:?}", self.name, self.labels);
+        let labels: Vec<Label> =
+            self.labels.iter().zip(values).map(|(name, value)| Label::new(*name, value.to_owned())).collect();
+        Key::from_parts(self.name, labels)
+    }
+
+    /// The counter with these label values, in the order of [`Metric::labels`].
+    pub(super) fn counter<const N: usize>(&self, values: [&str; N]) -> Counter {
+        metrics::with_recorder(|r| r.register_counter(&self.key(values), &METADATA))
+    }
+
+    /// The gauge with these label values, in the order of [`Metric::labels`].
+    pub(super) fn gauge<const N: usize>(&self, values: [&str; N]) -> Gauge {
+        metrics::with_recorder(|r| r.register_gauge(&self.key(values), &METADATA))
+    }
+
+    /// The histogram with these label values, in the order of [`Metric::labels`].
+    pub(super) fn histogram<const N: usize>(&self, values: [&str; N]) -> Histogram {
+        metrics::with_recorder(|r| r.register_histogram(&self.key(values), &METADATA))
+    }
+}

@@ -1,0 +1,44 @@
+//! Which jobs of a database were missed while the daemon was down. Takes the run history as an argument;
+//! must never start by itself what has never run, so that a fresh installation does not begin with a VACUUM.
+
+use super::{calendar, jitter};
+use crate::config::{Database, JobKind, When};
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+/// The jobs among `kinds` that were due since they last started and did not run, each once with the latest
+/// instant at which it was due, in the order of `kinds`. Only those with `catch_up`; a job that has never
+/// started, or that started in the future (the clock went back), has missed nothing.
+pub fn missed(
+    database: &Database,
+    kinds: &[JobKind],
+    zone: Tz,
+    last_started: impl Fn(JobKind) -> Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Vec<(JobKind, DateTime<Utc>)> {
+    let due = |&kind: &JobKind| {
+        let when = database.when(kind);
+        let since = last_started(kind).filter(|_| when.catch_up)?;
+        Some((kind, missed_at(&database.name, kind, when, zone, since, now)?))
+    };
+    kinds.iter().filter_map(due).collect()
+}
+
+fn missed_at(
+    database: &str,
+    kind: JobKind,
+    when: &When,
+    zone: Tz,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let mut until = now;
+    loop {
+        let due_at = calendar::latest(&when.schedule, zone, since, until)?;
+        // A run whose jitter has not passed yet is not missed: the timetable still has it.
+        if due_at + jitter::offset(database, kind, due_at, when.jitter) <= now {
+            return Some(due_at);
+        }
+        until = due_at - TimeDelta::seconds(1);
+    }
+}

@@ -1,0 +1,312 @@
+//! The live status snapshot: what the daemon knows of itself at one moment. It is `/api/status`, what the
+//! status page shows and what `litekeeper status` prints. Holds facts and the judgement of what is wrong;
+//! never opens anything and never knows how it is shown.
+//!
+//! Times are UTC in RFC 3339, durations in seconds, sizes in bytes.
+
+use crate::config::JobKind;
+use crate::metrics::Outcome;
+pub use crate::metrics::events::Verdict;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The whole daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of litekeeper.
+    pub version: String,
+    /// Version of the SQLite in it.
+    pub sqlite_version: String,
+    /// Process number.
+    pub pid: u32,
+    /// When the daemon started.
+    pub started: DateTime<Utc>,
+    /// When this snapshot was taken.
+    pub now: DateTime<Utc>,
+    /// The configuration's file.
+    pub config_path: String,
+    /// What became of it.
+    pub config: ConfigState,
+    /// Whether the daemon does its work; the reasons why not are those of `/readyz`.
+    pub ready: bool,
+    /// Why the daemon is not ready, a sentence each.
+    pub not_ready: Vec<String>,
+    /// The databases, by name.
+    pub databases: Vec<DatabaseStatus>,
+}
+
+/// The configuration in force, and how the last attempt to replace it went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigState {
+    /// When the configuration in force was loaded.
+    pub loaded_at: DateTime<Utc>,
+    /// The last reload; `None`: there was none since the start.
+    pub last_reload: Option<Reload>,
+}
+
+/// One reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Whether the new configuration is in force now.
+    pub ok: bool,
+    /// What changed, or everything that was wrong with it (lines and carets included).
+    pub message: String,
+}
+
+/// One database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatabaseStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its file.
+    pub path: String,
+    /// Size of the file; `None`: not seen yet.
+    pub size_bytes: Option<u64>,
+    /// In its free pages.
+    pub free_bytes: Option<u64>,
+    /// Size of the write-ahead log; 0 where there is none.
+    pub wal_bytes: Option<u64>,
+    /// The connections; `None` before the first use.
+    pub pool: Option<PoolStatus>,
+    /// Its jobs, in the order of [`JobKind::ALL`].
+    pub jobs: Vec<JobStatus>,
+    /// What the health checks found, by check.
+    pub health: Vec<CheckStatus>,
+    /// The newest backup.
+    pub newest_backup: Option<BackupStatus>,
+    /// How many backups there are.
+    pub backups: u64,
+    /// The largest tables, largest first.
+    pub tables: Vec<TableStatus>,
+    /// The slow statements by shape, the most costly in total first.
+    pub slow: Vec<SlowShape>,
+    /// Free bytes on the filesystems that it needs.
+    pub disk_free: DiskFree,
+}
+
+/// The connections to one database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Open connections.
+    pub size: u64,
+    /// Most that may be open.
+    pub max: u64,
+    /// Open and not in use.
+    pub idle: u64,
+    /// In use.
+    pub in_use: u64,
+    /// Callers that wait for one.
+    pub waiting: u64,
+    /// Callers that got none in time, since the start.
+    pub timeouts: u64,
+    /// Connections replaced, since the start.
+    pub recycled: u64,
+}
+
+/// One job of one database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobStatus {
+    /// Its kind.
+    pub kind: JobKind,
+    /// Its schedule as configured.
+    pub schedule: String,
+    /// When it is due next; `None`: never.
+    pub next_run: Option<DateTime<Utc>>,
+    /// The run at work now.
+    pub running: Option<Running>,
+    /// Whether a run is due and waits for its turn.
+    pub queued: bool,
+    /// The last run that ended.
+    pub last: Option<LastRun>,
+    /// When a run last ended well.
+    pub last_success: Option<DateTime<Utc>>,
+}
+
+/// A run at work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// When it began.
+    pub since: DateTime<Utc>,
+    /// How far it is, where it can tell.
+    pub progress: Option<Progress>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Done so far.
+    pub done: u64,
+    /// All there is to do, where known.
+    pub total: Option<u64>,
+    /// What is counted: `bytes`, `pages`, `rows`.
+    pub unit: String,
+}
+
+/// A run that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// Its number in the run history.
+    pub id: i64,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// When it ended.
+    pub finished: DateTime<Utc>,
+    /// How.
+    pub outcome: Outcome,
+    /// Why it did not end well, as one word.
+    pub reason: Option<String>,
+    /// What it did, or what failed and what to do.
+    pub summary: String,
+}
+
+/// One health check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// The check.
+    pub check: String,
+    /// What it found.
+    pub result: Verdict,
+    /// In words.
+    pub detail: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// One backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupStatus {
+    /// Its file's name.
+    pub name: String,
+    /// When it was complete.
+    pub finished: DateTime<Utc>,
+    /// Size of the database in it.
+    pub raw_bytes: u64,
+    /// Size as stored.
+    pub stored_bytes: u64,
+    /// When it was last restored into scratch space and found good; `None`: not yet.
+    pub verified: Option<DateTime<Utc>>,
+}
+
+/// One table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableStatus {
+    /// Its name.
+    pub table: String,
+    /// With its indexes.
+    pub size_bytes: Option<u64>,
+    /// Rows, where counted.
+    pub rows: Option<u64>,
+}
+
+/// Slow statements of one shape.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlowShape {
+    /// The statement, its literals removed.
+    pub shape: String,
+    /// How often it was slow.
+    pub count: u64,
+    /// All those times together.
+    pub total_seconds: f64,
+    /// The longest.
+    pub max_seconds: f64,
+}
+
+/// Free bytes; `None`: cannot be told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskFree {
+    /// On the filesystem of the database.
+    #[serde(rename = "data_bytes")]
+    pub data: Option<u64>,
+    /// On that of the backups.
+    #[serde(rename = "backup_bytes")]
+    pub backup: Option<u64>,
+}
+
+/// Something that an operator should look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// How bad.
+    pub severity: Severity,
+    /// What it is about: a job, a check, `pool`, `disk`, `backup`.
+    pub about: String,
+    /// In words.
+    pub text: String,
+    /// When it was found, where that is one moment.
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// How bad a [`Problem`] is; the worse sorts first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Something failed or is damaged.
+    Failure,
+    /// Something cannot be told, or will fail if nobody acts.
+    Warning,
+}
+
+impl DatabaseStatus {
+    /// What is wrong with this database, the worst first.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut found: Vec<Problem> = self.jobs.iter().filter_map(JobStatus::problem).collect();
+        found.extend(self.health.iter().filter_map(CheckStatus::problem));
+        found.extend(self.warnings());
+        found.sort_by_key(|p| p.severity);
+        found
+    }
+
+    fn warnings(&self) -> Vec<Problem> {
+        let warning = |about: &str, text: &str| Problem {
+            severity: Severity::Warning,
+            about: about.to_owned(),
+            text: text.to_owned(),
+            at: None,
+        };
+        let mut found = Vec::new();
+        let backs_up = self.jobs.iter().any(|j| j.kind == JobKind::Backup && j.next_run.is_some());
+        if backs_up && self.newest_backup.is_none() {
+            found.push(warning("backup", "there is no backup yet"));
+        }
+        if self.pool.is_some_and(|p| p.waiting > 0 && p.in_use >= p.max) {
+            found.push(warning("pool", "all connections are in use and callers wait for one"));
+        }
+        // VACUUM writes the whole database anew before it gives the old pages back.
+        if let (Some(free), Some(size)) = (self.disk_free.data, self.size_bytes)
+            && free < size
+        {
+            found.push(warning("disk", "less is free beside the database than its size: VACUUM has no room"));
+        }
+        if let (Some(free), Some(newest)) = (self.disk_free.backup, &self.newest_backup)
+            && free < newest.stored_bytes
+        {
+            found.push(warning("disk", "less is free than the newest backup took: the next one has no room"));
+        }
+        found
+    }
+}
+
+impl JobStatus {
+    /// What is wrong when the last run did not end well.
+    fn problem(&self) -> Option<Problem> {
+        let last = self.last.as_ref()?;
+        let (severity, verb) = match last.outcome {
+            Outcome::Failure => (Severity::Failure, "failed"),
+            Outcome::Interrupted => (Severity::Warning, "was interrupted"),
+            Outcome::Success | Outcome::Skipped => return None,
+        };
+        let about = self.kind.to_string();
+        Some(Problem { severity, text: format!("{verb}: {}", last.summary), about, at: Some(last.finished) })
+    }
+}
+
+impl CheckStatus {
+    fn problem(&self) -> Option<Problem> {
+        let (severity, text) = match self.result {
+            Verdict::Good => return None,
+            Verdict::Bad => (Severity::Failure, self.detail.clone()),
+            Verdict::Unknown => (Severity::Warning, format!("cannot be checked: {}", self.detail)),
+        };
+        Some(Problem { severity, about: self.check.clone(), text, at: Some(self.at) })
+    }
+}

@@ -1,0 +1,359 @@
+//! The backups of one database in a store: what there is, which are good, and the order in which their files
+//! are written and removed. Must never touch a file that it did not name, and never count a backup as good
+//! that is not known to be whole.
+//!
+//! A backup is its data file and, written after it, its manifest; removal goes the other way. So at every moment,
+//! and after any crash, one with a manifest of the right size is whole, and one without is not counted.
+
+use super::codec::{self, Compressor, Encoding};
+use super::hash::{Hashing, Sum};
+use super::manifest::{Manifest, Snapshot, Verification, Written};
+use super::name::BackupName;
+use super::{Entry, Lock, Store};
+use crate::clock;
+use crate::config::Compression;
+use crate::error::{Error, Reason, Result};
+use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::HashSet;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+/// More than any manifest has: one that claims to be longer is not one.
+const MAX_MANIFEST: u64 = 64 << 20;
+
+/// The backups of one database.
+#[derive(Clone)]
+pub struct Catalogue {
+    database: String,
+    store: Arc<dyn Store>,
+}
+
+/// One backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// Its file.
+    pub name: String,
+    /// When it began, by its name.
+    pub time: DateTime<Utc>,
+    /// Bytes of its file.
+    pub size: u64,
+    /// Whether it can be restored, as far as is known.
+    pub state: State,
+    /// Its manifest, if there is a readable one.
+    pub manifest: Option<Manifest>,
+}
+
+/// Whether a backup can be restored, as far as is known without reading it whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Whole, and no verification failed.
+    Good,
+    /// Data without a manifest: being finished at this moment, or left by a run that was killed.
+    Incomplete,
+    /// Not what its manifest says, or a verification failed.
+    Damaged(String),
+    /// Nothing is known: the manifest is of a newer litekeeper, or could not be read now. Never removed.
+    Unknown(String),
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Good => f.write_str("good"),
+            Self::Incomplete => f.write_str("incomplete: it has no manifest"),
+            Self::Damaged(why) => write!(f, "damaged: {why}"),
+            Self::Unknown(why) => write!(f, "unknown: {why}"),
+        }
+    }
+}
+
+impl Backup {
+    /// Whether it counts.
+    pub fn is_good(&self) -> bool {
+        self.state == State::Good
+    }
+
+    /// Newer is what was made later, whatever the clock said (see [`Manifest::sequence`]).
+    fn age(&self) -> (Option<u64>, DateTime<Utc>) {
+        (self.manifest.as_ref().map(|m| m.sequence), self.time)
+    }
+}
+
+impl Catalogue {
+    /// The backups of `database` in `store`.
+    pub fn new(database: &str, store: Arc<dyn Store>) -> Self {
+        Self { database: database.to_owned(), store }
+    }
+
+    /// All backups, the newest name first.
+    pub fn list(&self) -> Result<Vec<Backup>> {
+        let entries = self.store.list()?;
+        let names: HashSet<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+        let ours = entries.iter().filter_map(|e| Some((e, BackupName::parse(&e.name, &self.database)?)));
+        let mut backups: Vec<Backup> = ours
+            .map(|(entry, name)| self.load(entry, &name, names.contains(name.manifest().as_str())))
+            .collect();
+        backups.sort_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
+        Ok(backups)
+    }
+
+    /// The newest good backup.
+    pub fn latest(&self) -> Result<Option<Backup>> {
+        Ok(newest(self.list()?))
+    }
+
+    /// The newest good backup that began at `time` or before.
+    pub fn at(&self, time: DateTime<Utc>) -> Result<Backup> {
+        let all = self.list()?;
+        newest(all.into_iter().filter(|b| b.time <= time).collect()).ok_or_else(|| {
+            let time = time.format("%Y-%m-%d %H:%M:%S UTC");
+            self.missing(&format!("no good backup of {} was begun at {time} or before", self.database))
+        })
+    }
+
+    /// The backup that `selector` names: `latest` (the newest good one), a file name, one without its suffix,
+    /// or the beginning of a time that only one has: `2026-11-23`, `20261123T05`.
+    pub fn find(&self, selector: &str) -> Result<Backup> {
+        if selector == "latest" {
+            let none = || self.missing(&format!("there is no good backup of {}", self.database));
+            return self.latest()?.ok_or_else(none);
+        }
+        let stamp: String =
+            selector.chars().filter(|c| !matches!(c, '-' | ':')).collect::<String>().replace(' ', "T");
+        let names = |b: &Backup| BackupName::parse(&b.name, &self.database);
+        let exact = |b: &Backup| b.name == selector || names(b).is_some_and(|n| n.stem() == selector);
+        let begins =
+            |b: &Backup| !stamp.is_empty() && names(b).is_some_and(|n| n.stamp().starts_with(&stamp));
+
+        let all = self.list()?;
+        let mut found: Vec<Backup> = all.iter().filter(|b| exact(b)).cloned().collect();
+        if found.is_empty() {
+            found = all.into_iter().filter(begins).collect();
+        }
+        match (found.pop(), found.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (None, _) => Err(self.missing(&format!("{} has no backup {selector:?}", self.database))),
+            (Some(last), false) => {
+                found.push(last);
+                let names: Vec<&str> = found.iter().map(|b| b.name.as_str()).collect();
+                Err(Error::new(
+                    Reason::NotFound,
+                    format!("{selector:?} could be any of {} backups: {}", names.len(), names.join(", ")),
+                ))
+            }
+        }
+    }
+
+    /// Makes a backup begun at `started`: `write` writes the pages and says what it saw. On any error nothing
+    /// is left. Where a backup of that second exists, the name takes the next free second.
+    pub fn add(
+        &self,
+        started: DateTime<Utc>,
+        encoding: Encoding,
+        write: &mut dyn FnMut(&mut dyn Write) -> Result<Snapshot>,
+    ) -> Result<Backup> {
+        let name = self.free_name(started, encoding.compression)?;
+        let file = name.file();
+        let mut made: Option<(Snapshot, Sum, Sum, Lock)> = None;
+        let size = self.store.put(&file, &mut |out| {
+            let failed = |e: io::Error| Error::io(format!("cannot write {file}"), &e);
+            let mut stored = Hashing::new(out);
+            let mut packed = Compressor::new(&mut stored, encoding).map_err(failed)?;
+            let mut raw = Hashing::new(&mut packed);
+            let snapshot = write(&mut raw)?;
+            let raw = raw.sum();
+            packed.finish().map_err(failed)?;
+            // From before the file has its name until it has its manifest: nobody must take it for an orphan.
+            made = Some((snapshot, raw, stored.sum(), self.store.edit()?));
+            Ok(())
+        })?;
+        let Some((snapshot, raw, stored, _edit)) = made else {
+            return Err(Error::new(
+                Reason::Io,
+                format!("{} made {file} without its content", self.store.place()),
+            ));
+        };
+        let finish = || {
+            let highest = self.list()?.iter().filter_map(|b| b.manifest.as_ref()).map(|m| m.sequence).max();
+            let written = Written {
+                database: &self.database,
+                file: &file,
+                sequence: highest.unwrap_or(0) + 1,
+                started,
+                finished: clock::now(),
+                compression: encoding.compression,
+                raw,
+                stored,
+            };
+            let manifest = Manifest::new(snapshot, written);
+            self.store.replace(&name.manifest(), &manifest.to_json()?)?;
+            Ok(manifest)
+        };
+        match finish() {
+            Ok(manifest) => Ok(Backup {
+                name: file.clone(),
+                time: name.time,
+                size,
+                state: State::Good,
+                manifest: Some(manifest),
+            }),
+            Err(e) => {
+                // Without its manifest it would only take room; if even that fails, it is listed as incomplete.
+                let _ = self.store.delete(&name.manifest());
+                let _ = self.store.delete(&file);
+                Err(e)
+            }
+        }
+    }
+
+    /// Reads the database out of a backup, unpacked. The end of it is an error when it is not what the manifest
+    /// says. Rotation stays away while the reader lives. Turn its errors into ours by [`codec::read_error`].
+    pub fn read(&self, backup: &Backup) -> Result<Box<dyn Read + Send>> {
+        let hold = self.hold(backup)?;
+        let pages = codec::reader(self.store.get(&backup.name)?, &backup.name);
+        let expected =
+            backup.manifest.as_ref().map(|m| Sum { bytes: m.raw_bytes, sha256: m.raw_sha256.clone() });
+        Ok(Box::new(Checked { pages: Hashing::new(pages), expected, _hold: hold }))
+    }
+
+    /// Keeps rotation away from a backup for longer than one [`Catalogue::read`].
+    pub fn hold(&self, backup: &Backup) -> Result<Lock> {
+        self.store.hold(&backup.name)
+    }
+
+    /// Whether somebody holds or reads it now.
+    pub fn in_use(&self, backup: &Backup) -> Result<bool> {
+        Ok(self.store.claim(&backup.name)?.is_none())
+    }
+
+    /// Pins or unpins a backup.
+    pub fn pin(&self, backup: &Backup, pinned: bool) -> Result<Backup> {
+        self.change(backup, |m| m.pinned = pinned)
+    }
+
+    /// Notes the result of a verification.
+    pub fn verified(&self, backup: &Backup, result: &Verification) -> Result<Backup> {
+        self.change(backup, |m| m.verification = Some(result.clone()))
+    }
+
+    /// Removes a backup, as it was seen. [`Reason::Locked`] while it is in use; [`Reason::Refused`] when it has
+    /// changed since, for it may have been pinned or verified.
+    pub fn remove(&self, seen: &Backup) -> Result<()> {
+        let _edit = self.store.edit()?;
+        let now = self.again(seen)?;
+        if now != *seen || now.manifest.as_ref().is_some_and(|m| m.pinned) {
+            let why = if now == *seen { "is pinned" } else { "has changed since it was looked at" };
+            return Err(Error::new(Reason::Refused, format!("{} {why}; it is not removed", seen.name)));
+        }
+        let Some(_claim) = self.store.claim(&seen.name)? else {
+            return Err(Error::new(
+                Reason::Locked,
+                format!("{} is being restored or verified; it is not removed", seen.name),
+            ));
+        };
+        if let Some(name) = BackupName::parse(&seen.name, &self.database)
+            && let Err(e) = self.store.delete(&name.manifest())
+            && e.reason != Reason::NotFound
+        {
+            return Err(e);
+        }
+        self.store.delete(&seen.name)
+    }
+
+    fn change(&self, backup: &Backup, change: impl FnOnce(&mut Manifest)) -> Result<Backup> {
+        let _edit = self.store.edit()?;
+        let now = self.again(backup)?;
+        let name = BackupName::parse(&now.name, &self.database);
+        let (Some(mut manifest), Some(name)) = (now.manifest, name) else {
+            return Err(Error::new(Reason::Refused, format!("{} cannot be marked: {}", now.name, now.state)));
+        };
+        change(&mut manifest);
+        self.store.replace(&name.manifest(), &manifest.to_json()?)?;
+        self.again(backup)
+    }
+
+    /// The backup as it is now.
+    fn again(&self, backup: &Backup) -> Result<Backup> {
+        let gone = || self.missing(&format!("{} is not there any more", backup.name));
+        self.list()?.into_iter().find(|b| b.name == backup.name).ok_or_else(gone)
+    }
+
+    /// A name whose second no backup and no manifest has.
+    fn free_name(&self, started: DateTime<Utc>, compression: Compression) -> Result<BackupName> {
+        let entries = self.store.list()?;
+        let mut name = BackupName::new(&self.database, started, compression);
+        // By the stem: the two suffixes share a manifest.
+        let taken = |stem: &str| {
+            entries.iter().any(|e| e.name.strip_prefix(stem).is_some_and(|rest| rest.starts_with('.')))
+        };
+        while taken(&name.stem()) {
+            name.time += TimeDelta::seconds(1);
+        }
+        Ok(name)
+    }
+
+    fn load(&self, entry: &Entry, name: &BackupName, has_manifest: bool) -> Backup {
+        let read = if has_manifest { Some(self.manifest(&name.manifest())) } else { None };
+        let (state, manifest) = match read {
+            None => (State::Incomplete, None),
+            Some(Ok(m)) => (judge(&m, entry), Some(m)),
+            Some(Err(e)) if e.reason == Reason::Damaged => (State::Damaged(e.message), None),
+            Some(Err(e)) => (State::Unknown(e.message), None),
+        };
+        Backup { name: entry.name.clone(), time: name.time, size: entry.size, state, manifest }
+    }
+
+    fn manifest(&self, file: &str) -> Result<Manifest> {
+        let mut json = Vec::new();
+        let read = self.store.get(file)?.take(MAX_MANIFEST).read_to_end(&mut json);
+        read.map_err(|e| Error::io(format!("cannot read {file}"), &e))?;
+        Manifest::parse(&json)
+    }
+
+    fn missing(&self, what: &str) -> Error {
+        Error::new(
+            Reason::NotFound,
+            format!("{what}; `litekeeper backups {}` lists those in {}", self.database, self.store.place()),
+        )
+    }
+}
+
+fn newest(backups: Vec<Backup>) -> Option<Backup> {
+    backups.into_iter().filter(Backup::is_good).max_by_key(Backup::age)
+}
+
+fn judge(manifest: &Manifest, entry: &Entry) -> State {
+    if manifest.file != entry.name {
+        return State::Damaged(format!("its manifest is that of {}", manifest.file));
+    }
+    if manifest.stored_bytes != entry.size {
+        return State::Damaged(format!("it has {} bytes, not {}", entry.size, manifest.stored_bytes));
+    }
+    match &manifest.verification {
+        Some(v) if !v.ok => State::Damaged(format!("its verification failed: {}", v.message)),
+        _ => State::Good,
+    }
+}
+
+/// A reader whose end is an error when the whole is not what the manifest says.
+struct Checked {
+    pages: Hashing<Box<dyn Read + Send>>,
+    expected: Option<Sum>,
+    _hold: Lock,
+}
+
+impl Read for Checked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.pages.read(buffer)?;
+        if n == 0
+            && !buffer.is_empty()
+            && let Some(expected) = &self.expected
+            && self.pages.sum() != *expected
+        {
+            let text = "it does not hold the bytes that its manifest says";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(n)
+    }
+}

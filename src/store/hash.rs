@@ -1,0 +1,70 @@
+//! Counts and hashes bytes on their way. Changes none of them.
+
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+
+/// Length and SHA-256 of what went by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sum {
+    /// Bytes.
+    pub bytes: u64,
+    /// SHA-256 in lower-case hex, as `sha256sum` prints it.
+    pub sha256: String,
+}
+
+/// A writer or reader that counts and hashes what goes through it.
+pub struct Hashing<T> {
+    inner: T,
+    bytes: u64,
+    hash: Sha256,
+}
+
+impl<T> Hashing<T> {
+    /// Around `inner`.
+    pub fn new(inner: T) -> Self {
+        Self { inner, bytes: 0, hash: Sha256::new() }
+    }
+
+    /// The sum of what has gone through so far.
+    pub fn sum(&self) -> Sum {
+        Sum { bytes: self.bytes, sha256: hex(&self.hash.clone().finalize()) }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.hash.update(bytes);
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.take(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.take(&buffer[..n]);
+        Ok(n)
+    }
+}
+
+/// SHA-256 of `bytes` in lower-case hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,108 @@
+//! A backup made a database again: unpacked beside the target, compared with its manifest, made durable, and only
+//! then given its name. Must never touch a file that is there already (HAZARDS H17, H18).
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::codec::read_error;
+use super::{Backup, Catalogue};
+use crate::error::{Error, Reason, Result};
+
+/// Bytes passed on at a time.
+const CHUNK: usize = 1 << 20;
+
+/// Writes the database in `backup` to the new file `target`, with fsync, and compares it with the manifest.
+/// `progress` is told the bytes done and is asked whether to go on.
+pub fn unpack(
+    catalogue: &Catalogue,
+    backup: &Backup,
+    target: &Path,
+    progress: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<u64> {
+    let mut pages = catalogue.read(backup)?;
+    let failed = |e| Error::io(format!("cannot write {}", target.display()), &e);
+    // Only its owner may read it: what the original's mode was is not known.
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(target).map_err(failed)?;
+    let mut buffer = vec![0; CHUNK];
+    let mut done = 0;
+    loop {
+        progress(done)?;
+        let read =
+            pages.read(&mut buffer).map_err(|e| read_error(format!("cannot restore {}", backup.name), &e))?;
+        if read == 0 {
+            break;
+        }
+        file.write_all(&buffer[..read]).map_err(failed)?;
+        done += read as u64;
+    }
+    file.sync_all().map_err(failed)?;
+    Ok(done)
+}
+
+/// Restores `backup` to `target`, which must not exist, nor any sidecar of it. `check` judges the unpacked file
+/// before it gets its name; on any error nothing is left.
+pub fn restore(
+    catalogue: &Catalogue,
+    backup: &Backup,
+    target: &Path,
+    progress: &mut dyn FnMut(u64) -> Result<()>,
+    check: &dyn Fn(&Path) -> Result<()>,
+) -> Result<u64> {
+    let directory = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let Some(name) = target.file_name() else {
+        return Err(Error::new(Reason::Refused, format!("{} names no file to restore to", target.display())));
+    };
+    refuse_occupied(target)?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".restoring-{}", std::process::id()));
+    let unfinished = Unfinished(directory.join(hidden));
+    let bytes = unpack(catalogue, backup, &unfinished.0, progress)?;
+    check(&unfinished.0)?;
+    refuse_occupied(target)?;
+    rustix::fs::renameat_with(
+        rustix::fs::CWD,
+        &unfinished.0,
+        rustix::fs::CWD,
+        target,
+        rustix::fs::RenameFlags::NOREPLACE,
+    )
+    .map_err(|e| {
+        Error::io(format!("cannot give the restored database the name {}", target.display()), &e.into())
+    })?;
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|e| Error::io(format!("cannot make {} durable", directory.display()), &e))?;
+    Ok(bytes)
+}
+
+/// An old `-wal` or `-journal` would be played into the restored database and bring old data back.
+fn refuse_occupied(target: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut path = target.as_os_str().to_owned();
+        path.push(suffix);
+        let path = PathBuf::from(path);
+        if path.symlink_metadata().is_ok() {
+            return Err(Error::new(
+                Reason::Refused,
+                format!("{} exists; restore to another path, or move it away first", path.display()),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Removes what was not finished.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // After the rename there is nothing left under this name.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

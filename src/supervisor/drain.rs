@@ -1,0 +1,55 @@
+//! Stopping: nothing new starts, what runs may go on for `daemon.shutdown_grace`, what then still runs is
+//! interrupted. The watchdog is fed all the while.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::Supervisor;
+use super::runs::Ended;
+use super::signals::{Signal, Signals};
+use super::systemd::Systemd;
+
+/// For interrupted work to roll back, and for the runner to write it down.
+const TO_WIND_UP: Duration = Duration::from_secs(15);
+
+impl Supervisor {
+    pub(super) async fn drain(
+        &mut self,
+        signals: &mut Signals,
+        beat: &mut mpsc::Receiver<()>,
+        endings: &mut mpsc::UnboundedReceiver<Ended>,
+    ) {
+        let grace = self.config.daemon.shutdown_grace;
+        Systemd::stopping(grace + TO_WIND_UP);
+        for name in self.kept.keys().cloned().collect::<Vec<_>>() {
+            self.admission.remove_database(&name);
+        }
+        self.waiting.clear();
+        self.readiness.stopping();
+        tracing::info!(running = self.running.len(), grace_seconds = grace.as_secs(), "stopping");
+
+        let end_of_grace = Instant::now() + grace;
+        let end_of_patience = end_of_grace + TO_WIND_UP;
+        let mut interrupted = false;
+        while !self.running.is_empty() {
+            tokio::select! {
+                Some(ended) = endings.recv() => self.finished(&ended),
+                Some(()) = beat.recv() => self.systemd.alive(),
+                Signal::Reload = signals.next() => tracing::info!("no reload: the daemon is stopping"),
+                () = sleep_until(end_of_grace), if !interrupted => {
+                    interrupted = true;
+                    for ((database, kind), run) in &self.running {
+                        tracing::warn!(database, job = %kind, "interrupted: shutdown_grace is over");
+                        run.cancel.cancel();
+                    }
+                }
+                () = sleep_until(end_of_patience) => {
+                    tracing::error!(running = self.running.len(), "runs did not stop; the daemon ends without them");
+                    return;
+                }
+            }
+        }
+    }
+}

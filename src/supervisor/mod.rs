@@ -1,0 +1,268 @@
+//! LIFE of the daemon: start, the one loop, reload, drain, stop. What is due comes from `schedule`, what is done
+//! from `jobs`; this room only holds them together. The loop never waits for a disk or for a database: a slow one
+//! must not keep it from its signals and its watchdog.
+
+mod drain;
+pub mod overview;
+mod reload;
+mod runs;
+mod signals;
+mod systemd;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::{Config, Database, JobKind};
+use crate::error::Result;
+use crate::http::{self, Readiness, Window};
+use crate::jobs::registry;
+use crate::metrics::events::ConfigLoaded;
+use crate::metrics::{Expected, Metrics};
+use crate::pool::{Pool, SlowStatement};
+use crate::queries::slow_log;
+use crate::schedule::admission::Admission;
+use crate::schedule::ticks::{self, Ticks};
+use crate::schedule::timetable::Timetable;
+use crate::sqlite::access;
+use crate::state::State;
+use crate::state::runs as history;
+use crate::state::status::{ConfigState, Reload, Status};
+use overview::Live;
+use runs::{Ended, InProgress};
+use signals::{Signal, Signals};
+use systemd::Systemd;
+
+/// Ticks between two times that histograms are filed.
+const UPKEEP_EVERY: u64 = 5;
+
+/// Ticks between two snapshots while nothing runs: what a command line did shows after at most so many seconds.
+const LOOK_EVERY: u64 = 10;
+
+/// The daemon.
+pub struct Supervisor {
+    path: PathBuf,
+    config: Config,
+    state: State,
+    metrics: Metrics,
+    kept: BTreeMap<String, Kept>,
+    timetable: Timetable,
+    admission: Admission,
+    running: BTreeMap<(String, JobKind), InProgress>,
+    /// Why each waiting run waits.
+    waiting: BTreeMap<(String, JobKind), history::Cause>,
+    ended: mpsc::UnboundedSender<Ended>,
+    slow: mpsc::UnboundedSender<SlowStatement>,
+    started: chrono::DateTime<chrono::Utc>,
+    loaded_at: chrono::DateTime<chrono::Utc>,
+    last_reload: Option<Reload>,
+    view: watch::Sender<Arc<Status>>,
+    readiness: Readiness,
+    refreshing: Option<tokio::task::JoinHandle<()>>,
+    /// Something happened since the snapshot that is being made was begun.
+    stale: bool,
+    systemd: Systemd,
+    turns: u64,
+}
+
+/// A database that is being kept.
+struct Kept {
+    database: Arc<Database>,
+    pool: Pool,
+}
+
+/// Runs the daemon until it is told to stop. `started` is called once everything is up, with the address of the
+/// HTTP server where there is one.
+pub async fn run(
+    path: PathBuf,
+    config: Config,
+    started: impl FnOnce(Option<std::net::SocketAddr>),
+) -> Result<()> {
+    let mut signals = Signals::install()?;
+    let state = State::open(&config.daemon.state_dir)?;
+    let dead = state.with(|c| history::end_those_of_dead_processes(c)).await?;
+    if dead > 0 {
+        tracing::warn!(runs = dead, "runs had not ended when their process did; they count as interrupted");
+    }
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), rusqlite::version());
+    metrics.install()?;
+
+    let (ended, mut endings) = mpsc::unbounded_channel();
+    let (slow, slow_statements) = mpsc::unbounded_channel();
+    tokio::spawn(slow_log::keep(state.clone(), slow_statements));
+
+    let (view, seen) = watch::channel(Arc::new(overview::nothing_yet(&path)));
+    let stop_http = CancellationToken::new();
+    let readiness = Readiness::default();
+    let mut http = None;
+    let mut address = None;
+    if let Some(listen) = config.daemon.listen {
+        let listener = http::bind(listen).await?;
+        address = listener.local_addr().ok();
+        if let Some(address) = address {
+            tracing::info!(addr = %address, "listening");
+        }
+        let window = Window { status: seen, readiness: readiness.clone(), metrics: metrics.clone() };
+        http = Some(tokio::spawn(http::serve(listener, window, stop_http.clone())));
+    }
+
+    let now = clock::now();
+    let mut supervisor = Supervisor {
+        timetable: Timetable::new(config.daemon.timezone),
+        admission: Admission::new(config.daemon.parallel_jobs),
+        path,
+        state,
+        metrics,
+        kept: BTreeMap::new(),
+        running: BTreeMap::new(),
+        waiting: BTreeMap::new(),
+        ended,
+        slow,
+        started: now,
+        loaded_at: now,
+        last_reload: None,
+        view,
+        readiness,
+        refreshing: None,
+        stale: false,
+        systemd: Systemd::new(),
+        turns: 0,
+        config,
+    };
+    supervisor.begin().await?;
+    let (ticks, mut beat) = ticks::start().await?;
+    Systemd::ready();
+    started(address);
+
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Reload => supervisor.reload(),
+                Signal::Stop => break,
+            },
+            Some(()) = beat.recv() => supervisor.turn(),
+            Some(ended) = endings.recv() => supervisor.finished(&ended),
+        }
+    }
+    supervisor.drain(&mut signals, &mut beat, &mut endings).await;
+    supervisor.end(ticks, stop_http, http).await;
+    Ok(())
+}
+
+impl Supervisor {
+    async fn begin(&mut self) -> Result<()> {
+        let now = clock::now();
+        self.readiness.configured();
+        ConfigLoaded { path: &self.path, databases: self.config.databases.len(), at: now }.emit();
+        for warning in &self.config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let databases: Vec<_> = self.config.databases.values().cloned().collect();
+        for database in databases {
+            let pool = Pool::new(&database, self.slow.clone())?;
+            self.keep(database, pool, now);
+        }
+        self.catch_up(now).await?;
+        self.refresh();
+        Ok(())
+    }
+
+    /// Takes a database into care, or takes over its new configuration.
+    fn keep(&mut self, database: Arc<Database>, pool: Pool, now: chrono::DateTime<chrono::Utc>) {
+        let name = database.name.clone();
+        for warning in access::warnings(&database.path) {
+            tracing::warn!(database = name, "{warning}");
+        }
+        let jobs = JobKind::ALL.map(JobKind::as_str);
+        let tables: Vec<_> = database.cleanup.rules.iter().map(|rule| rule.table.as_str()).collect();
+        let queries: Vec<_> = database.watch.queries.iter().map(|query| query.name.as_str()).collect();
+        self.metrics.add_database(&name, Expected { jobs: &jobs, tables: &tables, queries: &queries });
+        self.timetable.set_database(&database, &registry::kinds(&database), now);
+        self.kept.insert(name, Kept { database, pool });
+    }
+
+    /// One beat: feed the watchdog, start what is due, look after the pools, show what is going on.
+    fn turn(&mut self) {
+        self.turns += 1;
+        self.systemd.alive();
+        self.readiness.ticked(Instant::now());
+        self.start_what_is_due(clock::now());
+        if self.turns.is_multiple_of(UPKEEP_EVERY) {
+            self.metrics.upkeep();
+        }
+        for kept in self.kept.values() {
+            kept.pool.upkeep();
+        }
+        if self.stale || !self.running.is_empty() || self.turns.is_multiple_of(LOOK_EVERY) {
+            self.refresh();
+        }
+    }
+
+    /// Has a new snapshot made of what is going on, unless one is being made: a disk that hangs leaves the last
+    /// one in place, and the loop goes on.
+    fn refresh(&mut self) {
+        self.stale = self.refreshing.as_ref().is_some_and(|task| !task.is_finished());
+        if self.stale {
+            return;
+        }
+        let (live, config, state) = (self.live(), self.config.clone(), self.state.clone());
+        self.systemd.status(&live.in_a_line());
+        let view = self.view.clone();
+        self.refreshing = Some(tokio::spawn(async move {
+            let taken = state.with(move |c| {
+                let status = overview::take(c, &config, Some(&live))?;
+                overview::publish(c, &status)?;
+                Ok(status)
+            });
+            match taken.await {
+                Ok(status) => {
+                    view.send_replace(Arc::new(status));
+                }
+                Err(error) => {
+                    view.send_modify(|view| {
+                        let status = Arc::make_mut(view);
+                        status.now = clock::now();
+                        status.ready = false;
+                        status.not_ready = vec![error.message];
+                    });
+                }
+            }
+        }));
+    }
+
+    fn live(&self) -> Live {
+        Live {
+            path: self.path.clone(),
+            started: self.started,
+            config: ConfigState { loaded_at: self.loaded_at, last_reload: self.last_reload.clone() },
+            databases: self
+                .kept
+                .iter()
+                .map(|(name, kept)| (name.clone(), self.live_database(kept)))
+                .collect(),
+        }
+    }
+
+    async fn end(
+        self,
+        ticks: Ticks,
+        stop_http: CancellationToken,
+        http: Option<tokio::task::JoinHandle<Result<()>>>,
+    ) {
+        ticks.stop().await;
+        stop_http.cancel();
+        if let Some(http) = http {
+            // A client that reads slowly does not hold up the end.
+            let _ = tokio::time::timeout(Duration::from_secs(2), http).await;
+        }
+        for kept in self.kept.values() {
+            kept.pool.close();
+        }
+        tracing::info!("stopped");
+    }
+}

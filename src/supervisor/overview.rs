@@ -1,0 +1,275 @@
+//! The status snapshot: what the configuration, the run history and the files tell, and of a living daemon also
+//! what it is doing. Made the same way for `/api/status` and for `litekeeper status` without a daemon.
+//! Must never open a database: sizes are those that `stat` tells, the rest is what the jobs found.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::Connection;
+
+use crate::clock;
+use crate::config::{Config, Database, JobKind};
+use crate::error::Result;
+use crate::jobs;
+use crate::metrics::events::{self, JobScheduled, JobSucceededBefore, TableSize};
+use crate::pool::PoolState;
+use crate::schedule::calendar;
+use crate::sqlite::facts::{disk_free, wal_bytes};
+use crate::state::status::{
+    ConfigState, DatabaseStatus, DiskFree, JobStatus, LastRun, PoolStatus, Progress, Running, SlowShape,
+    Status,
+};
+use crate::state::{facts, runs, slow};
+
+/// Slow statements shown per database, and how far back.
+const SLOW_SHOWN: u32 = 5;
+const SLOW_SINCE: TimeDelta = TimeDelta::days(7);
+
+/// What only the running daemon knows.
+pub struct Live {
+    /// The configuration's file.
+    pub path: PathBuf,
+    /// When the daemon started.
+    pub started: DateTime<Utc>,
+    /// What became of the configuration.
+    pub config: ConfigState,
+    /// Each database.
+    pub databases: BTreeMap<String, LiveDatabase>,
+}
+
+/// What only the running daemon knows of one database.
+pub struct LiveDatabase {
+    /// Its connections.
+    pub pool: PoolState,
+    /// Its jobs.
+    pub jobs: BTreeMap<JobKind, LiveJob>,
+}
+
+/// What only the running daemon knows of one job.
+pub struct LiveJob {
+    /// When it starts next.
+    pub next_run: Option<DateTime<Utc>>,
+    /// Since when it runs, and how far it is.
+    pub running: Option<(DateTime<Utc>, Option<jobs::Progress>)>,
+    /// Due, and waiting for its turn.
+    pub queued: bool,
+}
+
+impl Live {
+    /// What `systemctl status` shows.
+    pub fn in_a_line(&self) -> String {
+        let all = || {
+            self.databases
+                .iter()
+                .flat_map(|(name, db)| db.jobs.iter().map(move |(kind, job)| (name, kind, job)))
+        };
+        let running: Vec<_> = all()
+            .filter(|(.., job)| job.running.is_some())
+            .map(|(name, kind, _)| format!("{kind} of {name}"))
+            .collect();
+        let next = all().filter_map(|(name, kind, job)| Some((job.next_run?, name, kind))).min();
+        let databases = match self.databases.len() {
+            1 => String::from("1 database"),
+            n => format!("{n} databases"),
+        };
+        match (running.is_empty(), next) {
+            (false, _) => format!("{databases}; running: {}", running.join(", ")),
+            (true, Some((at, name, kind))) => {
+                format!("{databases}; next: {kind} of {name} at {}", at.format("%Y-%m-%d %H:%M:%SZ"))
+            }
+            (true, None) => format!("{databases}; nothing is scheduled"),
+        }
+    }
+}
+
+/// The status before the first snapshot.
+pub fn nothing_yet(path: &Path) -> Status {
+    let now = clock::now();
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        sqlite_version: rusqlite::version().to_owned(),
+        pid: std::process::id(),
+        started: now,
+        now,
+        config_path: path.display().to_string(),
+        config: ConfigState { loaded_at: now, last_reload: None },
+        ready: false,
+        not_ready: vec![String::from("the daemon is starting")],
+        databases: Vec::new(),
+    }
+}
+
+/// A snapshot of now. Without `live`, of what is known while no daemon runs.
+pub fn take(connection: &Connection, config: &Config, live: Option<&Live>) -> Result<Status> {
+    let now = clock::now();
+    let mut status = nothing_yet(live.map_or(Path::new(""), |live| &live.path));
+    status.now = now;
+    status.not_ready.clear();
+    match live {
+        Some(live) => {
+            status.started = live.started;
+            status.config = live.config.clone();
+            status.ready = true;
+        }
+        None => status.not_ready.push(String::from("the daemon does not run, or is not reachable")),
+    }
+    for database in config.databases.values() {
+        let live = live.and_then(|live| live.databases.get(&database.name));
+        status.databases.push(database_status(connection, config, database, live, now)?);
+    }
+    Ok(status)
+}
+
+fn database_status(
+    connection: &Connection,
+    config: &Config,
+    database: &Database,
+    live: Option<&LiveDatabase>,
+    now: DateTime<Utc>,
+) -> Result<DatabaseStatus> {
+    let name = database.name.as_str();
+    let backups: Option<facts::Backups> = facts::recall(connection, name, facts::BACKUPS)?.map(|(b, _)| b);
+    let space: Option<facts::Space> = facts::recall(connection, name, facts::SPACE)?.map(|(s, _)| s);
+    let jobs = JobKind::ALL.into_iter().map(|kind| {
+        let live = live.and_then(|live| live.jobs.get(&kind));
+        job_status(connection, config, database, kind, live, now)
+    });
+    let slow = slow::worst(connection, name, now - SLOW_SINCE, SLOW_SHOWN)?;
+    let directory = database.path.parent().unwrap_or(Path::new("/"));
+    Ok(DatabaseStatus {
+        name: name.to_owned(),
+        path: database.path.display().to_string(),
+        size_bytes: std::fs::metadata(&database.path).ok().map(|file| file.len()),
+        free_bytes: space.map(|space| space.free_bytes),
+        wal_bytes: Some(wal_bytes(&database.path)),
+        pool: live.map(|live| pool_status(live.pool)),
+        jobs: jobs.collect::<Result<_>>()?,
+        health: facts::recall(connection, name, facts::HEALTH)?.map(|(checks, _)| checks).unwrap_or_default(),
+        newest_backup: backups.as_ref().and_then(|b| b.newest.clone()),
+        backups: backups.map_or(0, |b| b.count),
+        tables: facts::recall(connection, name, facts::TABLES)?.map(|(tables, _)| tables).unwrap_or_default(),
+        slow: slow
+            .into_iter()
+            .map(|s| SlowShape {
+                shape: s.shape,
+                count: s.count,
+                total_seconds: s.total_seconds,
+                max_seconds: s.max_seconds,
+            })
+            .collect(),
+        disk_free: DiskFree {
+            data: disk_free(directory).ok(),
+            // Before the first backup its directory may not be there yet.
+            backup: database.backup.dir.ancestors().find_map(|dir| disk_free(dir).ok()),
+        },
+    })
+}
+
+fn job_status(
+    connection: &Connection,
+    config: &Config,
+    database: &Database,
+    kind: JobKind,
+    live: Option<&LiveJob>,
+    now: DateTime<Utc>,
+) -> Result<JobStatus> {
+    let schedule = &database.when(kind).schedule;
+    let last = runs::newest(connection, &database.name, kind)?;
+    // A run of another process, from the command line, is seen by its open row.
+    let elsewhere = last.as_ref().filter(|run| run.finished.is_none()).map(|run| (run.started, None));
+    let running = live.and_then(|live| live.running).or(elsewhere);
+    let last = match last {
+        Some(run) if run.finished.is_none() => runs::newest_ended(connection, &database.name, kind)?,
+        other => other,
+    };
+    Ok(JobStatus {
+        kind,
+        schedule: schedule.to_string(),
+        next_run: match live {
+            Some(live) => live.next_run,
+            None => calendar::next(schedule, config.daemon.timezone, now),
+        },
+        running: running.map(|(since, progress)| Running {
+            since,
+            progress: progress.map(|p| Progress {
+                done: p.done,
+                total: Some(p.total),
+                unit: p.unit.as_str().to_owned(),
+            }),
+        }),
+        queued: live.is_some_and(|live| live.queued),
+        last: last.and_then(|run| {
+            Some(LastRun {
+                id: run.id,
+                started: run.started,
+                finished: run.finished?,
+                outcome: run.outcome?,
+                reason: run.reason,
+                summary: run.summary,
+            })
+        }),
+        last_success: runs::newest_success(connection, &database.name, kind)?.and_then(|run| run.finished),
+    })
+}
+
+fn pool_status(pool: PoolState) -> PoolStatus {
+    PoolStatus {
+        size: pool.size as u64,
+        max: pool.max as u64,
+        idle: pool.idle as u64,
+        in_use: pool.in_use as u64,
+        waiting: pool.waiting as u64,
+        timeouts: pool.timeouts,
+        recycled: pool.recycled,
+    }
+}
+
+/// Sets the gauges that tell what the snapshot tells: one source for the page, the API and Prometheus, also for
+/// what a command line did and for what was known before a restart.
+pub fn publish(connection: &Connection, status: &Status) -> Result<()> {
+    for database in &status.databases {
+        let name = database.name.as_str();
+        let problems: Vec<(String, String)> =
+            facts::recall(connection, name, facts::INDEX_PROBLEMS)?.map(|(p, _)| p).unwrap_or_default();
+        let problems: Vec<_> = problems.iter().map(|(index, word)| (index.as_str(), word.as_str())).collect();
+        events::IndexProblems { database: name, problems: &problems }.emit();
+        publish_database(database);
+    }
+    Ok(())
+}
+
+fn publish_database(database: &DatabaseStatus) {
+    let name = database.name.as_str();
+    for job in &database.jobs {
+        let kind = job.kind.as_str();
+        JobScheduled { database: name, job: kind, next: job.next_run }.emit();
+        if let Some(at) = job.last_success {
+            JobSucceededBefore { database: name, job: kind, at }.emit();
+        }
+    }
+    let tables: Vec<_> = database
+        .tables
+        .iter()
+        .map(|t| TableSize { table: &t.table, bytes: t.size_bytes, rows: t.rows })
+        .collect();
+    if let (Some(file), Some(wal)) = (database.size_bytes, database.wal_bytes) {
+        events::Sizes { database: name, file, free: database.free_bytes, wal, tables: Some(&tables) }.emit();
+    }
+    for check in &database.health {
+        events::Check { database: name, check: &check.check, verdict: check.result, detail: &check.detail }
+            .emit();
+    }
+    let newest = database.newest_backup.as_ref();
+    events::Backups {
+        database: name,
+        count: usize::try_from(database.backups).unwrap_or(usize::MAX),
+        newest: newest.map(|b| b.finished),
+        raw_bytes: newest.map(|b| b.raw_bytes),
+        stored_bytes: newest.map(|b| b.stored_bytes),
+        newest_verified: newest.and_then(|b| b.verified),
+    }
+    .emit();
+    events::DiskFree { database: name, data: database.disk_free.data, backup: database.disk_free.backup }
+        .emit();
+}

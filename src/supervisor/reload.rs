@@ -1,0 +1,125 @@
+//! Reload: read, compare, build, swap. Until the swap nothing is touched, so that a configuration that is refused
+//! leaves the one in force as it was; databases that did not change keep their pools and their running jobs.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::Supervisor;
+use super::systemd::Systemd;
+use crate::clock;
+use crate::config::{self, Config, Database, Diff};
+use crate::error::{Error, Reason, Result};
+use crate::metrics::events::{ConfigRejected, ConfigReloaded};
+use crate::pool::Pool;
+use crate::state::status::Reload;
+
+/// A configuration that may take over.
+struct Prepared {
+    config: Config,
+    diff: Diff,
+    /// Of the databases that are new or changed.
+    pools: Vec<(Arc<Database>, Pool)>,
+}
+
+impl Supervisor {
+    pub(super) fn reload(&mut self) {
+        Systemd::reloading();
+        let at = clock::now();
+        let result = self.prepare().map(|new| self.swap(new, at));
+        let (ok, message) = match result {
+            Ok(changes) => {
+                ConfigReloaded { path: &self.path, changes: &changes, at }.emit();
+                (true, changes)
+            }
+            Err(error) => {
+                ConfigRejected { path: &self.path, report: &error.message }.emit();
+                (false, error.message)
+            }
+        };
+        self.last_reload = Some(Reload { at, ok, message });
+        Systemd::ready();
+        self.refresh();
+    }
+
+    /// All that can fail.
+    fn prepare(&self) -> Result<Prepared> {
+        let config = Config::load(&self.path)?;
+        let diff = config::diff(&self.config, &config);
+        if !diff.restart.is_empty() {
+            let keys: Vec<_> =
+                diff.restart.iter().map(|c| format!("{} (from {} to {})", c.key, c.old, c.new)).collect();
+            return Err(Error::new(
+                Reason::Config,
+                format!(
+                    "{}: {} cannot change while the daemon runs; restart it, or take the change back",
+                    self.path.display(),
+                    keys.join(" and ")
+                ),
+            ));
+        }
+        let mut pools = Vec::new();
+        for name in diff.added.iter().chain(&diff.changed) {
+            let Some(database) = config.databases.get(name) else { continue };
+            let same = self.kept.get(name).filter(|kept| kept.pool.serves(database));
+            let pool = match same {
+                Some(kept) => kept.pool.clone(),
+                None => Pool::new(database, self.slow.clone())?,
+            };
+            pools.push((Arc::clone(database), pool));
+        }
+        Ok(Prepared { config, diff, pools })
+    }
+
+    fn swap(&mut self, new: Prepared, now: DateTime<Utc>) -> String {
+        let Prepared { config, diff, pools } = new;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        for name in &diff.removed {
+            self.let_go(name);
+        }
+        self.timetable.set_zone(config.daemon.timezone, now);
+        self.config = config;
+        self.loaded_at = now;
+        for (database, pool) in pools {
+            self.keep(database, pool, now);
+        }
+        let admitted = self.admission.set_width(self.config.daemon.parallel_jobs);
+        self.start_admitted(admitted);
+        in_words(&diff)
+    }
+
+    /// Stops what runs for a database that is no longer configured, and forgets it.
+    fn let_go(&mut self, name: &str) {
+        self.timetable.remove_database(name);
+        for ticket in self.admission.remove_database(name) {
+            self.waiting.remove(&(ticket.database, ticket.kind));
+        }
+        for ((database, _), run) in &self.running {
+            if database == name {
+                run.cancel.cancel();
+            }
+        }
+        self.kept.remove(name);
+        self.metrics.remove_database(name);
+    }
+}
+
+/// `added a; changed b, c; removed d`.
+fn in_words(diff: &Diff) -> String {
+    let mut text = String::new();
+    for (verb, names) in [("added", &diff.added), ("changed", &diff.changed), ("removed", &diff.removed)] {
+        if !names.is_empty() {
+            let gap = if text.is_empty() { "" } else { "; " };
+            // Writing to a String does not fail.
+            let _ = write!(text, "{gap}{verb} {}", names.join(", "));
+        }
+    }
+    for change in &diff.daemon {
+        let gap = if text.is_empty() { "" } else { "; " };
+        let _ = write!(text, "{gap}{} from {} to {}", change.key, change.old, change.new);
+    }
+    if text.is_empty() { String::from("nothing changed") } else { text }
+}

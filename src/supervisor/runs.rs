@@ -1,0 +1,135 @@
+//! Starting runs and taking note of their ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::overview::{LiveDatabase, LiveJob};
+use super::{Kept, Supervisor};
+use crate::clock;
+use crate::config::JobKind;
+use crate::error::Result;
+use crate::jobs::runner::{self, Order};
+use crate::jobs::{Progress, registry};
+use crate::schedule::admission::{Ticket, Verdict};
+use crate::schedule::catch_up;
+use crate::state::runs::{self as history, Cause};
+
+/// A run that has ended.
+pub(super) struct Ended {
+    database: String,
+    kind: JobKind,
+}
+
+/// A run in progress.
+pub(super) struct InProgress {
+    pub(super) cancel: CancellationToken,
+    since: DateTime<Utc>,
+    progress: watch::Receiver<Option<Progress>>,
+}
+
+impl Supervisor {
+    /// Starts, once each, the runs that were missed while the daemon was down.
+    pub(super) async fn catch_up(&mut self, now: DateTime<Utc>) -> Result<()> {
+        let databases: Vec<_> = self.kept.values().map(|kept| Arc::clone(&kept.database)).collect();
+        for database in databases {
+            let name = database.name.clone();
+            let last: BTreeMap<JobKind, DateTime<Utc>> = self
+                .state
+                .with(move |c| {
+                    let newest = |kind| Ok(history::newest(c, &name, kind)?.map(|run| (kind, run.started)));
+                    JobKind::ALL.into_iter().filter_map(|kind| newest(kind).transpose()).collect()
+                })
+                .await?;
+            let zone = self.config.daemon.timezone;
+            for (kind, due_at) in catch_up::missed(
+                &database,
+                &registry::kinds(&database),
+                zone,
+                |kind| last.get(&kind).copied(),
+                now,
+            ) {
+                tracing::info!(database = database.name, job = %kind, due = %due_at, "a run was missed; it happens now");
+                self.request(&database.name, kind, Cause::CatchUp);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn start_what_is_due(&mut self, now: DateTime<Utc>) {
+        for due in self.timetable.due(now) {
+            self.request(&due.database, due.kind, Cause::Schedule);
+        }
+    }
+
+    fn request(&mut self, name: &str, kind: JobKind, cause: Cause) {
+        let Some(kept) = self.kept.get(name) else { return };
+        let job = registry::job(kind);
+        match self.admission.request(name, kind, job.is_exclusive()) {
+            Verdict::Start => self.start(name, kind, cause),
+            Verdict::Queued => {
+                self.waiting.insert((name.to_owned(), kind), cause);
+            }
+            Verdict::Skipped => {
+                let (state, database) = (self.state.clone(), Arc::clone(&kept.database));
+                tokio::spawn(async move { runner::skip_overlap(&state, &database, &*job).await });
+            }
+        }
+    }
+
+    fn start(&mut self, name: &str, kind: JobKind, cause: Cause) {
+        let Some(kept) = self.kept.get(name) else { return };
+        let cancel = CancellationToken::new();
+        let (progress, watched) = watch::channel(None);
+        let order = Order {
+            job: registry::job(kind),
+            database: Arc::clone(&kept.database),
+            pool: kept.pool.clone(),
+            cause,
+            zone: self.config.daemon.timezone,
+            cancel: cancel.clone(),
+            progress,
+        };
+        let key = (name.to_owned(), kind);
+        self.running.insert(key, InProgress { cancel, since: clock::now(), progress: watched });
+        let (state, ended) = (self.state.clone(), self.ended.clone());
+        let database = name.to_owned();
+        tokio::spawn(async move {
+            runner::run(&state, order).await;
+            // Nobody listens any more only while the process ends.
+            let _ = ended.send(Ended { database, kind });
+        });
+    }
+
+    /// Takes note of the end of a run, and starts what waited for it.
+    pub(super) fn finished(&mut self, ended: &Ended) {
+        self.running.remove(&(ended.database.clone(), ended.kind));
+        let admitted = self.admission.finished(&ended.database, ended.kind);
+        self.start_admitted(admitted);
+        self.refresh();
+    }
+
+    pub(super) fn start_admitted(&mut self, tickets: Vec<Ticket>) {
+        for ticket in tickets {
+            let cause = self.waiting.remove(&(ticket.database.clone(), ticket.kind));
+            self.start(&ticket.database, ticket.kind, cause.unwrap_or(Cause::Schedule));
+        }
+    }
+
+    pub(super) fn live_database(&self, kept: &Kept) -> LiveDatabase {
+        let name = &kept.database.name;
+        let jobs = JobKind::ALL.into_iter().map(|kind| {
+            let running = self.running.get(&(name.clone(), kind));
+            let job = LiveJob {
+                next_run: self.timetable.next_run(name, kind),
+                running: running.map(|run| (run.since, *run.progress.borrow())),
+                queued: self.waiting.contains_key(&(name.clone(), kind)),
+            };
+            (kind, job)
+        });
+        LiveDatabase { pool: kept.pool.state(), jobs: jobs.collect() }
+    }
+}

@@ -1,0 +1,11 @@
+//! When jobs run.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod admission;
+mod calendar;
+mod catch_up;
+mod fixtures;
+mod jitter;
+mod ticks;
+mod timetable;
+mod wall_clock;
