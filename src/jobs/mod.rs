@@ -2,6 +2,7 @@
 //! A kind knows no schedule and no other kind; it can be stopped at any point and run again.
 
 pub mod backup;
+pub mod maintain;
 pub mod registry;
 pub mod runner;
 pub mod verify;

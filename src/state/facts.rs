@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
 
+/// Names of the indexes that a check found wrong, `Vec<String>`: the check writes them, maintenance rebuilds them
+/// and takes them off.
+pub const DAMAGED_INDEXES: &str = "damaged_indexes";
+
 /// Keeps `value` under `name` in place of an earlier one.
 pub fn remember<T: Serialize>(connection: &Connection, database: &str, name: &str, value: &T) -> Result<()> {
     let text = serde_json::to_string(value)
