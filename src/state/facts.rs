@@ -23,6 +23,14 @@ pub fn remember<T: Serialize>(connection: &Connection, database: &str, name: &st
     Ok(())
 }
 
+/// Lowers what the next backup expects to find, after a job of ours made the pages in use fewer: `before` and
+/// `after` are their bytes. A database that shrank for another reason is still noticed.
+pub fn shrunk_on_purpose(connection: &Connection, database: &str, before: u64, after: u64) -> Result<()> {
+    let Some((mut content, _)) = recall::<Content>(connection, database, CONTENT)? else { return Ok(()) };
+    content.bytes = content.bytes.saturating_sub(before.saturating_sub(after));
+    remember(connection, database, CONTENT, &content)
+}
+
 /// The value under `name` and when it was kept. One that an older or newer version wrote and this one cannot
 /// read counts as none.
 pub fn recall<T: DeserializeOwned>(

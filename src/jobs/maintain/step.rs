@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use std::time::Duration;
+
 use rusqlite::Connection;
 use serde::Serialize;
 
@@ -152,7 +154,16 @@ where
     T: Send + 'static,
     F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
 {
-    let error = match context.sql_within(context.database.maintain.max_block, work).await {
+    within(context, context.database.maintain.max_block, what, work).await
+}
+
+/// The same with a limit that the caller derived from `max_block`.
+pub(super) async fn within<T, F>(context: &Context, limit: Duration, what: &str, work: F) -> Result<Result<T>>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+{
+    let error = match context.sql_within(limit, work).await {
         Ok(value) => return Ok(Ok(value)),
         Err(error) => error,
     };
@@ -170,9 +181,9 @@ pub(super) fn in_step(what: &str, context: &Context, error: Error) -> Error {
             return Error::new(
                 Reason::Deadline,
                 format!(
-                    "{what} took longer than maintain.max_block = {}; it was interrupted after that time and rolled \
-                     back, so that the application can write. Raise max_block, or schedule it for when the \
-                     application may wait",
+                    "{what} takes longer than maintain.max_block = {} allows; it was interrupted and rolled back, so \
+                     that the application can write. Raise max_block, or schedule it for when the application may \
+                     wait",
                     show_duration(context.database.maintain.max_block)
                 ),
             );
