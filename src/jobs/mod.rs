@@ -1,6 +1,7 @@
 //! WHAT is done to a database: one folder per kind of job, and the runner that all of them go through.
 //! A kind knows no schedule and no other kind; it can be stopped at any point and run again.
 
+pub mod cleanup;
 pub mod registry;
 pub mod runner;
 

@@ -69,3 +69,11 @@ pub struct JobFinished<'a> {
 impl JobFinished<'_> {
     pub fn emit(&self) {}
 }
+pub struct CleanupRows<'a> {
+    pub database: &'a str,
+    pub table: &'a str,
+    pub rows: u64,
+}
+impl CleanupRows<'_> {
+    pub fn emit(&self) {}
+}

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod facts;
+pub mod keys;
 pub mod open;
 pub mod replicator;
 pub mod schema;
