@@ -527,16 +527,21 @@ async fn a_failing_batch_is_rolled_back_as_a_whole_and_the_ones_before_stay() {
 
 #[tokio::test]
 async fn rows_that_a_trigger_keeps_do_not_keep_the_run_going() {
-    let place = log_with(
-        "UPDATE log SET at = '2001-01-01' WHERE id <= 40; CREATE INDEX i ON log(at); \
+    // Rows of one date, in more than one batch.
+    let place = Place::new(
+        "CREATE TABLE log(id INTEGER PRIMARY KEY, at TEXT); CREATE INDEX i ON log(at); \
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300) \
+         INSERT INTO log SELECT i, '2001-01-01' FROM n; \
          CREATE TRIGGER guard BEFORE DELETE ON log WHEN old.id % 2 BEGIN SELECT RAISE(IGNORE); END;",
     );
     let mut database = database(&place.path(), vec![Rule { triggers: Triggers::Allow, ..rule("log") }]);
-    // Batches of a few rows, all of the same date.
+    // Batches that shrink to a row, and an end for what would otherwise go round for ever.
     database.cleanup.batch_target = Duration::from_nanos(1);
+    database.cleanup.when.timeout = Duration::from_secs(30);
     let finished = place.run_as(database, false).await;
-    assert_eq!((&detail(&finished)["matched"], &detail(&finished)["removed"]), (&40.into(), &20.into()));
-    assert_eq!(place.number("SELECT count(*) FROM log WHERE id <= 40"), 20);
+    assert_eq!((&detail(&finished)["matched"], &detail(&finished)["removed"]), (&300.into(), &150.into()));
+    assert!(detail(&finished)["batches"].as_u64().unwrap() > 1);
+    assert_eq!(place.number("SELECT count(*) FROM log WHERE id % 2"), 150);
 }
 
 /// 6,000 old orders with three items each, to be removed in many batches.
@@ -545,6 +550,13 @@ const ORDERS: &str = "CREATE TABLE orders(id INTEGER PRIMARY KEY, at INTEGER); C
     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000) \
     INSERT INTO orders SELECT i, 1000000000 + i FROM n; \
     INSERT INTO item SELECT id FROM orders, (VALUES (1), (2), (3));";
+
+/// The orders' rule in thousands of batches, so that whoever stops the run is in time.
+fn in_small_batches(path: &Path) -> Database {
+    let mut database = database(path, vec![cascade("orders")]);
+    database.cleanup.batch_target = Duration::from_nanos(1);
+    database
+}
 
 /// Some orders are gone, not all; each with all its items, the oldest first.
 fn assert_whole_batches(place: &Place) {
@@ -560,7 +572,7 @@ fn assert_whole_batches(place: &Place) {
 async fn cancelled_in_the_middle_it_leaves_whole_batches_and_the_next_run_goes_on() {
     let place = Place::new(ORDERS);
     let finished = place
-        .run_watched(database(&place.path(), vec![cascade("orders")]), false, |progress, cancel| {
+        .run_watched(in_small_batches(&place.path()), false, |progress, cancel| {
             if progress.done > 0 {
                 cancel.cancel();
             }
@@ -581,11 +593,8 @@ const VICTIM: &str = "LITEKEEPER_TEST_VICTIM";
 async fn killed_in_the_middle_it_leaves_whole_batches() {
     if let Some(path) = std::env::var_os(VICTIM) {
         let place = Place { directory: tempfile::tempdir().unwrap() };
-        place
-            .run_watched(database(Path::new(&path), vec![cascade("orders")]), false, |progress, _| {
-                println!("\ndone {}", progress.done);
-            })
-            .await;
+        let print = |progress: Progress, _: &CancellationToken| println!("\ndone {}", progress.done);
+        place.run_watched(in_small_batches(Path::new(&path)), false, print).await;
         return;
     }
     let place = Place::new(ORDERS);

@@ -25,13 +25,17 @@ pub(super) type Tally = BTreeMap<String, Touched>;
 #[derive(Debug, Default)]
 pub(super) struct Step {
     pub(super) tally: Tally,
-    /// How long its transaction had the write lock; `None` where nothing was there to remove.
+    /// How long its transaction lasted; `None` where nothing was there to remove.
     pub(super) lasted: Option<Duration>,
+    /// How much of that came before the COMMIT.
+    pub(super) worked: Duration,
     /// Where to go on; `None`: this was the last one.
     pub(super) next: Option<Position>,
 }
 
-/// The size of batches, so that one transaction lasts about `target`.
+/// The size of batches, so that the work of one transaction lasts about `target`. Its COMMIT is not counted: that
+/// is the disk's time, which fewer rows do not shorten; on a slow disk batches would shrink to single rows, and
+/// the application would wait for more commits, not for shorter ones.
 #[derive(Debug)]
 pub(super) struct Pace {
     target: Duration,
@@ -48,19 +52,10 @@ impl Pace {
     }
 
     /// Learns from the last batch: at most twice as many rows next time, at least half as many.
-    pub(super) fn learn(&mut self, lasted: Duration) {
-        let twice = lasted * 2 <= self.target;
-        let half = lasted >= self.target * 2;
-        self.rows = match (twice, half) {
-            (true, _) => self.rows * 2,
-            (_, true) => self.rows / 2,
-            // The figures are small; what is cut off is less than a row.
-            _ => {
-                let factor = self.target.as_micros().max(1);
-                usize::try_from(self.rows as u128 * factor / lasted.as_micros().max(1)).unwrap_or(MOST)
-            }
-        }
-        .clamp(1, MOST);
+    pub(super) fn learn(&mut self, worked: Duration) {
+        let fitting = self.rows as u128 * self.target.as_nanos() / worked.as_nanos().max(1);
+        let fitting = usize::try_from(fitting).unwrap_or(MOST);
+        self.rows = fitting.clamp(self.rows / 2, self.rows * 2).clamp(1, MOST);
     }
 }
 
@@ -80,8 +75,9 @@ pub(super) fn run(connection: &mut Connection, plan: &Plan, from: &Position, row
     }
     let tally = remove(&transaction, plan, &slice.old)?;
     let left = existing(&transaction, plan, slice.tail(), None)?.len();
+    let worked = since.elapsed();
     transaction.commit()?;
-    Ok(Step { tally, lasted: Some(since.elapsed()), next: slice.next_behind(left as u64) })
+    Ok(Step { tally, lasted: Some(since.elapsed()), worked, next: slice.next_behind(left as u64) })
 }
 
 /// Removes `rows` as far as they are still old, and what goes with them.
@@ -163,4 +159,30 @@ pub(super) fn blocked(blockers: &BTreeMap<String, u64>) -> Error {
             tables.join(" and ")
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_come_to_last_as_long_as_they_should() {
+        for rows_in_a_millisecond in [1, 7, 300] {
+            let mut pace = Pace::new(Duration::from_millis(50));
+            for _ in 0..20 {
+                pace.learn(Duration::from_micros(pace.rows() as u64 * 1000 / rows_in_a_millisecond));
+            }
+            let fitting = 50 * usize::try_from(rows_in_a_millisecond).unwrap();
+            assert!(pace.rows().abs_diff(fitting) <= 1, "{} for {fitting}", pace.rows());
+        }
+    }
+
+    #[test]
+    fn a_batch_has_at_least_a_row_and_at_most_so_many_whatever_the_clock_says() {
+        let mut pace = Pace::new(Duration::from_millis(5));
+        for (worked, rows) in [(Duration::ZERO, MOST), (Duration::MAX, 1)] {
+            (0..100).for_each(|_| pace.learn(worked));
+            assert_eq!(pace.rows(), rows);
+        }
+    }
 }

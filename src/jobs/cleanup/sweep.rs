@@ -202,7 +202,7 @@ async fn sweep(
             longest = longest.max(lasted);
             report.batches += 1;
             report.longest_transaction_ms = longest.as_secs_f64() * 1e3;
-            pace.learn(lasted);
+            pace.learn(step.worked);
             let removed = tally.get(&plan.table).map_or(0, |touched| touched.removed);
             context.at(totals.done + removed, totals.wanted.max(totals.done + removed), Unit::Rows);
             if step.next.is_some() {
