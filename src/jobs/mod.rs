@@ -2,6 +2,7 @@
 //! A kind knows no schedule and no other kind; it can be stopped at any point and run again.
 
 pub mod backup;
+pub mod cleanup;
 pub mod maintain;
 pub mod registry;
 pub mod runner;
@@ -34,6 +35,11 @@ pub trait Job: Send + Sync {
     /// Whether it must be the only exclusive job on its database, over all processes.
     fn is_exclusive(&self) -> bool {
         true
+    }
+
+    /// Whether it only looks: then it takes no lock, and neither history nor metrics count it as a run.
+    fn is_preview(&self) -> bool {
+        false
     }
 
     /// Does it once. Everything it needs comes with the context; it ends soon after `context.call` is cancelled.

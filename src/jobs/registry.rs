@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Job;
 use super::backup::Backup;
+use super::cleanup::Cleanup;
 use super::maintain::Maintain;
 use super::verify::Verify;
 use crate::config::{Database, JobKind};
@@ -22,6 +23,7 @@ pub fn kinds(database: &Database) -> Vec<JobKind> {
 pub fn job(kind: JobKind) -> Arc<dyn Job> {
     match kind {
         JobKind::Backup => Arc::new(Backup { accept_smaller: false }),
+        JobKind::Cleanup => Arc::new(Cleanup { dry_run: false }),
         JobKind::Maintain => Arc::new(Maintain),
         _ => Arc::new(Verify { backup: None }),
     }

@@ -6,6 +6,7 @@ pub mod analyze;
 pub mod checkpoint;
 pub mod checks;
 pub mod facts;
+pub mod keys;
 pub mod open;
 pub mod rebuild;
 pub mod replicator;
