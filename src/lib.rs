@@ -8,6 +8,7 @@ pub mod error;
 pub mod jobs;
 pub mod metrics;
 pub mod pool;
+pub mod queries;
 pub mod schedule;
 pub mod sqlite;
 pub mod state;

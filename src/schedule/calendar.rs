@@ -13,9 +13,10 @@
 //!
 //! This is the distinction that Vixie cron and cronie make (cronie's cron(8), daylight saving time).
 //!
-//! Croner matches dates and times of day. Its own search for the next instant is not used: for wildcards it
-//! steps back to the first pass of a repeated hour, it calls an expression fixed only where each field is a
-//! single value, gives up in a gap longer than two hours, and needs seconds to find that 30 February never comes.
+//! Croner matches dates and times of day. Its own search for the next instant is not used: within the second
+//! pass of a repeated hour it answers with the first, which has gone by; it calls an expression fixed only where
+//! each field is a single value (`30 2,14 * * *` loses its run in spring); it gives up in a gap longer than two
+//! hours; and it walks to the year 5000 to find that 30 February never comes.
 
 use crate::config::Schedule;
 use chrono::{DateTime, Datelike, MappedLocalTime, Months, NaiveDate, NaiveDateTime, NaiveTime};
