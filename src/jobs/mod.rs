@@ -1,8 +1,14 @@
 //! WHAT is done to a database: one folder per kind of job, and the runner that all of them go through.
 //! A kind knows no schedule and no other kind; it can be stopped at any point and run again.
 
+pub mod health;
+pub mod integrity;
+pub mod reading;
 pub mod registry;
 pub mod runner;
+pub mod size;
+pub mod verdicts;
+pub mod watch;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +18,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::watch::Sender;
 
 use crate::config::{Database, JobKind};
 use crate::error::{Error, Reason, Result};
@@ -47,7 +53,7 @@ pub struct Context {
     /// The run's name, deadline and cancellation, for each call on the pool.
     pub call: Call,
     /// How far it is, for whoever watches.
-    pub progress: watch::Sender<Option<Progress>>,
+    pub progress: Sender<Option<Progress>>,
     /// When it was started; the one time by which it decides what is old.
     pub started: DateTime<Utc>,
 }
