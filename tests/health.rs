@@ -431,14 +431,15 @@ async fn h16_what_only_the_application_can_check_is_unknown_and_the_rest_is_chec
     let path = keeper.sandbox.database();
     python(
         &path,
-        "db.execute('CREATE TABLE people (name TEXT COLLATE german)')
+        "db.execute('CREATE TABLE people (name TEXT COLLATE german, notes TEXT, photo BLOB, more TEXT)')
 db.execute('CREATE INDEX people_name ON people (name)')
 db.execute('CREATE TABLE towns (name TEXT)')
 db.execute('CREATE INDEX towns_fold ON towns (fold(name))')
 db.execute('CREATE TABLE parents (name TEXT COLLATE german PRIMARY KEY)')
 db.execute('CREATE TABLE children (parent TEXT REFERENCES parents (name))')
 for table in ['people', 'towns', 'parents', 'children']:
-    db.executemany(f'INSERT INTO {table} VALUES (?)', [('Anna',), ('Otto',)])",
+    column = 'parent' if table == 'children' else 'name'
+    db.executemany(f'INSERT INTO {table} ({column}) VALUES (?)', [('Anna',), ('Otto',)])",
     );
     let finished = keeper.run(Integrity).await;
     assert_eq!(finished.outcome, Outcome::Success, "{finished:?}");

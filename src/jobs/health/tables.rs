@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
@@ -29,6 +29,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Counting the rows of a table takes no longer; past it, its number of rows is not told.
 const LONGEST_COUNT: Duration = Duration::from_millis(500);
+
+/// As in [`Measured`].
+type Files = [(u64, i64, i64); 2];
 
 pub(super) async fn check(context: &Context) -> Result<Check> {
     match measure(context).await {
@@ -59,7 +62,7 @@ async fn measure(context: &Context) -> Result<Check> {
         })
         .await?;
     if let (Some(known), Some(tables)) = (known, tables)
-        && is_fresh(&known, files, context, &tables)
+        && is_fresh(&known, files, context.started, &tables)
     {
         return Ok(verdict(&tables, &[]));
     }
@@ -79,21 +82,15 @@ async fn measure(context: &Context) -> Result<Check> {
 }
 
 /// Whether what is known need not be measured again.
-fn is_fresh(
-    known: &Measured,
-    files: [(u64, i64, i64); 2],
-    context: &Context,
-    tables: &[TableStatus],
-) -> bool {
-    let is_large = files[0].0 >= LARGE;
-    if is_large && context.started - known.at < LARGE_EVERY {
+fn is_fresh(known: &Measured, files: Files, now: DateTime<Utc>, tables: &[TableStatus]) -> bool {
+    if files[0].0 >= LARGE && now - known.at < LARGE_EVERY {
         return true;
     }
     known.files == files && tables.iter().all(|table| table.size_bytes.is_some())
 }
 
 /// The database and its write-ahead log by `stat`; zeros for what is not there.
-fn files(path: &Path) -> [(u64, i64, i64); 2] {
+fn files(path: &Path) -> Files {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     [path.clone(), sidecar(&path, "-wal")]
         .map(|file| std::fs::metadata(file).map_or((0, 0, 0), |f| (f.len(), f.mtime(), f.mtime_nsec())))
@@ -174,5 +171,33 @@ fn verdict(tables: &[TableStatus], left_out: &[String]) -> Check {
     match left_out {
         [] => Check::good(NAME, detail),
         [first, ..] => Check::unknown(NAME, format!("{} not measured; {first}", left_out.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_file_that_changes_all_the_time_is_measured_once_a_day() {
+        let at = DateTime::UNIX_EPOCH;
+        let fresh = |size, hours, measured| {
+            let known = Measured { files: [(size, 1, 0), (0, 0, 0)], at };
+            let table = TableStatus { table: "t".to_owned(), size_bytes: measured, rows: None };
+            is_fresh(&known, [(size, 2, 0), (0, 0, 0)], at + TimeDelta::hours(hours), &[table])
+        };
+        assert!(!fresh(LARGE - 1, 1, Some(1)));
+        assert!(fresh(LARGE, 23, Some(1)));
+        assert!(fresh(LARGE, 23, None), "one that took too long is not tried again at once");
+        assert!(!fresh(LARGE, 24, Some(1)));
+    }
+
+    #[test]
+    fn what_was_left_out_of_a_small_file_is_tried_again() {
+        let files = [(4096, 1, 0), (0, 0, 0)];
+        let known = Measured { files, at: DateTime::UNIX_EPOCH };
+        let table = |size_bytes| [TableStatus { table: "t".to_owned(), size_bytes, rows: None }];
+        assert!(is_fresh(&known, files, known.at, &table(Some(1))));
+        assert!(!is_fresh(&known, files, known.at, &table(None)));
     }
 }
