@@ -3,10 +3,15 @@
 
 pub mod backup;
 pub mod cleanup;
+pub mod health;
+pub mod integrity;
 pub mod maintain;
+pub mod reading;
 pub mod registry;
 pub mod runner;
+pub mod verdicts;
 pub mod verify;
+pub mod watch;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,7 +22,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use rusqlite::Connection;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::watch::Sender;
 
 use crate::config::{Database, JobKind};
 use crate::error::{Error, Reason, Result};
@@ -57,7 +62,7 @@ pub struct Context {
     /// The run's name, deadline and cancellation, for each call on the pool.
     pub call: Call,
     /// How far it is, for whoever watches.
-    pub progress: watch::Sender<Option<Progress>>,
+    pub progress: Sender<Option<Progress>>,
     /// When it was started; the one time by which it decides what is old.
     pub started: DateTime<Utc>,
     /// The zone in which the operator counts hours and days.

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use super::Job;
 use super::backup::Backup;
 use super::cleanup::Cleanup;
+use super::health::Health;
+use super::integrity::Integrity;
 use super::maintain::Maintain;
 use super::verify::Verify;
+use super::watch::Watch;
 use crate::config::{Database, JobKind};
 
 /// The kinds that have something to do for a database.
@@ -25,6 +28,9 @@ pub fn job(kind: JobKind) -> Arc<dyn Job> {
         JobKind::Backup => Arc::new(Backup { accept_smaller: false }),
         JobKind::Cleanup => Arc::new(Cleanup { dry_run: false }),
         JobKind::Maintain => Arc::new(Maintain),
-        _ => Arc::new(Verify { backup: None }),
+        JobKind::Verify => Arc::new(Verify { backup: None }),
+        JobKind::Health => Arc::new(Health),
+        JobKind::Integrity => Arc::new(Integrity),
+        JobKind::Watch => Arc::new(Watch),
     }
 }

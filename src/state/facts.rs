@@ -60,6 +60,12 @@ pub const BACKUPS: &str = "backups";
 pub const CONTENT: &str = "content";
 /// Declared indexes that are not as declared: pairs of name and word.
 pub const INDEX_PROBLEMS: &str = "index_problems";
+/// [`Measured`]: what the file looked like when its tables were measured.
+pub const MEASURED: &str = "measured";
+/// [`PoolTimeouts`] when health last looked.
+pub const POOL_TIMEOUTS: &str = "pool_timeouts";
+/// [`Watched`] queries by name.
+pub const PLANS: &str = "plans";
 
 /// Bytes of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,4 +90,31 @@ pub struct Content {
     pub bytes: u64,
     /// Tables that had rows.
     pub tables: Vec<String>,
+}
+
+/// A file by `stat`, and when its tables were last measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Bytes and time of change (seconds since 1970, nanoseconds) of the database and of its write-ahead log.
+    pub files: [(u64, i64, i64); 2],
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Callers that got no connection in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolTimeouts {
+    /// The process whose pool counted them.
+    pub pid: u32,
+    /// Since it started.
+    pub count: u64,
+}
+
+/// A watched query and its plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// SHA-256 of its text: another query under the same name has another plan by right.
+    pub query: String,
+    /// The lines of its plan.
+    pub plan: Vec<String>,
 }
