@@ -286,3 +286,32 @@ async fn no_stop_of_one_call_ever_hits_another() {
     }
     assert!(stopped > 50, "only {stopped} calls were stopped: this proves nothing");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_comes_after_the_end_does_not_hit_the_next_user_of_the_connection() {
+    let fixture = Fixture::new(|d| (d.pool.size, d.pool.max_overflow) = (1, 0));
+    let call = call();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let mut first = Box::pin(fixture.pool.run(&call, move |_| {
+        let _ = begun.send(());
+        let _ = released.recv();
+        Ok(())
+    }));
+    tokio::select! {
+        _ = &mut first => panic!("it ended before it was let go"),
+        begun = has_begun => begun.unwrap(),
+    }
+    // From here on nobody looks at its result.
+    drop(release);
+    wait_until("the connection is back", || (fixture.pool.state().in_use == 0).then_some(()));
+    let second = tokio::spawn({
+        let pool = fixture.pool.clone();
+        let sql =
+            format!("UPDATE users SET name = ({ENDLESS} SELECT max(n) FROM (SELECT n FROM c LIMIT 1000000))");
+        async move { pool.run(&super::fixture::call(), move |c| Ok(c.execute_batch(&sql)?)).await }
+    });
+    wait_for_lock(&fixture.database.path);
+    drop(first);
+    soon(second).await.unwrap().unwrap();
+}
