@@ -212,11 +212,19 @@ impl Pool {
         }
     }
 
-    /// Closes idle connections that are older than `pool.recycle`, and publishes the pool's numbers.
+    /// Closes idle connections that are older than `pool.recycle` or more than `pool.size`, and publishes the pool's
+    /// numbers.
     pub fn upkeep(&self) {
         let recycle = self.inner.settings.recycle;
-        let old = self.inner.pool.retain(|_, metrics| metrics.age() < recycle).removed.len();
-        self.inner.recycled.fetch_add(old as u64, Ordering::Relaxed);
+        let mut spare = self.inner.pool.status().size.saturating_sub(self.inner.settings.size);
+        let mut old = 0;
+        self.inner.pool.retain(|_, metrics| {
+            let (is_old, is_spare) = (metrics.age() >= recycle, spare > 0);
+            old += u64::from(is_old);
+            spare -= usize::from(is_spare);
+            !is_old && !is_spare
+        });
+        self.inner.recycled.fetch_add(old, Ordering::Relaxed);
         // Those that were found old when they were asked for are counted here as well.
         let recycled = self.inner.recycled.load(Ordering::Relaxed);
         let told = self.inner.recycled_told.swap(recycled, Ordering::Relaxed);

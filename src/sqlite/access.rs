@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::facts::sidecar;
+use super::facts::{resolved, sidecar};
 use crate::error::{Error, Reason, Result};
 
 /// Which file a path leads to: device and inode.
@@ -27,6 +27,7 @@ const OTHER_RW: u32 = 0o006;
 /// Refuses a database that is missing, is no regular file, or would be left with sidecars that its application
 /// cannot write. Done before every open.
 pub fn check(path: &Path) -> Result<Identity> {
+    let path = &resolved(path);
     let file = std::fs::metadata(path)
         .map_err(|e| Error::io(format!("the database {} cannot be opened", path.display()), &e))?;
     if !file.is_file() {

@@ -57,9 +57,15 @@ impl Facts {
     }
 }
 
+/// Where a path leads to: SQLite follows links, and keeps its files beside the link's target. A path that leads
+/// nowhere stays as it is.
+pub fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
 /// The file beside a database that ends in `suffix`: `-wal`, `-shm` or `-journal`.
 pub fn sidecar(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+    let mut name = resolved(path).into_os_string();
     name.push(suffix);
     PathBuf::from(name)
 }

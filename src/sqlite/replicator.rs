@@ -5,6 +5,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::facts::resolved;
+
 /// Tables that Litestream keeps in each database it replicates, `_litestream_seq` and `_litestream_lock`, or its
 /// directory beside the file. A database that cannot be read now is judged by the directory alone.
 pub fn owns(connection: &Connection, path: &Path) -> bool {
@@ -12,6 +14,7 @@ pub fn owns(connection: &Connection, path: &Path) -> bool {
 }
 
 fn directory(path: &Path) -> Option<std::path::PathBuf> {
+    let path = resolved(path);
     let name = path.file_name()?;
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);

@@ -9,7 +9,7 @@ use crate::config::JobKind;
 use crate::error::Result;
 pub use crate::metrics::Outcome;
 
-/// Rows kept per database and job; older ones go when a run ends.
+/// Rows kept per database and job, of runs that were made and of skipped ones; older ones go when a run ends.
 const KEPT_PER_JOB: i64 = 1000;
 
 /// Why a run was started.
@@ -103,9 +103,11 @@ pub fn end(connection: &mut Connection, id: i64, finished: DateTime<Utc>, ending
             ending.detail.to_string(),
         ),
     )?;
+    // Skipped runs are counted apart: a job that overlaps each second must not push its last success out.
     transaction.execute(
         "DELETE FROM run WHERE id IN (SELECT old.id FROM run AS new JOIN run AS old USING (database, job) \
-         WHERE new.id = ?1 ORDER BY old.started DESC LIMIT -1 OFFSET ?2)",
+         WHERE new.id = ?1 AND (old.outcome IS 'skipped') = (new.outcome IS 'skipped') \
+         ORDER BY old.started DESC LIMIT -1 OFFSET ?2)",
         (id, KEPT_PER_JOB),
     )?;
     transaction.commit()?;
