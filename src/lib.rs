@@ -1,19 +1,46 @@
 //! litekeeper keeps SQLite databases: it backs them up, maintains, prunes and watches them while their
 //! applications use them.
+//!
+//! One direction, from intent to file. A room calls and imports only what is drawn below it or to its right:
+//!
+//! ```text
+//!  cli ── parses a verb, shows what comes back          demo ── a sample database and its application
+//!   │
+//!  supervisor ── start, the one loop, reload, drain ──> http ── the status page and /metrics, read-only
+//!   │
+//!  schedule ── what is due, and what may start now
+//!   │
+//!  jobs ── what is done; one runner for all kinds ────> queries ── which statements hurt
+//!   │                                        └────────> store ── where backups lie
+//!  pool ── the connections; the asynchronous world ends here
+//!   │
+//!  state ── run history, remembered facts, locks
+//!   │
+//!  sqlite ── one connection or one path
+//!   │
+//!  config ── intent, as one immutable value
+//!   │
+//!  metrics ── what is told to Prometheus and the log
+//!   │
+//!  words, clock, error
+//! ```
+//!
+//! `state` lies below `pool` and not beside it because it is a database of our own: it needs SQLite and none of
+//! what protects an application. The modules are listed in this order; a test holds the imports to it.
 
 pub mod cli;
-pub mod clock;
-pub mod config;
 pub mod demo;
-pub mod error;
-pub mod http;
-pub mod jobs;
-pub mod metrics;
-pub mod pool;
-pub mod queries;
-pub mod schedule;
-pub mod sqlite;
-pub mod state;
-pub mod store;
 pub mod supervisor;
+pub mod http;
+pub mod schedule;
+pub mod jobs;
+pub mod queries;
+pub mod store;
+pub mod pool;
+pub mod state;
+pub mod sqlite;
+pub mod config;
+pub mod metrics;
 pub mod words;
+pub mod clock;
+pub mod error;

@@ -114,12 +114,7 @@ impl Verify {
 
 impl Cleanup {
     pub(super) fn run(&self, global: &Global) -> Result<u8> {
-        if self.dry_run {
-            // Until jobs::cleanup::Cleanup { dry_run: true } can be made here: never the real thing instead.
-            let text = "cleanup --dry-run is not built into this version";
-            return Err(crate::error::Error::new(Reason::Refused, text));
-        }
-        run(global, &self.database, vec![registry::job(JobKind::Cleanup)])
+        run(global, &self.database, vec![Arc::new(jobs::cleanup::Cleanup { dry_run: self.dry_run })])
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Plain {
     /// Day of month AND day of week: so where either has a `*`, also with a step; OR where both are
     /// restricted (crontab(5), the note on days).
     pub(super) both_days: bool,
+    /// Whether the minute or the hour has a `*`, also with a step.
+    pub(super) any_time: bool,
 }
 
 struct Field {
@@ -91,7 +93,7 @@ pub(super) fn read(text: &str) -> Result<Plain, Fault> {
         plain.push(numbers);
         sets.push(set);
     }
-    let [.., day, _, weekday] = words[..] else {
+    let [.., minute, hour, day, _, weekday] = words[..] else {
         return Err(Fault { message: "is empty".to_owned(), within: None });
     };
     let [.., days, months, _] = sets[..] else {
@@ -101,7 +103,8 @@ pub(super) fn read(text: &str) -> Result<Plain, Fault> {
     if let Some(message) = never_comes(days, months).filter(|_| both_days) {
         return Err(Fault { message, within: Some(place(text, day)) });
     }
-    Ok(Plain { pattern: plain.join(" "), both_days })
+    let any_time = minute.contains('*') || hour.contains('*');
+    Ok(Plain { pattern: plain.join(" "), both_days, any_time })
 }
 
 /// Which bytes of `text` its part `word` is.

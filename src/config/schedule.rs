@@ -11,6 +11,7 @@ use std::fmt;
 pub struct Schedule {
     text: String,
     cron: Option<Cron>,
+    any_time: bool,
 }
 
 impl Schedule {
@@ -38,17 +39,23 @@ impl Schedule {
             .build()
             .parse(&plain.pattern)
             .map_err(|e| Fault { message: format!("cannot be read: {e}"), within: None })?;
-        Ok(Self { text: text.trim().to_owned(), cron: Some(cron) })
+        Ok(Self { text: text.trim().to_owned(), cron: Some(cron), any_time: plain.any_time })
     }
 
     /// The schedule that has no due time: the job runs only by hand.
     pub fn never() -> Self {
-        Self { text: "never".to_owned(), cron: None }
+        Self { text: "never".to_owned(), cron: None, any_time: false }
     }
 
     /// The parsed expression; `None` is `never`.
     pub const fn cron(&self) -> Option<&Cron> {
         self.cron.as_ref()
+    }
+
+    /// Whether the minute or the hour has a `*`: cron then goes by elapsed time, and otherwise by the wall clock
+    /// (crontab(5), the note on daylight saving).
+    pub const fn has_any_time(&self) -> bool {
+        self.any_time
     }
 }
 

@@ -2,9 +2,16 @@
 //! A kind knows no schedule and no other kind; it can be stopped at any point and run again.
 
 pub mod backup;
+pub mod cleanup;
+pub mod health;
+pub mod integrity;
+pub mod maintain;
+pub mod reading;
 pub mod registry;
 pub mod runner;
+pub mod verdicts;
 pub mod verify;
+pub mod watch;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +22,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use rusqlite::Connection;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::watch::Sender;
 
 use crate::config::{Database, JobKind};
 use crate::error::{Error, Reason, Result};
@@ -35,6 +42,11 @@ pub trait Job: Send + Sync {
         true
     }
 
+    /// Whether it only looks: then it takes no lock, and neither history nor metrics count it as a run.
+    fn is_preview(&self) -> bool {
+        false
+    }
+
     /// Does it once. Everything it needs comes with the context; it ends soon after `context.call` is cancelled.
     fn run<'a>(&'a self, context: &'a Context) -> Running<'a>;
 }
@@ -50,7 +62,7 @@ pub struct Context {
     /// The run's name, deadline and cancellation, for each call on the pool.
     pub call: Call,
     /// How far it is, for whoever watches.
-    pub progress: watch::Sender<Option<Progress>>,
+    pub progress: Sender<Option<Progress>>,
     /// When it was started; the one time by which it decides what is old.
     pub started: DateTime<Utc>,
     /// The zone in which the operator counts hours and days.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,11 @@ pub struct Finished {
 /// Makes a run and writes it down. Never panics and never fails itself: trouble with the history is logged, and
 /// the run counts all the same.
 pub async fn run(state: &State, order: Order) -> Finished {
+    if order.job.is_preview() {
+        let context = context(state, &order, clock::now());
+        let result = attempts(&order.job, &context).await;
+        return Finished { outcome: ending(&result).outcome, result };
+    }
     let (kind, database) = (order.job.kind(), Arc::clone(&order.database));
     let lock = match order.job.is_exclusive().then(|| state.lock(&database.name, kind)).transpose() {
         Ok(lock) => lock,
@@ -69,25 +75,15 @@ pub async fn run(state: &State, order: Order) -> Finished {
     let run = id.unwrap_or_default();
     JobStarted { database: &database.name, job: kind.as_str(), run }.emit();
 
-    let context = Arc::new(Context {
-        database: Arc::clone(&database),
-        pool: order.pool,
-        state: state.clone(),
-        call: Call {
-            job: kind.as_str(),
-            cancel: order.cancel,
-            deadline: Some(began + database.when(kind).timeout),
-        },
-        progress: order.progress,
-        started,
-        zone: order.zone,
-    });
+    let context = context(state, &order, started);
     let mut result = attempts(&order.job, &context).await;
     if let Err(error) = access::check_sidecars(&database.path)
         && error.reason == Reason::Permission
-        && let Ok(report) = &mut result
     {
-        report.problems.push(error);
+        match &mut result {
+            Ok(report) => report.problems.push(error),
+            Err(first) => first.message = format!("{first}; {error}"),
+        }
     }
     drop(lock);
 
@@ -109,6 +105,23 @@ pub async fn run(state: &State, order: Order) -> Finished {
         noted(state.with(move |c| runs::end(c, id, finished, &ending)).await);
     }
     Finished { outcome, result }
+}
+
+fn context(state: &State, order: &Order, started: DateTime<Utc>) -> Arc<Context> {
+    let kind = order.job.kind();
+    Arc::new(Context {
+        database: Arc::clone(&order.database),
+        pool: order.pool.clone(),
+        state: state.clone(),
+        call: Call {
+            job: kind.as_str(),
+            cancel: order.cancel.clone(),
+            deadline: Some(Instant::now() + order.database.when(kind).timeout),
+        },
+        progress: order.progress.clone(),
+        started,
+        zone: order.zone,
+    })
 }
 
 /// Writes down a run that did not start because the same job is still running or waiting.

@@ -97,7 +97,7 @@ table! {
     POOL_RECYCLED = Kind::Counter, "litekeeper_pool_recycled_total" ["database"]
         "Connections replaced because they were older than pool.recycle or no longer worked.";
     BUSY_RETRIES = Kind::Counter, "litekeeper_busy_retries_total" ["database"]
-        "Statements tried again because the application held the lock for longer than busy_timeout.";
+        "Times that a statement found the database locked by the application and was tried again.";
 
     QUERY_DURATION = Kind::Histogram(QUERY_SECONDS), "litekeeper_query_duration_seconds" ["database", "job"]
         "How long litekeeper's own statements took, by the job that ran them.";

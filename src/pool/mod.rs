@@ -16,6 +16,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::units::show_duration;
 use crate::config::{self, Database};
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited, QueryTimed};
@@ -266,16 +267,16 @@ impl Pool {
                 Error::new(
                     Reason::PoolTimeout,
                     format!(
-                        "all {} connections were in use for {:?}; raise pool.size or pool.max_overflow, or let fewer \
+                        "all {} connections were in use for {}; raise pool.size or pool.max_overflow, or let fewer \
                          jobs run at the same time",
                         inner.settings.size + inner.settings.max_overflow,
-                        inner.settings.timeout
+                        show_duration(inner.settings.timeout)
                     ),
                 )
             }
             PoolError::Timeout(_) => Error::new(
                 Reason::PoolTimeout,
-                format!("{} could not be opened within {:?}", inner.path.display(), inner.settings.timeout),
+                format!("{} could not be opened within {}", inner.path.display(), show_duration(inner.settings.timeout)),
             ),
             PoolError::Backend(e)
             | PoolError::PostCreateHook(deadpool_sqlite::HookError::Backend(e)) => {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, InterruptHandle, StatementStatus};
 
+use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 
 /// Virtual machine instructions between two looks at the limits: some 50 µs of work, so that a stop is prompt
@@ -178,7 +179,16 @@ pub(super) fn run<T>(
     }
     result.map_err(|error| match error.reason {
         // An interrupted statement, or a lock that we stopped waiting for because we had to.
-        Reason::Cancelled | Reason::Busy => limits.check().err().unwrap_or(error),
+        Reason::Cancelled => limits.check().err().unwrap_or(error),
+        Reason::Busy => limits.check().err().unwrap_or_else(|| {
+            let limit = show_duration(limits.busy_timeout);
+            Error::new(
+                Reason::Busy,
+                format!(
+                    "another connection held the database locked for longer than pool.busy_timeout ({limit})"
+                ),
+            )
+        }),
         _ => error,
     })
 }

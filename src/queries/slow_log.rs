@@ -1,7 +1,43 @@
-//! stand-in
+//! The one consumer of slow statements: each is told by its shape, counted, and added up in the daemon's memory.
+//! Must never show a statement with its literals.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::fingerprint;
+use crate::metrics::events::SlowQuery;
 use crate::pool::SlowStatement;
 use crate::state::State;
-/// stand-in
-pub async fn keep(_state: State, mut s: tokio::sync::mpsc::UnboundedReceiver<SlowStatement>) {
-    while s.recv().await.is_some() {}
+use crate::state::slow::{self, Execution};
+
+/// A `state.db` that cannot be written is told of at most this often: the statements keep coming.
+const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(60);
+
+/// Keeps slow statements until nobody can send any more.
+pub async fn keep(state: State, mut statements: UnboundedReceiver<SlowStatement>) {
+    let mut complained: Option<Instant> = None;
+    while let Some(statement) = statements.recv().await {
+        let SlowStatement { database, job, duration, vm_steps, .. } = &statement;
+        let shape = fingerprint::shape(&statement.sql);
+        SlowQuery { database, job, shape: &shape, duration: *duration, vm_steps: *vm_steps }.emit();
+        let execution = Execution {
+            database: statement.database,
+            job: statement.job,
+            shape,
+            at: statement.at,
+            duration: statement.duration,
+            vm_steps: statement.vm_steps,
+            full_scan_steps: statement.full_scan_steps,
+            sorts: statement.sorts,
+            automatic_indexes: statement.automatic_indexes,
+        };
+        let kept = state.with(move |connection| slow::record(connection, &execution)).await;
+        if let Err(error) = kept
+            && complained.is_none_or(|at| at.elapsed() >= BETWEEN_COMPLAINTS)
+        {
+            complained = Some(Instant::now());
+            tracing::error!("slow statements are logged but not kept: {error}");
+        }
+    }
 }

@@ -13,9 +13,10 @@
 //!
 //! This is the distinction that Vixie cron and cronie make (cronie's cron(8), daylight saving time).
 //!
-//! Croner matches dates and times of day. Its own search for the next instant is not used: for wildcards it
-//! steps back to the first pass of a repeated hour, it calls an expression fixed only where each field is a
-//! single value, gives up in a gap longer than two hours, and needs seconds to find that 30 February never comes.
+//! Croner matches dates and times of day. Its own search for the next instant is not used: within the second
+//! pass of a repeated hour it answers with the first, which has gone by; it calls an expression fixed only where
+//! each field is a single value (`30 2,14 * * *` loses its run in spring); it gives up in a gap longer than two
+//! hours; and it walks to the year 5000 to find that 30 February never comes.
 
 use crate::config::Schedule;
 use chrono::{DateTime, Datelike, MappedLocalTime, Months, NaiveDate, NaiveDateTime, NaiveTime};
@@ -30,7 +31,7 @@ const HORIZON_YEARS: i32 = 41;
 /// The first due instant strictly after `after`; `None` when there is none (`never`, 30 February).
 pub fn next(schedule: &Schedule, zone: Tz, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let cron = schedule.cron()?;
-    let follows_the_clock = follows_the_clock(cron);
+    let follows_the_clock = follows_the_clock(schedule, cron);
     // Due instants are whole seconds, so the fraction of `after` does not matter.
     let here = DateTime::from_timestamp(after.timestamp(), 0)?.with_timezone(&zone);
     let wall = here.naive_local();
@@ -77,9 +78,8 @@ pub fn latest(
 }
 
 /// Whether the expression goes by elapsed time rather than naming fixed times of day.
-fn follows_the_clock(cron: &Cron) -> bool {
-    let pattern = &cron.pattern;
-    [&pattern.hours, &pattern.minutes].into_iter().any(|field| field.from_wildcard || field.is_all_set())
+fn follows_the_clock(schedule: &Schedule, cron: &Cron) -> bool {
+    schedule.has_any_time() || cron.pattern.hours.is_all_set() || cron.pattern.minutes.is_all_set()
 }
 
 /// The instants at which a matching reading of the clock is due: two in a repeated hour, if it counts twice.

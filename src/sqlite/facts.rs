@@ -46,6 +46,11 @@ impl Facts {
         self.page_size * self.pages
     }
 
+    /// Bytes of the pages in use.
+    pub const fn used_bytes(&self) -> u64 {
+        self.bytes().saturating_sub(self.free_bytes())
+    }
+
     /// Bytes on the freelist.
     pub const fn free_bytes(&self) -> u64 {
         self.page_size * self.free_pages

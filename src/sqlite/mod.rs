@@ -2,9 +2,18 @@
 //! Must never open a live database but through SQLite (HAZARDS H1): `stat` by path is all that is done beside it.
 
 pub mod access;
+pub mod analyze;
+pub mod checkpoint;
 pub mod checks;
+pub mod explain;
 pub mod facts;
+pub mod keys;
 pub mod open;
+pub mod query;
+pub mod rebuild;
 pub mod replicator;
+pub mod rowids;
 pub mod schema;
+pub mod sizes;
 pub mod snapshot;
+pub mod space;

@@ -13,6 +13,7 @@ use rusqlite::backup::{Backup, StepResult};
 use super::facts::{Facts, wal_bytes};
 use super::schema;
 use crate::error::{Error, Reason, Result};
+use crate::words;
 
 /// Pages copied between two looks at the limits: 4 MiB at the usual page size, some milliseconds.
 const PAGES_A_STEP: i32 = 1024;
@@ -74,9 +75,10 @@ pub fn copy(
                 return Err(Error::new(
                     Reason::Deadline,
                     format!(
-                        "the copy was given up: in {} mode writers wait for it, and after {:?} it was not done; raise \
+                        "the copy was given up: in {} mode writers wait for it, and after {} it was not done; raise \
                          maintain.max_block, or let the application use WAL mode",
-                        facts.journal_mode, bounds.longest_block
+                        facts.journal_mode,
+                        words::duration(bounds.longest_block.as_secs_f64())
                     ),
                 ));
             }
@@ -84,9 +86,9 @@ pub fn copy(
                 return Err(Error::new(
                     Reason::Deadline,
                     format!(
-                        "the copy was given up: the write-ahead log grew by more than {} bytes while it was taken; \
+                        "the copy was given up: the write-ahead log grew by more than {} while it was taken; \
                          raise maintain.max_wal, or take backups at a quieter time",
-                        bounds.most_wal_growth
+                        words::bytes(bounds.most_wal_growth)
                     ),
                 ));
             }

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
 
+/// Names of the indexes that a check found wrong, `Vec<String>`: the check writes them, maintenance rebuilds them
+/// and takes them off.
+pub const DAMAGED_INDEXES: &str = "damaged_indexes";
+
 /// Keeps `value` under `name` in place of an earlier one.
 pub fn remember<T: Serialize>(connection: &Connection, database: &str, name: &str, value: &T) -> Result<()> {
     let text = serde_json::to_string(value)
@@ -17,6 +21,14 @@ pub fn remember<T: Serialize>(connection: &Connection, database: &str, name: &st
         (database, name, text, clock::now().timestamp_millis()),
     )?;
     Ok(())
+}
+
+/// Lowers what the next backup expects to find, after a job of ours made the pages in use fewer: `before` and
+/// `after` are their bytes. A database that shrank for another reason is still noticed.
+pub fn shrunk_on_purpose(connection: &Connection, database: &str, before: u64, after: u64) -> Result<()> {
+    let Some((mut content, _)) = recall::<Content>(connection, database, CONTENT)? else { return Ok(()) };
+    content.bytes = content.bytes.saturating_sub(before.saturating_sub(after));
+    remember(connection, database, CONTENT, &content)
 }
 
 /// The value under `name` and when it was kept. One that an older or newer version wrote and this one cannot
@@ -48,6 +60,12 @@ pub const BACKUPS: &str = "backups";
 pub const CONTENT: &str = "content";
 /// Declared indexes that are not as declared: pairs of name and word.
 pub const INDEX_PROBLEMS: &str = "index_problems";
+/// [`Measured`]: what the file looked like when its tables were measured.
+pub const MEASURED: &str = "measured";
+/// [`PoolTimeouts`] when health last looked.
+pub const POOL_TIMEOUTS: &str = "pool_timeouts";
+/// [`Watched`] queries by name.
+pub const PLANS: &str = "plans";
 
 /// Bytes of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,4 +90,31 @@ pub struct Content {
     pub bytes: u64,
     /// Tables that had rows.
     pub tables: Vec<String>,
+}
+
+/// A file by `stat`, and when its tables were last measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Bytes and time of change (seconds since 1970, nanoseconds) of the database and of its write-ahead log.
+    pub files: [(u64, i64, i64); 2],
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Callers that got no connection in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolTimeouts {
+    /// The process whose pool counted them.
+    pub pid: u32,
+    /// Since it started.
+    pub count: u64,
+}
+
+/// A watched query and its plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// SHA-256 of its text: another query under the same name has another plan by right.
+    pub query: String,
+    /// The lines of its plan.
+    pub plan: Vec<String>,
 }

@@ -22,6 +22,7 @@ use crate::clock;
 use crate::config::{Config, Database, JobKind};
 use crate::error::Result;
 use crate::http::{self, Readiness, Window};
+use crate::jobs::registry;
 use crate::metrics::events::ConfigLoaded;
 use crate::metrics::{Expected, Metrics};
 use crate::pool::{Pool, SlowStatement};
@@ -38,8 +39,11 @@ use runs::{Ended, InProgress};
 use signals::{Signal, Signals};
 use systemd::Systemd;
 
-/// Ticks between two rounds of upkeep: idle connections, histograms.
+/// Ticks between two times that histograms are filed.
 const UPKEEP_EVERY: u64 = 5;
+
+/// Ticks between two snapshots while nothing runs: what a command line did shows after at most so many seconds.
+const LOOK_EVERY: u64 = 10;
 
 /// The daemon.
 pub struct Supervisor {
@@ -61,6 +65,8 @@ pub struct Supervisor {
     view: watch::Sender<Arc<Status>>,
     readiness: Readiness,
     refreshing: Option<tokio::task::JoinHandle<()>>,
+    /// Something happened since the snapshot that is being made was begun.
+    stale: bool,
     systemd: Systemd,
     turns: u64,
 }
@@ -124,6 +130,7 @@ pub async fn run(
         view,
         readiness,
         refreshing: None,
+        stale: false,
         systemd: Systemd::new(),
         turns: 0,
         config,
@@ -176,7 +183,7 @@ impl Supervisor {
         let tables: Vec<_> = database.cleanup.rules.iter().map(|rule| rule.table.as_str()).collect();
         let queries: Vec<_> = database.watch.queries.iter().map(|query| query.name.as_str()).collect();
         self.metrics.add_database(&name, Expected { jobs: &jobs, tables: &tables, queries: &queries });
-        self.timetable.set_database(&database, &JobKind::ALL, now);
+        self.timetable.set_database(&database, &registry::kinds(&database), now);
         self.kept.insert(name, Kept { database, pool });
     }
 
@@ -192,13 +199,16 @@ impl Supervisor {
         for kept in self.kept.values() {
             kept.pool.upkeep();
         }
-        self.refresh();
+        if self.stale || !self.running.is_empty() || self.turns.is_multiple_of(LOOK_EVERY) {
+            self.refresh();
+        }
     }
 
     /// Has a new snapshot made of what is going on, unless one is being made: a disk that hangs leaves the last
     /// one in place, and the loop goes on.
     fn refresh(&mut self) {
-        if self.refreshing.as_ref().is_some_and(|task| !task.is_finished()) {
+        self.stale = self.refreshing.as_ref().is_some_and(|task| !task.is_finished());
+        if self.stale {
             return;
         }
         let (live, config, state) = (self.live(), self.config.clone(), self.state.clone());

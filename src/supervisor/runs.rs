@@ -45,9 +45,13 @@ impl Supervisor {
                 })
                 .await?;
             let zone = self.config.daemon.timezone;
-            for (kind, due_at) in
-                catch_up::missed(&database, &JobKind::ALL, zone, |kind| last.get(&kind).copied(), now)
-            {
+            for (kind, due_at) in catch_up::missed(
+                &database,
+                &registry::kinds(&database),
+                zone,
+                |kind| last.get(&kind).copied(),
+                now,
+            ) {
                 tracing::info!(database = database.name, job = %kind, due = %due_at, "a run was missed; it happens now");
                 self.request(&database.name, kind, Cause::CatchUp);
             }

@@ -121,12 +121,10 @@ fn finds_a_leap_day_over_a_century_that_has_none() {
 
 #[test]
 fn has_no_next_run_for_what_never_comes() {
-    for never in ["never", "0 0 30 2 *", "0 0 31 4,6,9,11 *"] {
-        let never = schedule(never);
-        assert_eq!(calendar::next(&never, Tz::UTC, at("2027-01-01T00:00:00Z")), None, "{never}");
-        let (after, until) = (at("1970-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
-        assert_eq!(calendar::latest(&never, Tz::UTC, after, until), None, "{never}");
-    }
+    let never = schedule("never");
+    assert_eq!(calendar::next(&never, Tz::UTC, at("2027-01-01T00:00:00Z")), None);
+    let (after, until) = (at("1970-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
+    assert_eq!(calendar::latest(&never, Tz::UTC, after, until), None);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 pub mod application;
 pub mod daemon;
 pub mod http;
+pub mod keeper;
 pub mod lines;
 pub mod metrics;
 pub mod sandbox;

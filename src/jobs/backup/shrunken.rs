@@ -18,10 +18,7 @@ pub(super) fn content(snapshot: &Path, facts: &Facts) -> Result<Content> {
         connection.query_row(&sql, [], |row| row.get::<_, bool>(0)).unwrap_or(true)
     };
     let tables = schema::tables(&connection)?.into_iter().map(|table| table.name);
-    Ok(Content {
-        bytes: facts.bytes() - facts.free_bytes(),
-        tables: tables.filter(|t| has_rows(t)).collect(),
-    })
+    Ok(Content { bytes: facts.used_bytes(), tables: tables.filter(|t| has_rows(t)).collect() })
 }
 
 /// Refuses a state that has less than half of the bytes that were there, or lacks a table that had rows. A table

@@ -1,0 +1,188 @@
+//! One batch: old rows are looked for without a lock, and removed with all that goes with them in one
+//! transaction, which is rolled back as a whole on any error. Also how large the next one should be.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+
+use super::children::{Action, Seen, each_chunk};
+use super::plan::{Plan, schema_version};
+use super::report::Touched;
+use super::walk::{self, Extent, Position};
+use crate::error::{Error, Reason, Result};
+use crate::sqlite::keys::Key;
+use crate::sqlite::schema::quoted;
+
+/// Rows of the first batch, and the most of any.
+const FIRST: usize = 100;
+const MOST: usize = 50_000;
+
+/// Rows removed and changed, by table.
+pub(super) type Tally = BTreeMap<String, Touched>;
+
+/// What a batch did.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    pub(super) tally: Tally,
+    /// How long its transaction lasted; `None` where nothing was there to remove.
+    pub(super) lasted: Option<Duration>,
+    /// How much of that came before the COMMIT.
+    pub(super) worked: Duration,
+    /// Where to go on; `None`: this was the last one.
+    pub(super) next: Option<Position>,
+}
+
+/// The size of batches, so that the work of one transaction lasts about `target`. Its COMMIT is not counted: that
+/// is the disk's time, which fewer rows do not shorten; on a slow disk batches would shrink to single rows, and
+/// the application would wait for more commits, not for shorter ones.
+#[derive(Debug)]
+pub(super) struct Pace {
+    target: Duration,
+    rows: usize,
+}
+
+impl Pace {
+    pub(super) const fn new(target: Duration) -> Self {
+        Self { target, rows: FIRST }
+    }
+
+    pub(super) const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Learns from the last batch: at most twice as many rows next time, at least half as many.
+    pub(super) fn learn(&mut self, worked: Duration) {
+        let fitting = self.rows as u128 * self.target.as_nanos() / worked.as_nanos().max(1);
+        let fitting = usize::try_from(fitting).unwrap_or(MOST);
+        self.rows = fitting.clamp(self.rows / 2, self.rows * 2).clamp(1, MOST);
+    }
+}
+
+/// Removes up to `rows` old rows.
+pub(super) fn run(connection: &mut Connection, plan: &Plan, from: &Position, rows: usize) -> Result<Step> {
+    let slice = walk::slice(connection, plan, Extent::Old, from, rows)?;
+    if slice.old.is_empty() {
+        return Ok(Step { next: slice.next, ..Step::default() });
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let since = Instant::now();
+    if schema_version(&transaction)? != plan.schema_version {
+        return Err(Error::new(
+            Reason::Refused,
+            "the schema was changed while the cleanup was running; the next run goes on",
+        ));
+    }
+    let tally = remove(&transaction, plan, &slice.old)?;
+    let left = existing(&transaction, plan, slice.tail(), None)?.len();
+    let worked = since.elapsed();
+    transaction.commit()?;
+    Ok(Step { tally, lasted: Some(since.elapsed()), worked, next: slice.next_behind(left as u64) })
+}
+
+/// Removes `rows` as far as they are still old, and what goes with them.
+fn remove(connection: &Connection, plan: &Plan, rows: &[Key]) -> Result<Tally> {
+    // The application may have changed them since they were found.
+    let rows = existing(connection, plan, rows, Some(plan.age.old(&quoted(&plan.column))))?;
+    let graph = &plan.graph;
+    let doomed = graph.doomed(connection, &plan.age, &plan.column, &rows, &mut Seen::new())?;
+    if !doomed.blockers.is_empty() {
+        return Err(blocked(&doomed.blockers));
+    }
+    // What we delete is checked as it is gathered; a trigger or a default may still break a reference.
+    let check =
+        !plan.triggers.is_empty() || graph.edges.iter().any(|edge| matches!(edge.action, Action::Set(_)));
+    let before = if check { violations(connection, plan)? } else { 0 };
+    let mut tally = Tally::new();
+    for (edge, rows) in doomed.changes {
+        let edge = &graph.edges[edge];
+        let (node, Action::Set(set)) = (&graph.tables[edge.child], &edge.action) else { continue };
+        let changed = each_chunk(node, &rows, |among, values| {
+            let sql = format!("UPDATE {} SET {set} WHERE {among}", quoted(&node.name));
+            Ok(connection.execute(&sql, rusqlite::params_from_iter(values))?)
+        })?;
+        tally.entry(node.name.clone()).or_default().changed += changed;
+    }
+    for (table, rows) in doomed.deletes.into_iter().rev() {
+        let node = &graph.tables[table];
+        let removed = each_chunk(node, &rows, |among, values| {
+            let sql = format!("DELETE FROM {} WHERE {among}", quoted(&node.name));
+            Ok(connection.execute(&sql, rusqlite::params_from_iter(values))?)
+        })?;
+        tally.entry(node.name.clone()).or_default().removed += removed;
+    }
+    if check && violations(connection, plan)? > before {
+        return Err(Error::new(
+            Reason::Refused,
+            "a batch would have left rows that point at nothing, by a trigger or a default of the schema; it was \
+             rolled back",
+        ));
+    }
+    Ok(tally)
+}
+
+/// Which of `rows` exist, and fulfil a condition.
+fn existing(connection: &Connection, plan: &Plan, rows: &[Key], and: Option<String>) -> Result<Vec<Key>> {
+    let (node, key) = (&plan.graph.tables[0], plan.key.join(", "));
+    let and = and.map(|and| format!(" AND {and}")).unwrap_or_default();
+    let mut found = Vec::with_capacity(rows.len());
+    each_chunk(node, rows, |among, values| {
+        let sql = format!("SELECT {key} FROM {} WHERE {among}{and}", quoted(&node.name));
+        let mut statement = connection.prepare(&sql)?;
+        let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+        while let Some(row) = rows.next()? {
+            found.push((0..plan.key.len()).map(|i| row.get(i)).collect::<rusqlite::Result<_>>()?);
+        }
+        Ok(0)
+    })?;
+    Ok(found)
+}
+
+/// Rows, in all tables that the rule reaches, that point at nothing (`PRAGMA foreign_key_check`).
+pub(super) fn violations(connection: &Connection, plan: &Plan) -> Result<u64> {
+    let mut found = 0;
+    for node in &plan.graph.tables {
+        let sql = "SELECT count(*) FROM pragma_foreign_key_check(?1)";
+        let count: Option<u64> = connection.query_row(sql, [&node.name], |row| row.get(0)).optional()?;
+        found += count.unwrap_or(0);
+    }
+    Ok(found)
+}
+
+/// The refusal of `children = "refuse"`.
+pub(super) fn blocked(blockers: &BTreeMap<String, u64>) -> Error {
+    let tables: Vec<_> = blockers.iter().map(|(table, rows)| super::report::rows_of(*rows, table)).collect();
+    Error::new(
+        Reason::Refused,
+        format!(
+            "{} point at rows that would go; to remove those as well, set children = \"cascade\" in the rule",
+            tables.join(" and ")
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_come_to_last_as_long_as_they_should() {
+        for rows_in_a_millisecond in [1, 7, 300] {
+            let mut pace = Pace::new(Duration::from_millis(50));
+            for _ in 0..20 {
+                pace.learn(Duration::from_micros(pace.rows() as u64 * 1000 / rows_in_a_millisecond));
+            }
+            let fitting = 50 * usize::try_from(rows_in_a_millisecond).unwrap();
+            assert!(pace.rows().abs_diff(fitting) <= 1, "{} for {fitting}", pace.rows());
+        }
+    }
+
+    #[test]
+    fn a_batch_has_at_least_a_row_and_at_most_so_many_whatever_the_clock_says() {
+        let mut pace = Pace::new(Duration::from_millis(5));
+        for (worked, rows) in [(Duration::ZERO, MOST), (Duration::MAX, 1)] {
+            (0..100).for_each(|_| pace.learn(worked));
+            assert_eq!(pace.rows(), rows);
+        }
+    }
+}

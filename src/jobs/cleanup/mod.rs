@@ -1,0 +1,118 @@
+//! Cleanup: rows past their retention go, rule by rule, in short transactions, each with all that hangs on it.
+//! Never deletes what it cannot read as a date, more of a table than it may, or past triggers and child rows that
+//! the rule does not allow (HAZARDS H14, H15, H28).
+//!
+//! `plan` checks a rule against the database, `dates` says what is old, `walk` finds it in short reads, `children`
+//! what points at it, `batch` removes some of it, `sweep` goes from the first row to the last, `guard` limits the
+//! whole, `report` says what was done.
+//!
+//! Foreign keys with `children = "cascade"`: a key declared ON DELETE SET NULL or SET DEFAULT is honoured; rows
+//! behind any other (CASCADE, and also NO ACTION and RESTRICT) are deleted first, and so on down. The write-ahead
+//! log is kept short by SQLite's automatic checkpoint, which is a PASSIVE one; where a replicator owns the log
+//! that is off on our connections (`sqlite::open`).
+
+mod batch;
+mod children;
+mod dates;
+mod guard;
+mod plan;
+mod report;
+mod sweep;
+mod walk;
+
+use crate::config::JobKind;
+use crate::error::{Class, Error, Reason, Result};
+use crate::jobs::{Context, Job, Report, Running};
+use crate::metrics::events::Cleaned;
+use crate::pool::Call;
+use crate::sqlite::facts::Facts;
+use crate::state::facts::shrunk_on_purpose;
+use report::{Detail, RuleReport};
+use sweep::Totals;
+use tokio_util::sync::CancellationToken;
+
+/// The cleanup of one database by its rules.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cleanup {
+    /// Counts and checks everything, and writes nothing.
+    pub dry_run: bool,
+}
+
+impl Job for Cleanup {
+    fn kind(&self) -> JobKind {
+        JobKind::Cleanup
+    }
+
+    fn is_preview(&self) -> bool {
+        self.dry_run
+    }
+
+    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
+        Box::pin(async move {
+            if self.dry_run {
+                return run(true, context).await;
+            }
+            let before = context.sql(|c| Facts::read(c)).await?;
+            let result = run(false, context).await;
+            // Also after a run that was stopped: what it removed is gone, and the next backup must expect that.
+            note_shrinking(context, before.used_bytes()).await.and(result)
+        })
+    }
+}
+
+async fn note_shrinking(context: &Context, before: u64) -> Result<()> {
+    // The run's own limits may be over by now, and reading three numbers takes no time.
+    let call = Call { cancel: CancellationToken::new(), deadline: None, ..context.call.clone() };
+    let after = context.pool.run(&call, |c| Facts::read(c)).await?;
+    let (name, after) = (context.database.name.clone(), after.used_bytes());
+    context.state.with(move |c| shrunk_on_purpose(c, &name, before, after)).await
+}
+
+async fn run(dry_run: bool, context: &Context) -> Result<Report> {
+    let rules = &context.database.cleanup.rules;
+    let mut detail = Detail { dry_run, rules: Vec::new() };
+    if rules.is_empty() {
+        return Ok(Report::new("no rules configured", &detail));
+    }
+    let mut totals = Totals::default();
+    let mut problems = Vec::new();
+    for rule in rules {
+        let (mut report, mut tally) = (RuleReport::new(rule), batch::Tally::new());
+        let done = sweep::rule(context, rule, dry_run, &mut totals, &mut report, &mut tally).await;
+        for (table, touched) in &tally {
+            Cleaned { database: &context.database.name, table, rows: touched.removed }.emit();
+        }
+        if let Err(error) = done {
+            if !ends_rule_only(&error) {
+                let removed = if dry_run { 0 } else { detail.removed() + report.removed };
+                return Err(with_count(error, removed));
+            }
+            let error = error.context(format!("rule on {}.{}", rule.table, rule.column));
+            report.refused = Some(error.message.clone());
+            problems.push(error);
+        }
+        detail.rules.push(report);
+    }
+    // A preview is made to be looked at, whatever would be refused.
+    if problems.len() == rules.len() && !dry_run && detail.removed() == 0 {
+        return Err(problems.swap_remove(0));
+    }
+    let mut report = Report::new(detail.summary(), &detail);
+    report.problems = problems;
+    Ok(report)
+}
+
+/// Whether the other rules can still be carried out: not when the whole run was stopped, or the file or its disk
+/// is in trouble.
+fn ends_rule_only(error: &Error) -> bool {
+    matches!(error.reason, Reason::Refused | Reason::NotFound | Reason::Unsupported | Reason::Sqlite)
+}
+
+/// A run that is stopped has no report: its error says what stays done.
+fn with_count(error: Error, removed: u64) -> Error {
+    if removed == 0 || error.class() == Class::Transient {
+        return error;
+    }
+    let message = format!("{}; {} had been removed before", error.message, report::rows(removed));
+    Error { message, ..error }
+}

@@ -1,0 +1,156 @@
+//! What a cleanup says of itself: the structure kept in the history and printed as JSON, and its sentences.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::batch::Tally;
+use super::dates;
+use super::plan::Plan;
+use crate::config::Rule;
+
+/// The detail of a run.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Detail {
+    /// Nothing was written: the figures are what a run now would do.
+    pub(super) dry_run: bool,
+    pub(super) rules: Vec<RuleReport>,
+}
+
+/// Rows of one table that a rule touched, or would touch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Touched {
+    /// Deleted.
+    pub(super) removed: u64,
+    /// Their foreign key was set to NULL or to its default.
+    pub(super) changed: u64,
+}
+
+/// One rule's part.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct RuleReport {
+    pub(super) table: String,
+    pub(super) column: String,
+    /// How the column tells the time; absent where the rule did not get that far.
+    pub(super) format: Option<&'static str>,
+    /// Rows before this go; absent likewise.
+    pub(super) cutoff: Option<DateTime<Utc>>,
+    /// Rows in the table before.
+    pub(super) rows: u64,
+    /// Of these, rows past their retention.
+    pub(super) matched: u64,
+    /// Of these, rows whose date cannot be read; they are never deleted.
+    pub(super) unreadable: u64,
+    /// Rows removed from the table, with rows of it that pointed at such rows.
+    pub(super) removed: u64,
+    /// What the rule removed of `rows`, 0 to 1; where it was refused, what it would have removed.
+    pub(super) share: f64,
+    /// The same for tables that point here.
+    pub(super) children: BTreeMap<String, Touched>,
+    /// The application's triggers that fired.
+    pub(super) triggers: Vec<String>,
+    /// Transactions.
+    pub(super) batches: u64,
+    /// The longest of them, with the checkpoint that may follow it.
+    pub(super) longest_transaction_ms: f64,
+    /// What the operator may do to make it cheaper.
+    pub(super) advice: Vec<String>,
+    /// Why the rule was not carried out, or not to its end.
+    pub(super) refused: Option<String>,
+}
+
+impl RuleReport {
+    pub(super) fn new(rule: &Rule) -> Self {
+        Self { table: rule.table.clone(), column: rule.column.clone(), ..Self::default() }
+    }
+
+    /// Takes over what the plan found out.
+    pub(super) fn describe(&mut self, plan: &Plan) {
+        self.table.clone_from(&plan.table);
+        self.column.clone_from(&plan.column);
+        self.format = Some(dates::word(plan.age.format));
+        self.cutoff = Some(plan.age.cutoff);
+        self.triggers.clone_from(&plan.triggers);
+        self.advice.clone_from(&plan.advice);
+    }
+
+    /// Takes over what was touched, or would be.
+    pub(super) fn set_touched(&mut self, tally: &Tally) {
+        let own = tally.get(&self.table).copied().unwrap_or_default();
+        self.removed = own.removed;
+        self.children =
+            tally.iter().filter(|(table, _)| **table != self.table).map(|(t, n)| (t.clone(), *n)).collect();
+    }
+}
+
+impl Detail {
+    /// Rows removed from the rules' own tables by the rules up to now.
+    pub(super) fn removed(&self) -> u64 {
+        self.rules.iter().map(|rule| rule.removed).sum()
+    }
+
+    /// The run in one sentence.
+    pub(super) fn summary(&self) -> String {
+        let verb = if self.dry_run { "would remove" } else { "removed" };
+        let parts: Vec<_> = self.rules.iter().filter_map(rule_part).collect();
+        if parts.is_empty() { format!("{verb} nothing") } else { format!("{verb} {}", parts.join(", and ")) }
+    }
+}
+
+/// `12,345 rows older than 2025-11-23 from attendance`; none for a rule that was refused before it did anything.
+fn rule_part(rule: &RuleReport) -> Option<String> {
+    let cutoff = rule.cutoff.filter(|_| rule.refused.is_none() || rule.batches > 0)?;
+    let mut text =
+        format!("{} older than {} from {}", rows(rule.removed), cutoff.format("%Y-%m-%d"), rule.table);
+    // Writing to a String does not fail.
+    for (table, touched) in &rule.children {
+        if touched.removed > 0 {
+            let _ = write!(text, " with {} that pointed at them", rows_of(touched.removed, table));
+        }
+        if touched.changed > 0 {
+            let _ = write!(text, " (unlinking {})", rows_of(touched.changed, table));
+        }
+    }
+    if rule.unreadable > 0 {
+        let _ = write!(text, " ({} without a readable date stay)", rows(rule.unreadable));
+    }
+    Some(text)
+}
+
+/// `1,234 rows of users`.
+pub(super) fn rows_of(number: u64, table: &str) -> String {
+    format!("{} of {table}", rows(number))
+}
+
+/// `1,234 rows`.
+pub(super) fn rows(number: u64) -> String {
+    format!("{} {}", grouped(number), if number == 1 { "row" } else { "rows" })
+}
+
+/// `1,234,567`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_digits_by_three() {
+        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (123_456, "123,456"), (1_234_567, "1,234,567")];
+        for (number, text) in cases {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

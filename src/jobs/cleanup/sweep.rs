@@ -1,0 +1,244 @@
+//! One rule, from its check over the count and the guards to the last batch. Gives way between batches, and stops
+//! at once when told to: what was committed stays, and the next run goes on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::batch::{self, Pace, Step, Tally};
+use super::children::{Doomed, Seen};
+use super::guard::Guard;
+use super::plan::Plan;
+use super::report::{RuleReport, Touched, rows};
+use super::walk::{self, Extent, Position};
+use crate::config::Rule;
+use crate::error::{Error, Reason, Result};
+use crate::jobs::{Context, Unit};
+use crate::sqlite::schema::quoted;
+
+/// Three parts of pause to one of work: the application's writers have the lock for three quarters of the time.
+const PAUSE_PER_WORK: u32 = 3;
+
+/// Attempts at a batch that finds the database locked; each waits for `pool.busy_timeout` itself.
+const ATTEMPTS: u32 = 3;
+
+/// Pause before another attempt.
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
+
+/// Old rows of which, in one read while counting, everything that goes with them is gathered.
+const ROWS_PER_PREVIEW: usize = 2000;
+
+/// What the rules of one run share.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) guard: Guard,
+    /// Rows removed by the rules before.
+    done: u64,
+    /// Rows that all rules so far wanted removed.
+    wanted: u64,
+}
+
+/// What counting found, beside what it wrote into the report.
+#[derive(Debug, Default)]
+struct Preview {
+    tally: Tally,
+    blockers: BTreeMap<String, u64>,
+    /// Rows of each table that would lose some.
+    rows: BTreeMap<String, u64>,
+}
+
+/// Carries out a rule. What was done until an error is in the report; the tally holds the rows really removed.
+pub(super) async fn rule(
+    context: &Context,
+    rule: &Rule,
+    dry_run: bool,
+    totals: &mut Totals,
+    report: &mut RuleReport,
+    tally: &mut Tally,
+) -> Result<()> {
+    let plan = {
+        let (rule, started) = (rule.clone(), context.started);
+        Arc::new(context.sql(move |c| Plan::make(c, &rule, started)).await?)
+    };
+    report.describe(&plan);
+    let preview = preview(context, &plan, report).await?;
+    report.share = share(preview.tally.get(&plan.table).map_or(0, |own| own.removed), report.rows);
+    if dry_run {
+        report.set_touched(&preview.tally);
+    }
+    let cutoff = plan.age.cutoff.format("%Y-%m-%d %H:%M UTC").to_string();
+    for (table, rows) in &preview.rows {
+        let more = preview.tally[table].removed;
+        totals.guard.check(table, *rows, more, context.database.cleanup.max_share, &cutoff)?;
+    }
+    if !preview.blockers.is_empty() {
+        return Err(batch::blocked(&preview.blockers));
+    }
+    if dry_run {
+        note(totals, &preview, &preview.tally);
+        return Ok(());
+    }
+    totals.wanted += report.matched;
+    let before = violations(context, &plan).await?;
+    let swept = sweep(context, &plan, totals, report, tally).await;
+    report.set_touched(tally);
+    report.share = share(report.removed, report.rows);
+    totals.done += report.removed;
+    note(totals, &preview, tally);
+    swept?;
+    let after = violations(context, &plan).await?;
+    if after > before {
+        return Err(Error::new(
+            Reason::Refused,
+            format!(
+                "after the cleanup {} more than before point at nothing (PRAGMA foreign_key_check); litekeeper's own \
+                 deletes leave none, so look at what the application wrote meanwhile",
+                rows(after - before)
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+fn note(totals: &mut Totals, preview: &Preview, tally: &Tally) {
+    for (table, touched) in tally {
+        // A row that came to point here after the count is in a table that had not been looked at.
+        let rows = preview.rows.get(table).copied().unwrap_or(touched.removed);
+        totals.guard.note(table, rows, touched.removed);
+    }
+}
+
+/// Counts, by the same conditions by which rows are deleted later, in short reads.
+async fn preview(context: &Context, plan: &Arc<Plan>, report: &mut RuleReport) -> Result<Preview> {
+    let mut preview = Preview::default();
+    let mut position = Some(Position::default());
+    let mut seen = Seen::new();
+    let alone = plan.graph.edges.is_empty();
+    let wanted = if alone { usize::MAX } else { ROWS_PER_PREVIEW };
+    while let Some(from) = position {
+        let shared = Arc::clone(plan);
+        let mut known = std::mem::take(&mut seen);
+        let (slice, doomed, known) = context
+            .sql(move |c| {
+                // One read: what points at the rows belongs to the same state as they.
+                let read = c.transaction()?;
+                let slice = walk::slice(&read, &shared, Extent::Table, &from, wanted)?;
+                let doomed = if alone {
+                    None
+                } else {
+                    Some(shared.graph.doomed(&read, &shared.age, &shared.column, &slice.old, &mut known)?)
+                };
+                if shared.graph.is_tree() {
+                    known.clear();
+                }
+                Ok((slice, doomed, known))
+            })
+            .await?;
+        seen = known;
+        report.rows += slice.rows;
+        report.unreadable += slice.unreadable;
+        report.matched += slice.old.len() as u64;
+        position = slice.next_behind(slice.tail().len() as u64);
+        match doomed {
+            Some(doomed) => preview.add(plan, doomed),
+            None => preview.touched(&plan.table).removed += slice.old.len() as u64,
+        }
+    }
+    for table in preview.tally.iter().filter(|(_, touched)| touched.removed > 0).map(|(table, _)| table) {
+        let rows = if *table == plan.table {
+            report.rows
+        } else {
+            let sql = format!("SELECT count(*) FROM {}", quoted(table));
+            context.sql(move |c| Ok(c.query_row(&sql, [], |row| row.get(0))?)).await?
+        };
+        preview.rows.insert(table.clone(), rows);
+    }
+    Ok(preview)
+}
+
+impl Preview {
+    fn touched(&mut self, table: &str) -> &mut Touched {
+        self.tally.entry(table.to_owned()).or_default()
+    }
+
+    fn add(&mut self, plan: &Plan, doomed: Doomed) {
+        let graph = &plan.graph;
+        for (table, rows) in doomed.deletes {
+            self.touched(&graph.tables[table].name).removed += rows.len() as u64;
+        }
+        for (edge, rows) in doomed.changes {
+            self.touched(&graph.tables[graph.edges[edge].child].name).changed += rows.len() as u64;
+        }
+        for (table, rows) in doomed.blockers {
+            *self.blockers.entry(table).or_default() += rows;
+        }
+    }
+}
+
+/// Deletes, batch by batch.
+async fn sweep(
+    context: &Context,
+    plan: &Arc<Plan>,
+    totals: &Totals,
+    report: &mut RuleReport,
+    tally: &mut Tally,
+) -> Result<()> {
+    let mut pace = Pace::new(context.database.cleanup.batch_target);
+    let mut position = (report.matched > 0).then(|| Position::of_oldest(plan));
+    let mut longest = Duration::ZERO;
+    context.at(totals.done, totals.wanted, Unit::Rows);
+    while let Some(from) = position {
+        let step = one_batch(context, plan, &from, pace.rows()).await?;
+        for (table, touched) in step.tally {
+            let sum = tally.entry(table).or_default();
+            sum.removed += touched.removed;
+            sum.changed += touched.changed;
+        }
+        if let Some(lasted) = step.lasted {
+            longest = longest.max(lasted);
+            report.batches += 1;
+            report.longest_transaction_ms = longest.as_secs_f64() * 1e3;
+            pace.learn(step.worked);
+            let removed = tally.get(&plan.table).map_or(0, |touched| touched.removed);
+            context.at(totals.done + removed, totals.wanted.max(totals.done + removed), Unit::Rows);
+            if step.next.is_some() {
+                pause(context, lasted * PAUSE_PER_WORK).await?;
+            }
+        }
+        position = step.next;
+    }
+    Ok(())
+}
+
+async fn one_batch(context: &Context, plan: &Arc<Plan>, from: &Position, rows: usize) -> Result<Step> {
+    let mut attempt = 1;
+    loop {
+        let (plan, from) = (Arc::clone(plan), from.clone());
+        match context.sql(move |c| batch::run(c, &plan, &from, rows)).await {
+            Err(error) if error.reason == Reason::Busy && attempt < ATTEMPTS => attempt += 1,
+            other => return other,
+        }
+        pause(context, BUSY_PAUSE).await?;
+    }
+}
+
+async fn pause(context: &Context, pause: Duration) -> Result<()> {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        () = context.call.ended() => {}
+    }
+    context.go_on()
+}
+
+/// Rows that point at nothing, over the tables that the rule reaches by foreign keys.
+async fn violations(context: &Context, plan: &Arc<Plan>) -> Result<u64> {
+    if plan.graph.edges.is_empty() {
+        return Ok(0);
+    }
+    let plan = Arc::clone(plan);
+    context.sql(move |c| batch::violations(c, &plan)).await
+}

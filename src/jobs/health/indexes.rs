@@ -1,0 +1,138 @@
+//! The check `indexes`: those that the configuration declares are there, on their table, with their columns in
+//! their order; and none that the integrity check found wrong is left.
+
+use std::fmt;
+
+use rusqlite::Connection;
+
+use crate::config::Index;
+use crate::error::{Reason, Result};
+use crate::jobs::Context;
+use crate::jobs::verdicts::{Check, met};
+use crate::sqlite::checks;
+use crate::sqlite::schema::{self, quoted};
+use crate::state::facts::{self, DAMAGED_INDEXES, INDEX_PROBLEMS};
+
+pub(super) const NAME: &str = "indexes";
+
+/// What is wrong with one index.
+struct Problem {
+    index: String,
+    word: &'static str,
+    text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+pub(super) async fn check(context: &Context) -> Result<Check> {
+    let declared = context.database.indexes.clone();
+    let count = declared.len();
+    let found = context
+        .sql(move |connection| {
+            let problems = declared.iter().map(|index| problem(connection, index));
+            Ok(problems.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect::<Vec<_>>())
+        })
+        .await;
+    let mut problems = match found {
+        Ok(problems) => problems,
+        Err(error) => {
+            let error = met(context, error)?;
+            let make = if error.reason == Reason::Damaged {
+                |detail| Check::bad(NAME, Reason::Damaged, detail)
+            } else {
+                |detail| Check::unknown(NAME, detail)
+            };
+            return Ok(make(format!("the schema cannot be read: {}", error.message)));
+        }
+    };
+    let database = context.database.name.clone();
+    let kept = context
+        .state
+        .with(move |connection| {
+            let damaged = facts::recall::<Vec<String>>(connection, &database, DAMAGED_INDEXES)?;
+            let mut damaged = damaged.map(|(names, _)| names).unwrap_or_default();
+            damaged.retain(|name| !problems.iter().any(|p| p.index == *name));
+            problems.extend(damaged.into_iter().map(|index| Problem {
+                text: format!("{index} does not agree with its table"),
+                word: "damaged",
+                index,
+            }));
+            let words: Vec<(&str, &str)> = problems.iter().map(|p| (p.index.as_str(), p.word)).collect();
+            facts::remember(connection, &database, INDEX_PROBLEMS, &words)?;
+            Ok(problems)
+        })
+        .await;
+    Ok(match kept {
+        Ok(problems) => verdict(&problems, count),
+        Err(error) => Check::unknown(NAME, met(context, error)?.message),
+    })
+}
+
+fn verdict(problems: &[Problem], declared: usize) -> Check {
+    if problems.is_empty() {
+        let detail = match declared {
+            0 => "no index is declared in the configuration".to_owned(),
+            1 => "the declared index is as declared".to_owned(),
+            n => format!("the {n} declared indexes are as declared"),
+        };
+        return Check::good(NAME, detail);
+    }
+    let reason =
+        if problems.iter().any(|p| p.word == "damaged") { Reason::Damaged } else { Reason::NotFound };
+    Check::bad(NAME, reason, problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
+
+fn problem(connection: &Connection, declared: &Index) -> Result<Option<Problem>> {
+    let Index { name, table, columns, .. } = declared;
+    let list = columns.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ");
+    let create = format!("CREATE INDEX {} ON {} ({list})", quoted(name), quoted(table));
+    let problem = |word, text| Ok(Some(Problem { index: name.clone(), word, text }));
+
+    let known = schema::columns(connection, table)?;
+    if known.is_empty() {
+        return problem("missing", format!("{name} is missing, and so is its table {table}"));
+    }
+    if let Some(column) =
+        columns.iter().find(|c| !known.iter().any(|(known, _)| known.eq_ignore_ascii_case(c)))
+    {
+        return problem("missing", format!("{name} cannot be: {table} has no column {column}"));
+    }
+    let Some(on) = checks::table_of(connection, name)? else {
+        let same = schema::indexes(connection, table)?.into_iter().find(|i| has_columns(i, columns));
+        let instead = same.map(|i| format!(" (but {} has the same columns)", i.name)).unwrap_or_default();
+        return problem("missing", format!("{name} is missing{instead}: {create}"));
+    };
+    let replace = format!("DROP INDEX {}; {create}", quoted(name));
+    if !on.eq_ignore_ascii_case(table) {
+        return problem("different", format!("{name} is on {on}, not on {table}: {replace}"));
+    }
+    let found = schema::indexes(connection, &on)?.into_iter().find(|i| i.name.eq_ignore_ascii_case(name));
+    match found {
+        Some(index) if has_columns(&index, columns) => Ok(None),
+        Some(index) => {
+            let has =
+                index.columns.iter().map(|c| c.as_deref().unwrap_or("an expression")).collect::<Vec<_>>();
+            let partial = if index.partial { " where a condition holds" } else { "" };
+            let text =
+                format!("{name} has {}{partial}, not {}: {replace}", has.join(", "), columns.join(", "));
+            problem("different", text)
+        }
+        // Dropped between two statements of ours.
+        None => problem("missing", format!("{name} is missing: {create}")),
+    }
+}
+
+/// A partial index serves only some queries: it is not what was declared.
+fn has_columns(index: &schema::Index, columns: &[String]) -> bool {
+    !index.partial
+        && index.columns.len() == columns.len()
+        && index
+            .columns
+            .iter()
+            .zip(columns)
+            .all(|(has, wants)| has.as_ref().is_some_and(|has| has.eq_ignore_ascii_case(wants)))
+}

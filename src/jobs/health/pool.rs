@@ -1,0 +1,87 @@
+//! The check `pool`: a connection can be had and the database answers on it, and no caller waited in vain since
+//! the last time.
+
+use crate::error::{Error, Reason, Result};
+use crate::jobs::Context;
+use crate::jobs::verdicts::{Check, met};
+use crate::pool::PoolState;
+use crate::state::facts::{self, POOL_TIMEOUTS, PoolTimeouts};
+
+const NAME: &str = "pool";
+
+/// The check, and whether the database answers.
+pub(super) async fn check(context: &Context) -> Result<(Check, bool)> {
+    let answer = context
+        .sql(|connection| {
+            let sql = "SELECT count(*) FROM main.sqlite_schema";
+            Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?)
+        })
+        .await;
+    if let Err(error) = answer {
+        let error = in_words(context, met(context, error)?);
+        return Ok((Check::bad(NAME, error.reason, error.message), false));
+    }
+    let state = context.pool.state();
+    let usage = format!("{} of {} connections in use", state.in_use, state.max);
+    let check = match new_timeouts(context, state).await {
+        Ok(0) => Check::good(NAME, format!("{usage}, and nobody waited in vain for one")),
+        Ok(new) => Check::bad(
+            NAME,
+            Reason::PoolTimeout,
+            format!(
+                "{new} calls got no connection within {:?} since the last check ({usage}); raise pool.size or \
+                 pool.max_overflow, or let fewer jobs run at the same time",
+                context.database.pool.timeout
+            ),
+        ),
+        Err(error) => Check::unknown(NAME, met(context, error)?.message),
+    };
+    Ok((check, true))
+}
+
+fn in_words(context: &Context, error: Error) -> Error {
+    let (name, path) = (&context.database.name, context.database.path.display());
+    match error.reason {
+        Reason::Busy => Error::new(
+            Reason::Busy,
+            format!(
+                "the application kept everybody out of {path} for longer than pool.busy_timeout ({:?}): it uses \
+                 locking_mode=EXCLUSIVE, which leaves no room for litekeeper, or a very long transaction",
+                context.database.pool.busy_timeout
+            ),
+        ),
+        Reason::NotADatabase => Error::new(
+            Reason::NotADatabase,
+            format!("{path} is not an SQLite database, or an encrypted one: {}", error.message),
+        ),
+        Reason::Damaged => Error::new(
+            Reason::Damaged,
+            format!(
+                "{path} is damaged and cannot be read: {}; restore a backup (litekeeper restore {name}), or salvage \
+                 what is in it (litekeeper recover {name})",
+                error.message
+            ),
+        ),
+        _ => error,
+    }
+}
+
+/// Timeouts since the last check. A count of another process, which has another pool, is no base for ours; and one
+/// that has none to tell of (a command) leaves the daemon's base alone.
+async fn new_timeouts(context: &Context, now: PoolState) -> Result<u64> {
+    let (database, pid) = (context.database.name.clone(), std::process::id());
+    let count = now.timeouts;
+    if count == 0 {
+        return Ok(0);
+    }
+    context
+        .state
+        .with(move |connection| {
+            let known = facts::recall::<PoolTimeouts>(connection, &database, POOL_TIMEOUTS)?
+                .map(|(known, _)| known)
+                .filter(|known| known.pid == pid && known.count <= count);
+            facts::remember(connection, &database, POOL_TIMEOUTS, &PoolTimeouts { pid, count })?;
+            Ok(count - known.map_or(0, |known| known.count))
+        })
+        .await
+}

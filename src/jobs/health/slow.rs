@@ -1,0 +1,73 @@
+//! The check `query_performance`: which of the application's statements were slow since the last time.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::config::JobKind;
+use crate::error::{Reason, Result};
+use crate::jobs::Context;
+use crate::jobs::verdicts::{Check, met};
+use crate::state::facts::{self, HEALTH};
+use crate::state::slow::{self, Shape};
+use crate::state::status::CheckStatus;
+
+const NAME: &str = "query_performance";
+
+/// Shapes that are named.
+const NAMED: usize = 3;
+
+/// Characters of a shape that are shown; the whole is in the list of slow statements.
+const SHOWN: usize = 200;
+
+/// How far the first check looks back.
+const AT_FIRST: TimeDelta = TimeDelta::days(1);
+
+pub(super) async fn check(context: &Context) -> Result<Check> {
+    let (database, started) = (context.database.name.clone(), context.started);
+    let found = context
+        .state
+        .with(move |connection| {
+            let since = last_time(connection, &database)?.unwrap_or(started - AT_FIRST);
+            slow::worst(connection, &database, since, u32::MAX)
+        })
+        .await;
+    let threshold = context.database.watch.slow_threshold;
+    Ok(match found {
+        Ok(shapes) => {
+            let shapes: Vec<Shape> = shapes.into_iter().filter(concerns_the_application).collect();
+            if shapes.is_empty() {
+                Check::good(NAME, format!("no statement took longer than {threshold:?} since the last check"))
+            } else {
+                Check::bad(NAME, Reason::Sqlite, in_words(&shapes))
+            }
+        }
+        Err(error) => Check::unknown(NAME, met(context, error)?.message),
+    })
+}
+
+fn last_time(connection: &rusqlite::Connection, database: &str) -> Result<Option<DateTime<Utc>>> {
+    let checks = facts::recall::<Vec<CheckStatus>>(connection, database, HEALTH)?;
+    Ok(checks.and_then(|(all, _)| all.into_iter().find(|c| c.check == NAME).map(|c| c.at)))
+}
+
+/// The watch-list has the application's own queries, and a slow cleanup lacks an index. That VACUUM, a copy or a
+/// check of all pages takes its time says nothing about the application.
+fn concerns_the_application(shape: &Shape) -> bool {
+    [JobKind::Watch, JobKind::Cleanup].iter().any(|kind| kind.as_str() == shape.job)
+}
+
+fn in_words(shapes: &[Shape]) -> String {
+    let named = shapes.iter().take(NAMED).map(|shape| {
+        let mut text: String = shape.shape.chars().take(SHOWN).collect();
+        if text.len() < shape.shape.len() {
+            text.push('…');
+        }
+        let times = if shape.count == 1 { "once" } else { &format!("{} times in all", shape.count) };
+        let scan = if shape.full_scan_steps > 0 { ", reading tables from end to end" } else { "" };
+        format!("{text} ({times}, up to {:.3} s{scan})", shape.max_seconds)
+    });
+    let more = match shapes.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!("slow statements: {}{more}", named.collect::<Vec<_>>().join("; "))
+}

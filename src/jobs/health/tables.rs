@@ -1,0 +1,203 @@
+//! The check `table_sizes`: bytes and rows of each table. The bytes take a read of every page, so they are
+//! measured only when the file has changed, and of a large file once a day.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::error::{Error, Reason, Result};
+use crate::jobs::reading::Reader;
+use crate::jobs::verdicts::{Check, met};
+use crate::jobs::{Context, Unit};
+use crate::sqlite::facts::sidecar;
+use crate::sqlite::sizes::{self, Tree};
+use crate::state::facts::{self, MEASURED, Measured, SPACE, Space, TABLES};
+use crate::state::status::TableStatus;
+use crate::words;
+
+pub(super) const NAME: &str = "table_sizes";
+
+/// From this size on a file is measured once a day: 1 GiB is read in some seconds from a disk.
+const LARGE: u64 = 1 << 30;
+const LARGE_EVERY: TimeDelta = TimeDelta::hours(24);
+
+/// All tables of a file are measured within this; what is left over has no size this time.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Counting the rows of a table takes no longer; past it, its number of rows is not told.
+const LONGEST_COUNT: Duration = Duration::from_millis(500);
+
+/// As in [`Measured`].
+type Files = [(u64, i64, i64); 2];
+
+pub(super) async fn check(context: &Context) -> Result<Check> {
+    match measure(context).await {
+        Ok(check) => Ok(check),
+        Err(error) => {
+            let error = met(context, error)?;
+            Ok(match error.reason {
+                Reason::Damaged => Check::bad(NAME, Reason::Damaged, error.message),
+                _ => Check::unknown(NAME, error.message),
+            })
+        }
+    }
+}
+
+async fn measure(context: &Context) -> Result<Check> {
+    let reader = Reader::new(context).await?;
+    let space = Space { free_bytes: reader.facts.free_bytes() };
+    let files = files(&context.database.path);
+    let database = context.database.name.clone();
+    let (known, tables) = context
+        .state
+        .with(move |connection| {
+            facts::remember(connection, &database, SPACE, &space)?;
+            let known = facts::recall::<Measured>(connection, &database, MEASURED)?.map(|(known, _)| known);
+            let tables =
+                facts::recall::<Vec<TableStatus>>(connection, &database, TABLES)?.map(|(all, _)| all);
+            Ok((known, tables))
+        })
+        .await?;
+    if let (Some(known), Some(tables)) = (known, tables)
+        && is_fresh(&known, files, context.started, &tables)
+    {
+        return Ok(verdict(&tables, &[]));
+    }
+    // From before the reading: what is written meanwhile is measured the next time.
+    let measured = Measured { files, at: context.started };
+    let (tables, left_out) = of_all(context, &reader).await?;
+    let database = context.database.name.clone();
+    let kept = tables.clone();
+    context
+        .state
+        .with(move |connection| {
+            facts::remember(connection, &database, TABLES, &kept)?;
+            facts::remember(connection, &database, MEASURED, &measured)
+        })
+        .await?;
+    Ok(verdict(&tables, &left_out))
+}
+
+/// Whether what is known need not be measured again.
+fn is_fresh(known: &Measured, files: Files, now: DateTime<Utc>, tables: &[TableStatus]) -> bool {
+    if files[0].0 >= LARGE && now - known.at < LARGE_EVERY {
+        return true;
+    }
+    known.files == files && tables.iter().all(|table| table.size_bytes.is_some())
+}
+
+/// The database and its write-ahead log by `stat`; zeros for what is not there.
+fn files(path: &Path) -> Files {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    [path.clone(), sidecar(&path, "-wal")]
+        .map(|file| std::fs::metadata(file).map_or((0, 0, 0), |f| (f.len(), f.mtime(), f.mtime_nsec())))
+}
+
+/// The tables, largest first, and why some are not measured.
+async fn of_all(context: &Context, reader: &Reader<'_>) -> Result<(Vec<TableStatus>, Vec<String>)> {
+    let until = Instant::now() + LONGEST;
+    let trees = reader.read(|connection| sizes::trees(connection)).await?;
+    let mut tables: BTreeMap<String, TableStatus> = BTreeMap::new();
+    let mut left_out = Vec::new();
+    for (done, tree) in trees.iter().enumerate() {
+        context.at(done as u64, trees.len() as u64, Unit::Steps);
+        let bytes = if Instant::now() < until {
+            let name = tree.name.clone();
+            reader.read(move |connection| sizes::bytes(connection, &name)).await
+        } else {
+            Err(Error::new(Reason::Deadline, format!("measuring all tables took longer than {LONGEST:?}")))
+        };
+        let bytes = match bytes {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                let error = met(context, error)?;
+                if error.reason == Reason::Damaged {
+                    return Err(error.context(format!("{} cannot be read", tree.name)));
+                }
+                left_out.push(format!("{}: {}", tree.name, error.message));
+                None
+            }
+        };
+        add(&mut tables, tree, bytes);
+    }
+    for table in tables.values_mut() {
+        table.rows = rows(context, &table.table, until).await?;
+    }
+    let mut tables: Vec<TableStatus> = tables.into_values().collect();
+    tables.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.table.cmp(&b.table)));
+    Ok((tables, left_out))
+}
+
+/// A table whose trees are not all measured has no size rather than a wrong one.
+fn add(tables: &mut BTreeMap<String, TableStatus>, tree: &Tree, bytes: Option<u64>) {
+    let table = tables.entry(tree.table.clone()).or_insert_with(|| TableStatus {
+        table: tree.table.clone(),
+        size_bytes: Some(0),
+        rows: None,
+    });
+    table.size_bytes = table.size_bytes.zip(bytes).map(|(all, more)| all + more);
+}
+
+/// Rows of a table; `None` where counting them takes too long or cannot be done.
+async fn rows(context: &Context, table: &str, until: Instant) -> Result<Option<u64>> {
+    let limit = LONGEST_COUNT.min(until.saturating_duration_since(Instant::now()));
+    let limit = limit.min(context.database.maintain.max_block);
+    let table = table.to_owned();
+    match context.sql_within(limit, move |connection| sizes::rows(connection, &table)).await {
+        Ok(rows) => Ok(Some(rows)),
+        Err(error) => {
+            let error = met(context, error)?;
+            if error.reason == Reason::Damaged { Err(error) } else { Ok(None) }
+        }
+    }
+}
+
+fn verdict(tables: &[TableStatus], left_out: &[String]) -> Check {
+    let all: u64 = tables.iter().filter_map(|table| table.size_bytes).sum();
+    let detail = match tables {
+        [] => "there are no tables".to_owned(),
+        [one] => format!("1 table, {} with its indexes", words::bytes(one.size_bytes.unwrap_or(0))),
+        [largest, ..] => format!(
+            "{} tables, {} with their indexes; the largest is {} with {}",
+            tables.len(),
+            words::bytes(all),
+            largest.table,
+            words::bytes(largest.size_bytes.unwrap_or(0))
+        ),
+    };
+    match left_out {
+        [] => Check::good(NAME, detail),
+        [first, ..] => Check::unknown(NAME, format!("{} not measured; {first}", left_out.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_file_that_changes_all_the_time_is_measured_once_a_day() {
+        let at = DateTime::UNIX_EPOCH;
+        let fresh = |size, hours, measured| {
+            let known = Measured { files: [(size, 1, 0), (0, 0, 0)], at };
+            let table = TableStatus { table: "t".to_owned(), size_bytes: measured, rows: None };
+            is_fresh(&known, [(size, 2, 0), (0, 0, 0)], at + TimeDelta::hours(hours), &[table])
+        };
+        assert!(!fresh(LARGE - 1, 1, Some(1)));
+        assert!(fresh(LARGE, 23, Some(1)));
+        assert!(fresh(LARGE, 23, None), "one that took too long is not tried again at once");
+        assert!(!fresh(LARGE, 24, Some(1)));
+    }
+
+    #[test]
+    fn what_was_left_out_of_a_small_file_is_tried_again() {
+        let files = [(4096, 1, 0), (0, 0, 0)];
+        let known = Measured { files, at: DateTime::UNIX_EPOCH };
+        let table = |size_bytes| [TableStatus { table: "t".to_owned(), size_bytes, rows: None }];
+        assert!(is_fresh(&known, files, known.at, &table(Some(1))));
+        assert!(!is_fresh(&known, files, known.at, &table(None)));
+    }
+}

@@ -1,0 +1,74 @@
+//! Indexes that were found wrong: remembered until a check finds them right, or maintenance has rebuilt them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::Result;
+use crate::jobs::Context;
+use crate::jobs::reading::Reader;
+use crate::sqlite::checks::{self, Found};
+use crate::state::facts::{self, DAMAGED_INDEXES, INDEX_PROBLEMS};
+
+/// The word in [`INDEX_PROBLEMS`].
+const WORD: &str = "damaged";
+
+/// Indexes that an earlier check found wrong, with their tables.
+#[derive(Debug, Default)]
+pub(super) struct Suspects(BTreeMap<String, String>);
+
+impl Suspects {
+    /// Those that still exist.
+    pub(super) async fn recall(context: &Context, reader: &Reader<'_>) -> Result<Self> {
+        let database = context.database.name.clone();
+        let known = context
+            .state
+            .with(move |connection| facts::recall::<Vec<String>>(connection, &database, DAMAGED_INDEXES))
+            .await?;
+        let Some((names, _)) = known.filter(|(names, _)| !names.is_empty()) else {
+            return Ok(Self::default());
+        };
+        let with_tables = reader
+            .read(move |connection| {
+                let mut tables = BTreeMap::new();
+                for name in names {
+                    if let Some(table) = checks::table_of(connection, &name)? {
+                        tables.insert(name, table);
+                    }
+                }
+                Ok(tables)
+            })
+            .await?;
+        Ok(Self(with_tables))
+    }
+
+    /// Whether an index of this table is among them.
+    pub(super) fn has_table(&self, table: &str) -> bool {
+        self.0.values().any(|of| of == table)
+    }
+}
+
+/// The indexes that a rebuild would put right: none in a file whose pages are damaged, where it would write into
+/// the damage. Earlier ones stay as long as their table cannot be checked.
+pub(super) fn damaged(found: &Found, suspects: &Suspects, checked: &BTreeSet<String>) -> Vec<String> {
+    if !found.structure.is_empty() {
+        return Vec::new();
+    }
+    let left =
+        suspects.0.iter().filter(|(_, table)| !checked.contains(*table)).map(|(index, _)| index.clone());
+    found.indexes.iter().cloned().chain(left).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Keeps them for maintenance and for the metrics.
+pub(super) async fn keep(context: &Context, damaged: Vec<String>) -> Result<()> {
+    let database = context.database.name.clone();
+    context
+        .state
+        .with(move |connection| {
+            let known = facts::recall::<Vec<(String, String)>>(connection, &database, INDEX_PROBLEMS)?;
+            let mut all: Vec<(String, String)> = known.map(|(all, _)| all).unwrap_or_default();
+            all.retain(|(_, word)| word != WORD);
+            all.extend(damaged.iter().map(|index| (index.clone(), WORD.to_owned())));
+            facts::remember(connection, &database, INDEX_PROBLEMS, &all)?;
+            facts::remember(connection, &database, DAMAGED_INDEXES, &damaged)
+        })
+        .await
+}

@@ -1,0 +1,97 @@
+//! Looks for damage: SQLite's own check of all pages and indexes, and of the foreign keys. Only reads; what cannot
+//! be checked here, because only the application has what it takes, is never called damage (HAZARDS H16).
+
+mod indexes;
+mod pages;
+mod references;
+
+use super::reading::Reader;
+use super::verdicts::{self, Check, met};
+use super::{Context, Job, Report, Running};
+use crate::config::JobKind;
+use crate::error::{Class, Error, Reason, Result};
+use crate::sqlite::checks;
+
+/// The job.
+pub struct Integrity;
+
+impl Job for Integrity {
+    fn kind(&self) -> JobKind {
+        JobKind::Integrity
+    }
+
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
+    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
+        Box::pin(run(context))
+    }
+}
+
+async fn run(context: &Context) -> Result<Report> {
+    let opened = async {
+        let reader = Reader::new(context).await?;
+        let tables = context.sql(|connection| checks::tables(connection)).await?;
+        Ok((reader, tables))
+    };
+    let mut problems = Vec::new();
+    let checks = match opened.await {
+        Ok((reader, tables)) => {
+            vec![
+                pages::check(context, &reader, &tables, &mut problems).await?,
+                references::check(context, &reader, &tables, &mut problems).await?,
+            ]
+        }
+        Err(error) => unreadable(context, met(context, error)?, &mut problems).await?,
+    };
+    let mut report = verdicts::report(&checks);
+    report.problems.append(&mut problems);
+    report.problems.extend(verdicts::keep(context, &checks).await.err());
+    Ok(report)
+}
+
+/// The checks of a database of which not even the schema can be read. What may go away by itself fails the run,
+/// which is then tried again.
+async fn unreadable(context: &Context, error: Error, problems: &mut Vec<Error>) -> Result<Vec<Check>> {
+    let detail = format!("{} cannot be read: {}", context.database.path.display(), error.message);
+    let damaged = matches!(error.reason, Reason::Damaged | Reason::NotADatabase);
+    let checks = vec![
+        if damaged {
+            Check::bad(pages::NAME, error.reason, format!("{detail}; {}", pages::what_to_do(context)))
+        } else {
+            Check::unknown(pages::NAME, detail.clone())
+        },
+        Check::unknown(references::NAME, detail),
+    ];
+    if error.class() == Class::Transient {
+        verdicts::keep(context, &checks).await?;
+        return Err(error);
+    }
+    if !damaged {
+        problems.push(error);
+    }
+    Ok(checks)
+}
+
+/// What a check of several tables could not check, and why.
+#[derive(Default)]
+struct Unchecked(Vec<String>);
+
+impl Unchecked {
+    /// Takes an error that one table met. It is a problem of the run as well where the check was kept from being
+    /// done, unless it is one that this database's schema always has.
+    fn add(&mut self, context: &Context, table: &str, error: Error, problems: &mut Vec<Error>) -> Result<()> {
+        let error = met(context, error)?;
+        self.0.push(format!("table {table}: {}", error.message));
+        if !checks::cannot_be_done(&error) {
+            problems.push(error.context(format!("table {table}")));
+        }
+        Ok(())
+    }
+
+    /// `cannot check …`, or nothing.
+    fn in_words(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| format!("cannot check {}", self.0.join("; ")))
+    }
+}

@@ -1,0 +1,143 @@
+//! The check `integrity`. The whole file in one pass where that keeps nobody waiting, and table by table where it
+//! would, or where the pass failed or found something.
+
+use std::collections::BTreeSet;
+
+use super::indexes::Suspects;
+use super::{Unchecked, indexes};
+use crate::config::{Integrity, Reindex};
+use crate::error::{Error, Reason, Result};
+use crate::jobs::reading::Reader;
+use crate::jobs::verdicts::{Check, met};
+use crate::jobs::{Context, Unit};
+use crate::sqlite::checks::{self, Depth, Found};
+
+pub(super) const NAME: &str = "integrity";
+
+/// In rollback mode, where writers wait for us, files up to this size are checked in one pass: a second or two
+/// from a disk. Only a pass over the whole file sees the freelist, pages that nothing uses, and pages that two
+/// tables use.
+const SMALL: u64 = 256 << 20;
+
+/// Problems of a kind that are named.
+const NAMED: usize = 3;
+
+pub(super) async fn check(
+    context: &Context,
+    reader: &Reader<'_>,
+    tables: &[String],
+    problems: &mut Vec<Error>,
+) -> Result<Check> {
+    let depth = match context.database.health.integrity {
+        Integrity::Quick => Depth::Quick,
+        Integrity::Full => Depth::Full,
+    };
+    let suspects = Suspects::recall(context, reader).await;
+    let suspects = match suspects {
+        Ok(suspects) => suspects,
+        Err(error) => {
+            problems.push(met(context, error)?);
+            Suspects::default()
+        }
+    };
+    let mut found = Found::default();
+    let mut unchecked = Unchecked::default();
+    let mut as_a_whole = None;
+    if reader.is_wal() || reader.facts.bytes() < SMALL {
+        match reader.read(move |connection| checks::integrity(connection, depth, None)).await {
+            Ok(whole) => {
+                as_a_whole = Some(whole.is_clean());
+                found.add(whole);
+            }
+            // One table that cannot be checked fails the whole pass; so does a bound. Table by table more is done.
+            Err(error) => drop(met(context, error)?),
+        }
+    }
+    let mut checked = BTreeSet::new();
+    for (done, table) in tables.iter().enumerate() {
+        context.at(done as u64, tables.len() as u64, Unit::Steps);
+        let is_suspect = suspects.has_table(table);
+        if as_a_whole == Some(true) && !is_suspect {
+            checked.insert(table.clone());
+            continue;
+        }
+        // The quick check does not compare the entries of an index: it could not say that one is right again.
+        let depth = if is_suspect { Depth::Full } else { depth };
+        let name = table.clone();
+        match reader.read(move |connection| checks::integrity(connection, depth, Some(&name))).await {
+            Ok(one) => {
+                found.add(one);
+                checked.insert(table.clone());
+            }
+            Err(error) if error.message.starts_with("no such table") => {}
+            Err(error) => unchecked.add(context, table, error, problems)?,
+        }
+    }
+    unchecked.0.append(&mut found.unchecked);
+    let damaged = indexes::damaged(&found, &suspects, &checked);
+    problems.extend(indexes::keep(context, damaged).await.err());
+    let own = checked.iter().filter(|table| !table.starts_with("sqlite_")).count();
+    Ok(verdict(context, &found, &unchecked, own, as_a_whole.is_some()))
+}
+
+/// What to do about a damaged file.
+pub(super) fn what_to_do(context: &Context) -> String {
+    let name = &context.database.name;
+    format!(
+        "restore a backup (litekeeper restore {name}), or salvage what is in it (litekeeper recover {name})"
+    )
+}
+
+fn verdict(
+    context: &Context,
+    found: &Found,
+    unchecked: &Unchecked,
+    checked: usize,
+    as_a_whole: bool,
+) -> Check {
+    let mut parts = Vec::new();
+    if !found.structure.is_empty() {
+        let few = few(&found.structure);
+        parts.push(format!("the file is damaged: {few}; {}", what_to_do(context)));
+    }
+    if !found.indexes.is_empty() {
+        let names = found.indexes.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        parts
+            .push(format!("indexes that do not agree with their tables: {names}{}", rebuild(context, found)));
+    }
+    if !found.rows.is_empty() {
+        parts.push(format!("rows that break a constraint of their table: {}", few(&found.rows)));
+    }
+    let is_bad = !parts.is_empty();
+    parts.extend(unchecked.in_words());
+    if is_bad {
+        let is_damage = !(found.structure.is_empty() && found.indexes.is_empty());
+        let reason = if is_damage { Reason::Damaged } else { Reason::Sqlite };
+        return Check::bad(NAME, reason, parts.join("; "));
+    }
+    if !parts.is_empty() {
+        parts.push(format!("nothing is wrong with the other {checked} tables"));
+        return Check::unknown(NAME, parts.join("; "));
+    }
+    let partly = if as_a_whole { "" } else { "; table by table, without the list of free pages" };
+    Check::good(NAME, format!("nothing is wrong with the {checked} tables{partly}"))
+}
+
+/// What to do about indexes. REINDEX writes: not into a file that is damaged elsewhere.
+fn rebuild(context: &Context, found: &Found) -> String {
+    if !found.structure.is_empty() {
+        String::new()
+    } else if context.database.maintain.reindex == Reindex::Never {
+        "; rebuild them with REINDEX".to_owned()
+    } else {
+        format!("; maintenance rebuilds them (litekeeper maintain {})", context.database.name)
+    }
+}
+
+fn few(lines: &[String]) -> String {
+    let named = lines.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
+    match lines.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named}; and {more} more"),
+    }
+}

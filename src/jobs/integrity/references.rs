@@ -1,0 +1,69 @@
+//! The check `foreign_keys`: rows whose parent is not there. SQLite enforces foreign keys only on connections that
+//! turn them on, so that they are broken in many files whose application never noticed.
+
+use super::Unchecked;
+use crate::error::{Error, Reason, Result};
+use crate::jobs::reading::Reader;
+use crate::jobs::verdicts::{Check, met};
+use crate::jobs::{Context, Unit};
+use crate::sqlite::checks::{self, References};
+
+pub(super) const NAME: &str = "foreign_keys";
+
+pub(super) async fn check(
+    context: &Context,
+    reader: &Reader<'_>,
+    tables: &[String],
+    problems: &mut Vec<Error>,
+) -> Result<Check> {
+    let (mut broken, mut unchecked, mut checked) = (Vec::new(), Unchecked::default(), 0_usize);
+    let mut reason = Reason::Sqlite;
+    for (done, table) in tables.iter().enumerate() {
+        context.at(done as u64, tables.len() as u64, Unit::Steps);
+        let name = table.clone();
+        let result = reader
+            .read(move |connection| {
+                let has_any = checks::has_foreign_keys(connection, &name)?;
+                has_any.then(|| checks::references(connection, &name)).transpose()
+            })
+            .await;
+        match result {
+            Ok(None) => {}
+            Ok(Some(found)) => {
+                checked += 1;
+                broken.extend(in_words(table, &found));
+            }
+            Err(error) if error.message.starts_with("no such table") => {}
+            Err(error) if error.reason == Reason::Damaged => {
+                reason = Reason::Damaged;
+                broken.push(format!("table {table}: {}", met(context, error)?.message));
+            }
+            Err(error) => unchecked.add(context, table, error, problems)?,
+        }
+    }
+    if !broken.is_empty() {
+        broken.extend(unchecked.in_words());
+        return Ok(Check::bad(NAME, reason, broken.join("; ")));
+    }
+    Ok(match (unchecked.in_words(), checked) {
+        (Some(text), _) => Check::unknown(NAME, text),
+        (None, 0) => Check::good(NAME, "no table has foreign keys"),
+        (None, 1) => Check::good(NAME, "the foreign keys of 1 table are kept"),
+        (None, n) => Check::good(NAME, format!("the foreign keys of {n} tables are kept")),
+    })
+}
+
+fn in_words(table: &str, found: &References) -> Vec<String> {
+    let orphans = found.orphans.iter().map(|(parent, rows)| match rows {
+        1 => format!("1 row of {table} refers to a row of {parent} that does not exist"),
+        n => format!("{n} rows of {table} refer to rows of {parent} that do not exist"),
+    });
+    let missing = found
+        .missing
+        .iter()
+        .map(|parent| format!("{table} refers to the table {parent}, which does not exist"));
+    let mismatch = found.mismatch.iter().map(|text| {
+        format!("{table} refers to columns that are neither a primary key nor unique, so that SQLite cannot enforce it ({text})")
+    });
+    orphans.chain(missing).chain(mismatch).collect()
+}

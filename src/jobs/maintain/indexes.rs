@@ -1,0 +1,53 @@
+//! Creates declared indexes that are missing, where the configuration says so; health reports the others.
+
+use rusqlite::Connection;
+
+use super::step::{Step, StepName, within_max_block};
+use crate::config::{Index, Missing};
+use crate::error::{Error, Reason, Result};
+use crate::jobs::Context;
+use crate::sqlite::schema::{self, quoted};
+use crate::words::plural;
+
+const STEP: StepName = StepName::Indexes;
+
+pub(super) async fn run(context: &Context) -> Result<Step> {
+    let wanted: Vec<Index> =
+        context.database.indexes.iter().filter(|i| i.missing == Missing::Create).cloned().collect();
+    if wanted.is_empty() {
+        return Ok(Step::skipped(STEP, ""));
+    }
+    let (mut created, mut problems) = (Vec::new(), Vec::new());
+    for index in wanted {
+        let (name, what) = (index.name.clone(), format!("CREATE INDEX {}", index.name));
+        match within_max_block(context, &what, move |c| create(c, &index)).await? {
+            Ok(true) => created.push(name),
+            Ok(false) => {}
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if created.is_empty() && problems.is_empty() {
+        return Ok(Step::skipped(STEP, "no declared index is missing"));
+    }
+    let why = format!("created {}", plural(created.len() as u64, "index", "indexes"));
+    Ok(Step::of_parts(STEP, why, created, problems))
+}
+
+/// Whether it was missing. One of the same name that is not the declared one stays: it is the application's.
+fn create(connection: &Connection, index: &Index) -> Result<bool> {
+    if schema::sql_of(connection, &index.name)?.is_some() {
+        return Ok(false);
+    }
+    let known = schema::columns(connection, &index.table)?;
+    if known.is_empty() {
+        return Err(Error::new(Reason::NotFound, format!("there is no table {}", index.table)));
+    }
+    // SQLite would take an unknown name in quotes for a text.
+    if let Some(lost) = index.columns.iter().find(|c| !known.iter().any(|(k, _)| k.eq_ignore_ascii_case(c))) {
+        return Err(Error::new(Reason::NotFound, format!("table {} has no column {lost}", index.table)));
+    }
+    let columns: Vec<_> = index.columns.iter().map(|c| quoted(c)).collect();
+    let (name, table) = (quoted(&index.name), quoted(&index.table));
+    connection.execute_batch(&format!("CREATE INDEX main.{name} ON {table} ({})", columns.join(", ")))?;
+    Ok(true)
+}

@@ -1,0 +1,98 @@
+//! Long reads of a live database, bounded so that its application does not suffer: in rollback mode writers wait
+//! for a reader (HAZARDS H9), in WAL mode a reader keeps the log from being reset (H11).
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::Context;
+use crate::error::{Error, Reason, Result};
+use crate::sqlite::facts::{Facts, wal_bytes};
+
+/// How often the write-ahead log is looked at. A fast disk writes some 100 MiB meanwhile.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+/// Reads one database for one run.
+pub struct Reader<'a> {
+    context: &'a Context,
+    /// The database when the reader was made.
+    pub facts: Facts,
+    path: PathBuf,
+}
+
+impl<'a> Reader<'a> {
+    /// Finds out which bound applies. Errors: whatever stands in the way of a first read.
+    pub async fn new(context: &'a Context) -> Result<Self> {
+        let facts = context.sql(|connection| Facts::read(connection)).await?;
+        // The log lies beside the file, not beside a link to it.
+        let path = context.database.path.canonicalize().unwrap_or_else(|_| context.database.path.clone());
+        Ok(Self { context, facts, path })
+    }
+
+    /// Whether writers go on while we read.
+    pub fn is_wal(&self) -> bool {
+        self.facts.journal_mode == "wal"
+    }
+
+    /// Runs `work`, which should be one statement, within the bounds. Errors: those of `work`; `deadline` with the
+    /// bound that was met and what to do.
+    pub async fn read<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    {
+        if self.is_wal() { self.watching_the_log(work).await } else { self.without_blocking(work).await }
+    }
+
+    async fn without_blocking<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    {
+        let limit = self.context.database.maintain.max_block;
+        let began = Instant::now();
+        let result = self.context.sql_within(limit, work).await;
+        match result {
+            Err(error) if error.reason == Reason::Deadline && began.elapsed() >= limit => {
+                self.context.go_on()?;
+                Err(Error::new(
+                    Reason::Deadline,
+                    format!(
+                        "stopped after {limit:?}, because the application's writers wait for a reader in {} mode; raise \
+                         maintain.max_block, or let the application use WAL mode",
+                        self.facts.journal_mode
+                    ),
+                ))
+            }
+            other => other,
+        }
+    }
+
+    async fn watching_the_log<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    {
+        let most = self.context.database.maintain.max_wal;
+        let before = wal_bytes(&self.path);
+        let mut work = std::pin::pin!(self.context.sql(work));
+        loop {
+            tokio::select! {
+                result = &mut work => return result,
+                () = tokio::time::sleep(BETWEEN_LOOKS) => {}
+            }
+            // Leaving drops the work, and that stops its SQL.
+            if wal_bytes(&self.path).saturating_sub(before) > most {
+                return Err(Error::new(
+                    Reason::Deadline,
+                    format!(
+                        "stopped, because the write-ahead log grew by more than {} while it was read; raise \
+                         maintain.max_wal, or choose a quieter time",
+                        crate::words::bytes(most)
+                    ),
+                ));
+            }
+        }
+    }
+}

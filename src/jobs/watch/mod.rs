@@ -1,0 +1,135 @@
+//! Runs the queries of the watch-list, as the application would, to see how long they take and how SQLite means to
+//! answer them. Runs nothing that writes, and keeps no row.
+
+mod plans;
+
+use std::time::{Duration, Instant};
+
+use rusqlite::types;
+use serde::Serialize;
+
+use super::reading::Reader;
+use super::verdicts::met;
+use super::{Context, Job, Report, Running, Unit};
+use crate::config::{JobKind, Query, Value};
+use crate::error::{Error, Reason, Result};
+use crate::metrics::events::WatchTimed;
+use crate::queries::plans::Plan;
+use crate::sqlite::{explain, query};
+
+/// The job.
+pub struct Watch;
+
+impl Job for Watch {
+    fn kind(&self) -> JobKind {
+        JobKind::Watch
+    }
+
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
+    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
+        Box::pin(run(context))
+    }
+}
+
+/// What one query did.
+#[derive(Debug, Serialize)]
+struct Seen {
+    query: String,
+    seconds: f64,
+    rows: u64,
+    plan: Plan,
+    /// Tables that it reads from end to end.
+    scans: Vec<String>,
+    /// The plan is another one than the last time.
+    plan_changed: bool,
+}
+
+async fn run(context: &Context) -> Result<Report> {
+    let queries = &context.database.watch.queries;
+    if queries.is_empty() {
+        return Ok(Report::new("no queries to watch", &Vec::<Seen>::new()));
+    }
+    let reader = Reader::new(context).await?;
+    let (mut seen, mut problems) = (Vec::new(), Vec::new());
+    for (done, query) in queries.iter().enumerate() {
+        context.at(done as u64, queries.len() as u64, Unit::Steps);
+        match watch(context, &reader, query).await {
+            Ok(one) => seen.push(one),
+            Err(error) => problems.push(met(context, error)?.context(format!("query {}", query.name))),
+        }
+    }
+    if let Err(error) = plans::compare(context, &mut seen).await {
+        problems.push(met(context, error)?);
+    }
+    let mut report = Report::new(summary(queries.len(), &seen), &seen);
+    report.problems = problems;
+    Ok(report)
+}
+
+async fn watch(context: &Context, reader: &Reader<'_>, query: &Query) -> Result<Seen> {
+    let (sql, values) = (query.sql.clone(), values(query));
+    let timed = |duration: Duration| {
+        WatchTimed { database: &context.database.name, query: &query.name, duration }.emit();
+    };
+    let began = Instant::now();
+    let work = reader.read(move |connection| {
+        // Refuses what must not be run, before it is even explained.
+        drop(query::prepare(connection, &sql, &values)?);
+        let steps = explain::steps(connection, &sql, &values)?;
+        let began = Instant::now();
+        let rows = query::drain(&mut query::prepare(connection, &sql, &values)?)?;
+        Ok((steps, rows, began.elapsed()))
+    });
+    // One limit in both journal modes: a query of an application that takes longer than writers may be held up is
+    // not one to wait for.
+    let limit = context.database.maintain.max_block;
+    let result = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(Error::new(Reason::Deadline, format!("stopped after {limit:?} (maintain.max_block)")))
+    });
+    let (steps, rows, duration) = match result {
+        Ok(done) => done,
+        Err(error) => {
+            if error.reason == Reason::Deadline {
+                timed(began.elapsed());
+            }
+            return Err(error);
+        }
+    };
+    timed(duration);
+    let plan = Plan::new(&steps);
+    let scans = plan.scanned().into_iter().map(str::to_owned).collect();
+    Ok(Seen {
+        query: query.name.clone(),
+        seconds: duration.as_secs_f64(),
+        rows,
+        plan,
+        scans,
+        plan_changed: false,
+    })
+}
+
+fn values(query: &Query) -> Vec<(String, types::Value)> {
+    let value = |value: &Value| match value {
+        Value::Integer(n) => types::Value::Integer(*n),
+        Value::Real(x) => types::Value::Real(*x),
+        Value::Text(text) => types::Value::Text(text.clone()),
+    };
+    query.params.iter().map(|(name, v)| (name.clone(), value(v))).collect()
+}
+
+fn summary(all: usize, seen: &[Seen]) -> String {
+    let slowest = seen.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    let slowest = slowest.map(|s| format!("; the slowest was {} with {:.3} s", s.query, s.seconds));
+    let changed: Vec<&str> = seen.iter().filter(|s| s.plan_changed).map(|s| s.query.as_str()).collect();
+    let changed = if changed.is_empty() {
+        String::new()
+    } else {
+        format!("; another plan than before: {}", changed.join(", "))
+    };
+    let count = if seen.len() == all { format!("{all}") } else { format!("{} of {all}", seen.len()) };
+    let noun = if all == 1 { "query" } else { "queries" };
+    format!("{count} {noun} timed{}{changed}", slowest.unwrap_or_default())
+}

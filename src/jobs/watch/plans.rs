@@ -1,0 +1,72 @@
+//! The plans of the watched queries, compared with those of the last time.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use rusqlite::TransactionBehavior;
+use sha2::{Digest as _, Sha256};
+
+use super::Seen;
+use crate::error::Result;
+use crate::jobs::Context;
+use crate::metrics::events::PlanChanged;
+use crate::queries::plans::Plan;
+use crate::state::facts::{self, PLANS, Watched};
+
+/// Says of each query whether its plan is another one, and keeps the plans. One whose text was changed, and one that
+/// failed this time, has nothing to be compared with.
+pub(super) async fn compare(context: &Context, seen: &mut [Seen]) -> Result<()> {
+    let database = &context.database.name;
+    let hashes: BTreeMap<&str, String> =
+        context.database.watch.queries.iter().map(|q| (q.name.as_str(), hash(&q.sql))).collect();
+    let now: BTreeMap<String, Watched> = seen
+        .iter()
+        .map(|one| {
+            let query = hashes.get(one.query.as_str()).cloned().unwrap_or_default();
+            (one.query.clone(), Watched { query, plan: one.plan.lines.clone() })
+        })
+        .collect();
+    let before = exchange(context, now.clone(), hashes.keys().map(|&name| name.to_owned()).collect()).await?;
+    for one in seen {
+        let Some((old, new)) = before.get(&one.query).zip(now.get(&one.query)) else { continue };
+        one.plan_changed = old.query == new.query && old.plan != new.plan;
+        if one.plan_changed {
+            let plan = Plan { lines: old.plan.clone() };
+            let (query, before, after) = (&one.query, &plan.one_line(), &one.plan.one_line());
+            PlanChanged { database, query, before, after }.emit();
+        }
+    }
+    Ok(())
+}
+
+/// Keeps these plans, and those of queries that failed this time; forgets the rest. Gives what was kept before.
+async fn exchange(
+    context: &Context,
+    now: BTreeMap<String, Watched>,
+    configured: Vec<String>,
+) -> Result<BTreeMap<String, Watched>> {
+    let database = context.database.name.clone();
+    context
+        .state
+        .with(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let before = facts::recall::<BTreeMap<String, Watched>>(&transaction, &database, PLANS)?
+                .map(|(plans, _)| plans)
+                .unwrap_or_default();
+            let mut all = before.clone();
+            all.retain(|name, _| configured.contains(name));
+            all.extend(now);
+            facts::remember(&transaction, &database, PLANS, &all)?;
+            transaction.commit()?;
+            Ok(before)
+        })
+        .await
+}
+
+fn hash(sql: &str) -> String {
+    Sha256::digest(sql).iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

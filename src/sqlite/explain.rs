@@ -1,0 +1,29 @@
+//! How SQLite means to answer a query: the rows of EXPLAIN QUERY PLAN.
+
+use rusqlite::Connection;
+
+use super::query::{Values, bind};
+use crate::error::Result;
+
+/// One row of a plan (<https://www.sqlite.org/eqp.html>).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its number, which means nothing beyond this plan.
+    pub id: i64,
+    /// The step that it is a part of; 0 for none.
+    pub parent: i64,
+    /// What is done.
+    pub detail: String,
+}
+
+/// The plan of a query. The values are bound as for the query itself: they can change the plan.
+pub fn steps(connection: &Connection, sql: &str, values: &Values) -> Result<Vec<Step>> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+    bind(&mut statement, values)?;
+    let mut rows = statement.raw_query();
+    let mut steps = Vec::new();
+    while let Some(row) = rows.next()? {
+        steps.push(Step { id: row.get(0)?, parent: row.get(1)?, detail: row.get(3)? });
+    }
+    Ok(steps)
+}

@@ -1,0 +1,48 @@
+//! Which tables lose their rowids to a VACUUM (HAZARDS H7).
+
+use rusqlite::Connection;
+
+use crate::error::Result;
+
+/// The tables whose rowids VACUUM gives out anew: those with neither an INTEGER PRIMARY KEY nor any index
+/// (`xferOptimization` in SQLite's insert.c). Whatever refers to such a rowid, an FTS5 external-content table for
+/// one, points at another row afterwards. Tables that virtual tables keep their content in count as well.
+pub fn renumbered_by_vacuum(connection: &Connection) -> Result<Vec<String>> {
+    // A primary key without an index, in a table that is not WITHOUT ROWID, is the rowid itself.
+    let mut statement = connection.prepare(
+        "SELECT name FROM pragma_table_list AS t \
+         WHERE schema = 'main' AND type IN ('table', 'shadow') AND NOT wr \
+           AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+           AND NOT EXISTS (SELECT 1 FROM pragma_index_list(t.name, 'main')) \
+           AND NOT EXISTS (SELECT 1 FROM pragma_table_info(t.name, 'main') WHERE pk > 0) \
+         ORDER BY name",
+    )?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    Ok(names.collect::<rusqlite::Result<_>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_tables_that_have_nothing_but_a_hidden_rowid() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE bare (a);
+                 CREATE TABLE own_key (id INTEGER PRIMARY KEY, a);
+                 CREATE TABLE text_key (id TEXT PRIMARY KEY);
+                 CREATE TABLE descending (id INTEGER PRIMARY KEY DESC);
+                 CREATE TABLE is_unique (a UNIQUE);
+                 CREATE TABLE indexed (a); CREATE INDEX i ON indexed (a);
+                 CREATE TABLE keyed (a PRIMARY KEY) WITHOUT ROWID;
+                 CREATE VIEW seen AS SELECT a FROM bare;
+                 CREATE VIRTUAL TABLE words USING fts5 (a, content = 'bare');
+                 CREATE VIRTUAL TABLE more USING fts4 (a);
+                 ANALYZE;",
+            )
+            .unwrap();
+        assert_eq!(renumbered_by_vacuum(&connection).unwrap(), ["bare"]);
+    }
+}

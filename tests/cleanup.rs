@@ -1,0 +1,660 @@
+//! Retention: what goes, what stays whatever a rule says, and what the application notices of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::io::BufRead as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use litekeeper::config::{
+    Analyze, Backup, Children, Cleanup, Compression, Database, DateFormat, Health, Integrity, Keep, Maintain,
+    Pool, Reindex, RowidPolicy, Rule, Schedule, Triggers, Vacuum, Verify, Watch, When,
+};
+use litekeeper::error::Reason;
+use litekeeper::jobs::Progress;
+use litekeeper::jobs::cleanup::Cleanup as Job;
+use litekeeper::jobs::runner::{self, Finished, Order};
+use litekeeper::pool;
+use litekeeper::state::State;
+use litekeeper::state::runs::{Cause, Outcome};
+use rusqlite::Connection;
+use serde_json::Value;
+use support::application::{Application, create_database};
+use support::soundness::assert_sound;
+use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+fn day(days: u64) -> Duration {
+    Duration::from_secs(days * 86_400)
+}
+
+/// Rows of `table` whose `at` is older than a year.
+fn rule(table: &str) -> Rule {
+    Rule {
+        table: table.into(),
+        column: "at".into(),
+        keep: day(365),
+        format: None,
+        triggers: Triggers::Refuse,
+        children: Children::Refuse,
+    }
+}
+
+fn cascade(table: &str) -> Rule {
+    Rule { children: Children::Cascade, ..rule(table) }
+}
+
+fn database(path: &Path, rules: Vec<Rule>) -> Database {
+    let when = || When {
+        schedule: Schedule::parse("never").unwrap(),
+        catch_up: false,
+        jitter: Duration::ZERO,
+        timeout: Duration::from_secs(600),
+    };
+    Database {
+        name: "attendance".into(),
+        path: path.to_owned(),
+        pool: Pool {
+            size: 2,
+            max_overflow: 2,
+            timeout: Duration::from_secs(30),
+            recycle: Duration::from_secs(1800),
+            retries: 1,
+            retry_delay: Duration::ZERO,
+            busy_timeout: Duration::from_secs(30),
+        },
+        maintain: Maintain {
+            when: when(),
+            vacuum: Vacuum::Never,
+            vacuum_min_free: 0.2,
+            vacuum_min_size: 1 << 20,
+            vacuum_rowids: RowidPolicy::Keep,
+            analyze: Analyze::Never,
+            reindex: Reindex::Never,
+            max_block: Duration::from_secs(120),
+            max_wal: 1 << 40,
+        },
+        backup: Backup {
+            when: when(),
+            dir: PathBuf::from("/nowhere"),
+            compression: Compression::None,
+            level: 1,
+            threads: 1,
+            keep: Keep { last: 1, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 },
+        },
+        verify: Verify { when: when() },
+        cleanup: Cleanup { when: when(), batch_target: Duration::from_millis(5), max_share: 1.0, rules },
+        health: Health { when: when(), integrity_when: when(), integrity: Integrity::Quick },
+        watch: Watch { when: when(), slow_threshold: Duration::from_secs(60), queries: Vec::new() },
+        indexes: Vec::new(),
+    }
+}
+
+/// A database made by `sql`, in a directory of its own.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new(sql: &str) -> Self {
+        let this = Self { directory: tempfile::tempdir().unwrap() };
+        this.open()
+            .execute_batch(&format!("PRAGMA foreign_keys = off; PRAGMA journal_mode = wal; {sql}"))
+            .unwrap();
+        this
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("database.sqlite")
+    }
+
+    fn open(&self) -> Connection {
+        let connection = Connection::open(self.path()).unwrap();
+        connection.busy_timeout(Duration::from_secs(30)).unwrap();
+        connection
+    }
+
+    fn number(&self, sql: &str) -> i64 {
+        self.open().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    fn numbers(&self, sql: &str) -> Vec<i64> {
+        let connection = self.open();
+        let mut statement = connection.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    async fn run(&self, rules: Vec<Rule>) -> Finished {
+        self.run_as(database(&self.path(), rules), false).await
+    }
+
+    async fn preview(&self, rules: Vec<Rule>) -> Finished {
+        self.run_as(database(&self.path(), rules), true).await
+    }
+
+    async fn run_as(&self, database: Database, dry_run: bool) -> Finished {
+        self.run_watched(database, dry_run, |_, _| {}).await
+    }
+
+    /// Tells `look` of each step of the progress, with what stops the run.
+    async fn run_watched(
+        &self,
+        database: Database,
+        dry_run: bool,
+        mut look: impl FnMut(Progress, &CancellationToken) + Send + 'static,
+    ) -> Finished {
+        let state = State::open(&self.directory.path().join("state")).unwrap();
+        let (slow, _kept) = mpsc::unbounded_channel();
+        let (progress, mut seen) = watch::channel(None);
+        let cancel = CancellationToken::new();
+        let order = Order {
+            job: Arc::new(Job { dry_run }),
+            pool: pool::Pool::new(&database, slow).unwrap(),
+            database: Arc::new(database),
+            cause: Cause::Manual,
+            cancel: cancel.clone(),
+            progress,
+            zone: chrono_tz::Tz::UTC,
+        };
+        let watching = tokio::spawn(async move {
+            while seen.changed().await.is_ok() {
+                let progress = *seen.borrow_and_update();
+                if let Some(progress) = progress {
+                    look(progress, &cancel);
+                }
+            }
+        });
+        let finished = runner::run(&state, order).await;
+        watching.await.unwrap();
+        finished
+    }
+}
+
+fn detail(finished: &Finished) -> &Value {
+    &finished.result.as_ref().unwrap().detail["rules"][0]
+}
+
+fn message(finished: &Finished) -> (Reason, String) {
+    let error = finished.result.as_ref().unwrap_err();
+    (error.reason, error.message.clone())
+}
+
+/// 100 rows of `table`, numbered from 1, the first 40 of them older than a year, with dates as `date` writes the
+/// instant `julianday` in SQL.
+fn hundred_rows(table: &str, date: &str) -> String {
+    format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100), \
+         t(i, j) AS (SELECT i, julianday('now') - CASE WHEN i <= 40 THEN 400 + i ELSE i END FROM n) \
+         INSERT INTO {table}(id, at) SELECT i, {date} FROM t;"
+    )
+}
+
+#[tokio::test]
+async fn removes_rows_past_their_retention_in_every_format_with_and_without_an_index() {
+    let dates = [
+        ("TEXT", "date(j)", "iso"),
+        ("DATE", "datetime(j)", "iso"),
+        ("DATETIME", "strftime('%Y-%m-%dT%H:%M:%fZ', j)", "iso"),
+        ("TEXT", "datetime(j, '+5 hours') || '+05:00'", "iso"),
+        ("INTEGER", "unixepoch(j)", "unix_seconds"),
+        ("", "unixepoch(j) * 1000", "unix_milliseconds"),
+        ("REAL", "j", "julian_day"),
+    ];
+    for (declared, date, format) in dates {
+        for (table, index) in [
+            ("(id INTEGER PRIMARY KEY, at TYPE)", ""),
+            ("(id INTEGER, at TYPE)", "CREATE INDEX i ON log(at DESC, id);"),
+            ("(id INTEGER, at TYPE, PRIMARY KEY (id, at)) WITHOUT ROWID", ""),
+            ("(rowid TEXT, id TEXT, at TYPE, PRIMARY KEY (id)) WITHOUT ROWID", "CREATE INDEX i ON log(at);"),
+        ] {
+            let create = format!("CREATE TABLE log{};", table.replace("TYPE", declared));
+            let place = Place::new(&format!("{create} {index} {}", hundred_rows("log", date)));
+            let finished = place.run(vec![rule("log")]).await;
+            assert_eq!(finished.outcome, Outcome::Success, "{create} {date}: {:?}", finished.result);
+            let left = place.numbers("SELECT CAST(id AS INTEGER) FROM log ORDER BY 1");
+            assert_eq!(left, (41..=100).collect::<Vec<_>>(), "{create} {index} {date}");
+            let rule = detail(&finished);
+            assert_eq!(rule["format"], format);
+            assert_eq!(
+                (&rule["rows"], &rule["matched"], &rule["removed"]),
+                (&100.into(), &40.into(), &40.into())
+            );
+            assert_eq!(rule["advice"].as_array().unwrap().is_empty(), !index.is_empty());
+            let summary = &finished.result.unwrap().summary;
+            assert!(summary.starts_with("removed 40 rows older than 20"), "{summary}");
+            assert!(summary.ends_with("from log"), "{summary}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn never_deletes_rows_whose_date_cannot_be_read() {
+    let unreadable = "INSERT INTO log(id, at) VALUES (201, NULL), (202, ''), (203, 'n/a'), (204, '2001'), \
+        (205, '2001-02-31'), (206, '0000-00-00'), (207, x'323030312d30312d3031'), (208, 0), (209, 978307200), \
+        (210, 97830760000), (211, 2451910.5), (212, '12:00'), (213, 'now'), (214, '0001-01-01T00:00:00Z'), \
+        (215, '01/02/2001');";
+    for index in ["", "CREATE INDEX i ON log(at);"] {
+        let place = Place::new(&format!(
+            "CREATE TABLE log(id INTEGER PRIMARY KEY, at); {index} {} {unreadable}",
+            hundred_rows("log", "date(j)")
+        ));
+        let finished = place.run(vec![Rule { format: Some(DateFormat::Iso), ..rule("log") }]).await;
+        assert_eq!(finished.outcome, Outcome::Success, "{:?}", finished.result);
+        assert_eq!(place.number("SELECT count(*) FROM log WHERE id > 200"), 15);
+        assert_eq!(place.number("SELECT count(*) FROM log WHERE id <= 200"), 60);
+        assert_eq!(detail(&finished)["unreadable"], 15);
+        assert!(finished.result.unwrap().summary.contains("15 rows without a readable date stay"));
+    }
+}
+
+#[tokio::test]
+async fn refuses_to_guess_where_dates_are_written_in_two_ways() {
+    let place = Place::new(&format!(
+        "CREATE TABLE log(id INTEGER PRIMARY KEY, at); {} UPDATE log SET at = unixepoch(at) WHERE id % 2;",
+        hundred_rows("log", "datetime(j)")
+    ));
+    let (reason, message) = message(&place.run(vec![rule("log")]).await);
+    assert_eq!(reason, Reason::Refused);
+    assert!(message.contains("50 iso, 50 unix_seconds") && message.contains("set format ="), "{message}");
+    assert_eq!(place.number("SELECT count(*) FROM log"), 100);
+}
+
+#[tokio::test]
+async fn one_refused_rule_does_not_stop_the_others() {
+    let place = Place::new(&format!(
+        "CREATE TABLE log(id INTEGER PRIMARY KEY, at); {}",
+        hundred_rows("log", "date(j)")
+    ));
+    let finished = place.run(vec![rule("missing"), rule("log")]).await;
+    assert_eq!(finished.outcome, Outcome::Failure);
+    let report = finished.result.unwrap();
+    assert_eq!(report.problems.len(), 1);
+    assert_eq!(report.problems[0].reason, Reason::NotFound);
+    assert_eq!(place.number("SELECT count(*) FROM log"), 60);
+}
+
+#[tokio::test]
+async fn nothing_to_do_is_a_success() {
+    let place = Place::new("CREATE TABLE log(id INTEGER PRIMARY KEY, at)");
+    let finished = place.run(Vec::new()).await;
+    assert_eq!(finished.result.unwrap().summary, "no rules configured");
+    assert_eq!(place.run(vec![rule("log")]).await.outcome, Outcome::Success);
+}
+
+/// Users, of whom 1 to 40 are old, and what points at them; every tenth user has two rows in `visit`.
+fn users(reference: &str) -> String {
+    format!(
+        "CREATE TABLE users(id INTEGER PRIMARY KEY, at TEXT); {} \
+         CREATE TABLE visit(id INTEGER PRIMARY KEY, user {reference}); \
+         INSERT INTO visit(user) SELECT id FROM users WHERE id % 10 = 0; \
+         INSERT INTO visit(user) SELECT id FROM users WHERE id % 10 = 0; \
+         INSERT INTO visit(user) VALUES (NULL); \
+         CREATE TABLE note(visit REFERENCES visit ON DELETE CASCADE); INSERT INTO note SELECT id FROM visit;",
+        hundred_rows("users", "date(j)")
+    )
+}
+
+const ORPHANS: &str = "SELECT count(*) FROM pragma_foreign_key_check";
+
+#[tokio::test]
+async fn h14_refuses_while_rows_of_other_tables_point_at_rows_that_would_go() {
+    for action in ["", "ON DELETE CASCADE", "ON DELETE SET NULL"] {
+        let place = Place::new(&users(&format!("REFERENCES users(id) {action}")));
+        let (reason, message) = message(&place.run(vec![rule("users")]).await);
+        assert_eq!(reason, Reason::Refused);
+        assert!(
+            message.contains("8 rows of visit") && message.contains("children = \"cascade\""),
+            "{message}"
+        );
+        assert_eq!(place.number("SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM visit)"), 121);
+        // The very rows in the way gone, the rest may go.
+        place.open().execute("DELETE FROM visit WHERE user <= 40", []).unwrap();
+        assert_eq!(place.run(vec![rule("users")]).await.outcome, Outcome::Success);
+        assert_eq!(place.number("SELECT count(*) FROM users"), 60);
+    }
+}
+
+#[tokio::test]
+async fn h14_cascades_all_the_way_down_where_the_rule_says_so_and_the_preview_counts_it() {
+    for index in ["", "CREATE INDEX v ON visit(user); CREATE INDEX n ON note(visit);"] {
+        let place = Place::new(&(users("REFERENCES users") + index));
+        let preview = place.preview(vec![cascade("users")]).await;
+        assert_eq!(place.number("SELECT count(*) FROM visit"), 21);
+        let finished = place.run(vec![cascade("users")]).await;
+        for finished in [&preview, &finished] {
+            assert_eq!(finished.outcome, Outcome::Success, "{:?}", finished.result);
+            assert_eq!(detail(finished)["removed"], 40);
+            assert_eq!(detail(finished)["children"]["visit"]["removed"], 8);
+            assert_eq!(detail(finished)["children"]["note"]["removed"], 8);
+        }
+        assert_eq!(place.number("SELECT count(*) FROM users"), 60);
+        assert_eq!(place.number("SELECT count(*) FROM visit"), 13);
+        assert_eq!(place.number("SELECT count(*) FROM note"), 13);
+        assert_eq!(place.number(ORPHANS), 0);
+    }
+}
+
+#[tokio::test]
+async fn h14_honours_set_null_and_set_default_of_the_schema() {
+    for (action, left) in [("SET NULL", "user IS NULL"), ("SET DEFAULT", "user = 99")] {
+        let place = Place::new(&users(&format!("DEFAULT 99 REFERENCES users(id) ON DELETE {action}")));
+        let finished = place.run(vec![cascade("users")]).await;
+        assert_eq!(finished.outcome, Outcome::Success, "{:?}", finished.result);
+        assert_eq!(detail(&finished)["children"]["visit"]["changed"], 8);
+        assert_eq!(place.number("SELECT count(*) FROM visit"), 21);
+        let nulls = i64::from(action == "SET NULL");
+        assert_eq!(place.number(&format!("SELECT count(*) FROM visit WHERE {left}")), 8 + nulls);
+        assert_eq!(place.number(ORPHANS), 0);
+    }
+}
+
+#[tokio::test]
+async fn h14_a_default_that_points_at_nothing_rolls_the_batch_back() {
+    let place = Place::new(&users("DEFAULT 1000 REFERENCES users(id) ON DELETE SET DEFAULT"));
+    let (reason, message) = message(&place.run(vec![cascade("users")]).await);
+    assert_eq!(reason, Reason::Refused);
+    assert!(message.contains("rolled back"), "{message}");
+    assert_eq!(place.number("SELECT count(*) FROM users"), 100);
+    assert_eq!(place.number("SELECT count(*) FROM visit WHERE user = 1000"), 0);
+}
+
+#[tokio::test]
+async fn h14_follows_composite_keys_circles_and_rows_that_point_at_their_own_table() {
+    let place = Place::new(&format!(
+        "CREATE TABLE post(id INTEGER PRIMARY KEY, at TEXT, a TEXT, b TEXT, parent INTEGER REFERENCES post, \
+           best INTEGER REFERENCES answer, UNIQUE (a, b)); {} \
+         CREATE TABLE answer(id INTEGER PRIMARY KEY, y, x, FOREIGN KEY (x, y) REFERENCES post(a, b)); \
+         UPDATE post SET a = 'a' || id, b = 'b' || id; \
+         INSERT INTO answer SELECT id, b, a FROM post WHERE id IN (3, 50, 60); \
+         UPDATE post SET parent = id WHERE id = 1; \
+         UPDATE post SET parent = 2 WHERE id IN (39, 70); \
+         UPDATE post SET best = 3 WHERE id IN (3, 71); UPDATE post SET parent = 71 WHERE id = 72;",
+        hundred_rows("post", "date(j)")
+    ));
+    // 70 answers an old post; 71 points at the answer of an old one, and 72 at 71. 39 is old itself.
+    let finished = place.run(vec![rule("post")]).await;
+    let (_, message) = message(&finished);
+    assert!(message.contains("1 row of answer and 1 row of post point"), "{message}");
+    let preview = place.preview(vec![cascade("post")]).await;
+    let finished = place.run(vec![cascade("post")]).await;
+    for finished in [&preview, &finished] {
+        assert_eq!(finished.outcome, Outcome::Success, "{:?}", finished.result);
+        assert_eq!(detail(finished)["removed"], 43);
+        assert_eq!(detail(finished)["children"]["answer"]["removed"], 1);
+    }
+    let left: Vec<i64> = (41..=100).filter(|id| ![70, 71, 72].contains(id)).collect();
+    assert_eq!(place.numbers("SELECT id FROM post ORDER BY id"), left);
+    assert_eq!(place.numbers("SELECT id FROM answer ORDER BY id"), [50, 60]);
+    assert_eq!(place.number(ORPHANS), 0);
+}
+
+#[tokio::test]
+async fn h14_what_pointed_at_nothing_before_is_left_as_it_is() {
+    let place = Place::new(&(users("REFERENCES users(id)") + "INSERT INTO visit(user) VALUES (12345);"));
+    let finished = place.run(vec![cascade("users")]).await;
+    assert_eq!(finished.outcome, Outcome::Success, "{:?}", finished.result);
+    assert_eq!(place.number("SELECT count(*) FROM visit WHERE user = 12345"), 1);
+}
+
+const TRIGGER: &str = "CREATE TABLE gone(id); \
+    CREATE TRIGGER keep_trace AFTER DELETE ON log BEGIN INSERT INTO gone VALUES (old.id); END;";
+
+fn log_with(more: &str) -> Place {
+    let rows = hundred_rows("log", "date(j)");
+    Place::new(&format!("CREATE TABLE log(id INTEGER PRIMARY KEY, at TEXT); {rows} {more}"))
+}
+
+#[tokio::test]
+async fn h15_refuses_a_table_with_delete_triggers_unless_the_rule_allows_them() {
+    let place = log_with(TRIGGER);
+    let (reason, message) = message(&place.run(vec![rule("log")]).await);
+    assert_eq!(reason, Reason::Refused);
+    assert!(message.contains("log.keep_trace") && message.contains("triggers = \"allow\""), "{message}");
+    assert_eq!(place.number("SELECT count(*) FROM log"), 100);
+
+    let finished = place.run(vec![Rule { triggers: Triggers::Allow, ..rule("log") }]).await;
+    assert_eq!(detail(&finished)["triggers"][0], "log.keep_trace");
+    assert_eq!(place.number("SELECT count(*) FROM log"), 60);
+    assert_eq!(place.number("SELECT count(*) FROM gone"), 40);
+}
+
+#[tokio::test]
+async fn h15_refuses_a_cascade_into_a_table_with_delete_triggers() {
+    let place = Place::new(
+        &(users("REFERENCES users")
+            + "CREATE TABLE gone(id); CREATE TRIGGER t DELETE ON note BEGIN INSERT INTO gone VALUES (1); END;"),
+    );
+    let (_, message) = message(&place.run(vec![cascade("users")]).await);
+    assert!(message.contains("note.t"), "{message}");
+    assert_eq!(place.number("SELECT count(*) FROM users"), 100);
+}
+
+#[tokio::test]
+async fn h15_triggers_of_other_events_do_not_stand_in_the_way() {
+    let place = log_with(
+        "CREATE TRIGGER delete_not AFTER UPDATE ON log BEGIN DELETE FROM log WHERE id = old.id; END;",
+    );
+    assert_eq!(place.run(vec![rule("log")]).await.outcome, Outcome::Success);
+}
+
+#[tokio::test]
+async fn h15_a_function_or_collation_of_the_application_is_a_clear_error_and_nothing_is_deleted() {
+    let trigger = "CREATE TRIGGER tell AFTER DELETE ON log BEGIN SELECT app_notify(old.id); END;";
+    let place = log_with(trigger);
+    let (reason, text) = message(&place.run(vec![Rule { triggers: Triggers::Allow, ..rule("log") }]).await);
+    assert_eq!(reason, Reason::Unsupported);
+    assert!(text.contains("app_notify") && text.contains("only the application has"), "{text}");
+    assert_eq!(place.number("SELECT count(*) FROM log"), 100);
+
+    let place = log_with("");
+    let application = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); \
+        c.create_collation('app_order', lambda a, b: (a > b) - (a < b)); \
+        c.execute('CREATE INDEX by_app ON log(at COLLATE app_order)'); c.close()";
+    let made = Command::new("python3").args(["-I", "-c", application]).arg(place.path()).status().unwrap();
+    assert!(made.success());
+    let (reason, text) = message(&place.run(vec![rule("log")]).await);
+    assert_eq!(reason, Reason::Unsupported);
+    assert!(text.contains("app_order"), "{text}");
+    assert_eq!(place.number("SELECT count(*) FROM log"), 100);
+}
+
+#[tokio::test]
+async fn h28_refuses_to_remove_more_of_a_table_than_its_share() {
+    let place = log_with("");
+    let limited = |share, rules| {
+        let mut database = database(&place.path(), rules);
+        database.cleanup.max_share = share;
+        database
+    };
+    for dry_run in [false, true] {
+        let finished = place.run_as(limited(0.39, vec![rule("log")]), dry_run).await;
+        assert_eq!(finished.outcome, Outcome::Failure);
+        let error = match &finished.result {
+            Ok(report) => report.problems[0].clone(),
+            Err(error) => error.clone(),
+        };
+        assert_eq!(error.reason, Reason::Refused);
+        for part in ["40 of 100 rows of log (40%)", "older than 20", "allows 39%", "set a higher max_share"] {
+            assert!(error.message.contains(part), "{part}: {}", error.message);
+        }
+        assert_eq!(place.number("SELECT count(*) FROM log"), 100);
+    }
+    // Two rules that stay below it one by one are one run: 20 rows, and then 20 more.
+    let first = Rule { keep: day(420), ..rule("log") };
+    let finished = place.run_as(limited(0.3, vec![first, rule("log")]), false).await;
+    assert_eq!(finished.outcome, Outcome::Failure);
+    assert!((79..=81).contains(&place.number("SELECT count(*) FROM log")));
+
+    let place = log_with("");
+    let mut just = database(&place.path(), vec![rule("log")]);
+    just.cleanup.max_share = 0.4;
+    assert_eq!(place.run_as(just, false).await.outcome, Outcome::Success);
+}
+
+#[tokio::test]
+async fn h28_guards_the_tables_that_a_cascade_reaches() {
+    let place = Place::new(&(users("REFERENCES users") + "DELETE FROM visit WHERE user > 40;"));
+    let mut database = database(&place.path(), vec![cascade("users")]);
+    database.cleanup.max_share = 0.5;
+    let (_, message) = message(&place.run_as(database, false).await);
+    assert!(message.contains("8 of 9 rows of visit (88.9%)"), "{message}");
+    assert_eq!(place.number("SELECT count(*) FROM users"), 100);
+}
+
+#[tokio::test]
+async fn a_failing_batch_is_rolled_back_as_a_whole_and_the_ones_before_stay() {
+    // Row 130 of 200 cannot go: the first batch has 100 rows, in the order of the index.
+    let place = Place::new(
+        "CREATE TABLE log(id INTEGER PRIMARY KEY, at INTEGER); CREATE INDEX i ON log(at); \
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) \
+         INSERT INTO log SELECT i, 1000000000 + i FROM n; \
+         CREATE TRIGGER guard BEFORE DELETE ON log WHEN old.id = 130 BEGIN SELECT RAISE(ABORT, 'kept'); END;",
+    );
+    let allowed = Rule { triggers: Triggers::Allow, ..rule("log") };
+    let mut database = database(&place.path(), vec![allowed]);
+    // So long that the second batch takes all that is left.
+    database.cleanup.batch_target = Duration::from_secs(60);
+    let finished = place.run_as(database, false).await;
+    assert_eq!(finished.outcome, Outcome::Failure);
+    assert_eq!(place.numbers("SELECT id FROM log ORDER BY id"), (101..=200).collect::<Vec<_>>());
+    let report = finished.result.unwrap();
+    assert!(report.problems[0].message.contains("kept"), "{:?}", report.problems);
+    assert_eq!(report.detail["rules"][0]["removed"], 100);
+}
+
+#[tokio::test]
+async fn rows_that_a_trigger_keeps_do_not_keep_the_run_going() {
+    // Rows of one date, in more than one batch.
+    let place = Place::new(
+        "CREATE TABLE log(id INTEGER PRIMARY KEY, at TEXT); CREATE INDEX i ON log(at); \
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300) \
+         INSERT INTO log SELECT i, '2001-01-01' FROM n; \
+         CREATE TRIGGER guard BEFORE DELETE ON log WHEN old.id % 2 BEGIN SELECT RAISE(IGNORE); END;",
+    );
+    let mut database = database(&place.path(), vec![Rule { triggers: Triggers::Allow, ..rule("log") }]);
+    // Batches that shrink to a row, and an end for what would otherwise go round for ever.
+    database.cleanup.batch_target = Duration::from_nanos(1);
+    database.cleanup.when.timeout = Duration::from_secs(30);
+    let finished = place.run_as(database, false).await;
+    assert_eq!((&detail(&finished)["matched"], &detail(&finished)["removed"]), (&300.into(), &150.into()));
+    assert!(detail(&finished)["batches"].as_u64().unwrap() > 1);
+    assert_eq!(place.number("SELECT count(*) FROM log WHERE id % 2"), 150);
+}
+
+/// 6,000 old orders with three items each, to be removed in many batches.
+const ORDERS: &str = "CREATE TABLE orders(id INTEGER PRIMARY KEY, at INTEGER); CREATE INDEX i ON orders(at); \
+    CREATE TABLE item(orders INTEGER REFERENCES orders); CREATE INDEX o ON item(orders); \
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000) \
+    INSERT INTO orders SELECT i, 1000000000 + i FROM n; \
+    INSERT INTO item SELECT id FROM orders, (VALUES (1), (2), (3));";
+
+/// The orders' rule in thousands of batches, so that whoever stops the run is in time.
+fn in_small_batches(path: &Path) -> Database {
+    let mut database = database(path, vec![cascade("orders")]);
+    database.cleanup.batch_target = Duration::from_nanos(1);
+    database
+}
+
+/// Some orders are gone, not all; each with all its items, the oldest first.
+fn assert_whole_batches(place: &Place) {
+    let left = place.numbers("SELECT id FROM orders ORDER BY id");
+    assert!((1..6_000).contains(&left.len()), "{} orders are left", left.len());
+    assert_eq!(left[0] + i64::try_from(left.len()).unwrap(), 6_001);
+    let whole = "SELECT count(*) FROM (SELECT orders FROM item GROUP BY orders HAVING count(*) = 3)";
+    assert_eq!(place.number(whole), i64::try_from(left.len()).unwrap());
+    assert_eq!(place.number("SELECT count(DISTINCT orders) FROM item"), i64::try_from(left.len()).unwrap());
+}
+
+#[tokio::test]
+async fn cancelled_in_the_middle_it_leaves_whole_batches_and_the_next_run_goes_on() {
+    let place = Place::new(ORDERS);
+    let finished = place
+        .run_watched(in_small_batches(&place.path()), false, |progress, cancel| {
+            if progress.done > 0 {
+                cancel.cancel();
+            }
+        })
+        .await;
+    assert_eq!(finished.outcome, Outcome::Interrupted);
+    assert!(message(&finished).1.contains("rows had been removed before"), "{:?}", finished.result);
+    assert_whole_batches(&place);
+    let finished = place.run(vec![cascade("orders")]).await;
+    assert_eq!(finished.outcome, Outcome::Success);
+    assert_eq!(place.number("SELECT count(*) FROM orders") + place.number("SELECT count(*) FROM item"), 0);
+}
+
+/// Set for the process that [`killed_in_the_middle_it_leaves_whole_batches`] kills: the directory to work in.
+const VICTIM: &str = "LITEKEEPER_TEST_VICTIM";
+
+#[tokio::test]
+async fn killed_in_the_middle_it_leaves_whole_batches() {
+    if let Some(path) = std::env::var_os(VICTIM) {
+        let place = Place { directory: tempfile::tempdir().unwrap() };
+        let print = |progress: Progress, _: &CancellationToken| println!("\ndone {}", progress.done);
+        place.run_watched(in_small_batches(Path::new(&path)), false, print).await;
+        return;
+    }
+    let place = Place::new(ORDERS);
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "killed_in_the_middle_it_leaves_whole_batches", "--nocapture"])
+        .env(VICTIM, place.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = std::io::BufReader::new(victim.stdout.take().unwrap());
+    let done = |line: &str| line.strip_prefix("done ").is_some_and(|done| done != "0");
+    assert!(output.lines().map(Result::unwrap).any(|line| done(&line)));
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    assert_whole_batches(&place);
+    assert_eq!(place.run(vec![cascade("orders")]).await.outcome, Outcome::Success);
+    assert_eq!(place.number("SELECT count(*) FROM item"), 0);
+}
+
+#[tokio::test]
+async fn an_application_that_writes_all_the_time_sees_no_error_and_loses_nothing() {
+    for mode in ["wal", "delete"] {
+        let place = Place { directory: tempfile::tempdir().unwrap() };
+        create_database(&place.path(), &["--rows", "5000", "--journal-mode", mode]);
+        let old = place.number("SELECT count(*) FROM attendance WHERE date < date('now', '-365 days')");
+        let mut application = Application::start(&place.path());
+        application.write_every(Duration::from_millis(5));
+        application.wait_for_commits(5);
+        let by_date = Rule { column: "date".into(), ..rule("attendance") };
+        let finished = place.run(vec![by_date]).await;
+        application.wait_for_commits(5);
+        let last = application.pause();
+        let seen = application.stop();
+        assert_eq!(finished.outcome, Outcome::Success, "{:?}", finished.result);
+        assert_eq!(detail(&finished)["removed"], old, "{mode}");
+        assert!(detail(&finished)["batches"].as_u64().unwrap() > 1);
+        assert_eq!(seen.errors, Vec::<String>::new(), "{mode}");
+        assert_eq!(assert_sound(&place.path()), last, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_preview_writes_nothing_and_waits_for_no_writer() {
+    let place = Place { directory: tempfile::tempdir().unwrap() };
+    create_database(&place.path(), &["--rows", "500"]);
+    let mut application = Application::start(&place.path());
+    application.hold_write();
+    let watcher = place.open();
+    let version = || watcher.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0)).unwrap();
+    let before = version();
+    let mut database = database(&place.path(), vec![Rule { column: "date".into(), ..rule("attendance") }]);
+    // A write would find the lock taken, and fail.
+    database.pool.busy_timeout = Duration::ZERO;
+    let finished = place.run_as(database, true).await;
+    let old = place.number("SELECT count(*) FROM attendance WHERE date < date('now', '-365 days')");
+    assert_eq!(finished.outcome, Outcome::Success, "{:?}", finished.result);
+    assert_eq!(detail(&finished)["removed"], old);
+    assert!(finished.result.unwrap().summary.starts_with("would remove "));
+    assert_eq!(version(), before);
+    application.release();
+    assert_eq!(place.number("SELECT count(*) FROM attendance"), 500);
+}
