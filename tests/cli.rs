@@ -356,6 +356,51 @@ fn a_backup_that_cannot_remove_an_old_one_is_partly_done() {
 }
 
 #[test]
+fn a_dry_run_of_a_cleanup_tells_what_would_go_and_is_no_run() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(
+        "[[database.attendance.cleanup.rule]]\ntable = \"attendance\"\ncolumn = \"date\"\nkeep = \"1d\"\n
+         [cleanup]\nmax_share = \"100%\"",
+    );
+    let rows = || -> u64 {
+        let connection = Connection::open(sandbox.database()).unwrap();
+        connection.query_row("SELECT count(*) FROM attendance", [], |row| row.get(0)).unwrap()
+    };
+    let before = rows();
+    let preview = json(&sandbox, 0, &["cleanup", "attendance", "--dry-run"]);
+    let would_go = preview["detail"]["rules"][0]["removed"].as_u64().unwrap();
+    assert!(would_go > 0, "{preview}");
+    assert_eq!(rows(), before);
+    let shown = run(&sandbox, 0, &["cleanup", "attendance", "--dry-run"]);
+    assert!(text(&shown.stdout).contains(" TABLE "), "{}", text(&shown.stdout));
+    assert_eq!(json(&sandbox, 0, &["history"]), Value::Array(Vec::new()));
+
+    run(&sandbox, 0, &["cleanup", "attendance"]);
+    assert_eq!(rows(), before - would_go);
+    assert_eq!(json(&sandbox, 0, &["history"])[0]["job"], "cleanup");
+}
+
+#[test]
+fn what_a_check_finds_is_told_from_damage() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(
+        "[[database.attendance.index]]\nname = \"idx_none\"\ntable = \"users\"\ncolumns = [\"email\"]",
+    );
+    let found = json(&sandbox, 1, &["health", "attendance"]);
+    assert_eq!((&found["job"], &found["outcome"]), (&"health".into(), &"success".into()));
+    assert!(found["findings"][0]["message"].as_str().unwrap().contains("idx_none"), "{found}");
+
+    // An index that lacks its rows.
+    let connection = Connection::open(sandbox.database()).unwrap();
+    let sql = "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET rootpage = 1000000 WHERE name = 'idx_users_name'";
+    connection.execute_batch(sql).unwrap();
+    drop(connection);
+    let deep = json(&sandbox, 12, &["health", "attendance", "--deep"]);
+    let jobs: Vec<_> = deep.as_array().unwrap().iter().map(|run| run["job"].as_str().unwrap()).collect();
+    assert_eq!(jobs, ["health", "integrity"]);
+}
+
+#[test]
 fn names_that_are_not_there_are_told_from_wrong_usage_and_a_wrong_configuration() {
     let sandbox = kept();
     let unknown = run(&sandbox, 10, &["backup", "atendance"]);

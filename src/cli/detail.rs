@@ -91,12 +91,20 @@ fn table(objects: &[&Map<String, Value>]) -> Table {
     let (short, long): (Vec<&String>, Vec<&String>) = names.into_iter().partition(is_short);
     let right: Vec<usize> = (0..short.len()).filter(|&at| is_number(short[at])).collect();
 
-    let head = short.iter().map(|name| title(name).to_uppercase()).chain([String::new()]);
+    // One kind of sentence has a heading; of several, each says what it is.
+    let heading = match long.as_slice() {
+        [only] => title(only).to_uppercase(),
+        _ => String::new(),
+    };
+    let head = short.iter().map(|name| title(name).to_uppercase()).chain([heading]);
     let mut table = Table::new(head).right(&right);
     for object in objects {
         let value = |name: &String| object.get(name).and_then(|value| cell(name, value));
-        let sentences: Vec<_> =
-            long.iter().filter_map(|name| Some(format!("{}: {}", title(name), value(name)?))).collect();
+        let sentence = |name: &&String| match long.len() {
+            1 => value(name),
+            _ => Some(format!("{}: {}", title(name), value(name)?)),
+        };
+        let sentences: Vec<_> = long.iter().filter_map(sentence).collect();
         table.row(short.iter().map(|name| value(name).unwrap_or_default()).chain([sentences.join("; ")]));
     }
     table
@@ -166,9 +174,9 @@ mod tests {
 would remove 500 rows
   dry run  yes
   rules:
-    TABLE       REMOVED   ROWS  SHARE
-    attendance      500  1,500  33.3%
-    log                     20         refused: the table has triggers, and its rule does not allow them
+    TABLE        ROWS  REMOVED  SHARE  REFUSED
+    attendance  1,500      500  33.3%
+    log            20                  the table has triggers, and its rule does not allow them
 problem: rule on log.at: triggers
 ";
         assert_eq!(rendered(None), expected);
@@ -180,17 +188,17 @@ problem: rule on log.at: triggers
 would remove 500 rows
   dry run  yes
   rules:
-    removed  500
-    rows     1,500
-    share    33.3%
     table    attendance
+    rows     1,500
+    removed  500
+    share    33.3%
 
+    table    log
+    rows     20
     refused  the table has
              triggers, and
              its rule does
              not allow them
-    rows     20
-    table    log
 problem: rule on log.at:
          triggers
 ";
