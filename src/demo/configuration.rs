@@ -14,8 +14,8 @@ pub(super) fn is_a_demos(text: &str) -> bool {
     text.lines().next() == Some(FIRST_LINE)
 }
 
-/// The configuration. The three jobs that the demo promises within ten seconds each come every six, two
-/// seconds apart, so that none finds another at work.
+/// The configuration. The three jobs that the demo promises within ten seconds each come every four, so that even
+/// the last of them has time to wait for the others.
 pub(super) fn text(demo: &Demo, listen: SocketAddr) -> Result<String> {
     let (database, backups, state) = (quoted(&demo.database)?, quoted(&demo.backups)?, quoted(&demo.state)?);
     Ok(format!(
@@ -34,30 +34,30 @@ listen    = "{listen}"   # status page at /, Prometheus at /metrics
 # Each of the next tables holds for all databases; [database.NAME.backup] and so on say otherwise for one.
 
 [backup]
-schedule  = "*/6 * * * * *"           # seconds 0, 6, 12 …; the default is once an hour
+schedule  = "*/4 * * * * *"           # seconds 0, 4, 8 …; the default is once an hour
 dir       = {backups}
 keep_last = 5                         # older ones go once a newer one is complete
 
 [cleanup]
-schedule  = "2-59/6 * * * * *"        # seconds 2, 8, 14 …
+schedule  = "1-59/4 * * * * *"        # seconds 1, 5, 9 …
 # The sample holds three years and the rule below keeps one: the first run removes two thirds. By default a run
 # that would remove more than half of a table is refused, for the day on which the clock is wrong.
 max_share = "80%"
 
 [maintain]
-schedule        = "4-59/6 * * * * *"  # seconds 4, 10, 16 …; at night in real life
+schedule        = "3-59/4 * * * * *"  # seconds 3, 7, 11 …; at night in real life
 vacuum_min_free = "5%"                # VACUUM when a twentieth of the file is free pages …
 vacuum_min_size = "1MiB"              # … and at least so much would come back
 
 [health]
-schedule           = "1-59/6 * * * * *"
+schedule           = "2-59/4 * * * * *"
 integrity_schedule = "5-59/12 * * * * *"
 
 [verify]
 schedule = "5-59/30 * * * * *"        # restores the newest backup for real and checks it
 
 [watch]
-schedule       = "3-59/6 * * * * *"
+schedule       = "2-59/4 * * * * *"
 slow_threshold = "100ms"              # a slower statement is logged, counted and kept
 
 [database.attendance]
@@ -135,14 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn backs_up_cleans_up_and_maintains_within_six_seconds_of_any_start() {
+    fn backs_up_cleans_up_and_maintains_within_four_seconds_of_any_start() {
         let configuration = parsed("/x");
         for job in ["backup", "cleanup", "maintain"] {
             let schedule = Schedule::parse(configuration[job]["schedule"].as_str().unwrap()).unwrap();
             for second in 0..60 {
                 let start = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::seconds(second);
                 let next = schedule.cron().unwrap().find_next_occurrence(&start, false).unwrap();
-                assert!(next - start <= TimeDelta::seconds(6), "{job} after {start} only at {next}");
+                assert!(next - start <= TimeDelta::seconds(4), "{job} after {start} only at {next}");
             }
         }
     }

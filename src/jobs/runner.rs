@@ -62,9 +62,10 @@ pub async fn run(state: &State, order: Order) -> Finished {
         return Finished { outcome: ending(&result).outcome, result };
     }
     let (kind, database) = (order.job.kind(), Arc::clone(&order.database));
-    let lock = match order.job.is_exclusive().then(|| state.lock(&database.name, kind)).transpose() {
-        Ok(lock) => lock,
-        Err(error) => return skip(state, &order, error).await,
+    let lock = order.job.is_exclusive().then(|| state.lock(&database.name, kind)).transpose();
+    let lock = match lock {
+        Err(error) if error.reason == Reason::Locked => return skip(state, &order, error).await,
+        lock => lock,
     };
     let started = clock::now();
     let began = Instant::now();
@@ -76,7 +77,11 @@ pub async fn run(state: &State, order: Order) -> Finished {
     JobStarted { database: &database.name, job: kind.as_str(), run }.emit();
 
     let context = context(state, &order, started);
-    let mut result = attempts(&order.job, &context).await;
+    let mut result = match &lock {
+        Ok(_) => attempts(&order.job, &context).await,
+        // Not a run that another one forestalls, but one that cannot be made: somebody must look at it.
+        Err(error) => Err(error.clone()),
+    };
     if let Err(error) = access::check_sidecars(&database.path)
         && error.reason == Reason::Permission
     {
@@ -131,9 +136,6 @@ pub async fn skip_overlap(state: &State, database: &Database, job: &dyn Job) {
 }
 
 async fn skip(state: &State, order: &Order, error: Error) -> Finished {
-    if error.reason != Reason::Locked {
-        tracing::error!(database = order.database.name, job = %order.job.kind(), "{error}");
-    }
     write_skip(state, &order.database, &*order.job, order.cause, &error).await;
     Finished { outcome: Outcome::Skipped, result: Err(error) }
 }

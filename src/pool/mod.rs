@@ -164,19 +164,31 @@ impl Pool {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     {
-        let connection = self.get(call).await?;
+        let Lent { connection, identity } = tokio::select! {
+            // A call that has ended already gets none.
+            biased;
+            () = call.ended() => {
+                call.check()?;
+                return Err(Error::new(Reason::Deadline, "no connection was free before the time was up"));
+            }
+            lent = self.get() => lent?,
+        };
         let limits = Arc::new(Limits::new(call.deadline, self.inner.settings.busy_timeout, false));
         let stop = StopOnDrop(Arc::clone(&limits));
         let observer = Box::new(Statements { inner: Arc::clone(&self.inner), job: call.job });
         let inner = Arc::clone(&self.inner);
         // Until the SQL has stopped the connection belongs to this task, also when nobody waits any more.
         let mut task = tokio::spawn(async move {
-            let result = connection
+            let done = connection
                 .interact(move |connection| session::run(connection, &limits, observer, work))
-                .await
-                .unwrap_or_else(|_| Err(panicked()));
-            inner.give_back(connection);
-            result
+                .await;
+            if done.is_ok() {
+                inner.give_back(connection, identity);
+            } else {
+                // Closed, so that a transaction of the work that panicked does not stay open with its locks.
+                drop(Object::take(connection));
+            }
+            done.unwrap_or_else(|_| Err(panicked())).map_err(|error| inner.named(error))
         });
         tokio::select! {
             result = &mut task => return result.unwrap_or_else(|_| Err(panicked())),
@@ -228,29 +240,23 @@ impl Pool {
     }
 
     /// A connection, with as many attempts as `pool.retries` says.
-    async fn get(&self, call: &Call) -> Result<Object> {
+    async fn get(&self) -> Result<Lent> {
         let inner = &self.inner;
         let mut attempt = 1;
         loop {
-            if call.cancel.is_cancelled() {
-                return Err(Error::new(Reason::Cancelled, "stopped before it had begun"));
-            }
             let error = match self.try_get(attempt).await {
-                Ok(connection) => return Ok(connection),
+                Ok(lent) => return Ok(lent),
                 Err(error) => error,
             };
             if error.class() != crate::error::Class::Transient || attempt >= inner.settings.retries {
                 return Err(error);
             }
             attempt += 1;
-            tokio::select! {
-                () = call.cancel.cancelled() => {}
-                () = tokio::time::sleep(inner.settings.retry_delay) => {}
-            }
+            tokio::time::sleep(inner.settings.retry_delay).await;
         }
     }
 
-    async fn try_get(&self, attempt: u32) -> Result<Object> {
+    async fn try_get(&self, attempt: u32) -> Result<Lent> {
         let inner = &self.inner;
         let identity = access::check(&inner.path)?;
         inner.forget_connections_to_another_file(identity);
@@ -260,7 +266,7 @@ impl Pool {
         if got.is_ok() {
             PoolWaited { database, waited }.emit();
         }
-        got.map_err(|error| match error {
+        got.map(|connection| Lent { connection, identity }).map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait) => {
                 inner.timeouts.fetch_add(1, Ordering::Relaxed);
                 PoolTimedOut { database, waited, attempt }.emit();
@@ -289,16 +295,34 @@ impl Pool {
 }
 
 impl Inner {
-    /// An overflow connection is closed when nobody waits for it.
-    fn give_back(&self, connection: Object) {
+    /// An overflow connection is closed when nobody waits for it; one to a file that is no longer the database,
+    /// always.
+    fn give_back(&self, connection: Object, identity: access::Identity) {
         let now = self.pool.status();
-        if now.size > self.settings.size && now.waiting == 0 {
+        let is_overflow = now.size > self.settings.size && now.waiting == 0;
+        let is_to_another_file = *self.known() != Some(identity);
+        if is_overflow || is_to_another_file {
             drop(Object::take(connection));
         }
     }
 
+    /// SQLite's own text for a file that is none of its databases does not say which.
+    fn named(&self, error: Error) -> Error {
+        match error.reason {
+            Reason::NotADatabase => Error::new(
+                Reason::NotADatabase,
+                format!("{} is not a database, or an encrypted one", self.path.display()),
+            ),
+            _ => error,
+        }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Option<access::Identity>> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn forget_connections_to_another_file(&self, identity: access::Identity) {
-        let mut known = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         if known.is_some_and(|known| known != identity) {
             tracing::warn!(
                 database = self.database,
@@ -309,6 +333,12 @@ impl Inner {
         }
         *known = Some(identity);
     }
+}
+
+/// A connection, and the file that it belongs to.
+struct Lent {
+    connection: Object,
+    identity: access::Identity,
 }
 
 /// Stops the SQL when the future that waits for it is dropped.

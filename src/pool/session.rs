@@ -104,9 +104,6 @@ struct Running {
     since: Instant,
     /// The counters are cumulative over the runs of a cached statement.
     before: Counters,
-    /// VACUUM, ANALYZE and their like run statements of their own, which belong to them.
-    contains: bool,
-    contained: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -173,6 +170,8 @@ pub(super) fn run<T>(
     let watched = Arc::clone(limits);
     connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || watched.must_stop()))?;
     let result = work(connection);
+    // From here on nothing is to be stopped, the rollback least of all.
+    limits.handle().take();
     connection.progress_handler(0, None::<fn() -> bool>)?;
     if !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK")?;
@@ -216,30 +215,32 @@ fn on_trace(event: TraceEvent<'_>) {
         let Ok(mut current) = current.try_borrow_mut() else { return };
         let Some(session) = current.as_mut() else { return };
         match event {
-            // Trigger programs announce themselves with a comment; they are part of their statement.
-            TraceEvent::Stmt(_, text) if text.starts_with("--") => {}
-            TraceEvent::Stmt(statement, _) => {
+            TraceEvent::Stmt(statement, text) => {
                 let sql = statement.sql();
-                let contained = session.running.iter().any(|r| r.contains);
+                // Trigger programs, and what VACUUM, ANALYZE and virtual tables run inside a statement, announce
+                // themselves with a comment in place of their text; they are part of that statement.
+                if text != sql {
+                    return;
+                }
                 session.running.push(Running {
                     key: sql.as_ptr().addr(),
                     since: Instant::now(),
                     before: Counters::of(&statement),
-                    contains: runs_statements_of_its_own(&sql),
-                    contained,
                 });
+                // SQLite forgets an interrupt that came between two statements, and one that is short never
+                // reaches the progress handler: work made of many would go on to its end.
+                if session.limits.must_stop() {
+                    session.limits.interrupt();
+                }
             }
             TraceEvent::Profile(statement, _) => {
                 let sql = statement.sql();
                 let key = sql.as_ptr().addr();
                 let Some(at) = session.running.iter().rposition(|r| r.key == key) else { return };
                 let started = session.running.remove(at);
-                if started.contained {
-                    return;
-                }
                 let after = Counters::of(&statement);
-                let since =
-                    |after: i32, before: i32| u64::try_from(after.saturating_sub(before)).unwrap_or(0);
+                // SQLite counts in 32 bits without a sign: half a minute of work already turns them negative.
+                let since = |after: i32, before: i32| u64::from(after.wrapping_sub(before).cast_unsigned());
                 session.observer.statement(&Finished {
                     sql: &sql,
                     duration: started.since.elapsed(),
@@ -252,11 +253,4 @@ fn on_trace(event: TraceEvent<'_>) {
             _ => {}
         }
     });
-}
-
-fn runs_statements_of_its_own(sql: &str) -> bool {
-    let first = sql.split_ascii_whitespace().next().unwrap_or_default();
-    ["VACUUM", "ANALYZE", "REINDEX", "PRAGMA", "CREATE", "ALTER"]
-        .iter()
-        .any(|w| first.eq_ignore_ascii_case(w))
 }

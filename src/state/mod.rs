@@ -66,6 +66,10 @@ impl State {
     /// Runs `work` on the connection, on this thread.
     pub fn now<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if !connection.is_autocommit() {
+            // Work before this one panicked; what it left open would swallow all that is written after it.
+            connection.execute_batch("ROLLBACK")?;
+        }
         work(&mut connection)
             .map_err(|e| e.context(format!("cannot use {}", self.directory.join("state.db").display())))
     }

@@ -7,9 +7,11 @@
 #![allow(clippy::print_stderr, reason = "the daemon's log beside the failure that it explains")]
 
 pub mod application;
+pub mod child;
 pub mod daemon;
 pub mod http;
 pub mod keeper;
+pub mod kept;
 pub mod lines;
 pub mod metrics;
 pub mod sandbox;

@@ -1,0 +1,14 @@
+//! The connections to one database: how many there are, how they are opened and set up, how work on them is timed
+//! and how it is stopped, beside an application in another process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod beside;
+mod fixture;
+mod lending;
+mod opening;
+mod owners;
+mod stopping;
+mod timing;
+
+#[path = "../support/mod.rs"]
+mod support;
