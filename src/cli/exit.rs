@@ -1,5 +1,8 @@
 //! Exit codes, and how an error is shown on the way out.
 
+use serde::Serialize;
+
+use super::out;
 use crate::error::{Error, Reason};
 
 pub(super) const OK: u8 = 0;
@@ -11,10 +14,20 @@ pub(super) const LOCKED: u8 = 11;
 pub(super) const DAMAGED: u8 = 12;
 pub(super) const CONFIG: u8 = 78;
 
-/// For `--help`.
+/// For `litekeeper --help`.
 pub(super) const HELP: &str = "\
-Exit codes: 0 ok, 1 failed, 2 usage, 3 partly done, 10 no such database or backup,
-            11 locked by another run, 12 damaged, 78 configuration";
+Exit codes:
+  0   ok
+  1   failed
+  2   usage
+  3   partly done
+  10  no such database or backup
+  11  locked by another run
+  12  damaged
+  78  the configuration is not valid
+
+With --json, an error is {\"error\": {\"reason\": WORD, \"message\": TEXT}} on stdout;
+the text is on stderr as well.";
 
 /// The exit code for an error.
 pub(super) const fn code(reason: Reason) -> u8 {
@@ -27,12 +40,28 @@ pub(super) const fn code(reason: Reason) -> u8 {
     }
 }
 
+/// An error in JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct Fault<'a> {
+    reason: Reason,
+    message: &'a str,
+}
+
+impl<'a> From<&'a Error> for Fault<'a> {
+    fn from(error: &'a Error) -> Self {
+        Self { reason: error.reason, message: &error.message }
+    }
+}
+
 /// Shows an error to the user.
-#[expect(clippy::print_stderr, reason = "what a command says about itself")]
-pub(super) fn tell(error: &Error) {
+pub(super) fn tell(error: &Error, json: bool) {
     match error.reason {
         // Has its own form, with lines and carets.
-        Reason::Config => eprintln!("{error}"),
-        _ => eprintln!("litekeeper: {error}"),
+        Reason::Config => out::show(&error.message),
+        _ => out::say(&format!("litekeeper: {error}")),
+    }
+    if json {
+        // Where stdout is full as well, stderr has said it.
+        let _ = out::json(&serde_json::json!({ "error": Fault::from(error) }));
     }
 }

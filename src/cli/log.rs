@@ -9,7 +9,23 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, fmt, registry};
 
+use super::{Global, progress};
 use crate::config::LogFormat;
+
+/// Starts logging for a verb that ends by itself. Without `--log-level` only what a module warns of is logged: how
+/// the run went is the verb's own output.
+pub(super) fn start_quietly(global: &Global, format: LogFormat) {
+    if let Some(level) = global.log_level {
+        return start(format, level);
+    }
+    let filter = Targets::new()
+        .with_default(Level::WARN)
+        // The facts of metrics::events, as opposed to litekeeper::pool and so on.
+        .with_target("litekeeper", None)
+        .with_target("litekeeper::", Level::WARN);
+    let layer = fmt::layer().without_time().with_ansi(false).with_target(false).with_writer(progress::stderr);
+    let _ = registry().with(layer.with_filter(filter)).try_init();
+}
 
 /// Starts logging. Once per process; a second call changes nothing.
 pub(super) fn start(format: LogFormat, level: Level) {

@@ -1,18 +1,33 @@
 //! VERBS: the command line is parsed here, each verb calls the library and shows what comes back; a file a verb.
 //! Must hold no logic of its own. What a verb is asked for goes to stdout, everything else to stderr.
 
+mod backups;
 mod check;
 mod demo;
+mod detail;
 mod exit;
+mod history;
+mod interrupt;
+mod job;
 mod log;
+mod out;
+mod page;
+mod pin;
+mod progress;
+mod restore;
 mod run;
+mod slow;
+mod status;
+mod table;
+mod time;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, DEFAULT_PATH};
+use crate::config::{Config, DEFAULT_PATH, Database};
 use crate::error::{Error, Reason, Result};
 
 /// Keeps SQLite databases: backs them up, maintains, prunes and watches them while their applications use them.
@@ -21,7 +36,7 @@ use crate::error::{Error, Reason, Result};
 #[command(after_help = exit::HELP)]
 struct Arguments {
     /// The configuration file.
-    #[arg(long, global = true, value_name = "PATH", env = "LITEKEEPER_CONFIG", default_value = DEFAULT_PATH)]
+    #[arg(long, global = true, value_name = "PATH", env = "LITEKEEPER_CONFIG", hide_env_values = true, default_value = DEFAULT_PATH)]
     config: PathBuf,
     /// Print one JSON value instead of text.
     #[arg(long, global = true)]
@@ -38,6 +53,18 @@ enum Verb {
     Run(run::Run),
     Demo(demo::Demo),
     Check(check::Check),
+    Status(status::Status),
+    Backup(job::Backup),
+    Verify(job::Verify),
+    Cleanup(job::Cleanup),
+    Maintain(job::Maintain),
+    Health(job::Health),
+    Backups(backups::Backups),
+    Pin(pin::Pin),
+    Unpin(pin::Unpin),
+    Restore(restore::Restore),
+    History(history::History),
+    Slow(slow::Slow),
 }
 
 /// What every verb gets.
@@ -69,11 +96,23 @@ pub fn main() -> ExitCode {
         Verb::Run(verb) => verb.run(&global),
         Verb::Demo(verb) => verb.run(&global),
         Verb::Check(verb) => verb.run(&global),
+        Verb::Status(verb) => verb.run(&global),
+        Verb::Backup(verb) => verb.run(&global),
+        Verb::Verify(verb) => verb.run(&global),
+        Verb::Cleanup(verb) => verb.run(&global),
+        Verb::Maintain(verb) => verb.run(&global),
+        Verb::Health(verb) => verb.run(&global),
+        Verb::Backups(verb) => verb.run(&global),
+        Verb::Pin(verb) => verb.run(&global),
+        Verb::Unpin(verb) => verb.run(&global),
+        Verb::Restore(verb) => verb.run(&global),
+        Verb::History(verb) => verb.run(&global),
+        Verb::Slow(verb) => verb.run(&global),
     };
     match result {
         Ok(code) => code.into(),
         Err(error) => {
-            exit::tell(&error);
+            exit::tell(&error, global.json);
             exit::code(error.reason).into()
         }
     }
@@ -88,10 +127,19 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
         .block_on(work)
 }
 
-/// The error for a database that the configuration does not have.
+/// The database that the user names.
+fn database<'a>(config: &'a Config, name: &str) -> Result<&'a Arc<Database>> {
+    config.databases.get(name).ok_or_else(|| unknown_database(name, config))
+}
+
 fn unknown_database(name: &str, config: &Config) -> Error {
     let names: Vec<_> = config.databases.keys().map(String::as_str).collect();
-    let known =
-        if names.is_empty() { String::from("it has none") } else { format!("it has: {}", names.join(", ")) };
-    Error::new(Reason::NotFound, format!("the configuration has no database {name}; {known}"))
+    let distance = |known: &&str| strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase());
+    let nearest = names.iter().copied().min_by_key(distance).filter(|known| distance(known) <= 2);
+    let remedy = match (nearest, names.is_empty()) {
+        (Some(known), _) => format!("did you mean {known}?"),
+        (None, true) => String::from("it has none"),
+        (None, false) => format!("it has: {}", names.join(", ")),
+    };
+    Error::new(Reason::NotFound, format!("the configuration has no database {name}; {remedy}"))
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Global, block_on, exit, log};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::supervisor;
 
 /// Run the daemon in the foreground.
@@ -11,14 +11,23 @@ use crate::supervisor;
 /// HUP reads the configuration again; TERM and INT stop the daemon once its jobs have ended, at the latest after
 /// `daemon.shutdown_grace`; a second one stops it at once.
 #[derive(Debug, Args)]
-#[command(after_help = exit::HELP)]
+#[command(after_help = "\
+Exit codes:
+  0   stopped as told
+  1   failed
+  2   usage
+  78  the configuration is not valid")]
 pub(super) struct Run {}
 
 impl Run {
+    #[expect(clippy::unused_self, reason = "as every verb")]
     pub(super) fn run(&self, global: &Global) -> Result<u8> {
         let config = global.load()?;
         log::start(config.daemon.log_format, global.log_level.unwrap_or(tracing::Level::INFO));
-        block_on(supervisor::run(global.config.clone(), config, |_| {}))?;
+        // By its full path, others find out whether this daemon is that of their configuration.
+        let path = std::path::absolute(&global.config)
+            .map_err(|e| Error::io("cannot find the current directory", &e))?;
+        block_on(supervisor::run(path, config, |_| {}))?;
         Ok(exit::OK)
     }
 }

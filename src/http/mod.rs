@@ -5,6 +5,7 @@
 //! There is no authentication and no check of `Host`: the default address is the loopback one, everything here
 //! is safe to read twice, and whoever opens it to a network puts a proxy in front.
 
+pub mod ask;
 mod page;
 mod ready;
 

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 
 use crate::error::{Error, Reason, Result};
 
@@ -33,8 +35,20 @@ impl State {
     pub fn open(directory: &Path) -> Result<Self> {
         create_directory(directory)?;
         let path = directory.join("state.db");
-        let opened = open(&path).map_err(|e| e.context(format!("cannot open {}", path.display())));
-        Ok(Self { connection: Arc::new(Mutex::new(opened?)), directory: directory.to_owned() })
+        let connection = open(&path).map_err(|e| cannot_open(&path, e))?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), directory: directory.to_owned() })
+    }
+
+    /// The memory as it is, for those who only look at it: creates nothing. Empty where there is none yet.
+    pub fn view(directory: &Path) -> Result<Self> {
+        let path = directory.join("state.db");
+        let opened = match path.symlink_metadata() {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => nothing_yet(),
+            Err(e) => Err(Error::io("its directory cannot be read", &e)),
+            Ok(_) => view(&path),
+        };
+        let connection = opened.map_err(|e| cannot_open(&path, e))?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), directory: directory.to_owned() })
     }
 
     /// Runs `work` on the connection, on a blocking thread.
@@ -80,20 +94,62 @@ fn open(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+fn nothing_yet() -> Result<Connection> {
+    let mut connection = Connection::open_in_memory()?;
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+fn view(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    match version(&connection)? {
+        // Of an older litekeeper: brought up to date as by any other command.
+        older if older < MIGRATIONS.len() => open(path),
+        _ => Ok(connection),
+    }
+}
+
+/// SQLite says only that it cannot; a user who may not is told so, and who may.
+fn cannot_open(path: &Path, error: Error) -> Error {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let may = |path: &Path, access| accessat(CWD, path, access, AtFlags::EACCESS) != Err(Errno::ACCESS);
+    let all = Access::READ_OK | Access::WRITE_OK;
+    if may(path, all) && may(directory, all | Access::EXEC_OK) {
+        return error.context(format!("cannot open {}", path.display()));
+    }
+    let us = rustix::process::geteuid().as_raw();
+    Error::new(
+        Reason::Permission,
+        format!(
+            "user {us} may not read and write {} and its directory; run this as the user that the daemon runs as, or \
+             as root",
+            path.display()
+        ),
+    )
+}
+
+/// The format, or an error where a newer litekeeper wrote it.
+fn version(connection: &Connection) -> Result<usize> {
+    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version <= MIGRATIONS.len() {
+        return Ok(version);
+    }
+    Err(Error::new(
+        Reason::Config,
+        format!(
+            "it was written by a newer litekeeper (format {version}, this one knows {}); upgrade, or move the file \
+             away to start with an empty history",
+            MIGRATIONS.len()
+        ),
+    ))
+}
+
 fn migrate(connection: &mut Connection) -> Result<()> {
     // Another process may migrate at the same moment: the version is read under the write lock.
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let version: usize = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version > MIGRATIONS.len() {
-        return Err(Error::new(
-            Reason::Config,
-            format!(
-                "it was written by a newer litekeeper (format {version}, this one knows {}); upgrade, or move the \
-                 file away to start with an empty history",
-                MIGRATIONS.len()
-            ),
-        ));
-    }
+    let version = version(&transaction)?;
     for text in &MIGRATIONS[version..] {
         transaction.execute_batch(text)?;
     }

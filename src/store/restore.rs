@@ -58,14 +58,14 @@ pub fn restore(
     let Some(name) = target.file_name() else {
         return Err(Error::new(Reason::Refused, format!("{} names no file to restore to", target.display())));
     };
-    refuse_occupied(target)?;
+    may_be_made(target)?;
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     hidden.push(format!(".restoring-{}", std::process::id()));
     let unfinished = Unfinished(directory.join(hidden));
     let bytes = unpack(catalogue, backup, &unfinished.0, progress)?;
     check(&unfinished.0)?;
-    refuse_occupied(target)?;
+    may_be_made(target)?;
     rustix::fs::renameat_with(
         rustix::fs::CWD,
         &unfinished.0,
@@ -81,8 +81,9 @@ pub fn restore(
     Ok(bytes)
 }
 
-/// An old `-wal` or `-journal` would be played into the restored database and bring old data back.
-fn refuse_occupied(target: &Path) -> Result<()> {
+/// Refuses a target that exists, or any sidecar of it: an old `-wal` or `-journal` would be played into the restored
+/// database and bring old data back.
+pub fn may_be_made(target: &Path) -> Result<()> {
     for suffix in ["", "-wal", "-shm", "-journal"] {
         let mut path = target.as_os_str().to_owned();
         path.push(suffix);

@@ -3,6 +3,7 @@
 //! must not keep it from its signals and its watchdog.
 
 mod drain;
+pub mod environment;
 pub mod overview;
 mod reload;
 mod runs;

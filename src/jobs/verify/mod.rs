@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rusqlite::Connection;
 use serde::Serialize;
 
 use super::{Context, Job, Progress, Report, Running, Unit};
@@ -111,7 +112,7 @@ fn verify(
         progress(Progress { done, total, unit: Unit::Bytes });
         call.check()
     });
-    let (ok, message) = match unpacked.and_then(|_| check(scratch.path(), manifest, call)) {
+    let (ok, message) = match unpacked.and_then(|_| check(scratch.path(), Some(manifest), call)) {
         Ok(message) => (Some(true), message),
         Err(error) if error.reason == Reason::Damaged => (Some(false), error.message),
         Err(error) if error.reason == Reason::Unsupported => {
@@ -125,8 +126,9 @@ fn verify(
     Ok(Done { name: backup.name.clone(), ok, raw_bytes: total, message })
 }
 
-/// What the unpacked file says of itself, against what the manifest says of it.
-fn check(path: &Path, manifest: &Manifest, call: &Call) -> Result<String> {
+/// What an unpacked file says of itself, against what its manifest says of it, where there is one. In words, where
+/// it is good; `damaged` where it is not, `unsupported` where it takes the application to tell.
+pub fn check(path: &Path, manifest: Option<&Manifest>, call: &Call) -> Result<String> {
     let connection = open::immutable(path)?;
     let stop = call.clone();
     connection.progress_handler(10_000, Some(move || stop.check().is_err()))?;
@@ -139,19 +141,8 @@ fn check(path: &Path, manifest: &Manifest, call: &Call) -> Result<String> {
     if let Some(index) = found.indexes.first() {
         return Err(Error::new(Reason::Damaged, format!("the index {index} does not agree with its table")));
     }
-    if hash::sha256(schema::text(&connection)?.as_bytes()) != manifest.schema_sha256 {
-        return Err(Error::new(Reason::Damaged, "its schema is not the one in its manifest"));
-    }
-    for (table, rows) in &manifest.tables {
-        let Some(expected) = rows else { continue };
-        let sql = format!("SELECT count(*) FROM {}", quoted(table));
-        let found: u64 = connection.query_row(&sql, [], |row| row.get(0)).map_err(|e| stopped(e.into()))?;
-        if found != *expected {
-            return Err(Error::new(
-                Reason::Damaged,
-                format!("{table} has {found} rows instead of {expected}"),
-            ));
-        }
+    if let Some(manifest) = manifest {
+        compare(&connection, manifest).map_err(stopped)?;
     }
     if let Some(first) = found.unchecked.first() {
         return Err(Error::new(Reason::Unsupported, first));
@@ -161,4 +152,22 @@ fn check(path: &Path, manifest: &Manifest, call: &Call) -> Result<String> {
         // As it was in the database: no fault of the backup, and nothing that a restore would lose.
         Some(first) => format!("restored, checked, good; as in the database itself, {first}"),
     })
+}
+
+fn compare(connection: &Connection, manifest: &Manifest) -> Result<()> {
+    if hash::sha256(schema::text(connection)?.as_bytes()) != manifest.schema_sha256 {
+        return Err(Error::new(Reason::Damaged, "its schema is not the one in its manifest"));
+    }
+    for (table, rows) in &manifest.tables {
+        let Some(expected) = rows else { continue };
+        let sql = format!("SELECT count(*) FROM {}", quoted(table));
+        let found: u64 = connection.query_row(&sql, [], |row| row.get(0))?;
+        if found != *expected {
+            return Err(Error::new(
+                Reason::Damaged,
+                format!("{table} has {found} rows instead of {expected}"),
+            ));
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,137 @@
+//! `litekeeper backups`.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use serde::Serialize;
+
+use super::table::Table;
+use super::{Global, database, exit, out};
+use crate::clock;
+use crate::config::Database;
+use crate::error::{Error, Reason, Result};
+use crate::store::rotation::Decision;
+use crate::store::{self, Catalogue, Local, Verification};
+use crate::words;
+
+/// List the backups of a database, the newest first, and why each is kept.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes:
+  0   ok
+  1   failed
+  2   usage
+  10  no such database, or it never had a backup
+  78  the configuration is not valid
+
+With --json a list of:
+  {name, path, time, stored_bytes, raw_bytes, state, why,
+   verification: null or {at, ok, message}, pinned, keep, reasons: [TEXT]}
+`state` is good, incomplete, damaged or unknown, and `why` says why; `keep` is
+whether rotation keeps it.")]
+pub(super) struct Backups {
+    /// Name of the database in the configuration.
+    #[arg(value_name = "DB")]
+    database: String,
+}
+
+/// What is printed of a backup.
+#[derive(Serialize)]
+struct Told<'a> {
+    name: &'a str,
+    path: String,
+    /// When it began.
+    time: DateTime<Utc>,
+    stored_bytes: u64,
+    raw_bytes: Option<u64>,
+    state: &'static str,
+    /// What is wrong with it.
+    why: Option<&'a str>,
+    verification: Option<&'a Verification>,
+    pinned: bool,
+    keep: bool,
+    reasons: Vec<String>,
+}
+
+/// The backups of a database; `not_found` where none was ever made.
+pub(super) fn catalogue(database: &Database) -> Result<Catalogue> {
+    let (dir, name) = (&database.backup.dir, &database.name);
+    let store = Local::open(dir, name).map_err(|error| match error.reason {
+        Reason::NotFound => {
+            let place = dir.join(name);
+            Error::new(Reason::NotFound, format!("{name} has no backups: {} does not exist", place.display()))
+        }
+        _ => error,
+    })?;
+    Ok(Catalogue::new(name, Arc::new(store)))
+}
+
+impl Backups {
+    pub(super) fn run(&self, global: &Global) -> Result<u8> {
+        let config = global.load()?;
+        let database = database(&config, &self.database)?;
+        let plan = catalogue(database)?.plan(&database.backup.keep, config.daemon.timezone)?;
+        let told: Vec<_> = plan.iter().map(|(backup, decision)| told(database, backup, decision)).collect();
+        if global.json {
+            out::json(&told)?;
+        } else if told.is_empty() {
+            out::text(&format!("{} has no backups yet", database.name))?;
+        } else {
+            let mut page = out::page();
+            page.table(0, &render(&told, clock::now()));
+            out::text(page.text())?;
+        }
+        Ok(exit::OK)
+    }
+}
+
+fn told<'a>(database: &Database, backup: &'a store::Backup, decision: &Decision) -> Told<'a> {
+    let manifest = backup.manifest.as_ref();
+    let (state, why) = match &backup.state {
+        store::State::Good => ("good", None),
+        store::State::Incomplete => ("incomplete", Some("it has no manifest")),
+        store::State::Damaged(why) => ("damaged", Some(why.as_str())),
+        store::State::Unknown(why) => ("unknown", Some(why.as_str())),
+    };
+    Told {
+        name: &backup.name,
+        path: database.backup.dir.join(&database.name).join(&backup.name).display().to_string(),
+        time: backup.time,
+        stored_bytes: backup.size,
+        raw_bytes: manifest.map(|m| m.raw_bytes),
+        state,
+        why,
+        verification: manifest.and_then(|m| m.verification.as_ref()),
+        pinned: manifest.is_some_and(|m| m.pinned),
+        keep: decision.keep,
+        reasons: decision.reasons.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn render(backups: &[Told<'_>], now: DateTime<Utc>) -> Table {
+    let mut table = Table::new(["NAME", "BEGUN", "STORED", "RAW", "STATE", "ROTATION"]).right(&[2, 3]);
+    for backup in backups {
+        let state = match backup.verification {
+            Some(verification) if backup.state == "good" => {
+                format!("verified {}", words::relative(now, verification.at))
+            }
+            _ => backup.state.to_owned(),
+        };
+        let verb = if backup.keep { "keeps it" } else { "removes it" };
+        let mut reasons = backup.reasons.join(", ");
+        if let Some(why) = backup.why.filter(|why| !reasons.contains(why)) {
+            reasons = format!("{reasons}; {why}");
+        }
+        table.row([
+            // Enough to name it by; its compression says nothing here.
+            backup.name.split('.').next().unwrap_or(backup.name).to_owned(),
+            words::relative(now, backup.time),
+            words::bytes(backup.stored_bytes),
+            backup.raw_bytes.map_or_else(|| String::from("?"), words::bytes),
+            state,
+            format!("{verb}: {reasons}"),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,261 @@
+//! `litekeeper maintain`, `backup`, `verify`, `cleanup` and `health`: a job now, by the same runner, and so with the
+//! same lock and history, as the daemon's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+
+use super::{Global, block_on, database, detail, exit, interrupt, log, out, progress};
+use crate::config::{Config, Database, JobKind};
+use crate::error::{Reason, Result};
+use crate::jobs::runner::{self, Finished, Order};
+use crate::jobs::{self, Job, registry};
+use crate::pool::Pool;
+use crate::queries::slow_log;
+use crate::state::State;
+use crate::state::runs::{self, Cause, Outcome};
+
+const HELP: &str = "\
+Exit codes:
+  0   ok
+  1   failed, or something was found
+  2   usage
+  3   partly done
+  10  no such database or backup
+  11  locked by another run
+  12  damaged
+  78  the configuration is not valid
+
+With --json:
+  {database, job, outcome, reason, summary, detail,
+   problems: [{reason, message}], findings: [{reason, message}]}
+`detail` is the job's own, as in `litekeeper history --json`.";
+
+/// Vacuum, analyze and reindex a database now, as [maintain] says.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Maintain {
+    /// Name of the database in the configuration.
+    #[arg(value_name = "DB")]
+    database: String,
+}
+
+/// Back up a database now, and rotate its backups.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Backup {
+    /// Name of the database in the configuration.
+    #[arg(value_name = "DB")]
+    database: String,
+    /// Make a backup even if the database has become much smaller or has lost tables since the last one.
+    #[arg(long)]
+    accept_smaller: bool,
+}
+
+/// Restore a backup into scratch space now, and check it.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Verify {
+    /// Name of the database in the configuration.
+    #[arg(value_name = "DB")]
+    database: String,
+    /// Its file name, or the beginning of its time that only one has: 2026-11-23, 20261123T05 [default: the newest
+    /// good one]
+    #[arg(value_name = "BACKUP")]
+    backup: Option<String>,
+}
+
+/// Remove rows past their retention now, by the rules of a database.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Cleanup {
+    /// Name of the database in the configuration.
+    #[arg(value_name = "DB")]
+    database: String,
+    /// Only count what would go; write nothing to the database.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Check a database now: connections, declared indexes, table sizes, slow statements.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Health {
+    /// Name of the database in the configuration.
+    #[arg(value_name = "DB")]
+    database: String,
+    /// Also check integrity and foreign keys, which reads the whole file. With --json the output is then a list of
+    /// two runs.
+    #[arg(long)]
+    deep: bool,
+}
+
+impl Maintain {
+    pub(super) fn run(&self, global: &Global) -> Result<u8> {
+        run(global, &self.database, vec![registry::job(JobKind::Maintain)])
+    }
+}
+
+impl Backup {
+    pub(super) fn run(&self, global: &Global) -> Result<u8> {
+        let job = jobs::backup::Backup { accept_smaller: self.accept_smaller };
+        run(global, &self.database, vec![Arc::new(job)])
+    }
+}
+
+impl Verify {
+    pub(super) fn run(&self, global: &Global) -> Result<u8> {
+        run(global, &self.database, vec![Arc::new(jobs::verify::Verify { backup: self.backup.clone() })])
+    }
+}
+
+impl Cleanup {
+    pub(super) fn run(&self, global: &Global) -> Result<u8> {
+        run(global, &self.database, vec![Arc::new(jobs::cleanup::Cleanup { dry_run: self.dry_run })])
+    }
+}
+
+impl Health {
+    pub(super) fn run(&self, global: &Global) -> Result<u8> {
+        let deep = self.deep.then_some(JobKind::Integrity);
+        run(global, &self.database, [JobKind::Health].into_iter().chain(deep).map(registry::job).collect())
+    }
+}
+
+/// What is printed of a run.
+#[derive(Serialize)]
+struct Told<'a> {
+    database: &'a str,
+    job: JobKind,
+    outcome: Outcome,
+    reason: Option<Reason>,
+    summary: &'a str,
+    detail: &'a serde_json::Value,
+    problems: Vec<exit::Fault<'a>>,
+    findings: Vec<exit::Fault<'a>>,
+}
+
+fn run(global: &Global, name: &str, jobs: Vec<Arc<dyn Job>>) -> Result<u8> {
+    let config = global.load()?;
+    let database = Arc::clone(database(&config, name)?);
+    log::start_quietly(global, config.daemon.log_format);
+    let kinds: Vec<JobKind> = jobs.iter().map(|job| job.kind()).collect();
+    let finished = block_on(work(&config, &database, jobs))?;
+
+    let runs: Vec<_> = kinds.iter().copied().zip(&finished).collect();
+    if global.json {
+        let told: Vec<_> = runs.iter().map(|(kind, finished)| told(name, *kind, finished)).collect();
+        match told.as_slice() {
+            [only] => out::json(only)?,
+            all => out::json(&all)?,
+        }
+    }
+    for (kind, finished) in &runs {
+        match &finished.result {
+            Ok(report) if !global.json => {
+                let mut page = out::page();
+                if runs.len() > 1 {
+                    page.line(format!("{kind}:"));
+                }
+                detail::render(&mut page, report);
+                out::text(page.text())?;
+            }
+            Ok(_) => {}
+            Err(error) => exit::tell(&error.clone().context(format!("{kind} of {name}")), false),
+        }
+    }
+    // The worst of several: damage goes before everything else.
+    let codes: Vec<u8> = finished.iter().map(code).collect();
+    let first_bad = codes.iter().copied().find(|code| *code != exit::OK);
+    Ok(codes.iter().copied().find(|code| *code == exit::DAMAGED).or(first_bad).unwrap_or(exit::OK))
+}
+
+async fn work(config: &Config, database: &Arc<Database>, jobs: Vec<Arc<dyn Job>>) -> Result<Vec<Finished>> {
+    let cancel = interrupt::token()?;
+    let state = State::open(&config.daemon.state_dir)?;
+    // A command that was killed has left its run open, and perhaps no daemon has started since.
+    state.with(|c| runs::end_those_of_dead_processes(c)).await?;
+    let (slow, statements) = mpsc::unbounded_channel();
+    let kept = tokio::spawn(slow_log::keep(state.clone(), statements));
+    let pool = Pool::new(database, slow)?;
+
+    let mut finished = Vec::new();
+    for job in jobs {
+        if cancel.is_cancelled() {
+            break;
+        }
+        let (progress, mut watched) = watch::channel(None);
+        let mut line = progress::Line::new(format!("{} of {}", job.kind(), database.name));
+        let order = Order {
+            job,
+            database: Arc::clone(database),
+            pool: pool.clone(),
+            cause: Cause::Manual,
+            zone: config.daemon.timezone,
+            cancel: cancel.clone(),
+            progress,
+        };
+        let mut run = std::pin::pin!(runner::run(&state, order));
+        let ended = loop {
+            tokio::select! {
+                ended = &mut run => break ended,
+                Ok(()) = watched.changed() => {
+                    let now = *watched.borrow_and_update();
+                    if let Some(now) = now {
+                        line.show(now);
+                    }
+                }
+            }
+        };
+        finished.push(ended);
+    }
+    drop(pool);
+    // The last slow statements; only a run that was given up keeps the channel open.
+    let _ = tokio::time::timeout(Duration::from_secs(2), kept).await;
+    Ok(finished)
+}
+
+fn told<'a>(database: &'a str, job: JobKind, finished: &'a Finished) -> Told<'a> {
+    let outcome = finished.outcome;
+    match &finished.result {
+        Ok(report) => Told {
+            database,
+            job,
+            outcome,
+            reason: report.problems.first().map(|problem| problem.reason),
+            summary: &report.summary,
+            detail: &report.detail,
+            problems: report.problems.iter().map(Into::into).collect(),
+            findings: report.findings.iter().map(Into::into).collect(),
+        },
+        Err(error) => Told {
+            database,
+            job,
+            outcome,
+            reason: Some(error.reason),
+            summary: &error.message,
+            detail: &serde_json::Value::Null,
+            problems: Vec::new(),
+            findings: Vec::new(),
+        },
+    }
+}
+
+fn code(finished: &Finished) -> u8 {
+    let report = match &finished.result {
+        Ok(report) => report,
+        Err(error) => return exit::code(error.reason),
+    };
+    let damaged = |error: &crate::error::Error| error.reason == Reason::Damaged;
+    if report.problems.iter().chain(&report.findings).any(damaged) {
+        return exit::DAMAGED;
+    }
+    match (report.problems.is_empty(), report.findings.is_empty()) {
+        (false, _) => exit::PARTLY,
+        (true, false) => exit::FAILED,
+        (true, true) => exit::OK,
+    }
+}

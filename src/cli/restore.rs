@@ -1,0 +1,230 @@
+//! `litekeeper restore`. Needs neither the daemon nor its state, nor the database: after a disaster there may be
+//! nothing but the configuration and the backups.
+
+use std::cell::RefCell;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use clap::Args;
+use serde::Serialize;
+
+use super::backups::catalogue;
+use super::page::Page;
+use super::progress::Line;
+use super::{Global, database, exit, interrupt, log, out, time};
+use crate::clock;
+use crate::config::Database;
+use crate::error::{Error, Reason, Result};
+use crate::jobs::{Progress, Unit, verify};
+use crate::pool::Call;
+use crate::sqlite::facts::disk_free;
+use crate::store::{Backup, Catalogue, restore};
+use crate::words;
+
+/// Restore a backup to a new file, and check it.
+///
+/// Never overwrites anything. Works without the daemon, and when the database is gone.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes:
+  0   ok
+  1   failed
+  2   usage
+  10  no such database or backup
+  12  the backup is damaged
+  78  the configuration is not valid
+
+With --json:
+  {database, backup, begun, to, bytes, dry_run, check, warnings: [TEXT],
+   next: [TEXT]}
+`begun` is the time of the state, `check` what the check said (null where none
+was made: see `warnings`), `next` what is left to do.")]
+pub(super) struct Restore {
+    /// Name of the database in the configuration.
+    #[arg(value_name = "DB")]
+    database: String,
+    /// Its file name, or the beginning of its time that only one has: 2026-11-23, 20261123T05 [default: the newest
+    /// good one]
+    #[arg(value_name = "BACKUP", conflicts_with = "at")]
+    backup: Option<String>,
+    /// The newest good backup that was begun at this time or before: 2026-11-23 05:00, in daemon.timezone, or
+    /// 2026-11-23T05:00:00+01:00.
+    #[arg(long, value_name = "TIME", value_parser = time::read)]
+    at: Option<time::Given>,
+    /// The new file. Neither it nor a -wal, -shm or -journal file beside it may exist.
+    #[arg(long, value_name = "PATH")]
+    to: PathBuf,
+    /// Only say what would be restored.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Told {
+    database: String,
+    backup: String,
+    begun: DateTime<Utc>,
+    to: PathBuf,
+    bytes: Option<u64>,
+    dry_run: bool,
+    check: Option<String>,
+    warnings: Vec<String>,
+    next: Vec<String>,
+}
+
+impl Restore {
+    pub(super) fn run(&self, global: &Global) -> Result<u8> {
+        let config = global.load()?;
+        let database = database(&config, &self.database)?;
+        log::start_quietly(global, config.daemon.log_format);
+        let at = match self.at.map(|at| at.instant(config.daemon.timezone)).transpose() {
+            Ok(at) => at,
+            Err(why) => {
+                out::say(&format!("litekeeper: --at: {why}"));
+                return Ok(exit::USAGE);
+            }
+        };
+        let catalogue = catalogue(database)?;
+        let backup = match at {
+            Some(at) => catalogue.at(at)?,
+            None => catalogue.find(self.backup.as_deref().unwrap_or("latest"))?,
+        };
+        let to =
+            std::path::absolute(&self.to).map_err(|e| Error::io("cannot find the current directory", &e))?;
+        let mut told = Told {
+            database: database.name.clone(),
+            backup: backup.name.clone(),
+            begun: backup.time,
+            bytes: backup.manifest.as_ref().map(|m| m.raw_bytes),
+            dry_run: self.dry_run,
+            check: None,
+            warnings: if backup.is_good() {
+                Vec::new()
+            } else {
+                vec![format!("this backup is {}", backup.state)]
+            },
+            next: Vec::new(),
+            to,
+        };
+        restore::may_be_made(&told.to)?;
+        has_room(&told.to, told.bytes)?;
+        if !self.dry_run {
+            restore(&catalogue, &backup, &mut told)?;
+            told.next = next(database, &told.to);
+        }
+        if global.json {
+            out::json(&told)?;
+        } else {
+            let mut page = out::page();
+            render(&mut page, &told, config.daemon.timezone);
+            out::text(page.text())?;
+        }
+        Ok(exit::OK)
+    }
+}
+
+fn restore(catalogue: &Catalogue, backup: &Backup, told: &mut Told) -> Result<()> {
+    let call = Call { job: "restore", cancel: interrupt::token()?, deadline: None };
+    let mut line = Line::new(format!("restore of {}", told.database));
+    let total = told.bytes.unwrap_or(0);
+    let (said, warned) = (RefCell::new(None), RefCell::new(None));
+    let bytes = restore::restore(
+        catalogue,
+        backup,
+        &told.to,
+        &mut |done| {
+            line.show(Progress { done, total: total.max(done), unit: Unit::Bytes });
+            call.check()
+        },
+        &|path| match verify::check(path, backup.manifest.as_ref(), &call) {
+            Ok(text) => {
+                said.replace(Some(text));
+                Ok(())
+            }
+            // Only the application has what it takes; that is no reason to keep its data from it.
+            Err(error) if error.reason == Reason::Unsupported => {
+                warned.replace(Some(format!("it could not be checked: {error}")));
+                Ok(())
+            }
+            Err(error) => Err(error.context(format!("{} is not restored", backup.name))),
+        },
+    )?;
+    told.bytes = Some(bytes);
+    told.check = said.into_inner();
+    told.warnings.extend(warned.into_inner());
+    Ok(())
+}
+
+fn has_room(target: &Path, bytes: Option<u64>) -> Result<()> {
+    let directory = target.parent().unwrap_or(Path::new("/"));
+    let (free, needed) = (disk_free(directory)?, bytes.unwrap_or(0));
+    if free >= needed {
+        return Ok(());
+    }
+    let (free, needed) = (words::bytes(free), words::bytes(needed));
+    let text = format!("{} has {free} free; the restored database needs {needed}", directory.display());
+    Err(Error::new(Reason::NoSpace, text))
+}
+
+/// What is left to do, for a shell.
+fn next(database: &Database, restored: &Path) -> Vec<String> {
+    let (original, new) = (quoted(&database.path), quoted(restored));
+    let mut next = Vec::new();
+    if let (Ok(old), Ok(file)) = (std::fs::metadata(&database.path), std::fs::metadata(restored)) {
+        if (old.uid(), old.gid()) != (file.uid(), file.gid()) {
+            next.push(format!("chown {}:{} {new}", old.uid(), old.gid()));
+        }
+        if old.mode() & 0o7777 != file.mode() & 0o7777 {
+            next.push(format!("chmod {:04o} {new}", old.mode() & 0o7777));
+        }
+    }
+    if restored != database.path {
+        next.push(String::from("# To put it in place, stop the application and move its database away,"));
+        next.push(String::from("# with the -wal, -shm and -journal files beside it. Then:"));
+        next.push(format!("mv {new} {original}"));
+    }
+    next
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+fn render(page: &mut Page, told: &Told, zone: Tz) {
+    let verb = if told.dry_run { "would restore" } else { "restored" };
+    page.line(format!("{verb} {}", told.backup));
+    let ago = words::relative(clock::now(), told.begun);
+    page.beside("  to        ", &told.to.display().to_string());
+    page.beside("  state of  ", &format!("{} ({zone}), {ago}", time::local(told.begun, zone)));
+    page.beside("  size      ", &told.bytes.map_or_else(|| String::from("unknown"), words::bytes));
+    if let Some(check) = &told.check {
+        page.beside("  check     ", check);
+    }
+    for warning in &told.warnings {
+        page.beside("warning: ", warning);
+    }
+    if !told.next.is_empty() {
+        page.line("next");
+    }
+    for step in &told.next {
+        // Not broken, so that it can be copied.
+        page.line(format!("  {step}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_in_commands_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(quoted(Path::new("/srv/a-b_c.sqlite")), "/srv/a-b_c.sqlite");
+        assert_eq!(quoted(Path::new("/srv/it's mine")), r"'/srv/it'\''s mine'");
+    }
+}

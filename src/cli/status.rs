@@ -1,0 +1,219 @@
+//! `litekeeper status`.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+
+use super::page::Page;
+use super::table::Table;
+use super::{Global, database, exit, out};
+use crate::config::Config;
+use crate::error::{Error, Reason, Result};
+use crate::http::ask;
+use crate::metrics::Outcome;
+use crate::state::State;
+use crate::state::status::{
+    BackupStatus, DatabaseStatus, JobStatus, PoolStatus, Severity, Status as Snapshot,
+};
+use crate::supervisor::overview;
+use crate::words;
+
+/// Show how the databases are: what is wrong, the newest backup, sizes, and each job's last and next run.
+///
+/// Asks the running daemon; without one, says what the run history tells.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes:
+  0   ok, whatever the status is
+  1   there is no way to tell
+  2   usage
+  10  no such database
+  78  the configuration is not valid
+
+With --json the value of /api/status. Without a daemon its `ready` is false, and
+`not_ready` says so.")]
+pub(super) struct Status {
+    /// Name of a database in the configuration [default: all].
+    #[arg(value_name = "DB")]
+    database: Option<String>,
+}
+
+impl Status {
+    pub(super) fn run(&self, global: &Global) -> Result<u8> {
+        let config = global.load()?;
+        if let Some(name) = &self.database {
+            database(&config, name)?;
+        }
+        let asked = config.daemon.listen.and_then(|listen| ask::status(listen, &global.config));
+        let is_live = asked.is_some();
+        let mut status = match asked {
+            Some(status) => status,
+            None => without_daemon(&config, &global.config)?,
+        };
+        if let Some(name) = &self.database {
+            status.databases.retain(|database| database.name == *name);
+            if status.databases.is_empty() {
+                return Err(Error::new(
+                    Reason::NotFound,
+                    format!(
+                        "the configuration has {name}, but the running daemon does not keep it yet: reload it"
+                    ),
+                ));
+            }
+        }
+        if global.json {
+            out::json(&status)?;
+        } else {
+            let mut page = out::page();
+            render(&mut page, &status, is_live);
+            out::text(page.text())?;
+        }
+        Ok(exit::OK)
+    }
+}
+
+fn without_daemon(config: &Config, path: &Path) -> Result<Snapshot> {
+    let state = State::view(&config.daemon.state_dir)?;
+    let mut status = state.now(|c| overview::take(c, config, None))?;
+    status.config_path = path.display().to_string();
+    Ok(status)
+}
+
+fn render(page: &mut Page, status: &Snapshot, is_live: bool) {
+    if is_live {
+        let up = words::duration((status.now - status.started).as_seconds_f64());
+        page.line(format!("litekeeper {} has run for {up} as process {}", status.version, status.pid));
+        for reason in &status.not_ready {
+            page.beside("  FAILURE  ", &format!("not ready: {reason}"));
+        }
+        if let Some(reload) = status.config.last_reload.as_ref().filter(|reload| !reload.ok) {
+            let ago = words::relative(status.now, reload.at);
+            page.beside(
+                "  FAILURE  ",
+                &format!("the reload {ago} failed, and the configuration before it holds:"),
+            );
+            // Lines and carets, as they are.
+            page.line(&reload.message);
+        }
+    } else {
+        page.paragraph("The daemon does not run, or is not reachable; this is what the run history tells.");
+    }
+    for database in &status.databases {
+        page.line("");
+        card(page, database, status.now, is_live);
+    }
+    if status.databases.is_empty() {
+        page.line("no databases are configured");
+    }
+}
+
+fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live: bool) {
+    page.line(format!("{}  {}", database.name, database.path));
+    for problem in database.problems() {
+        let lead = match problem.severity {
+            Severity::Failure => "  FAILURE  ",
+            Severity::Warning => "  warning  ",
+        };
+        let ago = problem.at.map(|at| format!(" ({})", words::relative(now, at))).unwrap_or_default();
+        page.beside(lead, &format!("{}: {}{ago}", problem.about, problem.text));
+    }
+    let backup = match &database.newest_backup {
+        Some(newest) => backup(newest, database.backups, now),
+        None => String::from("none known"),
+    };
+    let mut facts = vec![("newest backup", backup), ("size", size(database)), ("disk free", disk(database))];
+    facts.extend(database.pool.as_ref().map(|pool| ("connections", connections(pool))));
+    let slow = database.slow.iter().map(|shape| shape.count).sum::<u64>();
+    if slow > 0 {
+        let times = words::plural(slow, "time", "times");
+        facts.push(("slow statements", format!("{times} in 7 days; see: litekeeper slow {}", database.name)));
+    }
+    for (name, fact) in facts {
+        page.beside(&format!("  {name:15}  "), &fact);
+    }
+    page.line("");
+    page.table(2, &jobs(&database.jobs, now, is_live));
+}
+
+fn backup(newest: &BackupStatus, count: u64, now: DateTime<Utc>) -> String {
+    let verified = match newest.verified {
+        Some(at) => format!("verified {}", words::relative(now, at)),
+        None => String::from("not verified yet"),
+    };
+    format!(
+        "{}, {} stored as {}, {verified}; {count} kept",
+        words::relative(now, newest.finished),
+        words::bytes(newest.raw_bytes),
+        words::bytes(newest.stored_bytes)
+    )
+}
+
+fn size(database: &DatabaseStatus) -> String {
+    let Some(size) = database.size_bytes else {
+        return String::from("unknown: the file cannot be seen");
+    };
+    let free = database.free_bytes.map(|free| format!(", {} of it free pages", words::bytes(free)));
+    let wal = database.wal_bytes.filter(|wal| *wal > 0);
+    let wal = wal.map(|wal| format!("; write-ahead log {}", words::bytes(wal)));
+    format!("{}{}{}", words::bytes(size), free.unwrap_or_default(), wal.unwrap_or_default())
+}
+
+fn disk(database: &DatabaseStatus) -> String {
+    let known = |bytes: Option<u64>| bytes.map_or_else(|| String::from("unknown"), words::bytes);
+    let free = &database.disk_free;
+    format!("{} for the database, {} for backups", known(free.data), known(free.backup))
+}
+
+fn connections(pool: &PoolStatus) -> String {
+    let waiting = if pool.waiting > 0 { format!(", {} waiting", pool.waiting) } else { String::new() };
+    let timeouts = match pool.timeouts {
+        0 => String::new(),
+        n => format!(", {} since the start", words::plural(n, "timeout", "timeouts")),
+    };
+    format!("{} of {} in use, {} idle{waiting}{timeouts}", pool.in_use, pool.max, pool.idle)
+}
+
+fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool) -> Table {
+    // Without a daemon nothing comes next.
+    let next = if is_live { "NEXT" } else { "WOULD BE DUE" };
+    let mut table = Table::new(["JOB", "LAST RUN", "TOOK", next, "SCHEDULE"]);
+    for job in jobs {
+        let last = job.last.as_ref();
+        let took = last.map(|last| words::duration((last.finished - last.started).as_seconds_f64()));
+        let ended = last.map(|last| {
+            let word = match last.outcome {
+                Outcome::Success => "ok",
+                Outcome::Failure => "FAILED",
+                Outcome::Interrupted => "stopped",
+                Outcome::Skipped => "skipped",
+            };
+            format!("{word} {}", words::relative(now, last.finished))
+        });
+        table.row([
+            job.kind.to_string(),
+            ended.unwrap_or_else(|| String::from("none yet")),
+            took.unwrap_or_default(),
+            coming(job, now),
+            job.schedule.clone(),
+        ]);
+    }
+    table
+}
+
+fn coming(job: &JobStatus, now: DateTime<Utc>) -> String {
+    if let Some(running) = &job.running {
+        let since = words::duration((now - running.since).as_seconds_f64());
+        let share = running.progress.as_ref().and_then(|p| (p.done * 100).checked_div(p.total?));
+        return match share {
+            Some(percent) => format!("running, {percent}%"),
+            None => format!("running, {since}"),
+        };
+    }
+    match job.next_run {
+        _ if job.queued => String::from("waiting"),
+        Some(at) if at > now => words::relative(now, at),
+        Some(_) => String::from("now"),
+        None => String::from("never"),
+    }
+}

@@ -1,0 +1,168 @@
+//! Whether the machine is as the configuration takes it to be: paths, owners, room, the address. Looks only, by
+//! `stat` and by asking; must never make a directory or open a database, and never keeps the address that it tries.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use serde::Serialize;
+
+use crate::config::{Config, Database};
+use crate::error::{Error, Reason, Result};
+use crate::http::ask;
+use crate::sqlite::access;
+use crate::sqlite::facts::disk_free;
+use crate::state::State;
+use crate::store::Local;
+use crate::words;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Look {
+    /// What: a key of the configuration.
+    pub about: String,
+    /// What came of it.
+    pub result: Verdict,
+    /// In words.
+    pub text: String,
+}
+
+/// What came of a [`Look`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it must be.
+    Ok,
+    /// Works, but its operator should know.
+    Warning,
+    /// Something will fail.
+    Problem,
+}
+
+impl Verdict {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Problem => "problem",
+        }
+    }
+}
+
+/// Looks at everything that the configuration, read from `path`, names.
+pub fn look(config: &Config, path: &Path) -> Vec<Look> {
+    let mut looks = vec![
+        one("daemon.state_dir", state(&config.daemon.state_dir)),
+        one("daemon.listen", address(config, path)),
+    ];
+    for database in config.databases.values() {
+        let key = |key: &str| format!("database.{}.{key}", database.name);
+        let reached = access::check(&database.path)
+            .map(|_| format!("{} can be opened without harm to its application", database.path.display()));
+        looks.push(one(key("path"), reached));
+        let warning = |text| Look { about: key("path"), result: Verdict::Warning, text };
+        looks.extend(access::warnings(&database.path).into_iter().map(warning));
+        if let Some(text) = no_room_for_vacuum(database) {
+            looks.push(warning(text));
+        }
+        looks.push(one(key("backup.dir"), backups(database)));
+    }
+    looks
+}
+
+fn one(about: impl Into<String>, result: Result<String>) -> Look {
+    let (result, text) = match result {
+        Ok(text) => (Verdict::Ok, text),
+        Err(error) => (Verdict::Problem, error.message),
+    };
+    Look { about: about.into(), result, text }
+}
+
+fn state(directory: &Path) -> Result<String> {
+    let shown = directory.display();
+    if !directory.exists() {
+        return may_be_made(directory);
+    }
+    may_write(directory)?;
+    State::view(directory)?;
+    Ok(format!("{shown} can be written"))
+}
+
+fn address(config: &Config, path: &Path) -> Result<String> {
+    let Some(listen) = config.daemon.listen else { return Ok(String::from("off")) };
+    match TcpListener::bind(listen) {
+        Ok(_) => Ok(format!("{listen} is free")),
+        Err(_) if ask::status(listen, path).is_some() => Ok(format!("{listen} is the running daemon's")),
+        Err(e) => Err(Error::io(format!("cannot listen on {listen}"), &e)),
+    }
+}
+
+fn backups(database: &Database) -> Result<String> {
+    let base = &database.backup.dir;
+    if !base.exists() {
+        return may_be_made(base);
+    }
+    let place = match Local::open(base, &database.name) {
+        Ok(_) => base.join(&database.name),
+        Err(error) if error.reason == Reason::NotFound => base.clone(),
+        Err(error) => return Err(error),
+    };
+    may_write(&place)?;
+    let free = disk_free(&place)?;
+    let size = std::fs::metadata(&database.path).map_or(0, |file| file.len());
+    let shown = place.display();
+    if free < 2 * size {
+        return Err(Error::new(
+            Reason::NoSpace,
+            format!(
+                "{shown} has {} free; a backup needs up to {} there while it is made",
+                words::bytes(free),
+                words::bytes(2 * size)
+            ),
+        ));
+    }
+    Ok(format!("{shown} can be written and has {} free", words::bytes(free)))
+}
+
+/// VACUUM writes the whole database anew before it gives the old pages back.
+fn no_room_for_vacuum(database: &Database) -> Option<String> {
+    let size = std::fs::metadata(&database.path).ok()?.len();
+    let directory = database.path.parent()?;
+    let free = disk_free(directory).ok()?;
+    (free < 2 * size).then(|| {
+        format!(
+            "{} has {} free; VACUUM may need {}, and is skipped without",
+            directory.display(),
+            words::bytes(free),
+            words::bytes(2 * size)
+        )
+    })
+}
+
+/// A directory that is not there is made when it is first needed, if the one above it is there.
+fn may_be_made(directory: &Path) -> Result<String> {
+    let above = directory.parent().unwrap_or(Path::new("/"));
+    if !above.is_dir() {
+        return Err(Error::new(
+            Reason::NotFound,
+            format!(
+                "{} cannot be made: {} does not exist; make it, or mount it if it is a disk of its own",
+                directory.display(),
+                above.display()
+            ),
+        ));
+    }
+    may_write(above)?;
+    Ok(format!("{} does not exist yet and will be made", directory.display()))
+}
+
+fn may_write(directory: &Path) -> Result<()> {
+    if !directory.is_dir() {
+        return Err(Error::new(Reason::Io, format!("{} is not a directory", directory.display())));
+    }
+    accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).map_err(|e| {
+        let us = rustix::process::geteuid().as_raw();
+        Error::io(format!("user {us} may not write to {}", directory.display()), &e.into())
+    })
+}
