@@ -8,6 +8,7 @@
 
 pub mod application;
 pub mod daemon;
+pub mod history;
 pub mod http;
 pub mod lines;
 pub mod metrics;
