@@ -92,7 +92,7 @@ pub fn copy(
                     ),
                 ));
             }
-            let step = backup.step(PAGES_A_STEP)?;
+            let step = backup.step(PAGES_A_STEP).map_err(|e| beside(target, e.into()))?;
             let at = backup.progress();
             let pages = |n: i32| u64::try_from(n).unwrap_or(0);
             progress(pages(at.pagecount - at.remaining), pages(at.pagecount));
@@ -122,4 +122,15 @@ fn new_database(path: &Path) -> Result<Connection> {
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?)
+}
+
+/// SQLite says "database or disk is full", and not which.
+fn beside(target: &Path, error: Error) -> Error {
+    match error.reason {
+        Reason::NoSpace => Error::new(
+            Reason::NoSpace,
+            format!("there was no room left to write {}; free some space there", target.display()),
+        ),
+        _ => error,
+    }
 }

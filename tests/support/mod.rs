@@ -7,6 +7,7 @@
 #![allow(clippy::print_stderr, reason = "the daemon's log beside the failure that it explains")]
 
 pub mod application;
+pub mod backups;
 pub mod daemon;
 pub mod history;
 pub mod http;
