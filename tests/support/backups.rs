@@ -39,7 +39,8 @@ pub fn bytes_in_directory(sandbox: &Sandbox) -> u64 {
 
 /// The manifests, by the order of making.
 pub fn manifests(sandbox: &Sandbox) -> Vec<Value> {
-    let names = files(sandbox).into_iter().filter(|name| name.ends_with(".json"));
+    let names =
+        files(sandbox).into_iter().filter(|name| Path::new(name).extension().is_some_and(|e| e == "json"));
     let mut all: Vec<Value> = names.map(|name| manifest(sandbox, &name)).collect();
     all.sort_by_key(|manifest| manifest["sequence"].as_u64());
     all
