@@ -156,12 +156,14 @@ impl From<rusqlite::Error> for Error {
             rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
             other => other.to_string(),
         };
+        // A function in an index or a generated column is "unknown", one in a statement "no such".
         let lacks = [
             "no such function",
             "unknown function",
             "no such collation sequence",
             "no such module",
             "no such tokenizer",
+            "unknown tokenizer",
         ];
         let reason = match cause.sqlite_error_code() {
             Some(C::DatabaseBusy | C::DatabaseLocked) => Reason::Busy,

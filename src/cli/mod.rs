@@ -120,11 +120,14 @@ pub fn main() -> ExitCode {
 
 /// A runtime for verbs that work asynchronously. It ends with the verb, and so after everything that needs it.
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|e| Error::io("cannot start the asynchronous runtime", &e))?
-        .block_on(work)
+        .map_err(|e| Error::io("cannot start the asynchronous runtime", &e))?;
+    let result = runtime.block_on(work);
+    // Dropped, it would wait for ever for a thread that hangs in a disk and that everybody gave up.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    result
 }
 
 /// The database that the user names.

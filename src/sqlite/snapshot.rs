@@ -4,11 +4,13 @@
 //! restart (<https://www.sqlite.org/backup.html>). In WAL mode writers do not notice; in rollback mode they wait,
 //! which `Bounds::longest_block` limits.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
 
 use super::facts::{Facts, wal_bytes};
 use super::schema;
@@ -50,7 +52,7 @@ pub fn copy(
     go_on: &dyn Fn() -> Result<()>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Copied> {
-    let mut scratch = Connection::open(target)?;
+    let mut scratch = new_database(target)?;
     // A copy that is cut short is thrown away: it needs neither a journal nor a sync of its own.
     scratch.pragma_update(None, "journal_mode", "off")?;
     scratch.pragma_update(None, "synchronous", "off")?;
@@ -92,7 +94,7 @@ pub fn copy(
                     ),
                 ));
             }
-            let step = backup.step(PAGES_A_STEP)?;
+            let step = backup.step(PAGES_A_STEP).map_err(|e| beside(target, e.into()))?;
             let at = backup.progress();
             let pages = |n: i32| u64::try_from(n).unwrap_or(0);
             progress(pages(at.pagecount - at.remaining), pages(at.pagecount));
@@ -108,4 +110,29 @@ pub fn copy(
     let held = began.elapsed();
     transaction.rollback()?;
     Ok(Copied { facts, schema, held })
+}
+
+/// SQLite would follow a link that somebody put there, and let everybody read the copy.
+fn new_database(path: &Path) -> Result<Connection> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| Error::io(format!("cannot make {}", path.display()), &e))?;
+    Ok(Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?)
+}
+
+/// SQLite says "database or disk is full", and not which.
+fn beside(target: &Path, error: Error) -> Error {
+    match error.reason {
+        Reason::NoSpace => Error::new(
+            Reason::NoSpace,
+            format!("there was no room left to write {}; free some space there", target.display()),
+        ),
+        _ => error,
+    }
 }

@@ -30,10 +30,13 @@ impl Local {
     }
 
     /// Opens `<base>/<name>` and makes both (0750) where they are missing; the directory above `base` must
-    /// exist, so that a mistyped path makes no tree.
+    /// exist, so that a mistyped path makes no tree. What killed runs left is removed, before anybody asks whether
+    /// there is room.
     pub fn create(base: &Path, name: &str) -> Result<Self> {
         check_name(name)?;
-        Ok(Self { dir: Directory::create(base)?.create_below(name)? })
+        let dir = Directory::create(base)?.create_below(name)?;
+        temp::sweep(&dir)?;
+        Ok(Self { dir })
     }
 
     fn write(

@@ -32,11 +32,7 @@ impl Scratch {
         for suffix in ["", "-journal", "-wal", "-shm"] {
             let mut path = self.path.clone().into_os_string();
             path.push(suffix);
-            if let Err(e) = std::fs::remove_file(&path)
-                && e.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::warn!(path = %path.display(), "cannot remove a scratch file: {e}");
-            }
+            remove(Path::new(&path));
         }
     }
 }
@@ -61,10 +57,17 @@ fn remove_those_of_dead_processes(directory: &Path) -> Result<()> {
         if let Some(pid) = owner
             && rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
         {
-            std::fs::remove_file(entry.path()).map_err(|e| {
-                Error::io(format!("cannot remove the scratch file {}", entry.path().display()), &e)
-            })?;
+            remove(&entry.path());
         }
     }
     Ok(())
+}
+
+/// One that cannot be removed is in the way of nothing; two runs may find the same one.
+fn remove(path: &Path) {
+    if let Err(e) = std::fs::remove_file(path)
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), "cannot remove a scratch file: {e}");
+    }
 }

@@ -85,7 +85,7 @@ pub(super) fn taken(dir: &Directory, name: &str) -> Error {
 }
 
 /// Removes temporary files that no living process has locked.
-fn sweep(dir: &Directory) -> Result<()> {
+pub(super) fn sweep(dir: &Directory) -> Result<()> {
     for name in dir.names()?.iter().filter(|n| n.starts_with(PREFIX)) {
         // One that cannot be opened or locked now is somebody's, or a later put's.
         let Ok(file) = dir.open_file(name, true) else { continue };

@@ -86,6 +86,7 @@ pub async fn run(
 ) -> Result<()> {
     let mut signals = Signals::install()?;
     let state = State::open(&config.daemon.state_dir)?;
+    let _only_daemon = state.lock_daemon()?;
     let dead = state.with(|c| history::end_those_of_dead_processes(c)).await?;
     if dead > 0 {
         tracing::warn!(runs = dead, "runs had not ended when their process did; they count as interrupted");

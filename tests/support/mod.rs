@@ -8,7 +8,9 @@
 
 pub mod application;
 pub mod child;
+pub mod backups;
 pub mod daemon;
+pub mod history;
 pub mod http;
 pub mod keeper;
 pub mod kept;

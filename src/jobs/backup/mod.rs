@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{Context, Job, Progress, Report, Running, Unit};
-use crate::config::{Database, JobKind};
+use crate::config::{Database, JobKind, units};
 use crate::error::{Error, Reason, Result};
 use crate::pool::Call;
 use crate::sqlite::facts::{Facts, disk_free};
@@ -61,9 +61,14 @@ impl Job for Backup {
 
 async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     let database = Arc::clone(&context.database);
-    let catalogue =
-        Catalogue::new(&database.name, Arc::new(Local::create(&database.backup.dir, &database.name)?));
-    let scratch = Arc::new(Scratch::create(&database.backup.dir.join(&database.name), "backup")?);
+    let (catalogue, scratch) = {
+        let (dir, name) = (database.backup.dir.clone(), database.name.clone());
+        blocking(move || {
+            let catalogue = Catalogue::new(&name, Arc::new(Local::create(&dir, &name)?));
+            Ok((catalogue, Arc::new(Scratch::create(&dir.join(&name), "backup")?)))
+        })
+        .await?
+    };
 
     let copied = copy(context, &scratch).await?;
     let held = {
@@ -131,7 +136,7 @@ fn summary(done: &Done) -> String {
 async fn copy(context: &Context, scratch: &Arc<Scratch>) -> Result<Copied> {
     let (database, scratch) = (Arc::clone(&context.database), Arc::clone(scratch));
     let (call, progress) = (context.call.clone(), context.progress.clone());
-    context
+    let copied = context
         .sql(move |source| {
             let facts = Facts::read(source)?;
             has_room(&database, facts.bytes())?;
@@ -155,7 +160,24 @@ async fn copy(context: &Context, scratch: &Arc<Scratch>) -> Result<Copied> {
                 },
             )
         })
-        .await
+        .await;
+    copied.map_err(|error| match error.reason {
+        Reason::Busy => locked_out(&context.database),
+        _ => error,
+    })
+}
+
+/// SQLite says only that the database is locked.
+fn locked_out(database: &Database) -> Error {
+    Error::new(
+        Reason::Busy,
+        format!(
+            "the application kept {} locked for longer than pool.busy_timeout ({}): either a transaction of its own \
+             lasts that long, or it uses PRAGMA locking_mode = EXCLUSIVE, which lets nobody else in while it runs",
+            database.path.display(),
+            units::show_duration(database.pool.busy_timeout)
+        ),
+    )
 }
 
 /// The scratch copy takes the database's size, the backup itself at most that again.

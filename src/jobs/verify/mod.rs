@@ -18,7 +18,7 @@ use crate::sqlite::open;
 use crate::sqlite::schema::{self, quoted};
 use crate::state::facts;
 use crate::store::scratch::Scratch;
-use crate::store::{Backup, Catalogue, Local, Manifest, Verification, hash, restore};
+use crate::store::{Backup, Catalogue, Local, Manifest, State, Verification, hash, restore};
 use crate::words;
 
 /// The verify job.
@@ -54,14 +54,21 @@ impl Job for Verify {
 async fn run(context: &Context, selector: Option<String>) -> Result<Report> {
     let database = Arc::clone(&context.database);
     let (call, progress) = (context.call.clone(), context.progress.clone());
-    let (done, known) = tokio::task::spawn_blocking(move || {
+    let (done, damaged, known) = tokio::task::spawn_blocking(move || {
         let catalogue =
             Catalogue::new(&database.name, Arc::new(Local::open(&database.backup.dir, &database.name)?));
-        let backup = catalogue.find(selector.as_deref().unwrap_or("latest"))?;
+        let backup = catalogue.find(selector.as_deref().unwrap_or("latest")).or_else(|error| {
+            // Where none is good, one that is damaged says more than that there is none.
+            let damaged = catalogue.list()?.into_iter().find_map(|backup| damaged(&backup));
+            Err(damaged.unwrap_or(error))
+        })?;
         let done = verify(&catalogue, &backup, &database.backup.dir.join(&database.name), &call, &|p| {
             progress.send_replace(Some(p));
         })?;
-        Ok::<_, Error>((done, catalogue.known()?))
+        let newer =
+            catalogue.list()?.into_iter().filter(|other| selector.is_none() && other.time > backup.time);
+        let damaged: Vec<_> = newer.filter_map(|other| damaged(&other)).collect();
+        Ok::<_, Error>((done, damaged, catalogue.known()?))
     })
     .await
     .unwrap_or_else(|_| {
@@ -72,12 +79,20 @@ async fn run(context: &Context, selector: Option<String>) -> Result<Report> {
     context.state.with(move |c| facts::remember(c, &name, facts::BACKUPS, &known)).await?;
     let text = format!("{}: {}", done.name, done.message);
     let mut report = Report::new(text.clone(), &done);
+    report.problems = damaged;
     match done.ok {
         Some(true) => {}
         Some(false) => report.problems.push(Error::new(Reason::Damaged, text)),
         None => report.findings.push(Error::new(Reason::Unsupported, text)),
     }
     Ok(report)
+}
+
+/// A backup that is seen to be damaged without being read is not the newest good one, so it is not verified: it must
+/// not go unnoticed for that.
+fn damaged(backup: &Backup) -> Option<Error> {
+    matches!(backup.state, State::Damaged(_))
+        .then(|| Error::new(Reason::Damaged, format!("{} is {}", backup.name, backup.state)))
 }
 
 fn verify(

@@ -1,0 +1,566 @@
+//! Backups made by the real daemon while an application in another process writes: whole, a state that existed, true
+//! to their manifests; rotated and verified; and nothing left behind when a run fails or is killed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use rustix::process::Signal;
+use std::fs;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use support::application::Application;
+use support::backups::*;
+use support::daemon::Daemon;
+use support::history::{self, Run, runs, wait_for_run};
+use support::sandbox::Sandbox;
+use support::soundness::assert_sound;
+use support::{skip, wait_until};
+
+const PAUSE: Duration = Duration::from_millis(2);
+const EACH_SECOND: &str = "[backup]\nschedule = \"* * * * * *\"\ncatch_up = false\n";
+const VERIFY_EACH_SECOND: &str = "[verify]\nschedule = \"* * * * * *\"\ncatch_up = false\n";
+
+/// Adds so many MiB that do not compress.
+fn ballast(application: &mut Application, mebibytes: u32) {
+    application.sql("CREATE TABLE IF NOT EXISTS ballast (bytes BLOB NOT NULL)");
+    application.sql(&format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {mebibytes}) \
+         INSERT INTO ballast SELECT randomblob(1048000) FROM n"
+    ));
+}
+
+fn python_says(database: &Path) -> String {
+    let program = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\n\
+                   print(c.execute('PRAGMA integrity_check').fetchone()[0], c.execute('SELECT max(seq) FROM journal').fetchone()[0])";
+    let output = Command::new("python3").args(["-I", "-c", program]).arg(database).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Runs a daemon until one backup or verification has ended so.
+fn one(sandbox: &Sandbox, configuration: &str, job: &str, outcome: &str) -> Run {
+    let before = history::newest(sandbox);
+    let daemon = Daemon::start(&sandbox.configure(configuration));
+    let run = wait_for_run(sandbox, job, before, outcome);
+    assert!(daemon.stop().success());
+    run
+}
+
+#[test]
+fn a_backup_is_a_state_that_existed_while_the_application_wrote() {
+    for journal_mode in ["wal", "delete"] {
+        let sandbox = Sandbox::with_database(&["--journal-mode", journal_mode]);
+        let mut application = Application::start(&sandbox.database());
+        // More than is copied in one step, so that commits fall between two.
+        ballast(&mut application, 10);
+        application.write_every(PAUSE);
+        let before = application.wait_for_commits(20);
+        let daemon = Daemon::start(&sandbox.configure(EACH_SECOND));
+        wait_for_run(&sandbox, "backup", 0, "success");
+        let first = wait_until("a manifest", || manifests(&sandbox).into_iter().next());
+        let after = application.wait_for_commits(1);
+        assert!(daemon.stop().success());
+        let restored = sandbox.path().join("restored.sqlite");
+        gunzipped(&file(&sandbox, &first), &restored);
+        let last = assert_sound(&restored);
+        // The one that is being acknowledged may be in it.
+        assert!((before..=after + 1).contains(&last), "{journal_mode}: {last} is not in {before}..={after}");
+        assert_eq!(python_says(&restored), format!("ok {last}"));
+        let seen = application.stop();
+        assert_eq!(seen.errors, Vec::<String>::new());
+        assert_eq!(assert_sound(&sandbox.database()), seen.last());
+    }
+}
+
+#[test]
+fn the_manifest_tells_the_truth() {
+    let sandbox = Sandbox::new();
+    let mut application = Application::start(&sandbox.database());
+    application.sql("PRAGMA user_version = 42");
+    application.sql("PRAGMA application_id = 4711");
+    one(&sandbox, EACH_SECOND, "backup", "success");
+    let manifest = &manifests(&sandbox).pop().unwrap();
+    let (stored, raw) = (file(&sandbox, manifest), sandbox.path().join("raw.sqlite"));
+    gunzipped(&stored, &raw);
+    assert_eq!(manifest["stored_sha256"], sha256sum(&stored));
+    assert_eq!(manifest["raw_sha256"], sha256sum(&raw));
+    assert_eq!(manifest["stored_bytes"], fs::metadata(&stored).unwrap().len());
+    assert_eq!(manifest["raw_bytes"], fs::metadata(&raw).unwrap().len());
+    for (field, sql) in [
+        ("page_size", "PRAGMA page_size"),
+        ("page_count", "PRAGMA page_count"),
+        ("user_version", "PRAGMA user_version"),
+        ("application_id", "PRAGMA application_id"),
+    ] {
+        assert_eq!(manifest[field], application.sql(sql)[0], "{field}");
+    }
+    for table in ["users", "attendance", "face_samples", "ledger", "journal"] {
+        assert_eq!(
+            manifest["tables"][table],
+            application.sql(&format!("SELECT count(*) FROM {table}"))[0],
+            "{table}"
+        );
+    }
+    assert_eq!(manifest["tables"].as_object().unwrap().len(), 5);
+    assert_eq!(manifest["source"], sandbox.database().to_str().unwrap());
+    assert_eq!(manifest["database"], "attendance");
+    assert_eq!((&manifest["pinned"], &manifest["verification"]), (&false.into(), &serde_json::Value::Null));
+    let started: chrono::DateTime<chrono::Utc> = manifest["started"].as_str().unwrap().parse().unwrap();
+    let name = format!("attendance_{}.sqlite.gz", started.format("%Y%m%dT%H%M%SZ"));
+    assert_eq!(manifest["file"], name);
+    // Whoever may not read the database must not read its backup.
+    assert_eq!(fs::metadata(&stored).unwrap().permissions().mode() & 0o007, 0);
+    assert_eq!(unfinished(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn every_way_of_packing_restores() {
+    for (keys, suffix) in [
+        ("compression = \"none\"\n", ".sqlite"),
+        ("level = 1\nthreads = 1\n", ".sqlite.gz"),
+        ("level = 9\nthreads = 3\n", ".sqlite.gz"),
+    ] {
+        let sandbox = Sandbox::new();
+        let mut application = Application::start(&sandbox.database());
+        ballast(&mut application, 3);
+        one(&sandbox, &format!("{EACH_SECOND}{keys}"), "backup", "success");
+        let name = manifests(&sandbox)[0]["file"].as_str().unwrap().to_owned();
+        assert_eq!(&name[name.find('.').unwrap()..], suffix);
+        let target = sandbox.path().join("restored.sqlite");
+        restored(&sandbox, &name, &target).unwrap();
+        assert_sound(&target);
+    }
+}
+
+#[test]
+fn h26_rotation_keeps_the_newest_and_what_is_in_use() {
+    let sandbox = Sandbox::new();
+    one(&sandbox, EACH_SECOND, "backup", "success");
+    let oldest = manifests(&sandbox)[0]["file"].as_str().unwrap().to_owned();
+    // Somebody restores it, in this process, for as long as we like.
+    let catalogue = catalogue(&sandbox);
+    let held = catalogue.hold(&catalogue.find(&oldest).unwrap()).unwrap();
+    let daemon = Daemon::start(&sandbox.configure(&format!("{EACH_SECOND}keep_last = 2\n")));
+    let names = || {
+        let all = manifests(&sandbox);
+        all.iter().map(|manifest| manifest["file"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut made = 0;
+    for _ in 0..3 {
+        made = wait_for_run(&sandbox, "backup", made, "success").id;
+    }
+    wait_until("rotation", || (names().len() == 3).then_some(()));
+    assert_eq!(names()[0], oldest);
+    drop(held);
+    wait_until("it goes", || (!names().contains(&oldest)).then_some(()));
+    assert!(daemon.stop().success());
+    let kept = names();
+    assert_eq!(kept.len(), 2);
+    let last =
+        runs(&sandbox, "attendance", "backup").into_iter().rfind(|run| run.outcome == "success").unwrap();
+    assert!(last.summary.starts_with(kept.last().unwrap()), "the newest is gone: {kept:?}, {last:?}");
+    assert_eq!(files(&sandbox).len(), 4, "each with its manifest");
+}
+
+#[test]
+fn h05_a_missing_or_empty_database_is_a_failed_backup_and_is_not_created() {
+    let sandbox = Sandbox::new();
+    one(&sandbox, EACH_SECOND, "backup", "success");
+    let before = files(&sandbox);
+
+    fs::remove_file(sandbox.database()).unwrap();
+    let run = one(&sandbox, EACH_SECOND, "backup", "failure");
+    assert_eq!(run.reason, "not_found");
+    assert!(!sandbox.database().exists());
+
+    fs::write(sandbox.database(), "").unwrap();
+    let run = one(&sandbox, EACH_SECOND, "backup", "failure");
+    assert_eq!(run.reason, "shrunken");
+    assert_eq!(fs::metadata(sandbox.database()).unwrap().len(), 0);
+
+    fs::write(
+        sandbox.database(),
+        "no database, but a text of some length, so that SQLite can tell".repeat(100),
+    )
+    .unwrap();
+    let run = one(&sandbox, EACH_SECOND, "backup", "failure");
+    assert_eq!(run.reason, "not_a_database", "{run:?}");
+
+    assert_eq!(files(&sandbox), before);
+    assert_eq!(unfinished(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn h06_a_database_that_has_shrunk_is_a_failed_backup() {
+    let sandbox = Sandbox::new();
+    let mut application = Application::start(&sandbox.database());
+    ballast(&mut application, 2);
+    one(&sandbox, EACH_SECOND, "backup", "success");
+    let before = files(&sandbox);
+
+    application.sql("ALTER TABLE users RENAME TO people");
+    let run = one(&sandbox, EACH_SECOND, "backup", "failure");
+    assert_eq!(run.reason, "shrunken");
+    assert!(run.summary.contains("users") && run.summary.contains("--accept-smaller"), "{run:?}");
+    application.sql("ALTER TABLE people RENAME TO users");
+
+    application.sql("UPDATE ballast SET bytes = x'00'");
+    let run = one(&sandbox, EACH_SECOND, "backup", "failure");
+    assert_eq!(run.reason, "shrunken");
+    assert!(run.summary.contains("MiB at the last backup"), "{run:?}");
+
+    assert_eq!(files(&sandbox), before);
+    assert_eq!(unfinished(&sandbox), Vec::<String>::new());
+    ballast(&mut application, 2);
+    one(&sandbox, EACH_SECOND, "backup", "success");
+}
+
+/// In WAL mode a writer that waits for nobody meets no lock of ours, however much it writes, and the copy ends.
+#[test]
+fn h10_h12_a_writer_that_never_waits_neither_stops_a_backup_nor_is_stopped() {
+    let sandbox = Sandbox::new();
+    let mut application = Application::start_with(&sandbox.database(), &["--busy-timeout", "0"], None);
+    ballast(&mut application, 10);
+    application.write_every(Duration::from_millis(1));
+    let daemon = Daemon::start(&sandbox.configure(EACH_SECOND));
+    let mut made = 0;
+    for _ in 0..3 {
+        made = wait_for_run(&sandbox, "backup", made, "success").id;
+    }
+    assert!(daemon.stop().success());
+    let seen = application.stop();
+    assert_eq!(seen.errors, Vec::<String>::new());
+    assert_eq!(assert_sound(&sandbox.database()), seen.last());
+}
+
+/// Stops the daemon in the middle of its copy; gives `false` where the copy was done first.
+fn stopped_while_it_copies(sandbox: &Sandbox, daemon: &Daemon) -> bool {
+    let size = fs::metadata(sandbox.database()).unwrap().len();
+    let scratch = || -> Option<u64> {
+        let name = unfinished(sandbox).into_iter().find(|name| name.starts_with(".scratch-"))?;
+        Some(fs::metadata(directory(sandbox).join(name)).ok()?.len())
+    };
+    wait_until("the copy begins", || scratch().filter(|bytes| *bytes > 0));
+    daemon.signal(Signal::STOP);
+    scratch().is_some_and(|bytes| bytes > 0 && bytes < size / 2)
+}
+
+#[test]
+fn h11_a_log_that_grows_too_much_ends_the_run() {
+    let sandbox = Sandbox::new();
+    let mut application = Application::start(&sandbox.database());
+    ballast(&mut application, 40);
+    application.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    let daemon =
+        Daemon::start(&sandbox.configure(&format!("{EACH_SECOND}[maintain]\nmax_wal = \"100KiB\"\n")));
+    wait_until("the copy is caught in the middle", || {
+        let caught = stopped_while_it_copies(&sandbox, &daemon);
+        if caught {
+            // Pages of their own: 100 KiB of log and more.
+            application.sql("INSERT INTO ballast VALUES (randomblob(1000000))");
+        }
+        daemon.signal(Signal::CONT);
+        caught.then_some(())
+    });
+    let failed = wait_until("it gives up", || {
+        runs(&sandbox, "attendance", "backup").into_iter().find(|run| run.outcome == "failure")
+    });
+    assert_eq!(failed.reason, "deadline");
+    assert!(failed.summary.contains("max_wal"), "{failed:?}");
+    // The log is pinned no longer, and the next run succeeds.
+    wait_until("a later backup", || {
+        runs(&sandbox, "attendance", "backup")
+            .into_iter()
+            .find(|run| run.id > failed.id && run.outcome == "success")
+    });
+    assert_eq!(application.sql("PRAGMA wal_checkpoint(TRUNCATE)")[0], 0);
+    assert!(daemon.stop().success());
+    assert_eq!(unfinished(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn h09_outside_wal_mode_writers_wait_no_longer_than_max_block() {
+    let sandbox = Sandbox::with_database(&["--journal-mode", "delete"]);
+    let mut application = Application::start(&sandbox.database());
+    ballast(&mut application, 20);
+    let run = one(&sandbox, &format!("{EACH_SECOND}[maintain]\nmax_block = \"1ms\"\n"), "backup", "failure");
+    assert_eq!(run.reason, "deadline");
+    assert!(run.summary.contains("max_block") && run.summary.contains("WAL mode"), "{run:?}");
+    assert_eq!(files(&sandbox), Vec::<String>::new());
+    assert_eq!(unfinished(&sandbox), Vec::<String>::new());
+    application.sql("INSERT INTO ballast VALUES (x'00')");
+}
+
+#[test]
+fn h04_commits_that_are_only_in_the_log_are_in_the_backup() {
+    let sandbox = Sandbox::new();
+    let mut application = Application::start(&sandbox.database());
+    application.sql("PRAGMA wal_autocheckpoint = 0");
+    application.write_every(PAUSE);
+    application.wait_for_commits(10);
+    let last = application.pause();
+    let main_file = sandbox.path().join("main.sqlite");
+    fs::copy(sandbox.database(), &main_file).unwrap();
+    assert_eq!(assert_sound(&main_file), 0, "they are not in the file itself");
+    one(&sandbox, EACH_SECOND, "backup", "success");
+    let target = sandbox.path().join("restored.sqlite");
+    restored(&sandbox, "latest", &target).unwrap();
+    assert_eq!(assert_sound(&target), last);
+}
+
+const KILLS: u64 = 24;
+
+#[test]
+fn a_daemon_killed_anywhere_in_a_backup_leaves_only_backups_that_restore() {
+    let sandbox = Sandbox::new();
+    let mut application = Application::start(&sandbox.database());
+    ballast(&mut application, 6);
+    application.write_every(Duration::from_millis(5));
+    let configuration = sandbox.configure(&format!("{EACH_SECOND}keep_last = 3\n"));
+    one(&sandbox, &format!("{EACH_SECOND}keep_last = 3\n"), "backup", "success");
+    let (size, stored) = (
+        fs::metadata(sandbox.database()).unwrap().len(),
+        manifests(&sandbox)[0]["stored_bytes"].as_u64().unwrap(),
+    );
+    for kill in 0..KILLS {
+        // From the first byte of the copy to beyond the last of the packed file, where rotation works.
+        let daemon = Daemon::spawn(&configuration, |_| ());
+        daemon.wait_for_log("a backup begins", |line| line.contains("job started"));
+        let (at_start, begun) = (bytes_in_directory(&sandbox), history::newest(&sandbox));
+        let threshold = (size + stored + size / 4) * kill / KILLS;
+        wait_until("it is far enough", || {
+            let written = bytes_in_directory(&sandbox).saturating_sub(at_start);
+            let ended = || {
+                runs(&sandbox, "attendance", "backup").iter().any(|r| r.id >= begun && r.outcome != "running")
+            };
+            (written >= threshold || ended()).then_some(())
+        });
+        daemon.signal(Signal::KILL);
+        daemon.wait();
+    }
+    one(&sandbox, &format!("{EACH_SECOND}keep_last = 3\n"), "backup", "success");
+    assert_eq!(unfinished(&sandbox), Vec::<String>::new());
+    let mut last = 0;
+    let all = manifests(&sandbox);
+    assert!((1..=3).contains(&all.len()), "{all:?}");
+    for manifest in &all {
+        let name = manifest["file"].as_str().unwrap();
+        let target = sandbox.path().join(format!("{name}.restored"));
+        restored(&sandbox, name, &target).unwrap();
+        let this = assert_sound(&target);
+        assert!(this >= last, "{name} is newer and holds less");
+        last = this;
+    }
+    assert_eq!(files(&sandbox).len(), 2 * all.len(), "data without a manifest: {:?}", files(&sandbox));
+    let seen = application.stop();
+    assert_eq!(seen.errors, Vec::<String>::new());
+    assert_eq!(assert_sound(&sandbox.database()), seen.last());
+}
+
+#[test]
+fn a_stop_in_the_middle_leaves_nothing() {
+    let sandbox = Sandbox::new();
+    let mut application = Application::start(&sandbox.database());
+    ballast(&mut application, 30);
+    let daemon =
+        Daemon::start(&sandbox.configure(&format!("[daemon]\nshutdown_grace = \"0s\"\n{EACH_SECOND}")));
+    wait_until("it is caught in the middle", || {
+        let caught = stopped_while_it_copies(&sandbox, &daemon);
+        if caught {
+            daemon.signal(Signal::TERM);
+        }
+        daemon.signal(Signal::CONT);
+        caught.then_some(())
+    });
+    assert_eq!(daemon.wait().0.code(), Some(0));
+    assert_eq!(unfinished(&sandbox), Vec::<String>::new());
+    let all = runs(&sandbox, "attendance", "backup");
+    assert_eq!(all.last().unwrap().outcome, "interrupted", "{all:?}");
+    for manifest in manifests(&sandbox) {
+        assert!(file(&sandbox, &manifest).exists());
+    }
+}
+
+/// A filesystem of its own, unmounted when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: PathBuf, mebibytes: u64) -> Option<Self> {
+        let size = format!("size={mebibytes}m,mode=0755");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&at).status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self(at))
+    }
+
+    /// Takes all that is free.
+    fn fill(&self) {
+        let stat = rustix::fs::statvfs(&self.0).unwrap();
+        let file = fs::File::create(self.0.join("filler")).unwrap();
+        let all = stat.f_bavail * stat.f_frsize;
+        let flags = rustix::fs::FallocateFlags::empty();
+        for bytes in [all, all - all / 20] {
+            if rustix::fs::fallocate(&file, flags, 0, bytes).is_ok() {
+                break;
+            }
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_fails_the_run_leaves_nothing_and_is_survived() {
+    let sandbox = Sandbox::new();
+    let Some(disk) = Disk::mount(sandbox.backups(), 200) else {
+        return skip("only root can mount a small filesystem");
+    };
+    let mut application = Application::start(&sandbox.database());
+    ballast(&mut application, 30);
+    application.write_every(Duration::from_millis(5));
+    let daemon = Daemon::start(&sandbox.configure(EACH_SECOND));
+    wait_until("it is caught in the middle", || {
+        let caught = stopped_while_it_copies(&sandbox, &daemon);
+        if caught {
+            disk.fill();
+        }
+        daemon.signal(Signal::CONT);
+        caught.then_some(())
+    });
+    let failed = wait_until("it fails", || {
+        runs(&sandbox, "attendance", "backup").into_iter().find(|run| run.outcome == "failure")
+    });
+    assert_eq!(failed.reason, "no_space", "{failed:?}");
+    assert!(
+        failed.summary.contains(sandbox.backups().to_str().unwrap()),
+        "it does not say where: {failed:?}"
+    );
+    // Now there is not even room to begin.
+    let refused = wait_until("the next does not begin", || {
+        runs(&sandbox, "attendance", "backup")
+            .into_iter()
+            .find(|run| run.id > failed.id && run.outcome == "failure")
+    });
+    assert_eq!(refused.reason, "no_space");
+    wait_until("nothing is left", || unfinished(&sandbox).is_empty().then_some(()));
+    fs::remove_file(disk.0.join("filler")).unwrap();
+    wait_until("there is room again", || {
+        runs(&sandbox, "attendance", "backup")
+            .into_iter()
+            .find(|run| run.id > refused.id && run.outcome == "success")
+    });
+    assert!(daemon.stop().success());
+    assert_eq!(application.stop().errors, Vec::<String>::new());
+    assert_sound(&sandbox.database());
+}
+
+#[test]
+fn what_a_killed_run_left_does_not_take_the_room_of_the_next() {
+    let sandbox = Sandbox::new();
+    let Some(_disk) = Disk::mount(sandbox.backups(), 20) else {
+        return skip("only root can mount a small filesystem");
+    };
+    let mut application = Application::start(&sandbox.database());
+    ballast(&mut application, 5);
+    fs::create_dir(directory(&sandbox)).unwrap();
+    // Of a process that lives no more: no process has so high a number.
+    for name in [".tmp-attendance_20200101T000000Z.sqlite.gz-4194305-0", ".scratch-4194305-backup"] {
+        fs::write(directory(&sandbox).join(name), vec![1; 6 << 20]).unwrap();
+    }
+    one(&sandbox, EACH_SECOND, "backup", "success");
+    assert_eq!(unfinished(&sandbox), Vec::<String>::new());
+}
+
+// --- verify
+
+#[test]
+fn a_good_backup_is_verified_and_says_so() {
+    let sandbox = Sandbox::new();
+    one(&sandbox, EACH_SECOND, "backup", "success");
+    one(&sandbox, VERIFY_EACH_SECOND, "verify", "success");
+    let manifest = manifests(&sandbox).pop().unwrap();
+    assert_eq!(manifest["verification"]["ok"], true, "{manifest}");
+    assert_eq!(unfinished(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn a_flipped_bit_is_damage_and_the_backup_no_longer_counts() {
+    let sandbox = Sandbox::new();
+    one(&sandbox, EACH_SECOND, "backup", "success");
+    let manifest = manifests(&sandbox).pop().unwrap();
+    let stored = file(&sandbox, &manifest);
+    let middle = fs::metadata(&stored).unwrap().len() / 2;
+    let handle = fs::File::options().read(true).write(true).open(&stored).unwrap();
+    let mut byte = [0];
+    handle.read_exact_at(&mut byte, middle).unwrap();
+    handle.write_all_at(&[byte[0] ^ 16], middle).unwrap();
+
+    let daemon = Daemon::start(&sandbox.configure(VERIFY_EACH_SECOND));
+    let run = wait_for_run(&sandbox, "verify", 0, "failure");
+    assert_eq!(run.reason, "damaged", "{run:?}");
+    assert!(run.summary.contains(manifest["file"].as_str().unwrap()), "{run:?}");
+    daemon.wait_for_metrics("it no longer counts", |metrics| {
+        (metrics.get("litekeeper_backups", &[("database", "attendance")]) == Some(0.0)).then_some(())
+    });
+    assert!(daemon.stop().success());
+    assert_eq!(manifests(&sandbox)[0]["verification"]["ok"], false);
+    assert_eq!(unfinished(&sandbox), Vec::<String>::new());
+    // All there is, until a good one is made.
+    assert!(stored.exists());
+    one(&sandbox, EACH_SECOND, "backup", "success");
+    assert!(!stored.exists());
+    let target = sandbox.path().join("restored.sqlite");
+    restored(&sandbox, "latest", &target).unwrap();
+    assert_sound(&target);
+}
+
+#[test]
+fn a_truncated_backup_does_not_go_unnoticed_behind_an_older_good_one() {
+    let sandbox = Sandbox::new();
+    for _ in 0..2 {
+        one(&sandbox, EACH_SECOND, "backup", "success");
+    }
+    let newest = manifests(&sandbox).pop().unwrap();
+    let stored = file(&sandbox, &newest);
+    let handle = fs::File::options().write(true).open(&stored).unwrap();
+    handle.set_len(newest["stored_bytes"].as_u64().unwrap() - 1).unwrap();
+    let run = one(&sandbox, VERIFY_EACH_SECOND, "verify", "failure");
+    assert_eq!(run.reason, "damaged");
+    assert!(run.summary.contains(newest["file"].as_str().unwrap()), "{run:?}");
+    // The newest good one was verified all the same.
+    assert!(manifests(&sandbox).iter().any(|manifest| manifest["verification"]["ok"] == true));
+}
+
+#[test]
+fn h16_what_only_the_application_can_check_is_not_called_damaged() {
+    let sandbox = Sandbox::new();
+    let program = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\n\
+        c.create_collation('ours', lambda a, b: (a > b) - (a < b))\n\
+        c.create_function('half', 1, lambda x: x // 2, deterministic=True)\n\
+        c.execute('CREATE TABLE words (word TEXT COLLATE ours)')\n\
+        c.execute('CREATE INDEX by_word ON words (word)')\n\
+        c.execute('CREATE TABLE numbers (n INTEGER)')\n\
+        c.execute('CREATE INDEX by_half ON numbers (half(n))')\n\
+        c.executemany('INSERT INTO words VALUES (?)', [('b',), ('a',)])\n\
+        c.executemany('INSERT INTO numbers VALUES (?)', [(3,), (5,)])\nc.commit()";
+    let made = Command::new("python3").args(["-I", "-c", program]).arg(sandbox.database()).status().unwrap();
+    assert!(made.success());
+    one(&sandbox, EACH_SECOND, "backup", "success");
+    let run = one(&sandbox, VERIFY_EACH_SECOND, "verify", "success");
+    assert!(run.summary.contains("cannot be checked"), "{run:?}");
+    assert_eq!(manifests(&sandbox)[0]["verification"]["ok"], serde_json::Value::Null);
+    let (target, pages) =
+        (sandbox.path().join("restored.sqlite"), manifests(&sandbox)[0]["raw_bytes"].as_u64());
+    restored(&sandbox, "latest", &target).unwrap();
+    assert_eq!(Some(fs::metadata(&target).unwrap().len()), pages);
+}
+
+#[test]
+fn verify_without_any_backup_fails_and_says_so() {
+    let sandbox = Sandbox::new();
+    let run = one(&sandbox, VERIFY_EACH_SECOND, "verify", "failure");
+    assert_eq!(run.reason, "not_found", "{run:?}");
+}
