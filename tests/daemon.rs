@@ -140,7 +140,7 @@ fn an_address_that_is_in_use_is_named_and_ends_the_start() {
     let address = first.address();
     let configuration = other.configure(&format!("[daemon]\nlisten = \"{address}\"\n"));
     let (status, log) = Daemon::spawn(&configuration, |_| ()).wait();
-    assert_eq!(status.code(), Some(78), "{log:?}");
+    assert_eq!(status.code(), Some(1), "{log:?}");
     let last = log.last().unwrap();
     assert!(last.contains(&address.to_string()) && last.contains("another process has that port"), "{last}");
 }
@@ -154,7 +154,7 @@ fn a_state_directory_that_cannot_be_used_is_named_and_ends_the_start() {
     for state in [&file, &missing] {
         let text = format!("[daemon]\nstate_dir = {:?}\n", state.display().to_string());
         let (status, log) = Daemon::spawn(&sandbox.configure(&text), |_| ()).wait();
-        assert_eq!(status.code(), Some(if state == &missing { 10 } else { 1 }), "{log:?}");
+        assert_eq!(status.code(), Some(if state == &missing { 1 } else { 1 }), "{log:?}");
         let last = log.last().unwrap();
         assert!(last.contains(&state.display().to_string()), "{last}");
     }
@@ -491,6 +491,25 @@ fn a_run_whose_daemon_was_killed_counts_as_interrupted_after_the_next_start() {
     assert!(ended.summary.contains("its process ended"), "{ended:?}");
     application.release();
     assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_run_that_the_stop_of_the_daemon_cut_short_is_made_again_at_the_next_start() {
+    let (sandbox, mut application) = held_up();
+    let no_grace = "[daemon]\nshutdown_grace = \"0s\"\n";
+    let daemon = Daemon::start(&sandbox.configure(&format!("{no_grace}{EACH_SECOND}")));
+    wait_until_running(&daemon, "backup");
+    assert!(daemon.stop().success());
+    application.release();
+    let cut_short = wait_for_run(&sandbox, "backup", 0, "interrupted");
+
+    let daemon = Daemon::start(&sandbox.configure(""));
+    let again = wait_for_run(&sandbox, "backup", cut_short.id, "success");
+    assert_eq!(again.cause, "catch_up");
+    assert!(daemon.stop().success());
+    let daemon = Daemon::start(&sandbox.configuration());
+    assert!(daemon.stop().success());
+    assert_eq!(history::newest(&sandbox), again.id, "once is enough");
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
         jobs: vec![running, failed],
         health: vec![CheckStatus { check: EVIL.into(), result: Verdict::Bad, detail, at: started }],
         newest_backup: None,
+        verified_backup: None,
         backups: 0,
         tables: vec![TableStatus { table: EVIL.into(), size_bytes: Some(1), rows: Some(2) }],
         slow: vec![SlowShape { shape: EVIL.into(), count: 1, total_seconds: 1.0, max_seconds: 1.0 }],

@@ -61,7 +61,8 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
             }
             _ => return Error::io(format!("cannot listen on {address}"), &cause),
         };
-        let reason = if cause.kind() == K::PermissionDenied { Reason::Permission } else { Reason::Config };
+        // Not a matter of the configuration alone: what holds the port now may be gone at the next start.
+        let reason = if cause.kind() == K::PermissionDenied { Reason::Permission } else { Reason::Io };
         Error::new(reason, format!("cannot listen on {address}: {advice}"))
     })
 }

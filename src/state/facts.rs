@@ -81,6 +81,8 @@ pub struct Backups {
     pub count: u64,
     /// The newest good one.
     pub newest: Option<super::status::BackupStatus>,
+    /// When the state in the newest verified one was taken.
+    pub verified: Option<DateTime<Utc>>,
 }
 
 /// What a database held when it was last backed up.

@@ -162,7 +162,11 @@ fn create_directory(directory: &Path) -> Result<()> {
     match std::fs::create_dir(directory) {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(e) => Err(Error::io(format!("cannot create the state directory {}", directory.display()), &e)),
+        Err(e) => {
+            let error = Error::io(format!("cannot create the state directory {}", directory.display()), &e);
+            // Not what is meant by a database or backup that does not exist.
+            Err(if error.reason == Reason::NotFound { Error { reason: Reason::Io, ..error } } else { error })
+        }
     }
 }
 

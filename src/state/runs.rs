@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::config::JobKind;
-use crate::error::Result;
+use crate::error::{Reason, Result};
 pub use crate::metrics::Outcome;
 
 /// Rows kept per database and job, of runs that were made and of skipped ones; older ones go when a run ends.
@@ -59,6 +59,16 @@ pub struct Run {
     pub summary: String,
     /// What it did, by the job's own structure.
     pub detail: serde_json::Value,
+}
+
+impl Run {
+    /// Whether the daemon stopped it in order to stop itself. A run that died with its process does not count: it
+    /// may have been what killed it. Nor does one that an operator started and stopped.
+    pub fn was_cut_short(&self) -> bool {
+        self.outcome == Some(Outcome::Interrupted)
+            && self.reason.as_deref() == Some(Reason::Cancelled.as_str())
+            && self.cause != Cause::Manual.as_str()
+    }
 }
 
 /// What is known at the end of a run.
@@ -126,7 +136,7 @@ pub fn end_those_of_dead_processes(connection: &Connection) -> Result<usize> {
         .collect();
     for id in &dead {
         connection.execute(
-            "UPDATE run SET finished = ?2, outcome = 'interrupted', reason = 'cancelled', \
+            "UPDATE run SET finished = ?2, outcome = 'interrupted', reason = 'died', \
              summary = 'its process ended before the run did' WHERE id = ?1",
             (id, clock::now().timestamp_millis()),
         )?;

@@ -76,6 +76,8 @@ pub struct DatabaseStatus {
     pub health: Vec<CheckStatus>,
     /// The newest backup.
     pub newest_backup: Option<BackupStatus>,
+    /// When the state in the newest backup that was verified was taken.
+    pub verified_backup: Option<DateTime<Utc>>,
     /// How many backups there are.
     pub backups: u64,
     /// The largest tables, largest first.
@@ -179,6 +181,8 @@ pub struct CheckStatus {
 pub struct BackupStatus {
     /// Its file's name.
     pub name: String,
+    /// When the state in it was taken.
+    pub taken: DateTime<Utc>,
     /// When it was complete.
     pub finished: DateTime<Utc>,
     /// Size of the database in it.

@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 
 use super::rotation::{self, Candidate, Decision};
-use super::{Backup, Catalogue};
+use super::{Backup, Catalogue, Manifest};
 use crate::config::Keep;
 use crate::error::Result;
 use crate::state::facts::Backups;
@@ -25,13 +25,16 @@ impl Catalogue {
     pub fn known(&self) -> Result<Backups> {
         let good = self.list()?.into_iter().filter(Backup::is_good);
         let manifests: Vec<_> = good.filter_map(|backup| backup.manifest).collect();
+        let is_verified = |m: &&Manifest| m.verification.as_ref().is_some_and(|v| v.ok);
+        let verified = manifests.iter().filter(is_verified).max_by_key(|m| m.sequence).map(|m| m.started);
         let newest = manifests.iter().max_by_key(|m| m.sequence).map(|m| BackupStatus {
             name: m.file.clone(),
+            taken: m.started,
             finished: m.finished,
             raw_bytes: m.raw_bytes,
             stored_bytes: m.stored_bytes,
             verified: m.verification.as_ref().filter(|v| v.ok).map(|v| v.at),
         });
-        Ok(Backups { count: manifests.len() as u64, newest })
+        Ok(Backups { count: manifests.len() as u64, newest, verified })
     }
 }

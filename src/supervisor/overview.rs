@@ -147,6 +147,7 @@ fn database_status(
         jobs: jobs.collect::<Result<_>>()?,
         health: facts::recall(connection, name, facts::HEALTH)?.map(|(checks, _)| checks).unwrap_or_default(),
         newest_backup: backups.as_ref().and_then(|b| b.newest.clone()),
+        verified_backup: backups.as_ref().and_then(|b| b.verified),
         backups: backups.map_or(0, |b| b.count),
         tables: facts::recall(connection, name, facts::TABLES)?.map(|(tables, _)| tables).unwrap_or_default(),
         slow: slow
@@ -264,10 +265,10 @@ fn publish_database(database: &DatabaseStatus) {
     events::Backups {
         database: name,
         count: usize::try_from(database.backups).unwrap_or(usize::MAX),
-        newest: newest.map(|b| b.finished),
+        newest: newest.map(|b| b.taken),
         raw_bytes: newest.map(|b| b.raw_bytes),
         stored_bytes: newest.map(|b| b.stored_bytes),
-        newest_verified: newest.and_then(|b| b.verified),
+        newest_verified: database.verified_backup,
     }
     .emit();
     events::DiskFree { database: name, data: database.disk_free.data, backup: database.disk_free.backup }

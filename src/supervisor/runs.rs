@@ -16,7 +16,7 @@ use crate::jobs::runner::{self, Order};
 use crate::jobs::{Progress, registry};
 use crate::schedule::admission::{Ticket, Verdict};
 use crate::schedule::catch_up;
-use crate::state::runs::{self as history, Cause};
+use crate::state::runs::{self as history, Cause, Run};
 
 /// A run that has ended.
 pub(super) struct Ended {
@@ -32,27 +32,30 @@ pub(super) struct InProgress {
 }
 
 impl Supervisor {
-    /// Starts, once each, the runs that were missed while the daemon was down.
+    /// Starts, once each, the runs that were missed while the daemon was down or cut short when it stopped.
     pub(super) async fn catch_up(&mut self, now: DateTime<Utc>) -> Result<()> {
         let databases: Vec<_> = self.kept.values().map(|kept| Arc::clone(&kept.database)).collect();
         for database in databases {
             let name = database.name.clone();
-            let last: BTreeMap<JobKind, DateTime<Utc>> = self
+            let last: BTreeMap<JobKind, Run> = self
                 .state
                 .with(move |c| {
-                    let newest = |kind| Ok(history::newest(c, &name, kind)?.map(|run| (kind, run.started)));
+                    let newest = |kind| Ok(history::newest(c, &name, kind)?.map(|run| (kind, run)));
                     JobKind::ALL.into_iter().filter_map(|kind| newest(kind).transpose()).collect()
                 })
                 .await?;
             let zone = self.config.daemon.timezone;
-            for (kind, due_at) in catch_up::missed(
-                &database,
-                &registry::kinds(&database),
-                zone,
-                |kind| last.get(&kind).copied(),
-                now,
-            ) {
-                tracing::info!(database = database.name, job = %kind, due = %due_at, "a run was missed; it happens now");
+            let started = |kind| last.get(&kind).map(|run| run.started);
+            let missed = catch_up::missed(&database, &registry::kinds(&database), zone, started, now);
+            for kind in registry::kinds(&database) {
+                let cut_short = last.get(&kind).is_some_and(Run::was_cut_short);
+                if missed.iter().any(|(missed, _)| *missed == kind) {
+                    tracing::info!(database = database.name, job = %kind, "a run was missed; it happens now");
+                } else if cut_short && database.when(kind).catch_up {
+                    tracing::info!(database = database.name, job = %kind, "the last run was cut short; it happens again");
+                } else {
+                    continue;
+                }
                 self.request(&database.name, kind, Cause::CatchUp);
             }
         }

@@ -16,6 +16,7 @@ use crate::error::{Error, Reason, Result};
 use crate::metrics::events::WatchTimed;
 use crate::queries::plans::Plan;
 use crate::sqlite::{explain, query};
+use crate::words;
 
 /// The job.
 pub struct Watch;
@@ -122,7 +123,8 @@ fn values(query: &Query) -> Vec<(String, types::Value)> {
 
 fn summary(all: usize, seen: &[Seen]) -> String {
     let slowest = seen.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));
-    let slowest = slowest.map(|s| format!("; the slowest was {} with {:.3} s", s.query, s.seconds));
+    let slowest =
+        slowest.map(|s| format!("; the slowest was {} with {}", s.query, words::duration(s.seconds)));
     let changed: Vec<&str> = seen.iter().filter(|s| s.plan_changed).map(|s| s.query.as_str()).collect();
     let changed = if changed.is_empty() {
         String::new()
