@@ -154,6 +154,12 @@ impl From<rusqlite::Error> for Error {
         let text = match &cause {
             // `SqlInputError` shows the whole SQL text; its message alone names the table or function.
             rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+            // RAISE may put the row's own values into its text.
+            rusqlite::Error::SqliteFailure(failure, _)
+                if failure.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER =>
+            {
+                String::from("a trigger refuses it (RAISE)")
+            }
             other => other.to_string(),
         };
         // A function in an index or a generated column is "unknown", one in a statement "no such".

@@ -571,16 +571,21 @@ async fn h09_outside_wal_mode_counting_holds_writers_up_no_longer_than_max_block
 async fn a_run_that_is_stopped_while_the_application_locks_the_file_stops_at_once_and_says_so() {
     let place = log_with("");
     place.open().pragma_update(None, "journal_mode", "delete").unwrap();
-    let application = Arc::new(std::sync::Mutex::new(place.open()));
-    let locker = Arc::clone(&application);
-    let began = Arc::new(std::sync::Mutex::new(None));
-    let stopped = Arc::clone(&began);
+    // Readers still get in, and the first batch has to wait.
+    let application = place.open();
+    application.execute_batch("PRAGMA cache_size = 1; BEGIN IMMEDIATE").unwrap();
+    let mut application = Some(application);
+    let mut held = None;
     let look = move |_, cancel: &CancellationToken| {
-        if stopped.lock().unwrap().is_none() {
-            locker.lock().unwrap().execute_batch("BEGIN EXCLUSIVE").unwrap();
-            *stopped.lock().unwrap() = Some(std::time::Instant::now());
+        if let Some(application) = application.take() {
+            // More than the cache holds goes into the file, and from then on nobody gets in.
+            let much = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) \
+                        INSERT INTO log(at) SELECT hex(randomblob(2000)) FROM n";
+            application.execute_batch(much).unwrap();
+            held = Some(application);
             cancel.cancel();
         }
+        let _ = &held;
     };
     let finished = place.run_watched(database(&place.path(), vec![rule("log")]), false, look).await;
     let (reason, message) = message(&finished);
@@ -616,8 +621,20 @@ async fn a_failing_batch_is_rolled_back_as_a_whole_and_the_ones_before_stay() {
     assert_eq!(finished.outcome, Outcome::Failure);
     assert_eq!(place.numbers("SELECT id FROM log ORDER BY id"), (101..=200).collect::<Vec<_>>());
     let report = finished.result.unwrap();
-    assert!(report.problems[0].message.contains("kept"), "{:?}", report.problems);
+    assert!(report.problems[0].message.contains("a trigger refuses"), "{:?}", report.problems);
     assert_eq!(report.detail["rules"][0]["removed"], 100);
+}
+
+#[tokio::test]
+async fn what_a_trigger_says_of_the_rows_that_it_keeps_is_not_repeated() {
+    let place = log_with(
+        "UPDATE log SET at = at || ' 10:00'; CREATE TRIGGER tell BEFORE DELETE ON log BEGIN \
+           SELECT RAISE(ABORT, 'the one of ' || old.at || ' stays'); END;",
+    );
+    let (reason, text) = message(&place.run(vec![Rule { triggers: Triggers::Allow, ..rule("log") }]).await);
+    assert_eq!(reason, Reason::Sqlite);
+    assert!(text.contains("a trigger refuses") && !text.contains("10:00"), "{text}");
+    assert_eq!(place.number("SELECT count(*) FROM log"), 100);
 }
 
 #[tokio::test]
