@@ -284,6 +284,41 @@ async fn a_database_has_one_exclusive_job_at_a_time_and_any_number_of_others() {
     assert_eq!(fixture.run(job(|_| Ok(report()))).await.outcome, Outcome::Success);
 }
 
+/// Takes the runner's patience, ten seconds: there is no other way to be given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_given_up_keeps_its_lock_until_its_work_really_ends() {
+    let fixture = Fixture::new();
+    let (let_go, released) = std::sync::mpsc::channel::<()>();
+    let released = Arc::new(std::sync::Mutex::new(released));
+    let entered = Arc::new(tokio::sync::Notify::new());
+    let enters = Arc::clone(&entered);
+    // As the last part of a VACUUM, or a disk that hangs: it hears nothing.
+    let deaf = Test {
+        exclusive: true,
+        work: Box::new(move |context| {
+            let (released, enters) = (Arc::clone(&released), Arc::clone(&enters));
+            let work = move |_: &mut rusqlite::Connection| {
+                enters.notify_one();
+                let _ = released.lock().unwrap().recv();
+                Ok(report())
+            };
+            Box::pin(async move { context.sql(work).await })
+        }),
+    };
+    let stop = CancellationToken::new();
+    let run = fixture.run_until(deaf, stop.clone());
+    let stop_it = async {
+        entered.notified().await;
+        stop.cancel();
+    };
+    let (finished, ()) = tokio::join!(run, stop_it);
+    assert!(finished.result.unwrap_err().message.contains("given up"));
+    let next = fixture.run(job(|_| Ok(report()))).await;
+    assert_eq!(next.outcome, Outcome::Skipped);
+    drop(let_go);
+    wait_until("the lock is free", || fixture.state.lock(&fixture.database.name, JobKind::Backup).ok());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_cannot_take_its_lock_is_a_failure_and_does_not_start() {
     let fixture = Fixture::new();

@@ -17,6 +17,7 @@ use crate::metrics::events::{JobFinished, JobSkipped, JobStarted};
 use crate::pool::{Call, Pool};
 use crate::sqlite::access;
 use crate::state::State;
+use crate::state::locks::Lock;
 use crate::state::runs::{self, Cause, Ending, Outcome};
 
 /// Attempts at a run whose error may go away by itself, and the pause before each further one.
@@ -58,11 +59,16 @@ pub struct Finished {
 pub async fn run(state: &State, order: Order) -> Finished {
     if order.job.is_preview() {
         let context = context(state, &order, clock::now());
-        let result = attempts(&order.job, &context).await;
+        let result = attempts(&order.job, &context, None).await;
         return Finished { outcome: ending(&result).outcome, result };
     }
     let (kind, database) = (order.job.kind(), Arc::clone(&order.database));
-    let lock = order.job.is_exclusive().then(|| state.lock(&database.name, kind)).transpose();
+    let lock = order
+        .job
+        .is_exclusive()
+        .then(|| state.lock(&database.name, kind))
+        .transpose()
+        .map(|l| l.map(Arc::new));
     let lock = match lock {
         Err(error) if error.reason == Reason::Locked => return skip(state, &order, error).await,
         lock => lock,
@@ -78,7 +84,7 @@ pub async fn run(state: &State, order: Order) -> Finished {
 
     let context = context(state, &order, started);
     let mut result = match &lock {
-        Ok(_) => attempts(&order.job, &context).await,
+        Ok(lock) => attempts(&order.job, &context, lock.as_ref()).await,
         // Not a run that another one forestalls, but one that cannot be made: somebody must look at it.
         Err(error) => Err(error.clone()),
     };
@@ -161,10 +167,10 @@ async fn write_skip(state: &State, database: &Database, job: &dyn Job, cause: Ca
     );
 }
 
-async fn attempts(job: &Arc<dyn Job>, context: &Arc<Context>) -> Result<Report> {
+async fn attempts(job: &Arc<dyn Job>, context: &Arc<Context>, lock: Option<&Arc<Lock>>) -> Result<Report> {
     let mut pauses = PAUSES.iter();
     loop {
-        let result = attempt(job, context).await;
+        let result = attempt(job, context, lock).await;
         let Err(error) = &result else { return result };
         let Some(pause) = pauses.next().filter(|_| error.class() == Class::Transient) else { return result };
         tracing::info!(
@@ -181,17 +187,20 @@ async fn attempts(job: &Arc<dyn Job>, context: &Arc<Context>) -> Result<Report> 
     }
 }
 
-/// One attempt, in a task of its own so that a panic ends the run and not the daemon.
-async fn attempt(job: &Arc<dyn Job>, context: &Arc<Context>) -> Result<Report> {
+/// One attempt, in a task of its own so that a panic ends the run and not the daemon. One that is given up keeps the
+/// database's lock until it really ends: what it began may still be writing, and must stay the only one.
+async fn attempt(job: &Arc<dyn Job>, context: &Arc<Context>, lock: Option<&Arc<Lock>>) -> Result<Report> {
     let mut task = {
-        let (job, context) = (Arc::clone(job), Arc::clone(context));
-        tokio::spawn(async move { job.run(&context).await })
+        let (job, context, lock) = (Arc::clone(job), Arc::clone(context), lock.cloned());
+        tokio::spawn(async move {
+            let _lock = lock;
+            job.run(&context).await
+        })
     };
     let joined = tokio::select! {
         joined = &mut task => joined,
         () = context.call.ended() => {
             let Ok(joined) = tokio::time::timeout(PATIENCE, &mut task).await else {
-                task.abort();
                 let why = context.go_on().err().map_or(Reason::Cancelled, |error| error.reason);
                 return Err(Error::new(why, "did not stop when told to, and was given up"));
             };
