@@ -286,3 +286,29 @@ fn finished_by_others(directory: &Path) -> i64 {
     let other = rusqlite::Connection::open(directory.join("state.db")).unwrap();
     other.query_row("SELECT count(*) FROM run", [], |row| row.get(0)).unwrap()
 }
+
+#[test]
+fn what_a_job_removes_lowers_the_expected_size_by_no_more_than_was_expected() {
+    let (_directory, state) = state();
+    // Bytes at the last backup, before the job and after it, and what the next backup may expect.
+    for (backed_up, before, after, expected) in [
+        (100, 100, 40, 40),
+        (100, 300, 50, 50),
+        (100, 300, 200, 100),
+        // Nine tenths had gone missing before the job, which is for the next backup to notice.
+        (100, 10, 9, 99),
+        (100, 10, 12, 100),
+    ] {
+        let kept = state.now(|c| {
+            facts::remember(
+                c,
+                "a",
+                facts::CONTENT,
+                &facts::Content { bytes: backed_up, tables: Vec::new() },
+            )?;
+            facts::shrunk_on_purpose(c, "a", before, after)?;
+            facts::recall::<facts::Content>(c, "a", facts::CONTENT)
+        });
+        assert_eq!(kept.unwrap().unwrap().0.bytes, expected, "{backed_up} {before} {after}");
+    }
+}

@@ -27,7 +27,9 @@ pub fn remember<T: Serialize>(connection: &Connection, database: &str, name: &st
 /// `after` are their bytes. A database that shrank for another reason is still noticed.
 pub fn shrunk_on_purpose(connection: &Connection, database: &str, before: u64, after: u64) -> Result<()> {
     let Some((mut content, _)) = recall::<Content>(connection, database, CONTENT)? else { return Ok(()) };
-    content.bytes = content.bytes.saturating_sub(before.saturating_sub(after));
+    // What had been added since the last backup was not expected; that it is gone again lowers nothing.
+    let missing_already = content.bytes.saturating_sub(before);
+    content.bytes = content.bytes.min(after.saturating_add(missing_already));
     remember(connection, database, CONTENT, &content)
 }
 
