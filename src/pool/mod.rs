@@ -182,16 +182,19 @@ impl Pool {
             let done = connection
                 .interact(move |connection| {
                     open_file::leave_log_to_replicator(connection, &path)?;
-                    session::run(connection, &limits, observer, work)
+                    let result = session::run(connection, &limits, observer, work);
+                    Ok::<_, rusqlite::Error>((result, connection.is_autocommit()))
                 })
-                .await;
-            if done.is_ok() {
+                .await
+                .map(|done| done.unwrap_or_else(|error| (Err(error.into()), true)));
+            if matches!(done, Ok((_, true))) {
                 inner.give_back(connection, identity);
             } else {
-                // Closed, so that a transaction of the work that panicked does not stay open with its locks.
+                // Closed, so that a transaction of the work that panicked, or that could not be rolled back, does not
+                // stay open with its locks.
                 drop(Object::take(connection));
             }
-            done.unwrap_or_else(|_| Err(panicked())).map_err(|error| inner.named(error))
+            done.map_or_else(|_| Err(panicked()), |(result, _)| result).map_err(|error| inner.named(error))
         });
         tokio::select! {
             result = &mut task => return result.unwrap_or_else(|_| Err(panicked())),

@@ -315,3 +315,22 @@ async fn a_stop_that_comes_after_the_end_does_not_hit_the_next_user_of_the_conne
     drop(first);
     soon(second).await.unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_whose_transaction_cannot_be_rolled_back_is_closed_with_its_locks() {
+    use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperation};
+    let (fixture, mut application) = sandbox("wal");
+    let call = call();
+    let stuck = fixture.pool.run(&call, |c| {
+        c.execute_batch("BEGIN IMMEDIATE; UPDATE users SET name = 'x'")?;
+        // Stands for an error of the disk.
+        c.authorizer(Some(|context: AuthContext<'_>| match context.action {
+            AuthAction::Transaction { operation: TransactionOperation::Rollback } => Authorization::Deny,
+            _ => Authorization::Allow,
+        }))?;
+        Ok(())
+    });
+    soon(stuck).await.unwrap_err();
+    application.command(WRITE).unwrap();
+    fixture.sql("UPDATE users SET email = 'later'").await.unwrap();
+}
