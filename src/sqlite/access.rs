@@ -83,6 +83,15 @@ pub fn warnings(path: &Path) -> Vec<String> {
             file.nlink()
         ));
     }
+    if let Some(group) = group_left_out(path) {
+        warnings.push(format!(
+            "{} may be written by group {group}, but the -wal and -shm files that litekeeper makes beside it are not that \
+             group's; where the application writes as another user of that group, run: chgrp {group} {directory}; chmod \
+             g+s {directory}",
+            path.display(),
+            directory = resolved(path).parent().unwrap_or(Path::new("/")).display()
+        ));
+    }
     if let Ok(stat) = rustix::fs::statfs(path)
         && let Some(name) = network_filesystem(stat.f_type)
     {
@@ -92,6 +101,23 @@ pub fn warnings(path: &Path) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// The group that may write the database, where we own the database and new files get another group. Whether anybody
+/// but its owner does use it, nobody can tell: no reason to refuse.
+fn group_left_out(path: &Path) -> Option<u32> {
+    let path = resolved(path);
+    let (file, parent) = (std::fs::metadata(&path).ok()?, std::fs::metadata(path.parent()?).ok()?);
+    let us = rustix::process::geteuid().as_raw();
+    let is_shared = file.mode() & GROUP_RW == GROUP_RW && file.mode() & OTHER_RW != OTHER_RW;
+    let chowns = us == 0 && may_chown();
+    (us == file.uid() && is_shared && !chowns && group_of_new_files(&parent) != file.gid())
+        .then(|| file.gid())
+}
+
+/// A new file takes the directory's group where that has the setgid bit, ours otherwise.
+fn group_of_new_files(parent: &Metadata) -> u32 {
+    if parent.mode() & 0o2000 != 0 { parent.gid() } else { rustix::process::getegid().as_raw() }
 }
 
 /// Names of the network filesystems in statfs(2) and linux/magic.h.
@@ -126,10 +152,7 @@ fn sidecars_stay_writable(path: &Path, file: &Metadata, parent: &Metadata) -> Re
             ),
         ));
     }
-    // A new file takes the directory's group where that has the setgid bit, ours otherwise.
-    let setgid = parent.mode() & 0o2000 != 0;
-    let group = if setgid { parent.gid() } else { rustix::process::getegid().as_raw() };
-    if file.mode() & GROUP_RW == GROUP_RW && group == file.gid() {
+    if file.mode() & GROUP_RW == GROUP_RW && group_of_new_files(parent) == file.gid() {
         return Ok(());
     }
     let file_name = path.display();

@@ -130,6 +130,35 @@ fn h03_root_gives_the_sidecars_to_the_owner_or_does_not_open_at_all() {
     assert!(child.end().success());
 }
 
+/// Says what the operator is warned of.
+#[test]
+#[ignore = "the other process in the next test"]
+fn warned() {
+    let Some(path) = child::argument() else { return };
+    child::say(&format!("result {}", litekeeper::sqlite::access::warnings(&path).join(" ")));
+    child::wait();
+}
+
+#[test]
+fn h03_the_owner_is_warned_where_a_group_that_writes_the_database_would_be_locked_out() {
+    if may_not_run() {
+        return;
+    }
+    let owner = ["setpriv", "--reuid=4711", "--regid=4711", "--groups=4713", "--"];
+    for (group, mode, directory_mode, is_warned) in [
+        (SHARED, 0o660, 0o770, true),
+        (SHARED, 0o660, 0o2770, false),
+        (SHARED, 0o640, 0o770, false),
+        (APPLICATION.gid, 0o660, 0o770, false),
+    ] {
+        let (sandbox, binary) = sandbox(group, mode, directory_mode);
+        let child = Child::start_as("owners::warned", &sandbox.database(), &binary, &owner);
+        let said = child.said("result");
+        assert_eq!(said.contains("chgrp 4713"), is_warned, "{group} {mode:o} {directory_mode:o}: {said}");
+        assert!(child.end().success());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn h03_the_owner_opens_its_own_database_whatever_its_mode() {
     let fixture = Fixture::new(|_| ());
