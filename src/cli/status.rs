@@ -75,7 +75,7 @@ impl Status {
 
 fn without_daemon(config: &Config, path: &Path) -> Result<Snapshot> {
     let state = State::view(&config.daemon.state_dir)?;
-    let mut status = state.now(|c| overview::take(c, config, None))?;
+    let mut status = state.now(|c| overview::take(c, config, &overview::look(config), None))?;
     status.config_path = path.display().to_string();
     Ok(status)
 }

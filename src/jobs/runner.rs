@@ -88,7 +88,10 @@ pub async fn run(state: &State, order: Order) -> Finished {
         // Not a run that another one forestalls, but one that cannot be made: somebody must look at it.
         Err(error) => Err(error.clone()),
     };
-    if let Err(error) = access::check_sidecars(&database.path)
+    let path = database.path.clone();
+    let sidecars = tokio::task::spawn_blocking(move || access::check_sidecars(&path));
+    // A disk that hangs has its say in the run's own result.
+    if let Ok(Ok(Err(error))) = tokio::time::timeout(PATIENCE, sidecars).await
         && error.reason == Reason::Permission
     {
         match &mut result {

@@ -272,7 +272,11 @@ impl Pool {
 
     async fn try_get(&self, attempt: u32) -> Result<Lent> {
         let inner = &self.inner;
-        let identity = access::check(&inner.path)?;
+        let path = inner.path.clone();
+        // A disk may hang, and must then hold up this call alone.
+        let identity = tokio::task::spawn_blocking(move || access::check(&path))
+            .await
+            .unwrap_or_else(|_| Err(panicked()))?;
         inner.forget_connections_to_another_file(identity);
         let asked = Instant::now();
         let got = inner.pool.get().await;

@@ -177,9 +177,12 @@ impl Supervisor {
     /// Takes a database into care, or takes over its new configuration.
     fn keep(&mut self, database: Arc<Database>, pool: Pool, now: chrono::DateTime<chrono::Utc>) {
         let name = database.name.clone();
-        for warning in access::warnings(&database.path) {
-            tracing::warn!(database = name, "{warning}");
-        }
+        let (of, path) = (name.clone(), database.path.clone());
+        tokio::task::spawn_blocking(move || {
+            for warning in access::warnings(&path) {
+                tracing::warn!(database = of, "{warning}");
+            }
+        });
         let jobs = JobKind::ALL.map(JobKind::as_str);
         let tables: Vec<_> = database.cleanup.rules.iter().map(|rule| rule.table.as_str()).collect();
         let queries: Vec<_> = database.watch.queries.iter().map(|query| query.name.as_str()).collect();
@@ -216,8 +219,11 @@ impl Supervisor {
         self.systemd.status(&live.in_a_line());
         let view = self.view.clone();
         self.refreshing = Some(tokio::spawn(async move {
+            let looked = tokio::task::spawn_blocking(move || (overview::look(&config), config)).await;
+            // It can only have panicked, which the log tells; the next one is made anew.
+            let Ok((on_disk, config)) = looked else { return };
             let taken = state.with(move |c| {
-                let status = overview::take(c, &config, Some(&live))?;
+                let status = overview::take(c, &config, &on_disk, Some(&live))?;
                 overview::publish(c, &status)?;
                 Ok(status)
             });

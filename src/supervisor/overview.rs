@@ -15,7 +15,7 @@ use crate::jobs;
 use crate::metrics::events::{self, JobScheduled, JobSucceededBefore, TableSize};
 use crate::pool::PoolState;
 use crate::schedule::calendar;
-use crate::sqlite::facts::{disk_free, wal_bytes};
+use crate::sqlite::facts::{disk_free, resolved, wal_bytes};
 use crate::state::status::{
     ConfigState, DatabaseStatus, DiskFree, JobStatus, LastRun, PoolStatus, Progress, Running, SlowShape,
     Status,
@@ -100,8 +100,39 @@ pub fn nothing_yet(path: &Path) -> Status {
     }
 }
 
+/// What `stat` tells of a database and its disks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OnDisk {
+    size: Option<u64>,
+    wal: u64,
+    free: DiskFree,
+}
+
+/// Looks at the files of each database. Apart from [`take`], which keeps `state.db` for itself meanwhile: one disk that
+/// hangs must not keep the runs of all databases from their history.
+pub fn look(config: &Config) -> BTreeMap<String, OnDisk> {
+    let on_disk = |database: &Database| {
+        let file = resolved(&database.path);
+        OnDisk {
+            size: std::fs::metadata(&file).ok().map(|file| file.len()),
+            wal: wal_bytes(&file),
+            free: DiskFree {
+                data: disk_free(file.parent().unwrap_or(Path::new("/"))).ok(),
+                // Before the first backup its directory may not be there yet.
+                backup: database.backup.dir.ancestors().find_map(|dir| disk_free(dir).ok()),
+            },
+        }
+    };
+    config.databases.values().map(|database| (database.name.clone(), on_disk(database))).collect()
+}
+
 /// A snapshot of now. Without `live`, of what is known while no daemon runs.
-pub fn take(connection: &Connection, config: &Config, live: Option<&Live>) -> Result<Status> {
+pub fn take(
+    connection: &Connection,
+    config: &Config,
+    on_disk: &BTreeMap<String, OnDisk>,
+    live: Option<&Live>,
+) -> Result<Status> {
     let now = clock::now();
     let mut status = nothing_yet(live.map_or(Path::new(""), |live| &live.path));
     status.now = now;
@@ -116,7 +147,8 @@ pub fn take(connection: &Connection, config: &Config, live: Option<&Live>) -> Re
     }
     for database in config.databases.values() {
         let live = live.and_then(|live| live.databases.get(&database.name));
-        status.databases.push(database_status(connection, config, database, live, now)?);
+        let on_disk = on_disk.get(&database.name).copied().unwrap_or_default();
+        status.databases.push(database_status(connection, config, database, on_disk, live, now)?);
     }
     Ok(status)
 }
@@ -125,6 +157,7 @@ fn database_status(
     connection: &Connection,
     config: &Config,
     database: &Database,
+    on_disk: OnDisk,
     live: Option<&LiveDatabase>,
     now: DateTime<Utc>,
 ) -> Result<DatabaseStatus> {
@@ -136,13 +169,12 @@ fn database_status(
         job_status(connection, config, database, kind, live, now)
     });
     let slow = slow::worst(connection, name, now - SLOW_SINCE, SLOW_SHOWN)?;
-    let directory = database.path.parent().unwrap_or(Path::new("/"));
     Ok(DatabaseStatus {
         name: name.to_owned(),
         path: database.path.display().to_string(),
-        size_bytes: std::fs::metadata(&database.path).ok().map(|file| file.len()),
+        size_bytes: on_disk.size,
         free_bytes: space.map(|space| space.free_bytes),
-        wal_bytes: Some(wal_bytes(&database.path)),
+        wal_bytes: Some(on_disk.wal),
         pool: live.map(|live| pool_status(live.pool)),
         jobs: jobs.collect::<Result<_>>()?,
         health: facts::recall(connection, name, facts::HEALTH)?.map(|(checks, _)| checks).unwrap_or_default(),
@@ -159,11 +191,7 @@ fn database_status(
                 max_seconds: s.max_seconds,
             })
             .collect(),
-        disk_free: DiskFree {
-            data: disk_free(directory).ok(),
-            // Before the first backup its directory may not be there yet.
-            backup: database.backup.dir.ancestors().find_map(|dir| disk_free(dir).ok()),
-        },
+        disk_free: on_disk.free,
     })
 }
 
