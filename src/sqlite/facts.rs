@@ -80,5 +80,5 @@ pub fn disk_free(path: &Path) -> Result<u64> {
     let stat = rustix::fs::statvfs(path).map_err(|e| {
         crate::error::Error::io(format!("cannot ask {} for its free space", path.display()), &e.into())
     })?;
-    Ok(stat.f_bavail * stat.f_frsize)
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

@@ -11,7 +11,7 @@ use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
 use crate::http::ask;
 use crate::sqlite::access;
-use crate::sqlite::facts::disk_free;
+use crate::sqlite::facts::{disk_free, resolved};
 use crate::state::State;
 use crate::store::Local;
 use crate::words;
@@ -128,7 +128,8 @@ fn backups(database: &Database) -> Result<String> {
 /// VACUUM writes the whole database anew before it gives the old pages back.
 fn no_room_for_vacuum(database: &Database) -> Option<String> {
     let size = std::fs::metadata(&database.path).ok()?.len();
-    let directory = database.path.parent()?;
+    let file = resolved(&database.path);
+    let directory = file.parent()?;
     let free = disk_free(directory).ok()?;
     (free < 2 * size).then(|| {
         format!(

@@ -9,7 +9,7 @@ use crate::config::{RowidPolicy, Vacuum};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
 use crate::metrics::events::Reclaimed;
-use crate::sqlite::facts::Facts;
+use crate::sqlite::facts::{Facts, resolved};
 use crate::sqlite::space::{Need, shortage, temp_directory};
 use crate::sqlite::{replicator, rowids};
 use crate::state::facts::shrunk_on_purpose;
@@ -94,7 +94,7 @@ pub(super) async fn run(context: &Context) -> Result<Step> {
 fn no_room(database: &Path, facts: &Facts) -> Result<Option<Error>> {
     let live = facts.used_bytes();
     let bytes = live + live / 20 + MARGIN;
-    let directory = database.parent().unwrap_or(Path::new("/")).to_owned();
+    let directory = resolved(database).parent().unwrap_or(Path::new("/")).to_owned();
     let needs = [directory, temp_directory()].map(|directory| Need { directory, bytes });
     Ok(shortage(&needs)?.map(|s| {
         let places: Vec<_> = s.directories.iter().map(|d| d.display().to_string()).collect();
