@@ -216,6 +216,26 @@ fn h06_a_database_that_has_shrunk_is_a_failed_backup() {
     one(&sandbox, EACH_SECOND, "backup", "success");
 }
 
+#[test]
+fn a_memory_that_cannot_be_read_costs_no_backup_neither_a_new_one_nor_an_old_one() {
+    let sandbox = Sandbox::new();
+    sandbox.configure("[backup]\nkeep_last = 1\n");
+    let backup = || sandbox.litekeeper(&["backup", "attendance"]).status.code();
+    assert_eq!(backup(), Some(0));
+    let memory = rusqlite::Connection::open(sandbox.state().join("state.db")).unwrap();
+    memory.execute_batch("ALTER TABLE fact RENAME TO lost").unwrap();
+    assert_eq!(
+        backup(),
+        Some(3),
+        "partly done: it is made, and nobody knows whether the database has shrunk"
+    );
+    let backups = || files(&sandbox).iter().filter(|name| name.contains(".sqlite")).count();
+    assert_eq!(backups(), 2);
+    memory.execute_batch("ALTER TABLE lost RENAME TO fact").unwrap();
+    assert_eq!(backup(), Some(0));
+    assert_eq!(backups(), 1);
+}
+
 /// In WAL mode a writer that waits for nobody meets no lock of ours, however much it writes, and the copy ends.
 #[test]
 fn h10_h12_a_writer_that_never_waits_neither_stops_a_backup_nor_is_stopped() {

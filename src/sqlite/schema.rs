@@ -53,6 +53,12 @@ pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// The query that counts the rows of a table step by step. Of `count(*)` SQLite makes one instruction, however many pages
+/// there are, and asks no progress handler meanwhile.
+pub fn count_in_steps(table: &str) -> String {
+    format!("SELECT count(1) FROM main.{}", quoted(table))
+}
+
 /// The ordinary tables, by name.
 pub fn tables(connection: &Connection) -> Result<Vec<Table>> {
     let mut statement = connection.prepare(

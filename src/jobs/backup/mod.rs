@@ -18,7 +18,7 @@ use crate::error::{Error, Reason, Result};
 use crate::pool::Call;
 use crate::sqlite::facts::{Facts, disk_free};
 use crate::sqlite::open;
-use crate::sqlite::schema::{self, quoted};
+use crate::sqlite::schema;
 use crate::sqlite::snapshot::{self, Bounds, Copied};
 use crate::state::facts;
 use crate::store::codec::Encoding;
@@ -76,10 +76,17 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
         let facts = copied.facts.clone();
         blocking(move || shrunken::content(scratch.path(), &facts)).await?
     };
+    let mut forgotten = None;
     if !accept_smaller {
         let name = database.name.clone();
-        let before = context.state.with(move |c| facts::recall(c, &name, facts::CONTENT)).await?;
-        shrunken::compare(scratch.path(), &database.name, before.map(|(before, _)| before).as_ref(), &held)?;
+        match context.state.with(move |c| facts::recall(c, &name, facts::CONTENT)).await {
+            Ok(before) => {
+                let before = before.map(|(before, _)| before);
+                shrunken::compare(scratch.path(), &database.name, before.as_ref(), &held)?;
+            }
+            // Without our memory there is still a backup to be made, which must not push better ones out.
+            Err(error) => forgotten = Some(error),
+        }
     }
 
     let made = {
@@ -91,7 +98,7 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
             let encoding = Encoding::from(&database.backup);
             catalogue.add(started, encoding, &mut |out| {
                 pour(scratch.path(), &copied, &call, &progress, out)?;
-                describe(scratch.path(), &database, &copied)
+                describe(scratch.path(), &database, &copied, &call)
             })
         })
         .await?
@@ -99,7 +106,10 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     drop(scratch);
 
     let mut report = {
-        let removed = rotate::rotate(context, catalogue).await;
+        let removed = match &forgotten {
+            None => rotate::rotate(context, catalogue).await,
+            Some(error) => Err(error.clone().context("whether the database has shrunk is not known")),
+        };
         let done = Done {
             name: made.name.clone(),
             raw_bytes: copied.facts.bytes(),
@@ -117,7 +127,10 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
         report
     };
     let name = database.name.clone();
-    if let Err(error) = context.state.with(move |c| facts::remember(c, &name, facts::CONTENT, &held)).await {
+    if forgotten.is_none()
+        && let Err(error) =
+            context.state.with(move |c| facts::remember(c, &name, facts::CONTENT, &held)).await
+    {
         report.problems.push(error);
     }
     Ok(report)
@@ -231,7 +244,7 @@ fn pour(
 }
 
 /// What the manifest tells of the state in the scratch file.
-fn describe(scratch: &Path, database: &Database, copied: &Copied) -> Result<Snapshot> {
+fn describe(scratch: &Path, database: &Database, copied: &Copied, call: &Call) -> Result<Snapshot> {
     let small = |n: i64| i32::try_from(n).unwrap_or_default();
     let connection = open::immutable(scratch)?;
     Ok(Snapshot {
@@ -245,26 +258,50 @@ fn describe(scratch: &Path, database: &Database, copied: &Copied) -> Result<Snap
         tables: schema::tables(&connection)?
             .into_iter()
             .map(|table| {
-                let rows = rows(&connection, &table.name);
-                (table.name, rows)
+                call.check()?;
+                let rows = rows(&connection, &table.name, COUNTING_STEPS, call);
+                Ok((table.name, rows))
             })
-            .collect(),
+            .collect::<Result<_>>()?,
     })
 }
 
-/// Rows of a table; `None` where counting takes long or needs something that only the application has.
-fn rows(connection: &Connection, table: &str) -> Option<u64> {
-    let mut steps = 0;
+/// Rows of a table; `None` where counting takes more than so many VM steps or something that only the application has,
+/// or where the run must stop.
+fn rows(connection: &Connection, table: &str, most_steps: u64, call: &Call) -> Option<u64> {
+    let (mut steps, call) = (0, call.clone());
     let handler = move || {
-        steps += 1;
-        steps > COUNTING_STEPS / 1000
+        steps += 1000;
+        steps > most_steps || call.check().is_err()
     };
     connection.progress_handler(1000, Some(handler)).ok()?;
-    connection.query_row(&format!("SELECT count(*) FROM {}", quoted(table)), [], |row| row.get(0)).ok()
+    connection.query_row(&schema::count_in_steps(table), [], |row| row.get(0)).ok()
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
         Err(Error::new(Reason::Panic, "writing the backup panicked: a defect in litekeeper"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_util::sync::CancellationToken;
+
+    #[test]
+    fn rows_are_counted_only_while_that_is_quick_and_the_run_goes_on() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE t (a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
+                 INSERT INTO t SELECT i FROM n",
+            )
+            .unwrap();
+        let call = Call { job: "backup", cancel: CancellationToken::new(), deadline: None };
+        assert_eq!(rows(&connection, "t", 10_000_000, &call), Some(50_000));
+        assert_eq!(rows(&connection, "t", 10_000, &call), None);
+        call.cancel.cancel();
+        assert_eq!(rows(&connection, "t", 10_000_000, &call), None);
+    }
 }

@@ -15,7 +15,7 @@ use crate::pool::Call;
 use crate::sqlite::checks::{self, Depth};
 use crate::sqlite::facts::disk_free;
 use crate::sqlite::open;
-use crate::sqlite::schema::{self, quoted};
+use crate::sqlite::schema;
 use crate::state::facts;
 use crate::store::scratch::Scratch;
 use crate::store::{Backup, Catalogue, Local, Manifest, State, Verification, hash, restore};
@@ -175,8 +175,7 @@ fn compare(connection: &Connection, manifest: &Manifest) -> Result<()> {
     }
     for (table, rows) in &manifest.tables {
         let Some(expected) = rows else { continue };
-        let sql = format!("SELECT count(*) FROM {}", quoted(table));
-        let found: u64 = connection.query_row(&sql, [], |row| row.get(0))?;
+        let found: u64 = connection.query_row(&schema::count_in_steps(table), [], |row| row.get(0))?;
         if found != *expected {
             return Err(Error::new(
                 Reason::Damaged,
