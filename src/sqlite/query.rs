@@ -13,7 +13,7 @@ pub type Values = [(String, Value)];
 pub fn prepare<'c>(connection: &'c Connection, sql: &str, values: &Values) -> Result<Statement<'c>> {
     let mut statement = connection.prepare(sql)?;
     // SQLite calls BEGIN, ATTACH and some PRAGMAs read-only as well: they do not write to the file themselves.
-    if !statement.readonly() || !is_query(sql) {
+    if !statement.readonly() || !is_query(sql) || optimizes(sql) {
         return Err(Error::new(
             Reason::Refused,
             "it is not a query that only reads; give one SELECT, or WITH … SELECT",
@@ -56,6 +56,12 @@ pub fn drain(statement: &mut Statement<'_>) -> Result<u64> {
         count += 1;
     }
     Ok(count)
+}
+
+/// Of the pragmas that can be called as a table, this one runs ANALYZE; SQLite calls the SELECT read-only all the same.
+/// In a view it is refused as unsafe (`trusted_schema`).
+fn optimizes(sql: &str) -> bool {
+    sql.to_ascii_lowercase().contains("pragma_optimize")
 }
 
 fn is_query(sql: &str) -> bool {
@@ -102,6 +108,28 @@ mod tests {
             assert_eq!(reason(sql), Err(Reason::Refused), "{sql}");
         }
         assert!(reason("SELECT 1; SELECT 2").is_err());
+    }
+
+    #[test]
+    fn a_select_that_would_analyze_is_refused_and_in_a_view_unsafe() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE t (a); CREATE INDEX i ON t (a); CREATE VIEW v AS SELECT * FROM pragma_optimize(65538);
+                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) INSERT INTO t SELECT i FROM n",
+            )
+            .unwrap();
+        let tables = || -> i64 {
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap()
+        };
+        for sql in ["SELECT * FROM [Pragma_Optimize](65538)", "SELECT * FROM v"] {
+            prepare(&connection, sql, &[]).and_then(|mut statement| drain(&mut statement)).unwrap_err();
+            assert_eq!(tables(), 3, "{sql}");
+        }
+        // The hazard itself.
+        connection.prepare("SELECT * FROM pragma_optimize(65538)").unwrap().exists([]).unwrap();
+        assert_ne!(tables(), 3);
     }
 
     #[test]
