@@ -74,6 +74,12 @@ impl State {
             .map_err(|e| e.context(format!("cannot use {}", self.directory.join("state.db").display())))
     }
 
+    /// Whether the history can be written now: takes the write lock and lets go of it.
+    pub fn check_writable(connection: &Connection) -> Result<()> {
+        connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?;
+        Ok(())
+    }
+
     /// Where `state.db` and the locks lie.
     pub fn directory(&self) -> &Path {
         &self.directory

@@ -214,25 +214,20 @@ impl Supervisor {
         }
         let (live, config, state) = (self.live(), self.config.clone(), self.state.clone());
         self.systemd.status(&live.in_a_line());
-        let view = self.view.clone();
+        let (view, readiness) = (self.view.clone(), self.readiness.clone());
         self.refreshing = Some(tokio::spawn(async move {
             let taken = state.with(move |c| {
+                State::check_writable(c)?;
                 let status = overview::take(c, &config, Some(&live))?;
                 overview::publish(c, &status)?;
                 Ok(status)
             });
             match taken.await {
                 Ok(status) => {
+                    readiness.state_written(None);
                     view.send_replace(Arc::new(status));
                 }
-                Err(error) => {
-                    view.send_modify(|view| {
-                        let status = Arc::make_mut(view);
-                        status.now = clock::now();
-                        status.ready = false;
-                        status.not_ready = vec![error.message];
-                    });
-                }
+                Err(error) => readiness.state_written(Some(error.message)),
             }
         }));
     }
