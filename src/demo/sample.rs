@@ -14,9 +14,9 @@ pub(super) const EMBEDDING_BYTES: usize = 512;
 pub(super) const SAMPLES_PER_ENROLMENT: u32 = 8;
 
 /// Users that were there when the sample begins …
-const STAFF: usize = 190;
+const STAFF: usize = 90;
 /// … and those who join while it lasts.
-const JOINERS: usize = 20;
+const JOINERS: usize = 15;
 const MONTHS: u32 = 36;
 /// Shown on how many of a hundred working days.
 const PRESENCE: u32 = 94;
