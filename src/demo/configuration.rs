@@ -47,7 +47,7 @@ max_share = "80%"
 [maintain]
 schedule        = "3-59/4 * * * * *"  # seconds 3, 7, 11 …; at night in real life
 vacuum_min_free = "5%"                # VACUUM when a twentieth of the file is free pages …
-vacuum_min_size = "1MiB"              # … and at least so much would come back
+vacuum_min_size = "512KiB"            # … and at least so much would come back
 
 [health]
 schedule           = "2-59/4 * * * * *"
