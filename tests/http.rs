@@ -285,7 +285,7 @@ fn a_new_daemon_is_not_ready_and_one_whose_scheduler_stands_still_is_not_either(
 async fn a_taken_port_is_named_with_what_to_do() {
     let daemon = Daemon::start(empty_status()).await;
     let error = http::bind(daemon.address).await.unwrap_err();
-    assert_eq!(error.reason, Reason::Config);
+    assert_eq!(error.reason, Reason::Io);
     assert!(error.message.contains(&daemon.address.to_string()), "{error}");
     assert!(error.message.contains("daemon.listen"), "{error}");
 }
