@@ -1,4 +1,5 @@
-//! What a job wants to know the next time it runs: any serialisable value, by database and name.
+//! What a job wants to know the next time it runs: any serialisable value, by database and name. Must never hold what
+//! a job cannot do without: the state may be lost.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _};

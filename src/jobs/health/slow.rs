@@ -1,4 +1,5 @@
-//! The check `query_performance`: which of the application's statements were slow since the last time.
+//! The check `query_performance`: which of the application's statements were slow since the last time. Sees shapes
+//! only, never a literal.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
