@@ -34,7 +34,7 @@ With --json:
    problems: [{reason, message}], findings: [{reason, message}]}
 `detail` is the job's own, as in `litekeeper history --json`.";
 
-/// Vacuum, analyze and reindex a database now, as [maintain] says.
+/// Vacuum, analyze and reindex a database now, by its maintain settings.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Maintain {

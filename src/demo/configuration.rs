@@ -1,10 +1,11 @@
 //! The text of the demo's `litekeeper.toml`: every job within seconds, with comments that teach. Must never
 //! leave a path relative: the daemon may be started on it from anywhere.
 
-use super::Demo;
-use crate::error::{Error, Reason, Result};
 use std::net::SocketAddr;
 use std::path::Path;
+
+use super::Demo;
+use crate::error::{Error, Reason, Result};
 
 /// The first line, by which an earlier demo is known.
 const FIRST_LINE: &str = "# Written by `litekeeper demo`: one database, every job within seconds.";

@@ -1,12 +1,14 @@
 //! The sample database: a face-recognition attendance system with three years of rows. The same `now` gives
 //! the same rows. Must never write to a file that exists: it turns off what protects data while it writes.
 
+use std::path::Path;
+
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, Utc, Weekday};
+use rusqlite::{Connection, OpenFlags, Transaction, params};
+
 use super::people;
 use super::random::Random;
 use crate::error::Result;
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, Utc, Weekday};
-use rusqlite::{Connection, OpenFlags, Transaction, params};
-use std::path::Path;
 
 /// An embedding is 128 numbers of four bytes.
 pub(super) const EMBEDDING_BYTES: usize = 512;

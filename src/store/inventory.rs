@@ -1,4 +1,4 @@
-//! The backups of a database, put together for those who show them and for those who prune them.
+//! The backups of a database, put together for those who show them and for those who prune them. Removes none.
 
 use chrono_tz::Tz;
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::codec::read_error;
 use super::{Backup, Catalogue};
 use crate::error::{Error, Reason, Result};
+use crate::sqlite::facts::{SIDECARS, sidecar};
 
 /// Bytes passed on at a time.
 const CHUNK: usize = 1 << 20;
@@ -84,10 +85,8 @@ pub fn restore(
 /// Refuses a target that exists, or any sidecar of it: an old `-wal` or `-journal` would be played into the restored
 /// database and bring old data back.
 pub fn may_be_made(target: &Path) -> Result<()> {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        let mut path = target.as_os_str().to_owned();
-        path.push(suffix);
-        let path = PathBuf::from(path);
+    let beside = SIDECARS.map(|suffix| sidecar(target, suffix));
+    for path in std::iter::once(target).chain(beside.iter().map(PathBuf::as_path)) {
         if path.symlink_metadata().is_ok() {
             return Err(Error::new(
                 Reason::Refused,

@@ -5,13 +5,15 @@
 //! was set back are not taken for old ones. Only good backups count for `keep_*`. One that is incomplete or
 //! damaged stays until a good one was made after it, as it may be all there is of its time.
 
-use super::catalogue::{Backup, State};
-use crate::config::Keep;
-use chrono::{DateTime, Datelike, Offset, Timelike, Utc};
-use chrono_tz::Tz;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fmt;
+
+use chrono::{DateTime, Datelike, Offset, Timelike, Utc};
+use chrono_tz::Tz;
+
+use super::catalogue::{Backup, State};
+use crate::config::Keep;
 
 /// A backup as far as rotation is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]

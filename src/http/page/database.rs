@@ -1,12 +1,13 @@
 //! The card of one database: facts, jobs, checks, tables, slow statements.
 
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
 use super::{when, words};
 use crate::metrics::Outcome;
 use crate::state::status::{
     BackupStatus, DatabaseStatus, JobStatus, PoolStatus, Running, Severity, SlowShape, TableStatus, Verdict,
 };
-use chrono::{DateTime, Utc};
-use maud::{Markup, html};
 
 pub(super) fn card(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
     html! {

@@ -20,6 +20,8 @@ mod report;
 mod sweep;
 mod walk;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::config::JobKind;
 use crate::error::{Class, Error, Reason, Result};
 use crate::jobs::{Context, Job, Report, Running};
@@ -29,7 +31,6 @@ use crate::sqlite::facts::Facts;
 use crate::state::facts::shrunk_on_purpose;
 use report::{Detail, RuleReport};
 use sweep::Totals;
-use tokio_util::sync::CancellationToken;
 
 /// The cleanup of one database by its rules.
 #[derive(Debug, Clone, Copy, Default)]

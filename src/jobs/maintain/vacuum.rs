@@ -42,7 +42,8 @@ pub(super) async fn run(context: &Context) -> Result<Step> {
         .sql(move |c| Ok((Facts::read(c)?, replicator::owns(c, &path), rowids::renumbered_by_vacuum(c)?)))
         .await?;
     let share = facts.free_pages as f64 / facts.pages.max(1) as f64;
-    let free = format!("{:.1}% of the file ({}) is free", share * 100.0, words::bytes(facts.free_bytes()));
+    let free =
+        format!("{} of the file ({}) is free", words::percent(share), words::bytes(facts.free_bytes()));
     if owned {
         return Ok(Step::skipped(STEP, "VACUUM skipped: a replicator owns the database's write-ahead log"));
     }

@@ -1,11 +1,13 @@
 //! What became of the configuration.
 
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
 use super::LOG;
 use super::gauges::timestamp;
 use crate::metrics::Outcome;
 use crate::metrics::names as n;
-use chrono::{DateTime, Utc};
-use std::path::Path;
 
 /// The configuration was read at start.
 #[derive(Debug)]
