@@ -346,6 +346,23 @@ async fn h14_follows_composite_keys_circles_and_rows_that_point_at_their_own_tab
 }
 
 #[tokio::test]
+async fn h14_rows_that_only_look_as_if_they_pointed_at_one_that_goes_stay() {
+    // To a foreign key, 7 is the text '7', and not '07' nor '7.0': the parent's column decides.
+    let place = Place::new(
+        "CREATE TABLE users(id INTEGER PRIMARY KEY, at TEXT, code TEXT UNIQUE); \
+         INSERT INTO users VALUES (1, '2001-01-01', '07'), (2, '2001-01-01', '7.0'), (3, date('now'), '7'), \
+           (4, '2001-01-01', '8'); \
+         CREATE TABLE visit(id INTEGER PRIMARY KEY, code INTEGER REFERENCES users(code)); \
+         CREATE INDEX v ON visit(code); INSERT INTO visit VALUES (1, 7), (2, 8);",
+    );
+    assert_eq!(place.number(ORPHANS), 0);
+    let finished = place.run(vec![cascade("users")]).await;
+    assert_eq!(finished.outcome, Outcome::Success, "{:?}", finished.result);
+    assert_eq!(place.numbers("SELECT id FROM users"), [3]);
+    assert_eq!(place.numbers("SELECT id FROM visit"), [1]);
+}
+
+#[tokio::test]
 async fn h14_what_pointed_at_nothing_before_is_left_as_it_is() {
     let place = Place::new(&(users("REFERENCES users(id)") + "INSERT INTO visit(user) VALUES (12345);"));
     let finished = place.run(vec![cascade("users")]).await;
@@ -445,6 +462,83 @@ async fn h28_refuses_to_remove_more_of_a_table_than_its_share() {
     let mut just = database(&place.path(), vec![rule("log")]);
     just.cleanup.max_share = 0.4;
     assert_eq!(place.run_as(just, false).await.outcome, Outcome::Success);
+}
+
+#[tokio::test]
+async fn h28_rows_that_become_old_while_a_run_deletes_do_not_take_it_past_its_share() {
+    // What the application writes meanwhile, a trigger writes here: two old rows for each that goes.
+    let place = Place::new(
+        "CREATE TABLE log(id INTEGER PRIMARY KEY, at TEXT); \
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) \
+         INSERT INTO log SELECT i, CASE WHEN i <= 200 THEN '2001-01-01' ELSE date('now') END FROM n; \
+         CREATE TRIGGER more AFTER DELETE ON log BEGIN INSERT INTO log(at) VALUES (old.at), (old.at); END;",
+    );
+    let rule = Rule { triggers: Triggers::Allow, ..rule("log") };
+    let mut database = database(&place.path(), vec![rule]);
+    database.cleanup.max_share = 0.5;
+    database.cleanup.when.timeout = Duration::from_secs(20);
+    let finished = place.run_as(database, false).await;
+    let report = finished.result.unwrap();
+    assert_eq!(report.problems[0].reason, Reason::Refused, "{:?}", report.problems);
+    assert!(report.problems[0].message.contains("allows 50%"), "{:?}", report.problems);
+    // The batch that went past it was the last one: 100 rows, and then at most twice as many.
+    let removed = report.detail["rules"][0]["removed"].as_u64().unwrap();
+    assert!((251..=700).contains(&removed), "{removed}");
+}
+
+/// Endless work in one statement of ours.
+const FOR_EVER: &str =
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h09_a_batch_past_max_block_is_rolled_back_and_ends_its_rule() {
+    let place = log_with(&format!("CREATE TRIGGER slow AFTER DELETE ON log BEGIN {FOR_EVER}; END;"));
+    let slow = Rule { triggers: Triggers::Allow, ..rule("log") };
+    let mut database = database(&place.path(), vec![slow]);
+    database.maintain.max_block = Duration::from_millis(300);
+    database.cleanup.when.timeout = Duration::from_secs(20);
+    let (reason, message) = message(&place.run_as(database, false).await);
+    assert_eq!(reason, Reason::Refused, "{message}");
+    assert!(message.contains("maintain.max_block = 300ms") && message.contains("rolled back"), "{message}");
+    assert_eq!(place.number("SELECT count(*) FROM log"), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h09_outside_wal_mode_counting_holds_writers_up_no_longer_than_max_block() {
+    // Foreign keys without an index are what makes looking at child rows slow.
+    let place = Place::new(&format!(
+        "PRAGMA journal_mode = delete; {} WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE \
+         i < 400000) INSERT INTO visit(user) SELECT 50 FROM n;",
+        users("REFERENCES users(id)")
+    ));
+    let mut database = database(&place.path(), vec![cascade("users")]);
+    database.maintain.max_block = Duration::from_millis(5);
+    let (reason, message) = message(&place.run_as(database, false).await);
+    assert_eq!(reason, Reason::Deadline, "{message}");
+    assert!(message.contains("writers wait for a reader in delete mode"), "{message}");
+    assert_eq!(place.number("SELECT count(*) FROM users"), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_stopped_while_the_application_locks_the_file_stops_at_once_and_says_so() {
+    let place = log_with("");
+    place.open().pragma_update(None, "journal_mode", "delete").unwrap();
+    let application = Arc::new(std::sync::Mutex::new(place.open()));
+    let locker = Arc::clone(&application);
+    let began = Arc::new(std::sync::Mutex::new(None));
+    let stopped = Arc::clone(&began);
+    let look = move |_, cancel: &CancellationToken| {
+        if stopped.lock().unwrap().is_none() {
+            locker.lock().unwrap().execute_batch("BEGIN EXCLUSIVE").unwrap();
+            *stopped.lock().unwrap() = Some(std::time::Instant::now());
+            cancel.cancel();
+        }
+    };
+    let finished = place.run_watched(database(&place.path(), vec![rule("log")]), false, look).await;
+    let (reason, message) = message(&finished);
+    assert_eq!((finished.outcome, reason), (Outcome::Interrupted, Reason::Cancelled), "{message}");
+    // A lock is waited for 30 s, and a run that does not stop is given up after 10 s.
+    assert!(!message.contains("given up"), "{message}");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::config::units::show_duration;
 use crate::config::{self, Database};
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited, QueryTimed};
-use crate::sqlite::access;
+use crate::sqlite::{access, open as open_file};
 use session::{Finished, Limits, Observer};
 
 /// Who asks for a connection, and within which limits.
@@ -176,11 +176,14 @@ impl Pool {
         let limits = Arc::new(Limits::new(call.deadline, self.inner.settings.busy_timeout, false));
         let stop = StopOnDrop(Arc::clone(&limits));
         let observer = Box::new(Statements { inner: Arc::clone(&self.inner), job: call.job });
-        let inner = Arc::clone(&self.inner);
+        let (inner, path) = (Arc::clone(&self.inner), self.inner.path.clone());
         // Until the SQL has stopped the connection belongs to this task, also when nobody waits any more.
         let mut task = tokio::spawn(async move {
             let done = connection
-                .interact(move |connection| session::run(connection, &limits, observer, work))
+                .interact(move |connection| {
+                    open_file::leave_log_to_replicator(connection, &path)?;
+                    session::run(connection, &limits, observer, work)
+                })
                 .await;
             if done.is_ok() {
                 inner.give_back(connection, identity);

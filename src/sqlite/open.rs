@@ -53,6 +53,12 @@ pub fn set_up(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
+    leave_log_to_replicator(connection, path)
+}
+
+/// Where a replicator owns the write-ahead log, stops the checkpoints that SQLite makes by itself. A replicator may
+/// begin long after the connection was opened, so this is done again before each use.
+pub fn leave_log_to_replicator(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     if replicator::owns(connection, path) {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;

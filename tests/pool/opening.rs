@@ -159,3 +159,29 @@ async fn h13_the_write_ahead_log_is_left_to_the_replicator_that_owns_it() {
         assert_eq!(wal_bytes(&fixture.sandbox), if owned { bytes } else { 0 });
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h13_a_replicator_that_begins_later_owns_the_log_from_then_on() {
+    let by_directory: fn(&Path) = |path| {
+        fs::create_dir(path.with_file_name(".attendance.sqlite-litestream")).unwrap();
+    };
+    let by_table: fn(&Path) = |path| {
+        let c = rusqlite::Connection::open(path).unwrap();
+        c.execute_batch("CREATE TABLE _litestream_lock (id INTEGER)").unwrap();
+    };
+    for begins in [by_directory, by_table] {
+        let fixture = Fixture::new(|d| d.pool.size = 1);
+        fixture.sql("CREATE TABLE before (x)").await.unwrap();
+        assert_eq!(super::fixture::times_open(&fixture.database.path), 1, "the connection stays open");
+        begins(&fixture.database.path);
+
+        write_much(&fixture).await;
+        let bytes = wal_bytes(&fixture.sandbox);
+        assert!(bytes > 2000 * 4096, "{bytes}");
+        fixture.pool.close();
+        super::support::wait_until("it is closed", || {
+            (super::fixture::times_open(&fixture.database.path) == 0).then_some(())
+        });
+        assert_eq!(wal_bytes(&fixture.sandbox), bytes);
+    }
+}

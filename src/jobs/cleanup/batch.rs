@@ -139,14 +139,15 @@ fn existing(connection: &Connection, plan: &Plan, rows: &[Key], and: Option<Stri
 }
 
 /// Rows, in all tables that the rule reaches, that point at nothing (`PRAGMA foreign_key_check`).
-pub(super) fn violations(connection: &Connection, plan: &Plan) -> Result<u64> {
-    let mut found = 0;
-    for node in &plan.graph.tables {
-        let sql = "SELECT count(*) FROM pragma_foreign_key_check(?1)";
-        let count: Option<u64> = connection.query_row(sql, [&node.name], |row| row.get(0)).optional()?;
-        found += count.unwrap_or(0);
-    }
-    Ok(found)
+fn violations(connection: &Connection, plan: &Plan) -> Result<u64> {
+    plan.graph.tables.iter().map(|node| violations_of(connection, &node.name)).sum()
+}
+
+/// The same of one table.
+pub(super) fn violations_of(connection: &Connection, table: &str) -> Result<u64> {
+    let sql = "SELECT count(*) FROM pragma_foreign_key_check(?1)";
+    let count: Option<u64> = connection.query_row(sql, [table], |row| row.get(0)).optional()?;
+    Ok(count.unwrap_or(0))
 }
 
 /// The refusal of `children = "refuse"`.

@@ -168,8 +168,11 @@ impl Graph {
         let (parent, child) = (&self.tables[edge.parent], &self.tables[edge.child]);
         let key = child.key.iter().map(|key| format!("c.{key}")).collect::<Vec<_>>().join(", ");
         let old = if edge.child == 0 { old } else { "0" };
-        // The parent's side comes first: SQLite's own check compares with the parent column's collation.
-        let on = edge.pairs.iter().map(|(p, c)| format!("p.{p} = c.{c}")).collect::<Vec<_>>().join(" AND ");
+        // The parent's side comes first: a foreign key compares with the parent column's collation, and with its
+        // affinity alone. The first comparison would also convert the parent's text for a number in the child, so
+        // that '07' is 7; it is there for the child's index, which the second one cannot use.
+        let same = |(p, c): &(String, String)| format!("p.{p} = c.{c} AND p.{p} = +c.{c}");
+        let on = edge.pairs.iter().map(same).collect::<Vec<_>>().join(" AND ");
         // Without an index on the child it is read once per statement, and not once per parent row.
         let join = if edge.indexed { "CROSS JOIN" } else { "JOIN" };
         let mut found = Vec::new();

@@ -20,6 +20,7 @@ mod report;
 mod sweep;
 mod walk;
 
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::JobKind;
@@ -31,6 +32,9 @@ use crate::sqlite::facts::Facts;
 use crate::state::facts::shrunk_on_purpose;
 use report::{Detail, RuleReport};
 use sweep::Totals;
+
+/// For a last look at the file by a run that may have been told to stop.
+const TO_LOOK: Duration = Duration::from_millis(500);
 
 /// The cleanup of one database by its rules.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,16 +58,22 @@ impl Job for Cleanup {
                 return run(true, context).await;
             }
             let before = context.sql(|c| Facts::read(c)).await?;
-            let result = run(false, context).await;
+            let mut result = run(false, context).await;
             // Also after a run that was stopped: what it removed is gone, and the next backup must expect that.
-            note_shrinking(context, before.used_bytes()).await.and(result)
+            if let (Err(error), Ok(report)) =
+                (note_shrinking(context, before.used_bytes()).await, result.as_mut())
+            {
+                report.problems.push(error);
+            }
+            result
         })
     }
 }
 
 async fn note_shrinking(context: &Context, before: u64) -> Result<()> {
-    // The run's own limits may be over by now, and reading three numbers takes no time.
-    let call = Call { cancel: CancellationToken::new(), deadline: None, ..context.call.clone() };
+    // The run's own limits may be over by now; reading three numbers takes no time, if nobody locks the file.
+    let call =
+        Call { cancel: CancellationToken::new(), deadline: None, ..context.call.clone() }.within(TO_LOOK);
     let after = context.pool.run(&call, |c| Facts::read(c)).await?;
     let (name, after) = (context.database.name.clone(), after.used_bytes());
     context.state.with(move |c| shrunk_on_purpose(c, &name, before, after)).await

@@ -9,10 +9,12 @@ use super::batch::{self, Pace, Step, Tally};
 use super::children::{Doomed, Seen};
 use super::guard::Guard;
 use super::plan::Plan;
-use super::report::{RuleReport, Touched, rows};
+use super::report::{RuleReport, Touched, rows as rows_in_words};
 use super::walk::{self, Extent, Position};
 use crate::config::Rule;
+use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
+use crate::jobs::reading::Reader;
 use crate::jobs::{Context, Unit};
 use crate::sqlite::schema::quoted;
 
@@ -61,16 +63,13 @@ pub(super) async fn rule(
         Arc::new(context.sql(move |c| Plan::make(c, &rule, started)).await?)
     };
     report.describe(&plan);
-    let preview = preview(context, &plan, report).await?;
+    let reader = Reader::new(context).await?;
+    let preview = preview(&reader, &plan, report).await?;
     report.share = share(preview.tally.get(&plan.table).map_or(0, |own| own.removed), report.rows);
     if dry_run {
         report.set_touched(&preview.tally);
     }
-    let cutoff = plan.age.cutoff.format("%Y-%m-%d %H:%M UTC").to_string();
-    for (table, rows) in &preview.rows {
-        let more = preview.tally[table].removed;
-        totals.guard.check(table, *rows, more, context.database.cleanup.max_share, &cutoff)?;
-    }
+    guard(context, &plan, totals, &preview, &preview.tally)?;
     if !preview.blockers.is_empty() {
         return Err(batch::blocked(&preview.blockers));
     }
@@ -79,23 +78,33 @@ pub(super) async fn rule(
         return Ok(());
     }
     totals.wanted += report.matched;
-    let before = violations(context, &plan).await?;
-    let swept = sweep(context, &plan, totals, report, tally).await;
+    let before = violations(&reader, &plan).await?;
+    let swept = sweep(context, &plan, totals, &preview, report, tally).await;
     report.set_touched(tally);
     report.share = share(report.removed, report.rows);
     totals.done += report.removed;
     note(totals, &preview, tally);
     swept?;
-    let after = violations(context, &plan).await?;
+    let after = violations(&reader, &plan).await?;
     if after > before {
         return Err(Error::new(
             Reason::Refused,
             format!(
                 "after the cleanup {} more than before point at nothing (PRAGMA foreign_key_check); litekeeper's own \
                  deletes leave none, so look at what the application wrote meanwhile",
-                rows(after - before)
+                rows_in_words(after - before)
             ),
         ));
+    }
+    Ok(())
+}
+
+/// Refuses what takes the run past `max_share` of a table.
+fn guard(context: &Context, plan: &Plan, totals: &Totals, preview: &Preview, tally: &Tally) -> Result<()> {
+    let cutoff = plan.age.cutoff.format("%Y-%m-%d %H:%M UTC").to_string();
+    for (table, rows) in &preview.rows {
+        let removed = tally.get(table).map_or(0, |touched| touched.removed);
+        totals.guard.check(table, *rows, removed, context.database.cleanup.max_share, &cutoff)?;
     }
     Ok(())
 }
@@ -113,7 +122,7 @@ fn note(totals: &mut Totals, preview: &Preview, tally: &Tally) {
 }
 
 /// Counts, by the same conditions by which rows are deleted later, in short reads.
-async fn preview(context: &Context, plan: &Arc<Plan>, report: &mut RuleReport) -> Result<Preview> {
+async fn preview(reader: &Reader<'_>, plan: &Arc<Plan>, report: &mut RuleReport) -> Result<Preview> {
     let mut preview = Preview::default();
     let mut position = Some(Position::default());
     let mut seen = Seen::new();
@@ -122,8 +131,8 @@ async fn preview(context: &Context, plan: &Arc<Plan>, report: &mut RuleReport) -
     while let Some(from) = position {
         let shared = Arc::clone(plan);
         let mut known = std::mem::take(&mut seen);
-        let (slice, doomed, known) = context
-            .sql(move |c| {
+        let (slice, doomed, known) = reader
+            .read(move |c| {
                 // One read: what points at the rows belongs to the same state as they.
                 let read = c.transaction()?;
                 let slice = walk::slice(&read, &shared, Extent::Table, &from, wanted)?;
@@ -153,7 +162,7 @@ async fn preview(context: &Context, plan: &Arc<Plan>, report: &mut RuleReport) -
             report.rows
         } else {
             let sql = format!("SELECT count(*) FROM {}", quoted(table));
-            context.sql(move |c| Ok(c.query_row(&sql, [], |row| row.get(0))?)).await?
+            reader.read(move |c| Ok(c.query_row(&sql, [], |row| row.get(0))?)).await?
         };
         preview.rows.insert(table.clone(), rows);
     }
@@ -184,6 +193,7 @@ async fn sweep(
     context: &Context,
     plan: &Arc<Plan>,
     totals: &Totals,
+    preview: &Preview,
     report: &mut RuleReport,
     tally: &mut Tally,
 ) -> Result<()> {
@@ -203,6 +213,8 @@ async fn sweep(
             report.batches += 1;
             report.longest_transaction_ms = longest.as_secs_f64() * 1e3;
             pace.learn(step.worked);
+            // Rows that became old after the count have been judged by nobody.
+            guard(context, plan, totals, preview, tally)?;
             let removed = tally.get(&plan.table).map_or(0, |touched| touched.removed);
             context.at(totals.done + removed, totals.wanted.max(totals.done + removed), Unit::Rows);
             if step.next.is_some() {
@@ -215,11 +227,23 @@ async fn sweep(
 }
 
 async fn one_batch(context: &Context, plan: &Arc<Plan>, from: &Position, rows: usize) -> Result<Step> {
+    let limit = context.database.maintain.max_block;
     let mut attempt = 1;
     loop {
         let (plan, from) = (Arc::clone(plan), from.clone());
-        match context.sql(move |c| batch::run(c, &plan, &from, rows)).await {
+        match context.sql_within(limit, move |c| batch::run(c, &plan, &from, rows)).await {
             Err(error) if error.reason == Reason::Busy && attempt < ATTEMPTS => attempt += 1,
+            Err(error) if error.reason == Reason::Deadline => {
+                context.go_on()?;
+                return Err(Error::new(
+                    Reason::Refused,
+                    format!(
+                        "a batch of {} takes longer than maintain.max_block = {} allows; it was rolled back, so that the                          application can write. Look at its triggers, and for indexes on the columns that point here",
+                        rows_in_words(rows as u64),
+                        show_duration(limit)
+                    ),
+                ));
+            }
             other => return other,
         }
         pause(context, BUSY_PAUSE).await?;
@@ -235,10 +259,14 @@ async fn pause(context: &Context, pause: Duration) -> Result<()> {
 }
 
 /// Rows that point at nothing, over the tables that the rule reaches by foreign keys.
-async fn violations(context: &Context, plan: &Arc<Plan>) -> Result<u64> {
+async fn violations(reader: &Reader<'_>, plan: &Plan) -> Result<u64> {
     if plan.graph.edges.is_empty() {
         return Ok(0);
     }
-    let plan = Arc::clone(plan);
-    context.sql(move |c| batch::violations(c, &plan)).await
+    let mut found = 0;
+    for node in &plan.graph.tables {
+        let table = node.name.clone();
+        found += reader.read(move |c| batch::violations_of(c, &table)).await?;
+    }
+    Ok(found)
 }
