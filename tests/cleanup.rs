@@ -4,6 +4,7 @@
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use litekeeper::config::{Children, Database, DateFormat, Rule, Triggers};
