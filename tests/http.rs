@@ -70,6 +70,8 @@ fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
         newest_backup: None,
         verified_backup: None,
         backups: 0,
+        damaged_backups: 0,
+        backups_error: None,
         tables: vec![TableStatus { table: EVIL.into(), size_bytes: Some(1), rows: Some(2) }],
         slow: vec![SlowShape { shape: EVIL.into(), count: 1, total_seconds: 1.0, max_seconds: 1.0 }],
         disk_free: DiskFree::default(),

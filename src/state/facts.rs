@@ -1,6 +1,8 @@
 //! What a job wants to know the next time it runs: any serialisable value, by database and name. Must never hold what
 //! a job cannot do without: the state may be lost.
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -17,8 +19,6 @@ pub const HEALTH: &str = "health";
 pub const TABLES: &str = "tables";
 /// [`Space`] of the file.
 pub const SPACE: &str = "space";
-/// [`Backups`] as rotation left them.
-pub const BACKUPS: &str = "backups";
 /// [`Content`] of the newest backup, to notice a database that has shrunk.
 pub const CONTENT: &str = "content";
 /// Declared indexes that are not as declared: pairs of name and word.
@@ -74,20 +74,11 @@ pub struct Space {
     pub free_bytes: u64,
 }
 
-/// The backups of a database.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Backups {
-    /// How many complete ones there are.
-    pub count: u64,
-    /// The newest good one.
-    pub newest: Option<super::status::BackupStatus>,
-    /// When the state in the newest verified one was taken.
-    pub verified: Option<DateTime<Utc>>,
-}
-
 /// What a database held when it was last backed up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
+    /// Where its backups lay.
+    pub place: PathBuf,
     /// Bytes of its pages in use.
     pub bytes: u64,
     /// Tables that had rows.

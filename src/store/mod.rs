@@ -19,6 +19,7 @@ pub mod scratch;
 mod temp;
 
 pub use catalogue::{Backup, Catalogue, State};
+pub use inventory::Known;
 pub use local::Local;
 pub use manifest::{FORMAT, Manifest, Snapshot, Verification};
 pub use name::BackupName;

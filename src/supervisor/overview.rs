@@ -1,6 +1,6 @@
 //! The status snapshot: what the configuration, the run history and the files tell, and of a living daemon also
 //! what it is doing. Made the same way for `/api/status` and for `litekeeper status` without a daemon.
-//! Must never open a database: sizes are those that `stat` tells, the rest is what the jobs found.
+//! Must never open a database: the rest is what the jobs found.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,16 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
 
+use super::disk::OnDisk;
 use crate::clock;
 use crate::config::{Config, Database, JobKind};
 use crate::error::Result;
-use crate::jobs;
+use crate::jobs::{self, registry};
 use crate::metrics::events::{self, JobScheduled, JobSucceededBefore, TableSize};
 use crate::pool::PoolState;
 use crate::schedule::calendar;
-use crate::sqlite::facts::{disk_free, wal_bytes};
 use crate::state::status::{
-    ConfigState, DatabaseStatus, DiskFree, JobStatus, LastRun, PoolStatus, Progress, Running, SlowShape,
-    Status,
+    ConfigState, DatabaseStatus, JobStatus, LastRun, PoolStatus, Progress, Running, SlowShape, Status,
 };
 use crate::state::{facts, runs, slow};
 
@@ -101,7 +100,14 @@ pub fn nothing_yet(path: &Path) -> Status {
 }
 
 /// A snapshot of now. Without `live`, of what is known while no daemon runs.
-pub fn take(connection: &Connection, config: &Config, live: Option<&Live>) -> Result<Status> {
+///
+/// `disk` is what [`super::disk::look`] saw: this itself asks no disk but that of the run history.
+pub fn take(
+    connection: &Connection,
+    config: &Config,
+    disk: &BTreeMap<String, OnDisk>,
+    live: Option<&Live>,
+) -> Result<Status> {
     let now = clock::now();
     let mut status = nothing_yet(live.map_or(Path::new(""), |live| &live.path));
     status.now = now;
@@ -112,11 +118,12 @@ pub fn take(connection: &Connection, config: &Config, live: Option<&Live>) -> Re
             status.config = live.config.clone();
             status.ready = true;
         }
-        None => status.not_ready.push(String::from("the daemon does not run, or is not reachable")),
+        None => status.not_ready.push(String::from("no daemon with this configuration answers")),
     }
     for database in config.databases.values() {
         let live = live.and_then(|live| live.databases.get(&database.name));
-        status.databases.push(database_status(connection, config, database, live, now)?);
+        let Some(disk) = disk.get(&database.name) else { continue };
+        status.databases.push(database_status(connection, config, database, disk, live, now)?);
     }
     Ok(status)
 }
@@ -125,30 +132,32 @@ fn database_status(
     connection: &Connection,
     config: &Config,
     database: &Database,
+    disk: &OnDisk,
     live: Option<&LiveDatabase>,
     now: DateTime<Utc>,
 ) -> Result<DatabaseStatus> {
     let name = database.name.as_str();
-    let backups: Option<facts::Backups> = facts::recall(connection, name, facts::BACKUPS)?.map(|(b, _)| b);
+    let backups = disk.backups.as_ref();
     let space: Option<facts::Space> = facts::recall(connection, name, facts::SPACE)?.map(|(s, _)| s);
-    let jobs = JobKind::ALL.into_iter().map(|kind| {
+    let jobs = registry::kinds(database).into_iter().map(|kind| {
         let live = live.and_then(|live| live.jobs.get(&kind));
         job_status(connection, config, database, kind, live, now)
     });
     let slow = slow::worst(connection, name, now - SLOW_SINCE, SLOW_SHOWN)?;
-    let directory = database.path.parent().unwrap_or(Path::new("/"));
     Ok(DatabaseStatus {
         name: name.to_owned(),
         path: database.path.display().to_string(),
-        size_bytes: std::fs::metadata(&database.path).ok().map(|file| file.len()),
+        size_bytes: disk.size_bytes,
         free_bytes: space.map(|space| space.free_bytes),
-        wal_bytes: Some(wal_bytes(&database.path)),
+        wal_bytes: Some(disk.wal_bytes),
         pool: live.map(|live| pool_status(live.pool)),
         jobs: jobs.collect::<Result<_>>()?,
         health: facts::recall(connection, name, facts::HEALTH)?.map(|(checks, _)| checks).unwrap_or_default(),
-        newest_backup: backups.as_ref().and_then(|b| b.newest.clone()),
-        verified_backup: backups.as_ref().and_then(|b| b.verified),
+        newest_backup: backups.ok().and_then(|b| b.newest.clone()),
+        verified_backup: backups.ok().and_then(|b| b.verified),
         backups: backups.map_or(0, |b| b.count),
+        damaged_backups: backups.map_or(0, |b| b.damaged),
+        backups_error: backups.err().map(ToString::to_string),
         tables: facts::recall(connection, name, facts::TABLES)?.map(|(tables, _)| tables).unwrap_or_default(),
         slow: slow
             .into_iter()
@@ -159,11 +168,7 @@ fn database_status(
                 max_seconds: s.max_seconds,
             })
             .collect(),
-        disk_free: DiskFree {
-            data: disk_free(directory).ok(),
-            // Before the first backup its directory may not be there yet.
-            backup: database.backup.dir.ancestors().find_map(|dir| disk_free(dir).ok()),
-        },
+        disk_free: disk.disk_free,
     })
 }
 
@@ -258,8 +263,7 @@ fn publish_database(database: &DatabaseStatus) {
         events::Sizes { database: name, file, free: database.free_bytes, wal, tables: Some(&tables) }.emit();
     }
     for check in &database.health {
-        events::Check { database: name, check: &check.check, verdict: check.result, detail: &check.detail }
-            .emit();
+        events::Check { database: name, check: &check.check, verdict: check.result }.emit();
     }
     let newest = database.newest_backup.as_ref();
     events::Backups {

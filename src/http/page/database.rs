@@ -45,7 +45,7 @@ fn facts(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
             div {
                 dt { "Newest backup" }
                 @match &db.newest_backup {
-                    Some(newest) => (backup(newest, db.backups, now)),
+                    Some(newest) => (backup(newest, db, now)),
                     None => { dd { "none" } },
                 }
             }
@@ -75,16 +75,17 @@ fn facts(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn backup(newest: &BackupStatus, kept: u64, now: DateTime<Utc>) -> Markup {
+fn backup(newest: &BackupStatus, db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
     html! {
         dd { (when(now, newest.finished)) }
         dd.quiet {
             (words::bytes(newest.stored_bytes)) " stored, "
-            @match newest.verified {
-                Some(at) => { "verified " (when(now, at)) },
-                None => "not verified yet",
+            @match (newest.verified, db.verified_backup) {
+                (Some(at), _) => { "verified " (when(now, at)) },
+                (None, Some(taken)) => { "newest verified one of " (when(now, taken)) },
+                (None, None) => "not verified yet",
             }
-            ", " (words::count(kept)) " kept"
+            ", " (words::count(db.backups)) " kept"
         }
     }
 }

@@ -50,10 +50,13 @@ pub(super) async fn run(context: &Context) -> Result<Step> {
     if settings.vacuum == Vacuum::Incremental {
         return incremental(context, &facts).await;
     }
-    if settings.vacuum == Vacuum::Auto
-        && (share < settings.vacuum_min_free || facts.free_bytes() < settings.vacuum_min_size)
-    {
+    if settings.vacuum == Vacuum::Auto && share < settings.vacuum_min_free {
         return Ok(Step::skipped(STEP, format!("VACUUM not needed: {free}")));
+    }
+    if settings.vacuum == Vacuum::Auto && facts.free_bytes() < settings.vacuum_min_size {
+        let least = words::bytes(settings.vacuum_min_size);
+        let why = format!("VACUUM not needed: {free}, less than maintain.vacuum_min_size = {least}");
+        return Ok(Step::skipped(STEP, why));
     }
     if settings.vacuum_rowids == RowidPolicy::Keep && !renumbered.is_empty() {
         let why = format!(

@@ -76,8 +76,8 @@ impl ConfigRejected<'_> {
         n::CONFIG_LAST_RELOAD_SUCCESSFUL.gauge([]).set(0);
         tracing::error!(
             target: LOG,
-            path = %self.path.display(),
-            "new configuration refused, the old one stays in force:\n{}",
+            "the new {} is refused, the configuration in force stays:\n{}",
+            self.path.display(),
             self.report
         );
     }
