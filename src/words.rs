@@ -1,4 +1,4 @@
-//! Times, durations, sizes and counts as people say them. Pure: takes the time as an argument.
+//! Times, durations, sizes, shares and counts as people say them. Pure: takes the time as an argument.
 
 use chrono::{DateTime, Utc};
 
@@ -64,6 +64,12 @@ pub fn count(number: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// `20%`, `12.5%`: a share of 1, to one decimal.
+pub fn percent(share: f64) -> String {
+    let text = format!("{:.1}", share * 100.0);
+    format!("{}%", text.strip_suffix(".0").unwrap_or(&text))
 }
 
 /// `1 problem`, `2 problems`.
@@ -136,8 +142,17 @@ mod tests {
     }
 
     #[test]
+    fn says_which_share_something_is() {
+        for (share, words) in [(0.0, "0%"), (0.2, "20%"), (0.125, "12.5%"), (0.0104, "1%"), (1.0, "100%")] {
+            assert_eq!(percent(share), words);
+        }
+    }
+
+    #[test]
     fn groups_digits_by_three() {
-        for (number, words) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_204_000, "1,204,000")] {
+        for (number, words) in
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (123_456, "123,456"), (1_234_567, "1,234,567")]
+        {
             assert_eq!(count(number), words);
         }
         assert_eq!(plural(1, "row", "rows"), "1 row");

@@ -10,16 +10,15 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use support::application::Application;
+use support::application::{self, Application};
 use support::backups::*;
-use support::daemon::Daemon;
-use support::history::{self, Run, runs, wait_for_run};
+use support::daemon::{BACKUP_EACH_SECOND, Daemon, run_until};
+use support::history::{self, runs, wait_for_run};
 use support::sandbox::Sandbox;
 use support::soundness::assert_sound;
 use support::{skip, wait_until};
 
 const PAUSE: Duration = Duration::from_millis(2);
-const EACH_SECOND: &str = "[backup]\nschedule = \"* * * * * *\"\ncatch_up = false\n";
 const VERIFY_EACH_SECOND: &str = "[verify]\nschedule = \"* * * * * *\"\ncatch_up = false\n";
 
 /// Adds so many MiB that do not compress.
@@ -34,17 +33,7 @@ fn ballast(application: &mut Application, mebibytes: u32) {
 fn python_says(database: &Path) -> String {
     let program = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\n\
                    print(c.execute('PRAGMA integrity_check').fetchone()[0], c.execute('SELECT max(seq) FROM journal').fetchone()[0])";
-    let output = Command::new("python3").args(["-I", "-c", program]).arg(database).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// Runs a daemon until one backup or verification has ended so.
-fn one(sandbox: &Sandbox, configuration: &str, job: &str, outcome: &str) -> Run {
-    let before = history::newest(sandbox);
-    let daemon = Daemon::start(&sandbox.configure(configuration));
-    let run = wait_for_run(sandbox, job, before, outcome);
-    assert!(daemon.stop().success());
-    run
+    application::script(database, program)
 }
 
 #[test]
@@ -56,7 +45,7 @@ fn a_backup_is_a_state_that_existed_while_the_application_wrote() {
         ballast(&mut application, 10);
         application.write_every(PAUSE);
         let before = application.wait_for_commits(20);
-        let daemon = Daemon::start(&sandbox.configure(EACH_SECOND));
+        let daemon = Daemon::start(&sandbox.configure(BACKUP_EACH_SECOND));
         wait_for_run(&sandbox, "backup", 0, "success");
         let first = wait_until("a manifest", || manifests(&sandbox).into_iter().next());
         let after = application.wait_for_commits(1);
@@ -79,7 +68,7 @@ fn the_manifest_tells_the_truth() {
     let mut application = Application::start(&sandbox.database());
     application.sql("PRAGMA user_version = 42");
     application.sql("PRAGMA application_id = 4711");
-    one(&sandbox, EACH_SECOND, "backup", "success");
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     let manifest = &manifests(&sandbox).pop().unwrap();
     let (stored, raw) = (file(&sandbox, manifest), sandbox.path().join("raw.sqlite"));
     gunzipped(&stored, &raw);
@@ -124,7 +113,7 @@ fn every_way_of_packing_restores() {
         let sandbox = Sandbox::new();
         let mut application = Application::start(&sandbox.database());
         ballast(&mut application, 3);
-        one(&sandbox, &format!("{EACH_SECOND}{keys}"), "backup", "success");
+        run_until(&sandbox, &format!("{BACKUP_EACH_SECOND}{keys}"), "backup", "success");
         let name = manifests(&sandbox)[0]["file"].as_str().unwrap().to_owned();
         assert_eq!(&name[name.find('.').unwrap()..], suffix);
         let target = sandbox.path().join("restored.sqlite");
@@ -136,12 +125,12 @@ fn every_way_of_packing_restores() {
 #[test]
 fn h26_rotation_keeps_the_newest_and_what_is_in_use() {
     let sandbox = Sandbox::new();
-    one(&sandbox, EACH_SECOND, "backup", "success");
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     let oldest = manifests(&sandbox)[0]["file"].as_str().unwrap().to_owned();
     // Somebody restores it, in this process, for as long as we like.
     let catalogue = catalogue(&sandbox);
     let held = catalogue.hold(&catalogue.find(&oldest).unwrap()).unwrap();
-    let daemon = Daemon::start(&sandbox.configure(&format!("{EACH_SECOND}keep_last = 2\n")));
+    let daemon = Daemon::start(&sandbox.configure(&format!("{BACKUP_EACH_SECOND}keep_last = 2\n")));
     let names = || {
         let all = manifests(&sandbox);
         all.iter().map(|manifest| manifest["file"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
@@ -166,16 +155,16 @@ fn h26_rotation_keeps_the_newest_and_what_is_in_use() {
 #[test]
 fn h05_a_missing_or_empty_database_is_a_failed_backup_and_is_not_created() {
     let sandbox = Sandbox::new();
-    one(&sandbox, EACH_SECOND, "backup", "success");
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     let before = files(&sandbox);
 
     fs::remove_file(sandbox.database()).unwrap();
-    let run = one(&sandbox, EACH_SECOND, "backup", "failure");
+    let run = run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "failure");
     assert_eq!(run.reason, "not_found");
     assert!(!sandbox.database().exists());
 
     fs::write(sandbox.database(), "").unwrap();
-    let run = one(&sandbox, EACH_SECOND, "backup", "failure");
+    let run = run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "failure");
     assert_eq!(run.reason, "shrunken");
     assert_eq!(fs::metadata(sandbox.database()).unwrap().len(), 0);
 
@@ -184,7 +173,7 @@ fn h05_a_missing_or_empty_database_is_a_failed_backup_and_is_not_created() {
         "no database, but a text of some length, so that SQLite can tell".repeat(100),
     )
     .unwrap();
-    let run = one(&sandbox, EACH_SECOND, "backup", "failure");
+    let run = run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "failure");
     assert_eq!(run.reason, "not_a_database", "{run:?}");
 
     assert_eq!(files(&sandbox), before);
@@ -196,24 +185,24 @@ fn h06_a_database_that_has_shrunk_is_a_failed_backup() {
     let sandbox = Sandbox::new();
     let mut application = Application::start(&sandbox.database());
     ballast(&mut application, 2);
-    one(&sandbox, EACH_SECOND, "backup", "success");
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     let before = files(&sandbox);
 
     application.sql("ALTER TABLE users RENAME TO people");
-    let run = one(&sandbox, EACH_SECOND, "backup", "failure");
+    let run = run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "failure");
     assert_eq!(run.reason, "shrunken");
     assert!(run.summary.contains("users") && run.summary.contains("--accept-smaller"), "{run:?}");
     application.sql("ALTER TABLE people RENAME TO users");
 
     application.sql("UPDATE ballast SET bytes = x'00'");
-    let run = one(&sandbox, EACH_SECOND, "backup", "failure");
+    let run = run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "failure");
     assert_eq!(run.reason, "shrunken");
     assert!(run.summary.contains("MiB at the last backup"), "{run:?}");
 
     assert_eq!(files(&sandbox), before);
     assert_eq!(unfinished(&sandbox), Vec::<String>::new());
     ballast(&mut application, 2);
-    one(&sandbox, EACH_SECOND, "backup", "success");
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
 }
 
 #[test]
@@ -243,7 +232,7 @@ fn h10_h12_a_writer_that_never_waits_neither_stops_a_backup_nor_is_stopped() {
     let mut application = Application::start_with(&sandbox.database(), &["--busy-timeout", "0"], None);
     ballast(&mut application, 10);
     application.write_every(Duration::from_millis(1));
-    let daemon = Daemon::start(&sandbox.configure(EACH_SECOND));
+    let daemon = Daemon::start(&sandbox.configure(BACKUP_EACH_SECOND));
     let mut made = 0;
     for _ in 0..3 {
         made = wait_for_run(&sandbox, "backup", made, "success").id;
@@ -273,7 +262,7 @@ fn h11_a_log_that_grows_too_much_ends_the_run() {
     ballast(&mut application, 40);
     application.sql("PRAGMA wal_checkpoint(TRUNCATE)");
     let daemon =
-        Daemon::start(&sandbox.configure(&format!("{EACH_SECOND}[maintain]\nmax_wal = \"100KiB\"\n")));
+        Daemon::start(&sandbox.configure(&format!("{BACKUP_EACH_SECOND}[maintain]\nmax_wal = \"100KiB\"\n")));
     wait_until("the copy is caught in the middle", || {
         let caught = stopped_while_it_copies(&sandbox, &daemon);
         if caught {
@@ -304,7 +293,12 @@ fn h09_outside_wal_mode_writers_wait_no_longer_than_max_block() {
     let sandbox = Sandbox::with_database(&["--journal-mode", "delete"]);
     let mut application = Application::start(&sandbox.database());
     ballast(&mut application, 20);
-    let run = one(&sandbox, &format!("{EACH_SECOND}[maintain]\nmax_block = \"1ms\"\n"), "backup", "failure");
+    let run = run_until(
+        &sandbox,
+        &format!("{BACKUP_EACH_SECOND}[maintain]\nmax_block = \"1ms\"\n"),
+        "backup",
+        "failure",
+    );
     assert_eq!(run.reason, "deadline");
     assert!(run.summary.contains("max_block") && run.summary.contains("WAL mode"), "{run:?}");
     assert_eq!(files(&sandbox), Vec::<String>::new());
@@ -323,7 +317,7 @@ fn h04_commits_that_are_only_in_the_log_are_in_the_backup() {
     let main_file = sandbox.path().join("main.sqlite");
     fs::copy(sandbox.database(), &main_file).unwrap();
     assert_eq!(assert_sound(&main_file), 0, "they are not in the file itself");
-    one(&sandbox, EACH_SECOND, "backup", "success");
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     let target = sandbox.path().join("restored.sqlite");
     restored(&sandbox, "latest", &target).unwrap();
     assert_eq!(assert_sound(&target), last);
@@ -337,8 +331,8 @@ fn a_daemon_killed_anywhere_in_a_backup_leaves_only_backups_that_restore() {
     let mut application = Application::start(&sandbox.database());
     ballast(&mut application, 6);
     application.write_every(Duration::from_millis(5));
-    let configuration = sandbox.configure(&format!("{EACH_SECOND}keep_last = 3\n"));
-    one(&sandbox, &format!("{EACH_SECOND}keep_last = 3\n"), "backup", "success");
+    let configuration = sandbox.configure(&format!("{BACKUP_EACH_SECOND}keep_last = 3\n"));
+    run_until(&sandbox, &format!("{BACKUP_EACH_SECOND}keep_last = 3\n"), "backup", "success");
     let (size, stored) = (
         fs::metadata(sandbox.database()).unwrap().len(),
         manifests(&sandbox)[0]["stored_bytes"].as_u64().unwrap(),
@@ -359,7 +353,7 @@ fn a_daemon_killed_anywhere_in_a_backup_leaves_only_backups_that_restore() {
         daemon.signal(Signal::KILL);
         daemon.wait();
     }
-    one(&sandbox, &format!("{EACH_SECOND}keep_last = 3\n"), "backup", "success");
+    run_until(&sandbox, &format!("{BACKUP_EACH_SECOND}keep_last = 3\n"), "backup", "success");
     assert_eq!(unfinished(&sandbox), Vec::<String>::new());
     let mut last = 0;
     let all = manifests(&sandbox);
@@ -383,8 +377,9 @@ fn a_stop_in_the_middle_leaves_nothing() {
     let sandbox = Sandbox::new();
     let mut application = Application::start(&sandbox.database());
     ballast(&mut application, 30);
-    let daemon =
-        Daemon::start(&sandbox.configure(&format!("[daemon]\nshutdown_grace = \"0s\"\n{EACH_SECOND}")));
+    let daemon = Daemon::start(
+        &sandbox.configure(&format!("[daemon]\nshutdown_grace = \"0s\"\n{BACKUP_EACH_SECOND}")),
+    );
     wait_until("it is caught in the middle", || {
         let caught = stopped_while_it_copies(&sandbox, &daemon);
         if caught {
@@ -441,7 +436,7 @@ fn a_full_disk_fails_the_run_leaves_nothing_and_is_survived() {
     let mut application = Application::start(&sandbox.database());
     ballast(&mut application, 30);
     application.write_every(Duration::from_millis(5));
-    let daemon = Daemon::start(&sandbox.configure(EACH_SECOND));
+    let daemon = Daemon::start(&sandbox.configure(BACKUP_EACH_SECOND));
     wait_until("it is caught in the middle", || {
         let caught = stopped_while_it_copies(&sandbox, &daemon);
         if caught {
@@ -490,7 +485,7 @@ fn what_a_killed_run_left_does_not_take_the_room_of_the_next() {
     for name in [".tmp-attendance_20200101T000000Z.sqlite.gz-4194305-0", ".scratch-4194305-backup"] {
         fs::write(directory(&sandbox).join(name), vec![1; 6 << 20]).unwrap();
     }
-    one(&sandbox, EACH_SECOND, "backup", "success");
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     assert_eq!(unfinished(&sandbox), Vec::<String>::new());
 }
 
@@ -499,8 +494,8 @@ fn what_a_killed_run_left_does_not_take_the_room_of_the_next() {
 #[test]
 fn a_good_backup_is_verified_and_says_so() {
     let sandbox = Sandbox::new();
-    one(&sandbox, EACH_SECOND, "backup", "success");
-    one(&sandbox, VERIFY_EACH_SECOND, "verify", "success");
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
+    run_until(&sandbox, VERIFY_EACH_SECOND, "verify", "success");
     let manifest = manifests(&sandbox).pop().unwrap();
     assert_eq!(manifest["verification"]["ok"], true, "{manifest}");
     assert_eq!(unfinished(&sandbox), Vec::<String>::new());
@@ -509,7 +504,7 @@ fn a_good_backup_is_verified_and_says_so() {
 #[test]
 fn a_flipped_bit_is_damage_and_the_backup_no_longer_counts() {
     let sandbox = Sandbox::new();
-    one(&sandbox, EACH_SECOND, "backup", "success");
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     let manifest = manifests(&sandbox).pop().unwrap();
     let stored = file(&sandbox, &manifest);
     let middle = fs::metadata(&stored).unwrap().len() / 2;
@@ -530,7 +525,7 @@ fn a_flipped_bit_is_damage_and_the_backup_no_longer_counts() {
     assert_eq!(unfinished(&sandbox), Vec::<String>::new());
     // All there is, until a good one is made.
     assert!(stored.exists());
-    one(&sandbox, EACH_SECOND, "backup", "success");
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     assert!(!stored.exists());
     let target = sandbox.path().join("restored.sqlite");
     restored(&sandbox, "latest", &target).unwrap();
@@ -541,13 +536,13 @@ fn a_flipped_bit_is_damage_and_the_backup_no_longer_counts() {
 fn a_truncated_backup_does_not_go_unnoticed_behind_an_older_good_one() {
     let sandbox = Sandbox::new();
     for _ in 0..2 {
-        one(&sandbox, EACH_SECOND, "backup", "success");
+        run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     }
     let newest = manifests(&sandbox).pop().unwrap();
     let stored = file(&sandbox, &newest);
     let handle = fs::File::options().write(true).open(&stored).unwrap();
     handle.set_len(newest["stored_bytes"].as_u64().unwrap() - 1).unwrap();
-    let run = one(&sandbox, VERIFY_EACH_SECOND, "verify", "failure");
+    let run = run_until(&sandbox, VERIFY_EACH_SECOND, "verify", "failure");
     assert_eq!(run.reason, "damaged");
     assert!(run.summary.contains(newest["file"].as_str().unwrap()), "{run:?}");
     // The newest good one was verified all the same.
@@ -566,10 +561,9 @@ fn h16_what_only_the_application_can_check_is_not_called_damaged() {
         c.execute('CREATE INDEX by_half ON numbers (half(n))')\n\
         c.executemany('INSERT INTO words VALUES (?)', [('b',), ('a',)])\n\
         c.executemany('INSERT INTO numbers VALUES (?)', [(3,), (5,)])\nc.commit()";
-    let made = Command::new("python3").args(["-I", "-c", program]).arg(sandbox.database()).status().unwrap();
-    assert!(made.success());
-    one(&sandbox, EACH_SECOND, "backup", "success");
-    let run = one(&sandbox, VERIFY_EACH_SECOND, "verify", "success");
+    application::script(&sandbox.database(), program);
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
+    let run = run_until(&sandbox, VERIFY_EACH_SECOND, "verify", "success");
     assert!(run.summary.contains("cannot be checked"), "{run:?}");
     assert_eq!(manifests(&sandbox)[0]["verification"]["ok"], serde_json::Value::Null);
     let (target, pages) =
@@ -581,6 +575,6 @@ fn h16_what_only_the_application_can_check_is_not_called_damaged() {
 #[test]
 fn verify_without_any_backup_fails_and_says_so() {
     let sandbox = Sandbox::new();
-    let run = one(&sandbox, VERIFY_EACH_SECOND, "verify", "failure");
+    let run = run_until(&sandbox, VERIFY_EACH_SECOND, "verify", "failure");
     assert_eq!(run.reason, "not_found", "{run:?}");
 }

@@ -3,26 +3,23 @@
 
 mod support;
 
-use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
-use litekeeper::config::{
-    Analyze, Backup, Children, Cleanup, Compression, Database, DateFormat, Health, Integrity, Keep, Maintain,
-    Pool, Reindex, RowidPolicy, Rule, Schedule, Triggers, Vacuum, Verify, Watch, When,
-};
+use litekeeper::config::{Children, Database, DateFormat, Rule, Triggers};
 use litekeeper::error::Reason;
 use litekeeper::jobs::Progress;
 use litekeeper::jobs::cleanup::Cleanup as Job;
 use litekeeper::jobs::runner::{self, Finished, Order};
-use litekeeper::pool;
+use litekeeper::pool::Pool;
 use litekeeper::state::State;
-use litekeeper::state::runs::{Cause, Outcome};
+use litekeeper::state::runs::Outcome;
 use rusqlite::Connection;
 use serde_json::Value;
-use support::application::{Application, create_database};
+use support::application::{self, Application, create_database};
+use support::child::{self, Child};
+use support::configured;
+use support::keeper::order;
 use support::soundness::assert_sound;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
@@ -48,50 +45,14 @@ fn cascade(table: &str) -> Rule {
     Rule { children: Children::Cascade, ..rule(table) }
 }
 
+/// With these rules alone, and limits that no test reaches by chance.
 fn database(path: &Path, rules: Vec<Rule>) -> Database {
-    let when = || When {
-        schedule: Schedule::parse("never").unwrap(),
-        catch_up: false,
-        jitter: Duration::ZERO,
-        timeout: Duration::from_secs(600),
-    };
-    Database {
-        name: "attendance".into(),
-        path: path.to_owned(),
-        pool: Pool {
-            size: 2,
-            max_overflow: 2,
-            timeout: Duration::from_secs(30),
-            recycle: Duration::from_secs(1800),
-            retries: 1,
-            retry_delay: Duration::ZERO,
-            busy_timeout: Duration::from_secs(30),
-        },
-        maintain: Maintain {
-            when: when(),
-            vacuum: Vacuum::Never,
-            vacuum_min_free: 0.2,
-            vacuum_min_size: 1 << 20,
-            vacuum_rowids: RowidPolicy::Keep,
-            analyze: Analyze::Never,
-            reindex: Reindex::Never,
-            max_block: Duration::from_secs(120),
-            max_wal: 1 << 40,
-        },
-        backup: Backup {
-            when: when(),
-            dir: PathBuf::from("/nowhere"),
-            compression: Compression::None,
-            level: 1,
-            threads: 1,
-            keep: Keep { last: 1, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 },
-        },
-        verify: Verify { when: when() },
-        cleanup: Cleanup { when: when(), batch_target: Duration::from_millis(5), max_share: 1.0, rules },
-        health: Health { when: when(), integrity_when: when(), integrity: Integrity::Quick },
-        watch: Watch { when: when(), slow_threshold: Duration::from_secs(60), queries: Vec::new() },
-        indexes: Vec::new(),
-    }
+    let mut database = configured::database("attendance", path);
+    database.pool.busy_timeout = Duration::from_secs(30);
+    database.cleanup.when.timeout = Duration::from_secs(600);
+    database.cleanup.max_share = 1.0;
+    database.cleanup.rules = rules;
+    database
 }
 
 /// A database made by `sql`, in a directory of its own.
@@ -148,18 +109,10 @@ impl Place {
         mut look: impl FnMut(Progress, &CancellationToken) + Send + 'static,
     ) -> Finished {
         let state = State::open(&self.directory.path().join("state")).unwrap();
-        let (slow, _kept) = mpsc::unbounded_channel();
+        let pool = Pool::new(&database, mpsc::unbounded_channel().0).unwrap();
         let (progress, mut seen) = watch::channel(None);
         let cancel = CancellationToken::new();
-        let order = Order {
-            job: Arc::new(Job { dry_run }),
-            pool: pool::Pool::new(&database, slow).unwrap(),
-            database: Arc::new(database),
-            cause: Cause::Manual,
-            cancel: cancel.clone(),
-            progress,
-            zone: chrono_tz::Tz::UTC,
-        };
+        let order = Order { cancel: cancel.clone(), progress, ..order(Job { dry_run }, &database, &pool) };
         let watching = tokio::spawn(async move {
             while seen.changed().await.is_ok() {
                 let progress = *seen.borrow_and_update();
@@ -468,11 +421,10 @@ async fn h15_a_function_or_collation_of_the_application_is_a_clear_error_and_not
     assert_eq!(place.number("SELECT count(*) FROM log"), 100);
 
     let place = log_with("");
-    let application = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); \
+    let program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); \
         c.create_collation('app_order', lambda a, b: (a > b) - (a < b)); \
         c.execute('CREATE INDEX by_app ON log(at COLLATE app_order)'); c.close()";
-    let made = Command::new("python3").args(["-I", "-c", application]).arg(place.path()).status().unwrap();
-    assert!(made.success());
+    application::script(&place.path(), program);
     let (reason, text) = message(&place.run(vec![rule("log")]).await);
     assert_eq!(reason, Reason::Unsupported);
     assert!(text.contains("app_order"), "{text}");
@@ -698,29 +650,26 @@ async fn cancelled_in_the_middle_it_leaves_whole_batches_and_the_next_run_goes_o
     assert_eq!(place.number("SELECT count(*) FROM orders") + place.number("SELECT count(*) FROM item"), 0);
 }
 
-/// Set for the process that [`killed_in_the_middle_it_leaves_whole_batches`] kills: the directory to work in.
-const VICTIM: &str = "LITEKEEPER_TEST_VICTIM";
+/// Cleans a database up, until it is killed.
+#[tokio::test]
+#[ignore = "the other process in the tests of this file"]
+async fn victim() {
+    let Some(path) = child::argument() else { return };
+    let place = Place { directory: tempfile::tempdir().unwrap() };
+    let say = |progress: Progress, _: &CancellationToken| {
+        if progress.done > 0 {
+            child::say("removed some");
+        }
+    };
+    place.run_watched(in_small_batches(&path), false, say).await;
+}
 
 #[tokio::test]
 async fn killed_in_the_middle_it_leaves_whole_batches() {
-    if let Some(path) = std::env::var_os(VICTIM) {
-        let place = Place { directory: tempfile::tempdir().unwrap() };
-        let print = |progress: Progress, _: &CancellationToken| println!("\ndone {}", progress.done);
-        place.run_watched(in_small_batches(Path::new(&path)), false, print).await;
-        return;
-    }
     let place = Place::new(ORDERS);
-    let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "killed_in_the_middle_it_leaves_whole_batches", "--nocapture"])
-        .env(VICTIM, place.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let output = std::io::BufReader::new(victim.stdout.take().unwrap());
-    let done = |line: &str| line.strip_prefix("done ").is_some_and(|done| done != "0");
-    assert!(output.lines().map(Result::unwrap).any(|line| done(&line)));
-    victim.kill().unwrap();
-    victim.wait().unwrap();
+    let mut victim = Child::start("victim", &place.path());
+    victim.said("removed some");
+    victim.kill();
     assert_whole_batches(&place);
     assert_eq!(place.run(vec![cascade("orders")]).await.outcome, Outcome::Success);
     assert_eq!(place.number("SELECT count(*) FROM item"), 0);

@@ -513,6 +513,21 @@ fn a_run_that_the_stop_of_the_daemon_cut_short_is_made_again_at_the_next_start()
 }
 
 #[test]
+fn a_daemon_whose_history_cannot_be_written_is_not_ready_until_it_can() {
+    let sandbox = Sandbox::new();
+    let daemon = Daemon::start(&sandbox.configure(""));
+    let readyz = || daemon.get("/readyz").unwrap();
+    wait_until("it is ready", || (readyz().status == 200).then_some(()));
+    let somebody = Connection::open(sandbox.state().join("state.db")).unwrap();
+    somebody.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let answer = wait_until("it is not ready", || Some(readyz()).filter(|answer| answer.status == 503));
+    assert!(answer.body.contains("state cannot be written"), "{}", answer.body);
+    somebody.execute_batch("ROLLBACK").unwrap();
+    wait_until("it is ready again", || (readyz().status == 200).then_some(()));
+    assert!(daemon.stop().success());
+}
+
+#[test]
 fn a_database_file_that_disappears_fails_its_runs_and_nothing_else() {
     let sandbox = Sandbox::new();
     let daemon = Daemon::start(&sandbox.configure(EACH_SECOND));

@@ -12,22 +12,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::application::Application;
 use support::backups::{directory, file, files, manifests, restored, unfinished};
-use support::daemon::Daemon;
-use support::history::{self, Run, wait_for_run};
+use support::daemon::{BACKUP_EACH_SECOND, Daemon, run_until};
+use support::history::wait_for_run;
 use support::sandbox::Sandbox;
 use support::skip;
 use support::soundness::assert_sound;
-
-const EACH_SECOND: &str = "[backup]\nschedule = \"* * * * * *\"\ncatch_up = false\n";
-
-/// Runs a daemon until one run has ended so.
-fn one(sandbox: &Sandbox, configuration: &str, job: &str, outcome: &str) -> Run {
-    let before = history::newest(sandbox);
-    let daemon = Daemon::start(&sandbox.configure(configuration));
-    let run = wait_for_run(sandbox, job, before, outcome);
-    assert!(daemon.stop().success());
-    run
-}
 
 fn sidecar(database: &Path, suffix: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
@@ -38,7 +27,7 @@ fn sidecar(database: &Path, suffix: &str) -> PathBuf {
 #[test]
 fn h17_a_restore_refuses_a_place_with_sidecars_of_another_database() {
     let sandbox = Sandbox::new();
-    one(&sandbox, EACH_SECOND, "backup", "success");
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     for suffix in ["-wal", "-shm", "-journal"] {
         let target = sandbox.path().join(format!("restored{suffix}.sqlite"));
         let old = sidecar(&target, suffix);
@@ -55,7 +44,7 @@ fn h17_a_restore_refuses_a_place_with_sidecars_of_another_database() {
 fn h18_a_restore_never_replaces_a_file() {
     let sandbox = Sandbox::new();
     let mut application = Application::start(&sandbox.database());
-    one(&sandbox, EACH_SECOND, "backup", "success");
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     application.write_every(Duration::from_millis(1));
     let refused = restored(&sandbox, "latest", &sandbox.database()).unwrap_err();
     assert_eq!(refused.reason, litekeeper::error::Reason::Refused);
@@ -107,8 +96,8 @@ fn h19_what_persists_in_the_file_is_as_the_application_left_it() {
             .map(|pragma| application.sql(&format!("PRAGMA {pragma}"))[0].clone())
         };
         let before = settings();
-        one(&sandbox, EACH_SECOND, "backup", "success");
-        one(&sandbox, "[verify]\nschedule = \"* * * * * *\"\n", "verify", "success");
+        run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
+        run_until(&sandbox, "[verify]\nschedule = \"* * * * * *\"\n", "verify", "success");
         assert_eq!(settings(), before);
         // Of another connection's: a setting of the file, not of the one that asked.
         let mut other = Application::start(&sandbox.database());
@@ -126,7 +115,7 @@ fn h20_a_backup_gets_its_name_only_when_it_is_durable() {
         return skip("strace is missing or may not trace");
     }
     let sandbox = Sandbox::new();
-    let (configuration, trace) = (sandbox.configure(EACH_SECOND), sandbox.path().join("trace"));
+    let (configuration, trace) = (sandbox.configure(BACKUP_EACH_SECOND), sandbox.path().join("trace"));
     let daemon = Daemon::spawn(&configuration, |command| {
         let mut traced = Command::new("strace");
         // -D: the daemon stays our child. -y: descriptors with their paths.
@@ -180,8 +169,9 @@ fn h21_an_application_that_never_lets_go_is_reported_in_its_own_words_and_not_wa
         let sandbox = Sandbox::with_database(&["--journal-mode", journal_mode]);
         let mut owner = Application::start_with(&sandbox.database(), &["--locking-mode", "exclusive"], None);
         owner.write_every(Duration::from_millis(5));
-        let daemon =
-            Daemon::start(&sandbox.configure(&format!("{EACH_SECOND}[pool]\nbusy_timeout = \"50ms\"\n")));
+        let daemon = Daemon::start(
+            &sandbox.configure(&format!("{BACKUP_EACH_SECOND}[pool]\nbusy_timeout = \"50ms\"\n")),
+        );
         let run = wait_for_run(&sandbox, "backup", 0, "failure");
         assert_eq!(run.reason, "busy");
         assert!(
@@ -212,7 +202,7 @@ fn h22_a_hot_journal_is_recovered_by_sqlite_and_no_commit_is_lost() {
     application.kill();
     assert!(fs::metadata(&journal).unwrap().len() > 0, "the crash left no journal");
 
-    one(&sandbox, EACH_SECOND, "backup", "success");
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     let target = sandbox.path().join("restored.sqlite");
     restored(&sandbox, "latest", &target).unwrap();
     assert_eq!(assert_sound(&target), last);
@@ -228,7 +218,7 @@ fn h22_a_log_left_by_a_crash_is_data() {
     application.wait_for_commits(30);
     let seen = application.kill();
     assert!(fs::metadata(sidecar(&sandbox.database(), "-wal")).unwrap().len() > 0);
-    one(&sandbox, EACH_SECOND, "backup", "success");
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     let target = sandbox.path().join("restored.sqlite");
     restored(&sandbox, "latest", &target).unwrap();
     for database in [target, sandbox.database()] {
@@ -257,7 +247,7 @@ fn h27_links_in_place_of_backup_directories_are_not_followed() {
     let nothing_elsewhere = || assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
 
     symlink(&elsewhere, directory(&sandbox)).unwrap();
-    let run = one(&sandbox, EACH_SECOND, "backup", "failure");
+    let run = run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "failure");
     assert_eq!(run.reason, "refused");
     assert!(run.summary.contains("symbolic link"), "{run:?}");
     nothing_elsewhere();
@@ -265,7 +255,7 @@ fn h27_links_in_place_of_backup_directories_are_not_followed() {
     fs::remove_file(directory(&sandbox)).unwrap();
     fs::remove_dir(sandbox.backups()).unwrap();
     symlink(&elsewhere, sandbox.backups()).unwrap();
-    let run = one(&sandbox, EACH_SECOND, "backup", "failure");
+    let run = run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "failure");
     assert_eq!(run.reason, "refused");
     nothing_elsewhere();
 }
@@ -304,7 +294,7 @@ fn h01_the_daemon_opens_the_database_as_often_as_it_opens_connections() {
     let sandbox = Sandbox::new();
     let mut application = Application::start(&sandbox.database());
     application.write_every(Duration::from_millis(2));
-    let (configuration, trace) = (sandbox.configure(EACH_SECOND), sandbox.path().join("trace"));
+    let (configuration, trace) = (sandbox.configure(BACKUP_EACH_SECOND), sandbox.path().join("trace"));
     let daemon = Daemon::spawn(&configuration, |command| {
         let mut traced = Command::new("strace");
         traced.args(["-D", "-f", "-y", "-qq", "-e", "trace=open,openat,openat2,close", "-o"]).arg(&trace);

@@ -70,6 +70,8 @@ fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
         newest_backup: None,
         verified_backup: None,
         backups: 0,
+        damaged_backups: 0,
+        backups_error: None,
         tables: vec![TableStatus { table: EVIL.into(), size_bytes: Some(1), rows: Some(2) }],
         slow: vec![SlowShape { shape: EVIL.into(), count: 1, total_seconds: 1.0, max_seconds: 1.0 }],
         disk_free: DiskFree::default(),
@@ -285,7 +287,7 @@ fn a_new_daemon_is_not_ready_and_one_whose_scheduler_stands_still_is_not_either(
 async fn a_taken_port_is_named_with_what_to_do() {
     let daemon = Daemon::start(empty_status()).await;
     let error = http::bind(daemon.address).await.unwrap_err();
-    assert_eq!(error.reason, Reason::Config);
+    assert_eq!(error.reason, Reason::Io);
     assert!(error.message.contains(&daemon.address.to_string()), "{error}");
     assert!(error.message.contains("daemon.listen"), "{error}");
 }

@@ -4,86 +4,52 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
-use litekeeper::config::{
-    Analyze, Backup, Cleanup, Compression, Database, Health, Index, Integrity, Keep, Maintain, Missing, Pool,
-    Reindex, RowidPolicy, Schedule, Vacuum, Verify, Watch, When,
-};
+use litekeeper::config::{Analyze, Database, Index, Maintain, Missing, Reindex, RowidPolicy, Vacuum};
 use litekeeper::error::Reason;
 use litekeeper::jobs::maintain::Maintain as Job;
 use litekeeper::jobs::runner::{self, Finished, Order};
-use litekeeper::pool;
+use litekeeper::pool::Pool;
 use litekeeper::sqlite::facts::disk_free;
 use litekeeper::sqlite::space::temp_directory;
 use litekeeper::state::State;
 use litekeeper::state::facts::{self, DAMAGED_INDEXES};
-use litekeeper::state::runs::{Cause, Outcome};
+use litekeeper::state::runs::Outcome;
 use rusqlite::Connection;
 use rusqlite::types::Value as RowValue;
 use serde_json::{Value, json};
-use support::application::Application;
+use support::application::{self, Application};
+use support::configured;
+use support::keeper::order;
 use support::sandbox::Sandbox;
 use support::soundness::assert_sound;
-use tokio::sync::{mpsc, watch};
+use support::sql;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// A database with every step off, and limits that no test reaches by chance.
-fn database(path: &Path, change: impl FnOnce(&mut Database)) -> Arc<Database> {
-    let when = || When {
-        schedule: Schedule::parse("never").unwrap(),
-        catch_up: false,
-        jitter: Duration::ZERO,
-        timeout: Duration::from_secs(600),
+fn database(path: &Path, change: impl FnOnce(&mut Database)) -> Database {
+    let mut database = configured::database("attendance", path);
+    database.pool.busy_timeout = Duration::from_secs(30);
+    database.maintain = Maintain {
+        when: database.maintain.when,
+        vacuum: Vacuum::Never,
+        vacuum_min_free: 0.2,
+        vacuum_min_size: 1 << 20,
+        vacuum_rowids: RowidPolicy::Keep,
+        analyze: Analyze::Never,
+        reindex: Reindex::Never,
+        max_block: Duration::from_secs(120),
+        max_wal: 1 << 40,
     };
-    let mut database = Database {
-        name: "attendance".into(),
-        path: path.to_owned(),
-        pool: Pool {
-            size: 2,
-            max_overflow: 2,
-            timeout: Duration::from_secs(30),
-            recycle: Duration::from_secs(1800),
-            retries: 1,
-            retry_delay: Duration::ZERO,
-            busy_timeout: Duration::from_secs(30),
-        },
-        maintain: Maintain {
-            when: when(),
-            vacuum: Vacuum::Never,
-            vacuum_min_free: 0.2,
-            vacuum_min_size: 1 << 20,
-            vacuum_rowids: RowidPolicy::Keep,
-            analyze: Analyze::Never,
-            reindex: Reindex::Never,
-            max_block: Duration::from_secs(120),
-            max_wal: 1 << 40,
-        },
-        backup: Backup {
-            when: when(),
-            dir: PathBuf::from("/nowhere"),
-            compression: Compression::None,
-            level: 1,
-            threads: 1,
-            keep: Keep { last: 1, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 },
-        },
-        verify: Verify { when: when() },
-        cleanup: Cleanup {
-            when: when(),
-            batch_target: Duration::from_millis(5),
-            max_share: 0.5,
-            rules: Vec::new(),
-        },
-        health: Health { when: when(), integrity_when: when(), integrity: Integrity::Quick },
-        // Every statement is slow, so that a test can see which were run.
-        watch: Watch { when: when(), slow_threshold: Duration::ZERO, queries: Vec::new() },
-        indexes: Vec::new(),
-    };
+    database.maintain.when.timeout = Duration::from_secs(600);
+    // Every statement is slow, so that a test can see which were run.
+    database.watch.slow_threshold = Duration::ZERO;
     change(&mut database);
-    Arc::new(database)
+    database
 }
 
 struct Ran {
@@ -120,27 +86,10 @@ impl Ran {
     }
 }
 
-fn order(
-    database: &Arc<Database>,
-    cancel: CancellationToken,
-) -> (Order, mpsc::UnboundedReceiver<pool::SlowStatement>) {
-    let (slow, statements) = mpsc::unbounded_channel();
-    let order = Order {
-        job: Arc::new(Job),
-        database: Arc::clone(database),
-        pool: pool::Pool::new(database, slow).unwrap(),
-        cause: Cause::Schedule,
-        cancel,
-        progress: watch::channel(None).0,
-        zone: chrono_tz::UTC,
-    };
-    (order, statements)
-}
-
-async fn maintain(state: &State, database: &Arc<Database>) -> Ran {
-    let (order, mut heard) = order(database, CancellationToken::new());
-    let pool = order.pool.clone();
-    let finished = runner::run(state, order).await;
+async fn maintain(state: &State, database: &Database) -> Ran {
+    let (slow, mut heard) = mpsc::unbounded_channel();
+    let pool = Pool::new(database, slow).unwrap();
+    let finished = runner::run(state, order(Job, database, &pool)).await;
     pool.close();
     drop(pool);
     let mut statements = Vec::new();
@@ -165,8 +114,7 @@ fn as_application(path: &Path, python: &str) {
          {python}\n\
          c.close()\n"
     );
-    let output = Command::new("python3").args(["-I", "-c", &program]).arg(path).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    application::script(path, &program);
 }
 
 /// Adds about `mib` MiB in a table of its own, and as much again that is then freed.
@@ -200,11 +148,11 @@ fn fill_with_rows(path: &Path, rows: u32) {
 }
 
 fn number(path: &Path, sql: &str) -> i64 {
-    Connection::open(path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+    sql::value(path, sql)
 }
 
 fn text(path: &Path, sql: &str) -> String {
-    Connection::open(path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+    sql::value(path, sql)
 }
 
 fn wal(path: &Path) -> u64 {
@@ -342,7 +290,7 @@ async fn h08_vacuum_is_refused_without_room_for_the_wal_or_journal() {
     for journal_mode in ["wal", "delete"] {
         let sandbox = Sandbox::empty();
         let path = small.0.path().join(format!("{journal_mode}.sqlite"));
-        support::application::create_database(&path, &["--journal-mode", journal_mode]);
+        application::create_database(&path, &["--journal-mode", journal_mode]);
         fill(&path, 4);
         as_application(&path, "c.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall()");
         let filler_path = small.0.path().join("filler");
@@ -782,8 +730,8 @@ async fn a_cancelled_vacuum_lets_the_applications_writers_through() {
         application.wait_for_commits(1);
         let cancel = CancellationToken::new();
         let always = database(&path, |d| d.maintain.vacuum = Vacuum::Always);
-        let (order, _statements) = order(&always, cancel.clone());
-        let pool = order.pool.clone();
+        let pool = Pool::new(&always, mpsc::unbounded_channel().0).unwrap();
+        let order = Order { cancel: cancel.clone(), ..order(Job, &always, &pool) };
         let run = tokio::spawn({
             let state = state(&sandbox);
             async move { runner::run(&state, order).await }

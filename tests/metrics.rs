@@ -54,7 +54,7 @@ fn everything(db: &str) {
     PlanChanged { database, query: "todays_attendance", before: "SEARCH", after: "SCAN" }.emit();
     let table = TableSize { table: "attendance", bytes: Some(4096), rows: Some(12) };
     Sizes { database, file: 8192, free: Some(0), wal: 0, tables: Some(&[table]) }.emit();
-    Check { database, check: "integrity", verdict: Verdict::Good, detail: "" }.emit();
+    Check { database, check: "integrity", verdict: Verdict::Good }.emit();
     IndexProblems { database, problems: &[("idx_a", "missing")] }.emit();
     DiskFree { database, data: Some(1), backup: Some(2) }.emit();
     let (newest, newest_verified) = (Some(at(2)), Some(at(1)));
@@ -279,7 +279,7 @@ fn adding_a_database_again_adds_what_is_new_and_resets_nothing() {
 #[test]
 fn what_cannot_be_told_is_absent() {
     let metrics = metrics_of(&["unsure"]);
-    let check = |verdict| Check { database: "unsure", check: "integrity", verdict, detail: "no such module" };
+    let check = |verdict| Check { database: "unsure", check: "integrity", verdict };
     let emit = |verdict| metrics::with_local_recorder(&metrics, || check(verdict).emit());
     let healthy = || {
         let labels = &[("database", "unsure"), ("check", "integrity")];

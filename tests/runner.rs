@@ -20,9 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use support::child::{self, Child};
+use support::keeper::order;
 use support::sandbox::Sandbox;
-use support::{PATIENCE, kept, skip, wait_until};
-use tokio::sync::watch;
+use support::{PATIENCE, configured, counted, skip, wait_until};
 use tokio_util::sync::CancellationToken;
 
 type Work = Box<dyn Fn(&Context) -> Pin<Box<dyn Future<Output = Result<Report>> + Send + '_>> + Send + Sync>;
@@ -84,7 +84,8 @@ impl Fixture {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let sandbox = Sandbox::new();
         let name = format!("db{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let database = kept::database(&name, &sandbox.database());
+        let database = configured::database(&name, &sandbox.database());
+        counted::count(&name, &["maintain", "backup"], &[]);
         let (sender, _) = tokio::sync::mpsc::unbounded_channel();
         let pool = Pool::new(&database, sender).unwrap();
         let state = State::open(&sandbox.state()).unwrap();
@@ -96,15 +97,7 @@ impl Fixture {
     }
 
     async fn run_until(&self, job: Test, cancel: CancellationToken) -> Finished {
-        let order = Order {
-            job: Arc::new(job),
-            database: Arc::new(self.database.clone()),
-            pool: self.pool.clone(),
-            cause: Cause::Manual,
-            zone: chrono_tz::UTC,
-            cancel,
-            progress: watch::channel(None).0,
-        };
+        let order = Order { cancel, ..order(job, &self.database, &self.pool) };
         tokio::time::timeout(PATIENCE, runner::run(&self.state, order)).await.expect("the run hangs")
     }
 
@@ -127,7 +120,7 @@ impl Fixture {
 
     fn counted(&self, outcome: &str) -> f64 {
         let labels = [("database", self.database.name.as_str()), ("job", "maintain"), ("outcome", outcome)];
-        kept::metrics().get("litekeeper_job_runs_total", &labels).unwrap()
+        counted::so_far().get("litekeeper_job_runs_total", &labels).unwrap()
     }
 
     fn assert_counted(&self, outcome: &str) {
@@ -136,7 +129,7 @@ impl Fixture {
             assert!((self.counted(each) - expected).abs() < 0.1, "{each}");
         }
         let labels = [("database", self.database.name.as_str()), ("job", "maintain")];
-        let running = kept::metrics().get("litekeeper_job_running", &labels).unwrap();
+        let running = counted::so_far().get("litekeeper_job_running", &labels).unwrap();
         assert!(running.abs() < 0.1, "it counts as running still");
     }
 }
@@ -359,7 +352,7 @@ fn holder() {
 async fn the_lock_holds_between_processes_and_ends_with_the_one_that_holds_it() {
     let mut fixture = Fixture::new();
     fixture.database.name = "other".to_owned();
-    kept::database("other", &fixture.database.path);
+    counted::count("other", &["maintain", "backup"], &[]);
     let mut holder = Child::start("holder", &fixture.sandbox.state());
     holder.said("holds it");
     let finished = fixture.run(job(|_| panic!("it may not start"))).await;

@@ -304,7 +304,7 @@ fn what_a_job_removes_lowers_the_expected_size_by_no_more_than_was_expected() {
                 c,
                 "a",
                 facts::CONTENT,
-                &facts::Content { bytes: backed_up, tables: Vec::new() },
+                &facts::Content { bytes: backed_up, tables: Vec::new(), place: "/".into() },
             )?;
             facts::shrunk_on_purpose(c, "a", before, after)?;
             facts::recall::<facts::Content>(c, "a", facts::CONTENT)

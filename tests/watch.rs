@@ -8,7 +8,6 @@ use litekeeper::config::Value;
 use litekeeper::error::{Error, Reason};
 use litekeeper::jobs::runner::Finished;
 use litekeeper::jobs::watch::Watch;
-use litekeeper::metrics::{self, Expected, Format};
 use litekeeper::pool::SlowStatement;
 use litekeeper::queries::slow_log;
 use litekeeper::state::runs::Outcome;
@@ -17,8 +16,8 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use support::application::Application;
+use support::counted;
 use support::keeper::Keeper;
-use support::metrics::Metrics;
 use support::sandbox::Sandbox;
 
 /// Some hundred thousand steps that find no row; the literal must not be seen anywhere.
@@ -30,15 +29,10 @@ const ENDLESS: &str = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 F
                        SELECT count(*) FROM c, users WHERE c.n < 0";
 
 /// What all tests of this process log and count.
-struct Told {
-    metrics: metrics::Metrics,
-    log: Arc<Mutex<Vec<u8>>>,
-}
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<u8>>>);
 
-#[derive(Clone)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
+impl Write for Told {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -53,25 +47,18 @@ impl Told {
     /// Installed once; a test has its own part by the name of its database.
     fn to(database: &str, queries: &[&str]) -> &'static Self {
         static TOLD: OnceLock<Told> = OnceLock::new();
-        let told = TOLD.get_or_init(|| {
-            let log = Arc::new(Mutex::new(Vec::new()));
-            let writer = Log(Arc::clone(&log));
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
-            let metrics = metrics::Metrics::new("test", "test");
-            metrics.install().unwrap();
-            Told { metrics, log }
-        });
-        told.metrics.add_database(database, Expected { jobs: &["watch"], tables: &[], queries });
-        told
+        counted::count(database, &["watch"], queries);
+        TOLD.get_or_init(|| {
+            let told = Told::default();
+            let log = told.clone();
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone()).init();
+            told
+        })
     }
 
     fn lines(&self, with: &[&str]) -> Vec<String> {
-        let log = String::from_utf8(self.log.lock().unwrap().clone()).unwrap();
+        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         log.lines().filter(|line| with.iter().all(|w| line.contains(w))).map(str::to_owned).collect()
-    }
-
-    fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        Metrics::parse(&self.metrics.render(Format::Text)).get(name, labels)
     }
 }
 
@@ -120,7 +107,7 @@ async fn a_slow_statement_is_logged_counted_and_kept_by_its_shape() {
     // Each one counted once: as many as there are lines and executions.
     let labels = [("database", "slow"), ("job", "watch")];
     let executions: u64 = kept.iter().map(|s| s.count).sum();
-    let counted = told.value("litekeeper_slow_queries_total", &labels);
+    let counted = counted::so_far().get("litekeeper_slow_queries_total", &labels);
     assert_eq!(counted, Some(executions as f64));
     assert_eq!(told.lines(&["database=\"slow\"", "slow statement"]).len() as u64, executions);
 }
@@ -162,7 +149,7 @@ async fn nothing_to_watch_is_a_success() {
 #[tokio::test]
 async fn a_query_is_run_with_its_values_to_its_last_row() {
     let mut keeper = keeper("values", &[]);
-    let told = Told::to("values", &["users"]);
+    Told::to("values", &["users"]);
     keeper.watch("users", "SELECT * FROM users WHERE id <= :most AND name <> :name");
     keeper.database.watch.queries[0].params =
         [("most".to_owned(), Value::Integer(7)), ("name".to_owned(), Value::Text("User 3".to_owned()))]
@@ -172,7 +159,7 @@ async fn a_query_is_run_with_its_values_to_its_last_row() {
     assert_eq!(report.detail[0]["rows"], 6, "{report:?}");
     assert_eq!(report.detail[0]["plan"][0], "SEARCH users USING INTEGER PRIMARY KEY (rowid<?)");
     let labels = [("database", "values"), ("query", "users")];
-    assert_eq!(told.value("litekeeper_watch_duration_seconds_count", &labels), Some(1.0));
+    assert_eq!(counted::so_far().get("litekeeper_watch_duration_seconds_count", &labels), Some(1.0));
 }
 
 #[tokio::test]
@@ -201,7 +188,7 @@ async fn a_plan_that_changed_is_told_of_once() {
     keeper.watch("by_id", "SELECT name FROM users WHERE id = 1");
     let mut application = Application::start(&keeper.sandbox.database());
     let labels = [("database", "plans"), ("query", "by_name")];
-    let changes = || told.value("litekeeper_watch_plan_changes_total", &labels);
+    let changes = || counted::so_far().get("litekeeper_watch_plan_changes_total", &labels);
     for _ in 0..2 {
         let finished = keeper.run(Watch).await;
         assert!(!summary(&finished).contains("another plan"), "{finished:?}");
@@ -261,7 +248,7 @@ async fn h09_a_watched_query_holds_up_writers_no_longer_than_they_may_be() {
 #[tokio::test]
 async fn a_watched_query_has_the_same_limit_where_writers_do_not_wait() {
     let mut keeper = keeper("unending", &[]);
-    let told = Told::to("unending", &["endless"]);
+    Told::to("unending", &["endless"]);
     keeper.database.maintain.max_block = Duration::from_millis(100);
     keeper.watch("endless", ENDLESS);
     let finished = keeper.run(Watch).await;
@@ -269,7 +256,7 @@ async fn a_watched_query_has_the_same_limit_where_writers_do_not_wait() {
     assert_eq!((problem.reason, problem.message.contains("maintain.max_block")), (Reason::Deadline, true));
     // That it took so long is what whoever watches wants to see.
     let labels = [("database", "unending"), ("query", "endless")];
-    assert_eq!(told.value("litekeeper_watch_duration_seconds_count", &labels), Some(1.0));
+    assert_eq!(counted::so_far().get("litekeeper_watch_duration_seconds_count", &labels), Some(1.0));
 }
 
 #[tokio::test]

@@ -127,9 +127,7 @@ fn cell(name: &str, value: &Value) -> Option<String> {
             (Some(bytes), _) if name.ends_with("_bytes") => words::bytes(bytes),
             (_, Some(seconds)) if name == "seconds" || name.ends_with("_seconds") => words::duration(seconds),
             (_, Some(millis)) if name.ends_with("_ms") => words::duration(millis / 1000.0),
-            (_, Some(share)) if name == "share" || name.ends_with("_share") => {
-                format!("{:.1}%", share * 100.0)
-            }
+            (_, Some(share)) if name == "share" || name.ends_with("_share") => words::percent(share),
             (Some(count), _) => words::count(count),
             _ => number.to_string(),
         },

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
+use super::backups::catalogue;
 use super::{Global, block_on, database, detail, exit, interrupt, log, out, progress};
 use crate::config::{Config, Database, JobKind};
 use crate::error::{Reason, Result};
@@ -34,7 +35,7 @@ With --json:
    problems: [{reason, message}], findings: [{reason, message}]}
 `detail` is the job's own, as in `litekeeper history --json`.";
 
-/// Vacuum, analyze and reindex a database now, as [maintain] says.
+/// Vacuum, analyze and reindex a database now, by its maintain settings.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Maintain {
@@ -108,6 +109,11 @@ impl Backup {
 
 impl Verify {
     pub(super) fn run(&self, global: &Global) -> Result<u8> {
+        if let Some(backup) = &self.backup {
+            // A name that nothing has is a mistake of the command, not a failed verification of the database.
+            let config = global.load()?;
+            catalogue(database(&config, &self.database)?)?.find(backup)?;
+        }
         run(global, &self.database, vec![Arc::new(jobs::verify::Verify { backup: self.backup.clone() })])
     }
 }

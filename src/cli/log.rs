@@ -1,4 +1,4 @@
-//! Where log lines go: to stderr, as text or as JSON.
+//! Where log lines go: to stderr, as text or as JSON, never to stdout.
 
 use std::io::IsTerminal as _;
 

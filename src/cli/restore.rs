@@ -19,7 +19,7 @@ use crate::config::Database;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::{Progress, Unit, verify};
 use crate::pool::Call;
-use crate::sqlite::facts::disk_free;
+use crate::sqlite::facts::{SIDECARS, disk_free, sidecar};
 use crate::store::{Backup, Catalogue, restore};
 use crate::words;
 
@@ -109,6 +109,13 @@ impl Restore {
             next: Vec::new(),
             to,
         };
+        if self.backup.as_deref().is_none_or(|name| name == "latest") {
+            let passed_over = catalogue.list()?.into_iter().filter(|newer| {
+                newer.time > backup.time && !newer.is_good() && at.is_none_or(|at| newer.time <= at)
+            });
+            told.warnings
+                .extend(passed_over.map(|b| format!("passed over {}, which is newer: {}", b.name, b.state)));
+        }
         restore::may_be_made(&told.to)?;
         has_room(&told.to, told.bytes)?;
         if !self.dry_run {
@@ -182,9 +189,19 @@ fn next(database: &Database, restored: &Path) -> Vec<String> {
         }
     }
     if restored != database.path {
-        next.push(String::from("# To put it in place, stop the application and move its database away,"));
-        next.push(String::from("# with the -wal, -shm and -journal files beside it. Then:"));
-        next.push(format!("mv {new} {original}"));
+        next.push(String::from(
+            "# To put it in place, stop the application and move its database away, with the files",
+        ));
+        next.push(String::from("# beside it: an old -wal or -journal would bring old data back. Then:"));
+        for name in std::iter::once(database.path.clone())
+            .chain(SIDECARS.map(|suffix| sidecar(&database.path, suffix)))
+            .filter(|name| name.exists())
+        {
+            let mut old = name.clone().into_os_string();
+            old.push(".old");
+            next.push(format!("mv -n {} {}", quoted(&name), quoted(Path::new(&old))));
+        }
+        next.push(format!("mv -n {new} {original}"));
     }
     next
 }

@@ -16,7 +16,7 @@ use crate::state::State;
 use crate::state::status::{
     BackupStatus, DatabaseStatus, JobStatus, PoolStatus, Severity, Status as Snapshot,
 };
-use crate::supervisor::overview;
+use crate::supervisor::{disk, overview};
 use crate::words;
 
 /// Show how the databases are: what is wrong, the newest backup, sizes, and each job's last and next run.
@@ -75,7 +75,7 @@ impl Status {
 
 fn without_daemon(config: &Config, path: &Path) -> Result<Snapshot> {
     let state = State::view(&config.daemon.state_dir)?;
-    let mut status = state.now(|c| overview::take(c, config, &overview::look(config), None))?;
+    let mut status = state.now(|c| overview::take(c, config, &disk::look(config), None))?;
     status.config_path = path.display().to_string();
     Ok(status)
 }
@@ -97,7 +97,9 @@ fn render(page: &mut Page, status: &Snapshot, is_live: bool) {
             page.line(&reload.message);
         }
     } else {
-        page.paragraph("The daemon does not run, or is not reachable; this is what the run history tells.");
+        page.paragraph(
+            "No daemon with this configuration answers; this is what the run history and the files tell.",
+        );
     }
     for database in &status.databases {
         page.line("");
@@ -119,7 +121,7 @@ fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live:
         page.beside(lead, &format!("{}: {}{ago}", problem.about, problem.text));
     }
     let backup = match &database.newest_backup {
-        Some(newest) => backup(newest, database.backups, now),
+        Some(newest) => backup(newest, database, now),
         None => String::from("none known"),
     };
     let mut facts = vec![("newest backup", backup), ("size", size(database)), ("disk free", disk(database))];
@@ -136,11 +138,13 @@ fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live:
     page.table(2, &jobs(&database.jobs, now, is_live));
 }
 
-fn backup(newest: &BackupStatus, count: u64, now: DateTime<Utc>) -> String {
-    let verified = match newest.verified {
-        Some(at) => format!("verified {}", words::relative(now, at)),
-        None => String::from("not verified yet"),
+fn backup(newest: &BackupStatus, database: &DatabaseStatus, now: DateTime<Utc>) -> String {
+    let verified = match (newest.verified, database.verified_backup) {
+        (Some(at), _) => format!("verified {}", words::relative(now, at)),
+        (None, Some(taken)) => format!("newest verified one of {}", words::relative(now, taken)),
+        (None, None) => String::from("not verified yet"),
     };
+    let count = database.backups;
     format!(
         "{}, {} stored as {}, {verified}; {count} kept",
         words::relative(now, newest.finished),

@@ -1,4 +1,5 @@
-//! Times as people write and read them: in the daemon's zone, or in full by RFC 3339.
+//! Times as people write and read them: in the daemon's zone, or in full by RFC 3339. Must never guess which of two
+//! instants is meant.
 
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, TimeZone as _, Utc};
 use chrono_tz::Tz;

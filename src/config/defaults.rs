@@ -1,14 +1,15 @@
 //! The built-in defaults: what holds where the file says nothing. `config/litekeeper.toml` states the same
 //! values with their reasons; a test keeps the two together.
 
-use super::{
-    Analyze, Backup, Cleanup, Compression, Daemon, Database, Health, Integrity, Keep, LogFormat, Maintain,
-    Pool, Reindex, RowidPolicy, Schedule, Vacuum, Verify, Watch, When,
-};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use super::{
+    Analyze, Backup, Cleanup, Compression, Daemon, Database, Health, Integrity, Keep, LogFormat, Maintain,
+    Pool, Reindex, RowidPolicy, Schedule, Vacuum, Verify, Watch, When,
+};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;

@@ -1,9 +1,10 @@
 //! What is wrong with a configuration file, with the place of each thing: the line, a caret, a remedy.
 //! Only holds and shows problems; finds none.
 
-use crate::error::{Error, Reason};
 use std::fmt;
 use std::ops::Range;
+
+use crate::error::{Error, Reason};
 
 /// Why a configuration was not accepted: every problem that was found, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]

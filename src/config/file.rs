@@ -1,13 +1,15 @@
 //! The file as tables with places, read key by key. What nobody asked for is an unknown key; whatever is
 //! wrong is noted and reading goes on, so that all problems are found at once. Knows no key by itself.
 
-use super::diagnostic::{Place, Problem, Rejected};
-use super::value::{Wrong, describe};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{Place, Problem, Rejected};
+use super::value::{Wrong, describe};
 
 /// Bytes of the file.
 pub(super) type Span = Range<usize>;

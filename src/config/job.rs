@@ -1,7 +1,8 @@
 //! The kinds of job, and when each is due. Names only: what a job does is not known here.
 
-use super::{Database, Schedule};
 use std::time::Duration;
+
+use super::{Database, Schedule};
 
 /// When a job runs and for how long: the keys that every job's table has.
 #[derive(Debug, Clone, PartialEq)]

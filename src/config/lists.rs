@@ -1,11 +1,12 @@
 //! What only a database has, as many as it likes: retention rules, watched queries, expected indexes.
 //! Nothing here has a default from a layer below.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::file::Table;
 use super::value::{Wrong, at_least, choice, parameter, text, texts};
 use super::{Children, DateFormat, Index, Missing, Query, Rule, Triggers};
-use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// `[[database.NAME.cleanup.rule]]`.
 pub(super) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {

@@ -1,13 +1,14 @@
 //! From the file to a [`Config`], or to everything that is wrong with the file. The order of the steps is here
 //! and nothing else.
 
+use std::io::ErrorKind;
+use std::path::Path;
+
 use super::Config;
 use super::diagnostic::{Place, Problem, Rejected};
 use super::file::{self, Findings};
 use super::resolve::resolve;
 use super::validate::validate;
-use std::io::ErrorKind;
-use std::path::Path;
 
 /// Where the configuration lies unless another file is named.
 pub const DEFAULT_PATH: &str = "/etc/litekeeper/litekeeper.toml";

@@ -1,12 +1,14 @@
 //! The only place that merges: built-in defaults, over them the file's job tables, over them each database's
 //! own. Which keys a table has is `tables`' and `lists`'.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
 use super::file::{Findings, Table};
 use super::zone::Zone;
 use super::{Config, Database, defaults, lists, tables, value, zone};
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use toml::de::DeTable;
 
 /// The whole document as one configuration. What is wrong is noted in `findings`, and the result then counts
 /// for nothing.

@@ -1,10 +1,12 @@
 //! A cron expression, parsed: five fields, six with seconds first, an `@` name, or `never`. Knows the text and
 //! which instants of a calendar match; when that is next in a zone is `schedule::calendar`'s.
 
-use super::cron_text::{self, Fault};
+use std::fmt;
+
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use std::fmt;
+
+use super::cron_text::{self, Fault};
 
 /// A cron expression. Equal when the texts are.
 #[derive(Debug, Clone)]

@@ -1,6 +1,8 @@
 //! One function for each table of the file: lays what the file says over the values that hold without it.
 //! The keys and their limits are here; which layer comes over which is `resolve`'s.
 
+use std::time::Duration;
+
 use super::defaults::threads;
 use super::file::Table;
 use super::value::{
@@ -10,7 +12,6 @@ use super::{
     Analyze, Backup, Cleanup, Daemon, Health, Integrity, LogFormat, Maintain, Pool, Reindex, RowidPolicy,
     Vacuum, Watch, When,
 };
-use std::time::Duration;
 
 const INSTANT: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

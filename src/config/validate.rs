@@ -1,10 +1,11 @@
 //! Checks that need the merged values, or more than one table: each a small function that notes what it
 //! finds. Limits of a single key are read with it, in `tables`.
 
+use std::path::Path;
+
 use super::file::{Findings, Span};
 use super::value::Wrong;
 use super::{Config, Database, Keep};
-use std::path::Path;
 
 /// All checks.
 pub(super) fn validate(config: &Config, findings: &Findings<'_>) {

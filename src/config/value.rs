@@ -1,15 +1,17 @@
 //! One value of the file as a value of ours: a whole number in a range, a duration, a word of a list, a path.
 //! Each reader says what it expected and what it found. Merges nothing, knows no key.
 
-use super::file::Span;
-use super::schedule::Schedule;
-use super::units::{LONGEST, parse_duration, parse_share, parse_size, show_duration};
-use super::{Compression, Value};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
+
 use toml::de::{DeInteger, DeValue};
+
+use super::file::Span;
+use super::schedule::Schedule;
+use super::units::{LONGEST, parse_duration, parse_share, parse_size, show_duration};
+use super::{Compression, Value};
 
 /// What is wrong with a value.
 #[derive(Debug, Clone)]

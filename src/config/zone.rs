@@ -1,9 +1,10 @@
 //! The zone in which schedules are read: `"UTC"`, an IANA name, or `"local"`, which is looked up once when the
 //! configuration is read. Never guesses an offset: a fixed one is wrong after the next DST change.
 
+use chrono_tz::Tz;
+
 use super::file::Table;
 use super::value::{self, Wrong};
-use chrono_tz::Tz;
 
 /// `daemon.timezone`.
 pub(super) enum Zone {

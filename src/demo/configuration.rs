@@ -1,10 +1,11 @@
 //! The text of the demo's `litekeeper.toml`: every job within seconds, with comments that teach. Must never
 //! leave a path relative: the daemon may be started on it from anywhere.
 
-use super::Demo;
-use crate::error::{Error, Reason, Result};
 use std::net::SocketAddr;
 use std::path::Path;
+
+use super::Demo;
+use crate::error::{Error, Reason, Result};
 
 /// The first line, by which an earlier demo is known.
 const FIRST_LINE: &str = "# Written by `litekeeper demo`: one database, every job within seconds.";
@@ -47,7 +48,7 @@ max_share = "80%"
 [maintain]
 schedule        = "3-59/4 * * * * *"  # seconds 3, 7, 11 …; at night in real life
 vacuum_min_free = "5%"                # VACUUM when a twentieth of the file is free pages …
-vacuum_min_size = "1MiB"              # … and at least so much would come back
+vacuum_min_size = "512KiB"            # … and at least so much would come back
 
 [health]
 schedule           = "2-59/4 * * * * *"

@@ -15,13 +15,15 @@ mod sample;
 pub use player::{Played, Player};
 pub use sample::Written;
 
-use crate::error::{Error, Reason, Result};
-use chrono::{DateTime, Utc};
 use std::fs;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+
+use crate::error::{Error, Reason, Result};
 
 /// Where everything of a demo lies; all paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,16 +2,18 @@
 //! well-behaved program would. Must never use the daemon's pool or learn of its jobs: it is what they must
 //! not disturb.
 
-use super::random::Random;
-use super::sample;
-use crate::clock;
-use crate::error::{Error, Reason, Result};
-use chrono::SecondsFormat;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use chrono::SecondsFormat;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+
+use super::random::Random;
+use super::sample;
+use crate::clock;
+use crate::error::{Error, Reason, Result};
 
 /// From the end of one write to the next.
 const PACE: Duration = Duration::from_millis(50);

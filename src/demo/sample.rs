@@ -1,12 +1,14 @@
 //! The sample database: a face-recognition attendance system with three years of rows. The same `now` gives
 //! the same rows. Must never write to a file that exists: it turns off what protects data while it writes.
 
+use std::path::Path;
+
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, Utc, Weekday};
+use rusqlite::{Connection, OpenFlags, Transaction, params};
+
 use super::people;
 use super::random::Random;
 use crate::error::Result;
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, Utc, Weekday};
-use rusqlite::{Connection, OpenFlags, Transaction, params};
-use std::path::Path;
 
 /// An embedding is 128 numbers of four bytes.
 pub(super) const EMBEDDING_BYTES: usize = 512;
@@ -14,9 +16,9 @@ pub(super) const EMBEDDING_BYTES: usize = 512;
 pub(super) const SAMPLES_PER_ENROLMENT: u32 = 8;
 
 /// Users that were there when the sample begins …
-const STAFF: usize = 190;
+const STAFF: usize = 90;
 /// … and those who join while it lasts.
-const JOINERS: usize = 20;
+const JOINERS: usize = 15;
 const MONTHS: u32 = 36;
 /// Shown on how many of a hundred working days.
 const PRESENCE: u32 = 94;

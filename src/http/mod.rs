@@ -11,10 +11,10 @@ mod ready;
 
 pub use ready::Readiness;
 
-use crate::clock;
-use crate::error::{Error, Reason, Result};
-use crate::metrics::{Format, Metrics};
-use crate::state::status::Status;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
@@ -22,12 +22,14 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::get;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::error::{Error, Reason, Result};
+use crate::metrics::{Format, Metrics};
+use crate::state::status::Status;
 
 /// What the window looks upon.
 #[derive(Debug, Clone)]

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::Context;
+use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::facts::{Facts, wal_bytes};
+use crate::sqlite::facts::{Facts, resolved, wal_bytes};
+use crate::words;
 
 /// How often the write-ahead log is looked at. A fast disk writes some 100 MiB meanwhile.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
@@ -26,7 +28,7 @@ impl<'a> Reader<'a> {
     pub async fn new(context: &'a Context) -> Result<Self> {
         let facts = context.sql(|connection| Facts::read(connection)).await?;
         // The log lies beside the file, not beside a link to it.
-        let path = context.database.path.canonicalize().unwrap_or_else(|_| context.database.path.clone());
+        let path = resolved(&context.database.path);
         Ok(Self { context, facts, path })
     }
 
@@ -59,8 +61,9 @@ impl<'a> Reader<'a> {
                 Err(Error::new(
                     Reason::Deadline,
                     format!(
-                        "stopped after {limit:?}, because the application's writers wait for a reader in {} mode; raise \
+                        "stopped after {}, because the application's writers wait for a reader in {} mode; raise \
                          maintain.max_block, or let the application use WAL mode",
+                        show_duration(limit),
                         self.facts.journal_mode
                     ),
                 ))
@@ -89,7 +92,7 @@ impl<'a> Reader<'a> {
                     format!(
                         "stopped, because the write-ahead log grew by more than {} while it was read; raise \
                          maintain.max_wal, or choose a quieter time",
-                        crate::words::bytes(most)
+                        words::bytes(most)
                     ),
                 ));
             }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{Context, Report};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
+use crate::metrics::events::CheckChanged;
 use crate::state::facts::{self, HEALTH};
 use crate::state::status::{CheckStatus, Verdict};
 
@@ -59,14 +60,25 @@ pub async fn keep(context: &Context, checks: &[Check]) -> Result<()> {
         let mut all = facts::recall::<Vec<CheckStatus>>(&transaction, &database, HEALTH)?
             .map(|(all, _)| all)
             .unwrap_or_default();
+        let mut changed = Vec::new();
         for check in new {
-            match all.iter_mut().find(|old| old.check == check.check) {
+            let old = all.iter_mut().find(|old| old.check == check.check);
+            let before = old.as_ref().map_or(Verdict::Good, |old| old.result);
+            let same =
+                old.as_ref().is_some_and(|old| old.detail == check.detail) || check.result == Verdict::Good;
+            if check.result != before || !same {
+                changed.push(check.clone());
+            }
+            match old {
                 Some(old) => *old = check,
                 None => all.push(check),
             }
         }
         facts::remember(&transaction, &database, HEALTH, &all)?;
         transaction.commit()?;
+        for CheckStatus { check, result, detail, .. } in &changed {
+            CheckChanged { database: &database, check, verdict: *result, detail }.emit();
+        }
         Ok(())
     };
     context.state.with(write).await

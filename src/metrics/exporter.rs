@@ -1,9 +1,10 @@
 //! Writes the page that Prometheus scrapes: merges the recorders' own pages into one, each family once with
 //! its HELP and TYPE, in the text format 0.0.4 or in OpenMetrics 1.0. Knows nothing of what is counted.
 
-use super::names::{self, Kind, Metric};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+
+use super::names::{self, Kind, Metric};
 
 /// The form of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

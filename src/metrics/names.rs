@@ -128,7 +128,7 @@ table! {
     BACKUP_SIZE = Kind::Gauge, "litekeeper_backup_size_bytes" ["database", "kind"]
         "Size of the newest backup: the database in it (raw) and the file as stored (stored).";
     BACKUPS = Kind::Gauge, "litekeeper_backups" ["database"]
-        "Backups that exist.";
+        "Good backups that exist.";
     BACKUP_NEWEST = Kind::Gauge, "litekeeper_backup_newest_timestamp_seconds" ["database"]
         "Unix time of the state that the newest backup holds; absent when there is none.";
     BACKUP_VERIFIED = Kind::Gauge, "litekeeper_backup_verified_timestamp_seconds" ["database"]

@@ -2,15 +2,17 @@
 //! a database removes its series. Must never bring a removed database back: only [`Metrics::add_database`]
 //! makes room for one, and what still runs for a removed one counts into the void.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
+
 use super::exporter::{self, Format};
 use super::names::{self, Kind};
 use super::outcome::Outcome;
 use crate::error::{Error, Reason, Result};
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
 
 /// All series of the program. A clone is another handle to the same ones.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ pub struct Plan {
 
 /// How a table is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+enum Access {
     /// All of it, or all of one of its indexes.
     Scan,
     /// Only the rows that an index or the rowid leads to.
@@ -41,7 +41,7 @@ impl Plan {
     }
 
     /// Each table that is read, as the query calls it, and how.
-    pub fn accesses(&self) -> impl Iterator<Item = (Access, &str)> {
+    fn accesses(&self) -> impl Iterator<Item = (Access, &str)> {
         self.lines.iter().filter_map(|line| {
             let line = line.trim_start();
             let (access, rest) = match line.split_once(' ')? {

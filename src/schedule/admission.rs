@@ -7,8 +7,9 @@
 //!   only reads, and a long VACUUM of two databases must not blind the checks of all the others.
 //! - A job that runs or waits already is skipped, never doubled.
 
-use crate::config::JobKind;
 use std::collections::{BTreeMap, VecDeque};
+
+use crate::config::JobKind;
 
 /// One run of one job, from its admission to its end.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -18,11 +18,12 @@
 //! each field is a single value (`30 2,14 * * *` loses its run in spring); it gives up in a gap longer than two
 //! hours; and it walks to the year 5000 to find that 30 February never comes.
 
-use crate::config::Schedule;
 use chrono::{DateTime, Datelike, MappedLocalTime, Months, NaiveDate, NaiveDateTime, NaiveTime};
 use chrono::{TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::{GapInfo, Tz};
 use croner::Cron;
+
+use crate::config::Schedule;
 
 /// A date that has not come within so many years never comes: 29 February on a given weekday is at most
 /// 40 years away (over a century year that is no leap year).

@@ -1,10 +1,11 @@
 //! Which jobs of a database were missed while the daemon was down. Takes the run history as an argument;
 //! must never start by itself what has never run, so that a fresh installation does not begin with a VACUUM.
 
-use super::{calendar, jitter};
-use crate::config::{Database, JobKind, When};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
+
+use super::{calendar, jitter};
+use crate::config::{Database, JobKind, When};
 
 /// The jobs among `kinds` that were due since they last started and did not run, each once with the latest
 /// instant at which it was due, in the order of `kinds`. Only those with `catch_up`; a job that has never

@@ -1,10 +1,12 @@
 //! Spreads jobs that are due at the same moment. The same database, job and due time always give the same
 //! offset, on every machine and after every restart; must never draw random numbers.
 
-use crate::config::JobKind;
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+
+use crate::config::JobKind;
 
 /// How long after `due_at` the job starts: at least zero and below `jitter`, in milliseconds.
 pub fn offset(database: &str, kind: JobKind, due_at: DateTime<Utc>, jitter: Duration) -> TimeDelta {

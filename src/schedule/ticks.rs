@@ -6,11 +6,10 @@
 //! makes good the time. Zones are `calendar`'s, overlap `admission`'s, missed runs `catch_up`'s, spreading
 //! `jitter`'s; the clock is mended below.
 
-use crate::clock;
-use crate::error::{Error, Reason, Result};
-use chrono::{DateTime, Utc};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::job::job_data::{JobAndNextTick, JobStoredData};
 use tokio_cron_scheduler::store::{DataStore, InitStore};
@@ -19,6 +18,9 @@ use tokio_cron_scheduler::{
     SimpleJobCode, SimpleMetadataStore, SimpleNotificationCode, SimpleNotificationStore,
 };
 use uuid::Uuid;
+
+use crate::clock;
+use crate::error::{Error, Reason, Result};
 
 /// Ticks that wait to be taken. A reader that is late by more finds one tick, not a row of them.
 const WAITING: usize = 1;

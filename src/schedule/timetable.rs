@@ -1,11 +1,13 @@
 //! Every job of every database with its next run. Knows nothing of what is running or may run: that is
 //! `admission`'s.
 
-use super::{calendar, jitter};
-use crate::config::{Database, JobKind, When};
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use std::collections::BTreeMap;
+
+use super::{calendar, jitter};
+use crate::config::{Database, JobKind, When};
 
 /// A clock that goes back by more than this was set; by less, it was disciplined.
 const CLOCK_SET_BACK: TimeDelta = TimeDelta::seconds(5);

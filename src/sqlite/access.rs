@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::facts::{resolved, sidecar};
+use super::facts::{SIDECARS, resolved, sidecar};
 use crate::error::{Error, Reason, Result};
 
 /// Which file a path leads to: device and inode.
@@ -45,9 +45,9 @@ pub fn check(path: &Path) -> Result<Identity> {
 /// Says of each sidecar that exists now whether the database's owner can write it; the error names the first that
 /// it cannot. Done after every run.
 pub fn check_sidecars(path: &Path) -> Result<()> {
-    let file = std::fs::metadata(path)
-        .map_err(|e| Error::io(format!("the database {} cannot be opened", path.display()), &e))?;
-    for suffix in ["-wal", "-shm", "-journal"] {
+    // Without a database that can be seen there is nobody whose sidecars they could be.
+    let Ok(file) = std::fs::metadata(path) else { return Ok(()) };
+    for suffix in SIDECARS {
         let name = sidecar(path, suffix);
         let Ok(beside) = std::fs::metadata(&name) else { continue };
         if !owner_can_write(&file, &beside) {

@@ -1,4 +1,4 @@
-//! How SQLite means to answer a query: the rows of EXPLAIN QUERY PLAN.
+//! How SQLite means to answer a query: the rows of EXPLAIN QUERY PLAN. Must never run the query.
 
 use rusqlite::Connection;
 

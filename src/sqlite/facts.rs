@@ -63,7 +63,10 @@ pub fn resolved(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-/// The file beside a database that ends in `suffix`: `-wal`, `-shm` or `-journal`.
+/// What SQLite adds to a database's name for the files that belong to it.
+pub const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// The file beside a database that ends in `suffix`, one of [`SIDECARS`].
 pub fn sidecar(path: &Path, suffix: &str) -> PathBuf {
     let mut name = resolved(path).into_os_string();
     name.push(suffix);

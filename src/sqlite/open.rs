@@ -1,4 +1,4 @@
-//! How a live database is opened, and what is set on each connection to it.
+//! How a live database is opened, and what is set on each connection to it. Must never create a file (HAZARDS H5).
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;

@@ -1,4 +1,4 @@
-//! Which tables lose their rowids to a VACUUM (HAZARDS H7).
+//! Which tables lose their rowids to a VACUUM (HAZARDS H7). Reads the schema only.
 
 use rusqlite::Connection;
 

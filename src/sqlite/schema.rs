@@ -1,4 +1,4 @@
-//! What the schema of a database says: tables, indexes, triggers, foreign keys, and names quoted for SQL.
+//! What the schema of a database says: tables, indexes, triggers, foreign keys, and names quoted for SQL. Reads only.
 
 use rusqlite::{Connection, OptionalExtension as _};
 

@@ -1,4 +1,7 @@
-//! What a job wants to know the next time it runs: any serialisable value, by database and name.
+//! What a job wants to know the next time it runs: any serialisable value, by database and name. Must never hold what
+//! a job cannot do without: the state may be lost.
+
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _};
@@ -10,6 +13,22 @@ use crate::error::{Error, Reason, Result};
 /// Names of the indexes that a check found wrong, `Vec<String>`: the check writes them, maintenance rebuilds them
 /// and takes them off.
 pub const DAMAGED_INDEXES: &str = "damaged_indexes";
+/// What the health checks found: a list of [`super::status::CheckStatus`], one per check.
+pub const HEALTH: &str = "health";
+/// Sizes of the tables: a list of [`super::status::TableStatus`], largest first.
+pub const TABLES: &str = "tables";
+/// [`Space`] of the file.
+pub const SPACE: &str = "space";
+/// [`Content`] of the newest backup, to notice a database that has shrunk.
+pub const CONTENT: &str = "content";
+/// Declared indexes that are not as declared: pairs of name and word.
+pub const INDEX_PROBLEMS: &str = "index_problems";
+/// [`Measured`]: what the file looked like when its tables were measured.
+pub const MEASURED: &str = "measured";
+/// [`PoolTimeouts`] when health last looked.
+pub const POOL_TIMEOUTS: &str = "pool_timeouts";
+/// [`Watched`] queries by name.
+pub const PLANS: &str = "plans";
 
 /// Keeps `value` under `name` in place of an earlier one.
 pub fn remember<T: Serialize>(connection: &Connection, database: &str, name: &str, value: &T) -> Result<()> {
@@ -50,25 +69,6 @@ pub fn recall<T: DeserializeOwned>(
     }))
 }
 
-/// What the health checks found: a list of [`super::status::CheckStatus`], one per check.
-pub const HEALTH: &str = "health";
-/// Sizes of the tables: a list of [`super::status::TableStatus`], largest first.
-pub const TABLES: &str = "tables";
-/// [`Space`] of the file.
-pub const SPACE: &str = "space";
-/// [`Backups`] as rotation left them.
-pub const BACKUPS: &str = "backups";
-/// [`Content`] of the newest backup, to notice a database that has shrunk.
-pub const CONTENT: &str = "content";
-/// Declared indexes that are not as declared: pairs of name and word.
-pub const INDEX_PROBLEMS: &str = "index_problems";
-/// [`Measured`]: what the file looked like when its tables were measured.
-pub const MEASURED: &str = "measured";
-/// [`PoolTimeouts`] when health last looked.
-pub const POOL_TIMEOUTS: &str = "pool_timeouts";
-/// [`Watched`] queries by name.
-pub const PLANS: &str = "plans";
-
 /// Bytes of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Space {
@@ -76,20 +76,11 @@ pub struct Space {
     pub free_bytes: u64,
 }
 
-/// The backups of a database.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Backups {
-    /// How many complete ones there are.
-    pub count: u64,
-    /// The newest good one.
-    pub newest: Option<super::status::BackupStatus>,
-    /// When the state in the newest verified one was taken.
-    pub verified: Option<DateTime<Utc>>,
-}
-
 /// What a database held when it was last backed up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
+    /// Where its backups lay.
+    pub place: PathBuf,
     /// Bytes of its pages in use.
     pub bytes: u64,
     /// Tables that had rows.

@@ -1,5 +1,5 @@
 //! One exclusive job per database and one daemon per state directory, over all processes: each takes the same lock
-//! file before it starts. The kernel lets go of it when its process dies.
+//! file before it starts. The kernel lets go of it when its process dies. Must never wait for a lock.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};

@@ -7,6 +7,7 @@
 use crate::config::JobKind;
 use crate::metrics::Outcome;
 pub use crate::metrics::events::Verdict;
+use crate::words;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -78,8 +79,12 @@ pub struct DatabaseStatus {
     pub newest_backup: Option<BackupStatus>,
     /// When the state in the newest backup that was verified was taken.
     pub verified_backup: Option<DateTime<Utc>>,
-    /// How many backups there are.
+    /// How many good backups there are.
     pub backups: u64,
+    /// How many backups are known to be damaged.
+    pub damaged_backups: u64,
+    /// Why the backups cannot be looked at.
+    pub backups_error: Option<String>,
     /// The largest tables, largest first.
     pub tables: Vec<TableStatus>,
     /// The slow statements by shape, the most costly in total first.
@@ -268,9 +273,27 @@ impl DatabaseStatus {
             at: None,
         };
         let mut found = Vec::new();
-        let backs_up = self.jobs.iter().any(|j| j.kind == JobKind::Backup && j.next_run.is_some());
-        if backs_up && self.newest_backup.is_none() {
-            found.push(warning("backup", "there is no backup yet"));
+        let failure = |text: String| Problem {
+            severity: Severity::Failure,
+            about: "backup".to_owned(),
+            text,
+            at: None,
+        };
+        let job = self.jobs.iter().find(|j| j.kind == JobKind::Backup);
+        match (&self.backups_error, &self.newest_backup, job) {
+            (Some(error), ..) => found.push(failure(format!("the backups cannot be looked at: {error}"))),
+            (None, None, Some(job)) if job.last_success.is_some() => found.push(failure(
+                "backups were made and no good one is there now; is the disk mounted where they lie?"
+                    .to_owned(),
+            )),
+            (None, None, Some(job)) if job.next_run.is_some() => {
+                found.push(warning("backup", "there is no backup yet"));
+            }
+            _ => {}
+        }
+        if self.damaged_backups > 0 {
+            let backups = words::plural(self.damaged_backups, "backup is damaged", "backups are damaged");
+            found.push(failure(format!("{backups}; `litekeeper backups {}` names them", self.name)));
         }
         if self.pool.is_some_and(|p| p.waiting > 0 && p.in_use >= p.max) {
             found.push(warning("pool", "all connections are in use and callers wait for one"));

@@ -5,6 +5,13 @@
 //! A backup is its data file and, written after it, its manifest; removal goes the other way. So at every moment,
 //! and after any crash, one with a manifest of the right size is whole, and one without is not counted.
 
+use std::collections::HashSet;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::codec::{self, Compressor, Encoding};
 use super::hash::{Hashing, Sum};
 use super::manifest::{Manifest, Snapshot, Verification, Written};
@@ -13,11 +20,6 @@ use super::{Entry, Lock, Store};
 use crate::clock;
 use crate::config::Compression;
 use crate::error::{Error, Reason, Result};
-use chrono::{DateTime, TimeDelta, Utc};
-use std::collections::HashSet;
-use std::fmt;
-use std::io::{self, Read, Write};
-use std::sync::Arc;
 
 /// More than any manifest has: one that claims to be longer is not one.
 const MAX_MANIFEST: u64 = 64 << 20;

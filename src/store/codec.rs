@@ -1,12 +1,14 @@
 //! How a backup's bytes are packed and unpacked. Which way is told by the file's name alone, so that no
 //! manifest is needed to restore.
 
+use std::fmt::Display;
+use std::io::{self, Read, Write};
+
+use flate2::read::MultiGzDecoder;
+
 use super::gzip::ParallelGzip;
 use crate::config::{self, Compression};
 use crate::error::{Error, Reason};
-use flate2::read::MultiGzDecoder;
-use std::fmt::Display;
-use std::io::{self, Read, Write};
 
 /// How to pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

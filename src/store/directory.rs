@@ -1,13 +1,15 @@
 //! A directory held open. Every operation is relative to its descriptor and follows no link, so that whoever
 //! may write there cannot lead a privileged process elsewhere (H27). Knows nothing of backups.
 
-use crate::error::{Error, Reason, Result};
-use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
-use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
+use rustix::io::Errno;
+
+use crate::error::{Error, Reason, Result};
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);

@@ -1,11 +1,12 @@
 //! Gzip by several threads: the stream is cut into blocks, each becomes a gzip member of its own, and they are
 //! written in order. Any gunzip reads the result. Must never hold more than a few blocks, nor outlive its owner.
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 /// Bytes in a block. Deflate looks back 32 KiB and cannot look past a block's start, so only the first part of
 /// one packs worse.

@@ -1,8 +1,9 @@
 //! Counts and hashes bytes on their way. Changes none of them.
 
-use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
+
+use sha2::{Digest, Sha256};
 
 /// Length and SHA-256 of what went by.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,12 +1,12 @@
-//! The backups of a database, put together for those who show them and for those who prune them.
+//! The backups of a database, put together for those who show them and for those who prune them. Removes none.
 
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use super::rotation::{self, Candidate, Decision};
-use super::{Backup, Catalogue, Manifest};
+use super::{Backup, Catalogue, Manifest, State};
 use crate::config::Keep;
 use crate::error::Result;
-use crate::state::facts::Backups;
 use crate::state::status::BackupStatus;
 
 impl Catalogue {
@@ -21,9 +21,11 @@ impl Catalogue {
         Ok(backups.into_iter().zip(decisions).collect())
     }
 
-    /// The good backups in short, as the status shows them.
-    pub fn known(&self) -> Result<Backups> {
-        let good = self.list()?.into_iter().filter(Backup::is_good);
+    /// The backups in short.
+    pub fn known(&self) -> Result<Known> {
+        let backups = self.list()?;
+        let damaged = backups.iter().filter(|b| matches!(b.state, State::Damaged(_))).count() as u64;
+        let good = backups.into_iter().filter(Backup::is_good);
         let manifests: Vec<_> = good.filter_map(|backup| backup.manifest).collect();
         let is_verified = |m: &&Manifest| m.verification.as_ref().is_some_and(|v| v.ok);
         let verified = manifests.iter().filter(is_verified).max_by_key(|m| m.sequence).map(|m| m.started);
@@ -35,6 +37,19 @@ impl Catalogue {
             stored_bytes: m.stored_bytes,
             verified: m.verification.as_ref().filter(|v| v.ok).map(|v| v.at),
         });
-        Ok(Backups { count: manifests.len() as u64, newest, verified })
+        Ok(Known { count: manifests.len() as u64, damaged, newest, verified })
     }
+}
+
+/// The backups of a database in short.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// How many good ones there are.
+    pub count: u64,
+    /// How many are known to be damaged.
+    pub damaged: u64,
+    /// The newest good one.
+    pub newest: Option<BackupStatus>,
+    /// When the state in the newest verified one was taken.
+    pub verified: Option<DateTime<Utc>>,
 }

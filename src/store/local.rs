@@ -1,16 +1,18 @@
 //! A store that is a directory of this machine: one below `backup.dir` for each database. Must never act on
 //! a path: everything goes through the open [`Directory`].
 
-use super::directory::Directory;
-use super::temp::{self, Kind, Locked, Temp};
-use super::{Entry, Lock, Store, check_name};
-use crate::error::{Error, Reason, Result};
-use chrono::{DateTime, Utc};
-use rustix::fs::FileType;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rustix::fs::FileType;
+
+use super::directory::Directory;
+use super::temp::{self, Kind, Locked, Temp};
+use super::{Entry, Lock, Store, check_name};
+use crate::error::{Error, Reason, Result};
 
 /// The file that [`Store::edit`] locks.
 const EDIT_LOCK: &str = ".lock";

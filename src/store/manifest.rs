@@ -1,13 +1,15 @@
 //! The manifest: what one backup is, in a JSON file beside it. Field names are a contract with whoever reads
 //! them; fields are added, never renamed. Must never be needed to restore: `gunzip` and `sqlite3` are enough.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
 use super::hash::Sum;
 use crate::config::Compression;
 use crate::error::{Error, Reason, Result};
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// The format that this version writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;

@@ -19,13 +19,16 @@ pub mod scratch;
 mod temp;
 
 pub use catalogue::{Backup, Catalogue, State};
+pub use inventory::Known;
 pub use local::Local;
 pub use manifest::{FORMAT, Manifest, Snapshot, Verification};
 pub use name::BackupName;
 
-use crate::error::{Error, Reason, Result};
-use chrono::{DateTime, Utc};
 use std::io::{Read, Write};
+
+use chrono::{DateTime, Utc};
+
+use crate::error::{Error, Reason, Result};
 
 /// A flat place of named files. Synchronous: called from threads that may block.
 ///

@@ -1,9 +1,10 @@
 //! Names of backup files: `<database>_YYYYmmddTHHMMSSZ.sqlite.gz`. Strict, so that no file that is not ours is
 //! ever taken for a backup.
 
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+
 use super::codec;
 use crate::config::Compression;
-use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 
 const TIME: &str = "%Y%m%dT%H%M%SZ";
 

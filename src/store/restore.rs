@@ -7,8 +7,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::codec::read_error;
-use super::{Backup, Catalogue};
+use super::{Backup, Catalogue, Verification};
+use crate::clock;
 use crate::error::{Error, Reason, Result};
+use crate::sqlite::facts::{SIDECARS, sidecar};
 
 /// Bytes passed on at a time.
 const CHUNK: usize = 1 << 20;
@@ -63,8 +65,9 @@ pub fn restore(
     hidden.push(name);
     hidden.push(format!(".restoring-{}", std::process::id()));
     let unfinished = Unfinished(directory.join(hidden));
-    let bytes = unpack(catalogue, backup, &unfinished.0, progress)?;
-    check(&unfinished.0)?;
+    let checked = unpack(catalogue, backup, &unfinished.0, progress)
+        .and_then(|bytes| check(&unfinished.0).map(|()| bytes));
+    let bytes = checked.map_err(|error| marked(catalogue, backup, error))?;
     may_be_made(target)?;
     rustix::fs::renameat_with(
         rustix::fs::CWD,
@@ -81,13 +84,36 @@ pub fn restore(
     Ok(bytes)
 }
 
+/// A backup that turned out to be damaged is marked, so that rotation, and whoever restores next, takes it for that.
+fn marked(catalogue: &Catalogue, backup: &Backup, error: Error) -> Error {
+    if error.reason != Reason::Damaged {
+        return error;
+    }
+    let result = Verification { at: clock::now(), ok: false, message: error.message.clone() };
+    match catalogue.verified(backup, &result) {
+        Ok(_) => Error {
+            message: format!(
+                "{}. It counts as damaged from now on: `latest` and --at name the one before it",
+                error.message
+            ),
+            ..error
+        },
+        // Who restores need not be able to write where the backups lie.
+        Err(_) => error,
+    }
+}
+
 /// Refuses a target that exists, or any sidecar of it: an old `-wal` or `-journal` would be played into the restored
 /// database and bring old data back.
 pub fn may_be_made(target: &Path) -> Result<()> {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        let mut path = target.as_os_str().to_owned();
-        path.push(suffix);
-        let path = PathBuf::from(path);
+    if let Some(parent) = target.parent()
+        && !parent.as_os_str().is_empty()
+        && !parent.is_dir()
+    {
+        return Err(Error::new(Reason::Io, format!("there is no directory {}", parent.display())));
+    }
+    let beside = SIDECARS.map(|suffix| sidecar(target, suffix));
+    for path in std::iter::once(target).chain(beside.iter().map(PathBuf::as_path)) {
         if path.symlink_metadata().is_ok() {
             return Err(Error::new(
                 Reason::Refused,

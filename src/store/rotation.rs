@@ -2,16 +2,19 @@
 //! Must never let the newest good backup go, nor the newest verified one, a pinned one, or one in use (H26).
 //!
 //! Newer means made later: by the manifest's sequence, not by the clock, so that backups made after the clock
-//! was set back are not taken for old ones. Only good backups count for `keep_*`. One that is incomplete or
-//! damaged stays until a good one was made after it, as it may be all there is of its time.
+//! was set back are not taken for old ones. Only good backups count for `keep_*`. A damaged one stays until a good
+//! one was made after it, as it may be all there is of its time. A file without a manifest always stays: it may be
+//! a good backup that somebody brought back without it.
 
-use super::catalogue::{Backup, State};
-use crate::config::Keep;
-use chrono::{DateTime, Datelike, Offset, Timelike, Utc};
-use chrono_tz::Tz;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fmt;
+
+use chrono::{DateTime, Datelike, Offset, Timelike, Utc};
+use chrono_tz::Tz;
+
+use super::catalogue::{Backup, State};
+use crate::config::Keep;
 
 /// A backup as far as rotation is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,11 +95,13 @@ pub enum Reason {
     InUse,
     /// Its manifest cannot be read now, so nothing is known about it.
     Unknown(String),
-    /// Incomplete or damaged, and no good one was made after it.
+    /// It has no manifest, so that nobody knows whose it is and what is in it.
+    NoManifest,
+    /// Damaged, and no good one was made after it.
     NothingNewer(String),
     /// Goes: no `keep_*` holds it.
     Past(Keep),
-    /// Goes: incomplete or damaged, and a good one was made after it.
+    /// Goes: damaged, and a good one was made after it.
     Superseded(String),
 }
 
@@ -194,7 +199,8 @@ pub fn plan(backups: &[Candidate], keep: &Keep, zone: Tz) -> Vec<Decision> {
         reasons.extend(match &backup.state {
             State::Good => None,
             State::Unknown(why) => Some(Reason::Unknown(why.clone())),
-            bad => (!superseded()).then(|| Reason::NothingNewer(bad.to_string())),
+            State::Incomplete => Some(Reason::NoManifest),
+            bad @ State::Damaged(_) => (!superseded()).then(|| Reason::NothingNewer(bad.to_string())),
         });
         let keeps = !reasons.is_empty();
         if !keeps {
@@ -216,6 +222,7 @@ impl fmt::Display for Reason {
             Self::Pinned => f.write_str("pinned"),
             Self::InUse => f.write_str("in use"),
             Self::Unknown(why) => f.write_str(why),
+            Self::NoManifest => f.write_str("it has no manifest; remove it by hand if nobody needs it"),
             Self::NothingNewer(what) => write!(f, "{what}, and no good one was made after it"),
             Self::Superseded(what) => write!(f, "{what}, and a good one was made after it"),
             Self::Past(keep) => {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::sqlite::facts::{SIDECARS, sidecar};
 
 const PREFIX: &str = ".scratch-";
 
@@ -29,10 +30,9 @@ impl Scratch {
     }
 
     fn remove(&self) {
-        for suffix in ["", "-journal", "-wal", "-shm"] {
-            let mut path = self.path.clone().into_os_string();
-            path.push(suffix);
-            remove(Path::new(&path));
+        remove(&self.path);
+        for suffix in SIDECARS {
+            remove(&sidecar(&self.path, suffix));
         }
     }
 }

@@ -1,14 +1,16 @@
 //! A file on its way into a directory: under a name of its own until it is whole and durable. Must never
 //! leave one behind: dropped, it is removed; of a killed process, the next one removes it.
 
-use super::directory::Directory;
-use crate::error::{Error, Reason, Result};
-use rustix::fs::{Advice, fadvise, fdatasync, fstat};
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use rustix::fs::{Advice, fadvise, fdatasync, fstat};
+
+use super::directory::Directory;
+use crate::error::{Error, Reason, Result};
 
 /// How a temporary file's name begins: hidden, so never listed.
 const PREFIX: &str = ".tmp-";

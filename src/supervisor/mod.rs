@@ -2,6 +2,7 @@
 //! from `jobs`; this room only holds them together. The loop never waits for a disk or for a database: a slow one
 //! must not keep it from its signals and its watchdog.
 
+pub mod disk;
 mod drain;
 pub mod environment;
 pub mod overview;
@@ -13,6 +14,7 @@ mod systemd;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -42,8 +44,8 @@ use systemd::Systemd;
 /// Ticks between two times that histograms are filed.
 const UPKEEP_EVERY: u64 = 5;
 
-/// Ticks between two snapshots while nothing runs: what a command line did shows after at most so many seconds.
-const LOOK_EVERY: u64 = 10;
+/// Ticks between two snapshots while nothing happens: sizes and room on the disks are at most so many seconds old.
+const LOOK_EVERY: u64 = 5;
 
 /// The daemon.
 pub struct Supervisor {
@@ -62,6 +64,10 @@ pub struct Supervisor {
     started: chrono::DateTime<chrono::Utc>,
     loaded_at: chrono::DateTime<chrono::Utc>,
     last_reload: Option<Reload>,
+    /// `PRAGMA data_version` of the run history when it was last looked at.
+    state_version: Arc<AtomicI64>,
+    /// Told when another process has written to the run history.
+    changed: mpsc::Sender<()>,
     view: watch::Sender<Arc<Status>>,
     readiness: Readiness,
     refreshing: Option<tokio::task::JoinHandle<()>>,
@@ -96,6 +102,7 @@ pub async fn run(
 
     let (ended, mut endings) = mpsc::unbounded_channel();
     let (slow, slow_statements) = mpsc::unbounded_channel();
+    let (changed, mut written_elsewhere) = mpsc::channel(1);
     tokio::spawn(slow_log::keep(state.clone(), slow_statements));
 
     let (view, seen) = watch::channel(Arc::new(overview::nothing_yet(&path)));
@@ -128,6 +135,8 @@ pub async fn run(
         started: now,
         loaded_at: now,
         last_reload: None,
+        state_version: Arc::default(),
+        changed,
         view,
         readiness,
         refreshing: None,
@@ -149,6 +158,7 @@ pub async fn run(
             },
             Some(()) = beat.recv() => supervisor.turn(),
             Some(ended) = endings.recv() => supervisor.finished(&ended),
+            Some(()) = written_elsewhere.recv() => supervisor.refresh(),
         }
     }
     supervisor.drain(&mut signals, &mut beat, &mut endings).await;
@@ -205,6 +215,8 @@ impl Supervisor {
         }
         if self.stale || !self.running.is_empty() || self.turns.is_multiple_of(LOOK_EVERY) {
             self.refresh();
+        } else {
+            self.refresh_if_another_process_ran_a_job();
         }
     }
 
@@ -215,32 +227,41 @@ impl Supervisor {
         if self.stale {
             return;
         }
-        let (live, config, state) = (self.live(), self.config.clone(), self.state.clone());
+        let (live, state) = (self.live(), self.state.clone());
+        let config = Arc::new(self.config.clone());
         self.systemd.status(&live.in_a_line());
-        let view = self.view.clone();
+        let (view, readiness) = (self.view.clone(), self.readiness.clone());
         self.refreshing = Some(tokio::spawn(async move {
-            let looked = tokio::task::spawn_blocking(move || (overview::look(&config), config)).await;
-            // It can only have panicked, which the log tells; the next one is made anew.
-            let Ok((on_disk, config)) = looked else { return };
+            let looking = Arc::clone(&config);
+            let Ok(disk) = tokio::task::spawn_blocking(move || disk::look(&looking)).await else { return };
             let taken = state.with(move |c| {
-                let status = overview::take(c, &config, &on_disk, Some(&live))?;
+                State::check_writable(c)?;
+                let status = overview::take(c, &config, &disk, Some(&live))?;
                 overview::publish(c, &status)?;
                 Ok(status)
             });
             match taken.await {
                 Ok(status) => {
+                    readiness.state_written(None);
                     view.send_replace(Arc::new(status));
                 }
-                Err(error) => {
-                    view.send_modify(|view| {
-                        let status = Arc::make_mut(view);
-                        status.now = clock::now();
-                        status.ready = false;
-                        status.not_ready = vec![error.message];
-                    });
-                }
+                Err(error) => readiness.state_written(Some(error.message)),
             }
         }));
+    }
+
+    /// A command shows on the page and in the metrics as soon as it has ended, like a run of the daemon's own.
+    fn refresh_if_another_process_ran_a_job(&mut self) {
+        let (state, version, changed) =
+            (self.state.clone(), self.state_version.clone(), self.changed.clone());
+        tokio::spawn(async move {
+            if let Ok(now) = state.with(|c| State::version(c)).await
+                && version.swap(now, Ordering::Relaxed) != now
+            {
+                // A full channel holds the message already.
+                let _ = changed.try_send(());
+            }
+        });
     }
 
     fn live(&self) -> Live {

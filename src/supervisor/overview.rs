@@ -1,6 +1,6 @@
 //! The status snapshot: what the configuration, the run history and the files tell, and of a living daemon also
 //! what it is doing. Made the same way for `/api/status` and for `litekeeper status` without a daemon.
-//! Must never open a database: sizes are those that `stat` tells, the rest is what the jobs found.
+//! Must never open a database: the rest is what the jobs found.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,16 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
 
+use super::disk::OnDisk;
 use crate::clock;
 use crate::config::{Config, Database, JobKind};
 use crate::error::Result;
-use crate::jobs;
+use crate::jobs::{self, registry};
 use crate::metrics::events::{self, JobScheduled, JobSucceededBefore, TableSize};
 use crate::pool::PoolState;
 use crate::schedule::calendar;
-use crate::sqlite::facts::{disk_free, resolved, wal_bytes};
 use crate::state::status::{
-    ConfigState, DatabaseStatus, DiskFree, JobStatus, LastRun, PoolStatus, Progress, Running, SlowShape,
-    Status,
+    ConfigState, DatabaseStatus, JobStatus, LastRun, PoolStatus, Progress, Running, SlowShape, Status,
 };
 use crate::state::{facts, runs, slow};
 
@@ -100,37 +99,13 @@ pub fn nothing_yet(path: &Path) -> Status {
     }
 }
 
-/// What `stat` tells of a database and its disks.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct OnDisk {
-    size: Option<u64>,
-    wal: u64,
-    free: DiskFree,
-}
-
-/// Looks at the files of each database. Apart from [`take`], which keeps `state.db` for itself meanwhile: one disk that
-/// hangs must not keep the runs of all databases from their history.
-pub fn look(config: &Config) -> BTreeMap<String, OnDisk> {
-    let on_disk = |database: &Database| {
-        let file = resolved(&database.path);
-        OnDisk {
-            size: std::fs::metadata(&file).ok().map(|file| file.len()),
-            wal: wal_bytes(&file),
-            free: DiskFree {
-                data: disk_free(file.parent().unwrap_or(Path::new("/"))).ok(),
-                // Before the first backup its directory may not be there yet.
-                backup: database.backup.dir.ancestors().find_map(|dir| disk_free(dir).ok()),
-            },
-        }
-    };
-    config.databases.values().map(|database| (database.name.clone(), on_disk(database))).collect()
-}
-
 /// A snapshot of now. Without `live`, of what is known while no daemon runs.
+///
+/// `disk` is what [`super::disk::look`] saw: this itself asks no disk but that of the run history.
 pub fn take(
     connection: &Connection,
     config: &Config,
-    on_disk: &BTreeMap<String, OnDisk>,
+    disk: &BTreeMap<String, OnDisk>,
     live: Option<&Live>,
 ) -> Result<Status> {
     let now = clock::now();
@@ -143,12 +118,12 @@ pub fn take(
             status.config = live.config.clone();
             status.ready = true;
         }
-        None => status.not_ready.push(String::from("the daemon does not run, or is not reachable")),
+        None => status.not_ready.push(String::from("no daemon with this configuration answers")),
     }
     for database in config.databases.values() {
         let live = live.and_then(|live| live.databases.get(&database.name));
-        let on_disk = on_disk.get(&database.name).copied().unwrap_or_default();
-        status.databases.push(database_status(connection, config, database, on_disk, live, now)?);
+        let Some(disk) = disk.get(&database.name) else { continue };
+        status.databases.push(database_status(connection, config, database, disk, live, now)?);
     }
     Ok(status)
 }
@@ -157,14 +132,14 @@ fn database_status(
     connection: &Connection,
     config: &Config,
     database: &Database,
-    on_disk: OnDisk,
+    disk: &OnDisk,
     live: Option<&LiveDatabase>,
     now: DateTime<Utc>,
 ) -> Result<DatabaseStatus> {
     let name = database.name.as_str();
-    let backups: Option<facts::Backups> = facts::recall(connection, name, facts::BACKUPS)?.map(|(b, _)| b);
+    let backups = disk.backups.as_ref();
     let space: Option<facts::Space> = facts::recall(connection, name, facts::SPACE)?.map(|(s, _)| s);
-    let jobs = JobKind::ALL.into_iter().map(|kind| {
+    let jobs = registry::kinds(database).into_iter().map(|kind| {
         let live = live.and_then(|live| live.jobs.get(&kind));
         job_status(connection, config, database, kind, live, now)
     });
@@ -172,15 +147,17 @@ fn database_status(
     Ok(DatabaseStatus {
         name: name.to_owned(),
         path: database.path.display().to_string(),
-        size_bytes: on_disk.size,
+        size_bytes: disk.size_bytes,
         free_bytes: space.map(|space| space.free_bytes),
-        wal_bytes: Some(on_disk.wal),
+        wal_bytes: Some(disk.wal_bytes),
         pool: live.map(|live| pool_status(live.pool)),
         jobs: jobs.collect::<Result<_>>()?,
         health: facts::recall(connection, name, facts::HEALTH)?.map(|(checks, _)| checks).unwrap_or_default(),
-        newest_backup: backups.as_ref().and_then(|b| b.newest.clone()),
-        verified_backup: backups.as_ref().and_then(|b| b.verified),
+        newest_backup: backups.ok().and_then(|b| b.newest.clone()),
+        verified_backup: backups.ok().and_then(|b| b.verified),
         backups: backups.map_or(0, |b| b.count),
+        damaged_backups: backups.map_or(0, |b| b.damaged),
+        backups_error: backups.err().map(ToString::to_string),
         tables: facts::recall(connection, name, facts::TABLES)?.map(|(tables, _)| tables).unwrap_or_default(),
         slow: slow
             .into_iter()
@@ -191,7 +168,7 @@ fn database_status(
                 max_seconds: s.max_seconds,
             })
             .collect(),
-        disk_free: on_disk.free,
+        disk_free: disk.disk_free,
     })
 }
 
@@ -286,8 +263,7 @@ fn publish_database(database: &DatabaseStatus) {
         events::Sizes { database: name, file, free: database.free_bytes, wal, tables: Some(&tables) }.emit();
     }
     for check in &database.health {
-        events::Check { database: name, check: &check.check, verdict: check.result, detail: &check.detail }
-            .emit();
+        events::Check { database: name, check: &check.check, verdict: check.result }.emit();
     }
     let newest = database.newest_backup.as_ref();
     events::Backups {

@@ -1,4 +1,4 @@
-//! Starting runs and taking note of their ends.
+//! Starting runs and taking note of their ends. Must never wait for one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,8 +1,7 @@
 //! A pool on a database of its own, calls on it, and connections held for as long as a test wants.
 
-use super::support::PATIENCE;
-use super::support::kept;
 use super::support::sandbox::Sandbox;
+use super::support::{PATIENCE, configured, counted};
 use litekeeper::config::Database;
 use litekeeper::error::Result;
 use litekeeper::pool::{Call, Pool, SlowStatement};
@@ -32,7 +31,8 @@ impl Fixture {
     pub(crate) fn on(sandbox: Sandbox, adapt: impl FnOnce(&mut Database)) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("db{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut database = kept::database(&name, &sandbox.database());
+        let mut database = configured::database(&name, &sandbox.database());
+        counted::count(&name, &["maintain", "backup"], &[]);
         adapt(&mut database);
         let (sender, slow) = tokio::sync::mpsc::unbounded_channel();
         let pool = Pool::new(&database, sender).unwrap();
@@ -57,7 +57,7 @@ impl Fixture {
     }
 
     pub(crate) fn counted(&self, metric: &str) -> f64 {
-        kept::metrics().get(metric, &[("database", &self.database.name)]).unwrap()
+        counted::so_far().get(metric, &[("database", &self.database.name)]).unwrap()
     }
 }
 

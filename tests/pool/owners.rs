@@ -5,7 +5,7 @@ use super::fixture::{Fixture, call, soon};
 use super::support::application::{Application, Owner};
 use super::support::child::{self, Child};
 use super::support::sandbox::Sandbox;
-use super::support::{kept, skip};
+use super::support::{configured, skip};
 use litekeeper::pool::Pool;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -19,7 +19,7 @@ const SHARED: u32 = 4713;
 #[ignore = "the other process in the tests of this file"]
 async fn writer() {
     let Some(path) = child::argument() else { return };
-    let database = kept::database("db", &path);
+    let database = configured::database("db", &path);
     let (sender, _slow) = tokio::sync::mpsc::unbounded_channel();
     let pool = Pool::new(&database, sender).unwrap();
     let write = |c: &mut rusqlite::Connection| Ok(c.execute_batch("UPDATE users SET email = 'ours'")?);

@@ -1,7 +1,7 @@
 //! Every statement of the work is timed, once, and those of nobody else.
 
 use super::fixture::{Fixture, LONG, call};
-use super::support::kept;
+use super::support::counted;
 use litekeeper::pool::SlowStatement;
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ async fn a_statement_faster_than_the_threshold_is_timed_but_not_told() {
     fixture.sql("SELECT 1; SELECT 2").await.unwrap();
     assert_eq!(texts(&fixture.slow_so_far()), Vec::<&str>::new());
     let labels = [("database", fixture.database.name.as_str()), ("job", "maintain")];
-    let timed = kept::metrics().get("litekeeper_query_duration_seconds_count", &labels);
+    let timed = counted::so_far().get("litekeeper_query_duration_seconds_count", &labels);
     assert_eq!(timed, Some(2.0));
 }
 

@@ -1,8 +1,10 @@
 //! Instants, schedules and databases for the tests beside.
 
+use super::configured;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use litekeeper::config::{self, JobKind, Schedule, When};
+use litekeeper::config::{Database, JobKind, Schedule, When};
+use std::path::Path;
 use std::time::Duration;
 
 pub(crate) fn at(text: &str) -> DateTime<Utc> {
@@ -18,60 +20,23 @@ pub(crate) fn schedule(text: &str) -> Schedule {
 }
 
 /// A database whose jobs never run, but for those given.
-pub(crate) fn database(name: &str, jobs: &[(JobKind, When)]) -> config::Database {
-    let when = |kind| {
-        let given = jobs.iter().find(|(of, _)| *of == kind).map(|(_, when)| when.clone());
-        given.unwrap_or_else(|| every("never"))
-    };
-    config::Database {
-        name: name.to_owned(),
-        path: "/srv/x.sqlite".into(),
-        pool: config::Pool {
-            size: 1,
-            max_overflow: 0,
-            timeout: Duration::ZERO,
-            recycle: Duration::ZERO,
-            retries: 1,
-            retry_delay: Duration::ZERO,
-            busy_timeout: Duration::ZERO,
-        },
-        maintain: config::Maintain {
-            when: when(JobKind::Maintain),
-            vacuum: config::Vacuum::Never,
-            vacuum_min_free: 0.0,
-            vacuum_min_size: 0,
-            vacuum_rowids: config::RowidPolicy::Keep,
-            analyze: config::Analyze::Never,
-            reindex: config::Reindex::Never,
-            max_block: Duration::ZERO,
-            max_wal: 0,
-        },
-        backup: config::Backup {
-            when: when(JobKind::Backup),
-            dir: "/var/backups".into(),
-            compression: config::Compression::None,
-            level: 1,
-            threads: 1,
-            keep: config::Keep { last: 1, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 },
-        },
-        verify: config::Verify { when: when(JobKind::Verify) },
-        cleanup: config::Cleanup {
-            when: when(JobKind::Cleanup),
-            batch_target: Duration::ZERO,
-            max_share: 0.5,
-            rules: Vec::new(),
-        },
-        health: config::Health {
-            when: when(JobKind::Health),
-            integrity_when: when(JobKind::Integrity),
-            integrity: config::Integrity::Quick,
-        },
-        watch: config::Watch {
-            when: when(JobKind::Watch),
-            slow_threshold: Duration::ZERO,
-            queries: Vec::new(),
-        },
-        indexes: Vec::new(),
+pub(crate) fn database(name: &str, jobs: &[(JobKind, When)]) -> Database {
+    let mut database = configured::database(name, Path::new("/srv/x.sqlite"));
+    for (kind, when) in jobs {
+        *when_of(&mut database, *kind) = when.clone();
+    }
+    database
+}
+
+fn when_of(database: &mut Database, kind: JobKind) -> &mut When {
+    match kind {
+        JobKind::Maintain => &mut database.maintain.when,
+        JobKind::Backup => &mut database.backup.when,
+        JobKind::Verify => &mut database.verify.when,
+        JobKind::Cleanup => &mut database.cleanup.when,
+        JobKind::Health => &mut database.health.when,
+        JobKind::Integrity => &mut database.health.integrity_when,
+        JobKind::Watch => &mut database.watch.when,
     }
 }
 

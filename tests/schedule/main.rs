@@ -9,3 +9,7 @@ mod jitter;
 mod ticks;
 mod timetable;
 mod wall_clock;
+
+#[allow(unreachable_pub, reason = "nothing outside a test binary can reach it")]
+#[path = "../support/configured.rs"]
+mod configured;

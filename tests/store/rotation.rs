@@ -124,17 +124,15 @@ fn bad_ones_count_for_nothing_and_stay_until_a_good_one_is_newer() {
     assert_eq!(
         kept(&backups, &Keep { last: 2, ..NOTHING }, UTC),
         [
-            "app_5: incomplete: it has no manifest, and no good one was made after it",
+            "app_5: it has no manifest; remove it by hand if nobody needs it",
             "app_4: damaged: it has 1 bytes, not 2, and no good one was made after it",
             "app_3: last 1 of 2, newest good",
+            "app_1: it has no manifest; remove it by hand if nobody needs it",
         ]
     );
     assert_eq!(
         gone(&backups, &Keep { last: 2, ..NOTHING }),
-        [
-            "app_2: damaged: it has 3 bytes, not 4, and a good one was made after it",
-            "app_1: incomplete: it has no manifest, and a good one was made after it",
-        ]
+        ["app_2: damaged: it has 3 bytes, not 4, and a good one was made after it",]
     );
 }
 
@@ -198,7 +196,7 @@ fn stays(backups: &[Candidate], keep: &Keep) -> Vec<bool> {
 
 /// Whether one backup stays, from the words of the policy alone, by counting the good ones made after it.
 fn naive(backups: &[Candidate], this: &Candidate, keep: &Keep) -> bool {
-    if this.pinned || this.in_use || matches!(this.state, State::Unknown(_)) {
+    if this.pinned || this.in_use || matches!(this.state, State::Unknown(_) | State::Incomplete) {
         return true;
     }
     let all_good: Vec<&Candidate> = backups.iter().filter(|b| b.state == State::Good).collect();

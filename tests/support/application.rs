@@ -27,6 +27,14 @@ pub fn create_database(path: &Path, options: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Runs a program of the test's own on a database, given as `sys.argv[1]`; gives what it prints.
+pub fn script(path: &Path, program: &str) -> String {
+    let output = Command::new("python3").args(["-I", "-c", program]).arg(path).output();
+    let output = output.expect("python3 is needed to play the application");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
 fn python(mode: &str, path: &Path, options: &[&str]) -> Command {
     let mut command = Command::new("python3");
     command.args(["-I", "-c", PROGRAM, mode]).arg(path).args(options);

@@ -1,14 +1,27 @@
 //! The real daemon: `litekeeper run` as a child process, its log read line by line, its page asked over HTTP.
 
+use super::history::{self, Run, wait_for_run};
 use super::http::{self, Response};
 use super::lines::Lines;
 use super::metrics::Metrics;
-use super::sandbox::program;
+use super::sandbox::{Sandbox, program};
 use super::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// A backup in each second, and none before.
+pub const BACKUP_EACH_SECOND: &str = "[backup]\nschedule = \"* * * * * *\"\ncatch_up = false\n";
+
+/// Runs a daemon until a run of `job` has ended with `outcome`.
+pub fn run_until(sandbox: &Sandbox, configuration: &str, job: &str, outcome: &str) -> Run {
+    let before = history::newest(sandbox);
+    let daemon = Daemon::start(&sandbox.configure(configuration));
+    let run = wait_for_run(sandbox, job, before, outcome);
+    assert!(daemon.stop().success());
+    run
+}
 
 /// A running daemon. Dropped, it is killed, and its log is shown where the test failed.
 pub struct Daemon {

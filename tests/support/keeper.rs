@@ -1,10 +1,8 @@
 //! Runs one job on a sandbox's database, as the daemon does: through the runner, a pool and a state of its own.
 
 use super::sandbox::Sandbox;
-use litekeeper::config::{
-    Analyze, Backup, Cleanup, Compression, Database, Health, Integrity, Keep, Maintain, Pool as PoolSettings,
-    Query, Reindex, RowidPolicy, Schedule, Vacuum, Verify, Watch, When,
-};
+use super::{PATIENCE, configured};
+use litekeeper::config::{Database, Query};
 use litekeeper::jobs::Job;
 use litekeeper::jobs::runner::{self, Finished, Order};
 use litekeeper::pool::{Pool, SlowStatement};
@@ -13,10 +11,9 @@ use litekeeper::state::facts::{self, HEALTH};
 use litekeeper::state::runs::Cause;
 use litekeeper::state::status::{CheckStatus, Verdict};
 use serde::de::DeserializeOwned;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub struct Keeper {
@@ -32,7 +29,9 @@ pub struct Keeper {
 impl Keeper {
     pub fn new(sandbox: Sandbox) -> Self {
         let state = State::open(&sandbox.state()).unwrap();
-        let database = database("attendance", sandbox.database());
+        let mut database = configured::database("attendance", &sandbox.database());
+        database.pool.retries = 1;
+        database.backup.dir = sandbox.backups();
         let (slow, statements) = unbounded_channel();
         Self { sandbox, state, database, slow, slow_statements: Some(statements) }
     }
@@ -52,16 +51,8 @@ impl Keeper {
     }
 
     pub async fn run_over(&self, pool: &Pool, job: impl Job + 'static) -> Finished {
-        let order = Order {
-            job: Arc::new(job),
-            database: Arc::new(self.database.clone()),
-            pool: pool.clone(),
-            cause: Cause::Manual,
-            zone: chrono_tz::Tz::UTC,
-            cancel: CancellationToken::new(),
-            progress: tokio::sync::watch::channel(None).0,
-        };
-        runner::run(&self.state, order).await
+        let order = order(job, &self.database, pool);
+        tokio::time::timeout(PATIENCE, runner::run(&self.state, order)).await.expect("the run hangs")
     }
 
     /// What a job remembered.
@@ -84,55 +75,15 @@ impl Keeper {
     }
 }
 
-/// With the built-in defaults, but for schedules, of which there are none.
-fn database(name: &str, path: PathBuf) -> Database {
-    let when = || When {
-        schedule: Schedule::parse("never").unwrap(),
-        catch_up: false,
-        jitter: Duration::ZERO,
-        timeout: super::PATIENCE,
-    };
-    let keep = Keep { last: 10, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 };
-    Database {
-        name: name.to_owned(),
-        backup: Backup {
-            when: when(),
-            dir: path.with_file_name("backups"),
-            compression: Compression::Gzip,
-            level: 6,
-            threads: 1,
-            keep,
-        },
-        path,
-        pool: PoolSettings {
-            size: 5,
-            max_overflow: 10,
-            timeout: Duration::from_secs(30),
-            recycle: Duration::from_secs(1800),
-            retries: 1,
-            retry_delay: Duration::from_secs(1),
-            busy_timeout: Duration::from_secs(5),
-        },
-        maintain: Maintain {
-            when: when(),
-            vacuum: Vacuum::Auto,
-            vacuum_min_free: 0.2,
-            vacuum_min_size: 16 << 20,
-            vacuum_rowids: RowidPolicy::Keep,
-            analyze: Analyze::Auto,
-            reindex: Reindex::Auto,
-            max_block: Duration::from_secs(30),
-            max_wal: 256 << 20,
-        },
-        verify: Verify { when: when() },
-        cleanup: Cleanup {
-            when: when(),
-            batch_target: Duration::from_millis(5),
-            max_share: 0.5,
-            rules: Vec::new(),
-        },
-        health: Health { when: when(), integrity_when: when(), integrity: Integrity::Quick },
-        watch: Watch { when: when(), slow_threshold: Duration::from_secs(1), queries: Vec::new() },
-        indexes: Vec::new(),
+/// A run that somebody asked for, which nobody stops or watches.
+pub fn order(job: impl Job + 'static, database: &Database, pool: &Pool) -> Order {
+    Order {
+        job: Arc::new(job),
+        database: Arc::new(database.clone()),
+        pool: pool.clone(),
+        cause: Cause::Manual,
+        zone: chrono_tz::UTC,
+        cancel: CancellationToken::new(),
+        progress: watch::channel(None).0,
     }
 }

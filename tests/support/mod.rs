@@ -7,17 +7,19 @@
 #![allow(clippy::print_stderr, reason = "the daemon's log beside the failure that it explains")]
 
 pub mod application;
-pub mod child;
 pub mod backups;
+pub mod child;
+pub mod configured;
+pub mod counted;
 pub mod daemon;
 pub mod history;
 pub mod http;
 pub mod keeper;
-pub mod kept;
 pub mod lines;
 pub mod metrics;
 pub mod sandbox;
 pub mod soundness;
+pub mod sql;
 
 use std::time::{Duration, Instant};
 

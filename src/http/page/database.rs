@@ -1,12 +1,13 @@
 //! The card of one database: facts, jobs, checks, tables, slow statements.
 
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
 use super::{when, words};
 use crate::metrics::Outcome;
 use crate::state::status::{
     BackupStatus, DatabaseStatus, JobStatus, PoolStatus, Running, Severity, SlowShape, TableStatus, Verdict,
 };
-use chrono::{DateTime, Utc};
-use maud::{Markup, html};
 
 pub(super) fn card(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
     html! {
@@ -44,7 +45,7 @@ fn facts(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
             div {
                 dt { "Newest backup" }
                 @match &db.newest_backup {
-                    Some(newest) => (backup(newest, db.backups, now)),
+                    Some(newest) => (backup(newest, db, now)),
                     None => { dd { "none" } },
                 }
             }
@@ -74,16 +75,17 @@ fn facts(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn backup(newest: &BackupStatus, kept: u64, now: DateTime<Utc>) -> Markup {
+fn backup(newest: &BackupStatus, db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
     html! {
         dd { (when(now, newest.finished)) }
         dd.quiet {
             (words::bytes(newest.stored_bytes)) " stored, "
-            @match newest.verified {
-                Some(at) => { "verified " (when(now, at)) },
-                None => "not verified yet",
+            @match (newest.verified, db.verified_backup) {
+                (Some(at), _) => { "verified " (when(now, at)) },
+                (None, Some(taken)) => { "newest verified one of " (when(now, taken)) },
+                (None, None) => "not verified yet",
             }
-            ", " (words::count(kept)) " kept"
+            ", " (words::count(db.backups)) " kept"
         }
     }
 }

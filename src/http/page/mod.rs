@@ -3,10 +3,11 @@
 
 mod database;
 
-use crate::state::status::{Problem, Severity, Status};
-use crate::words;
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, html};
+
+use crate::state::status::{Problem, Severity, Status};
+use crate::words;
 
 /// A snapshot older than this is said to be old: the supervisor makes one every second or so.
 const FRESH: TimeDelta = TimeDelta::seconds(30);

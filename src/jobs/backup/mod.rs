@@ -4,6 +4,7 @@
 pub mod rotate;
 mod shrunken;
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,11 +21,12 @@ use crate::sqlite::facts::{Facts, disk_free};
 use crate::sqlite::open;
 use crate::sqlite::schema;
 use crate::sqlite::snapshot::{self, Bounds, Copied};
-use crate::state::facts;
+use crate::state::facts::{self, Content};
 use crate::store::codec::Encoding;
 use crate::store::scratch::Scratch;
 use crate::store::{Catalogue, Local, Snapshot, hash};
 use crate::words;
+use rotate::Rotated;
 
 /// Rows of a table are counted for the manifest while that takes no longer than this many VM steps, about a second.
 const COUNTING_STEPS: u64 = 50_000_000;
@@ -61,9 +63,21 @@ impl Job for Backup {
 
 async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     let database = Arc::clone(&context.database);
+    let (before, forgotten): (Option<Content>, _) = {
+        let name = database.name.clone();
+        match context.state.with(move |c| facts::recall(c, &name, facts::CONTENT)).await {
+            Ok(before) => (before.map(|(before, _)| before), None),
+            // Without our memory there is still a backup to be made, which must not push better ones out.
+            Err(error) => (None, Some(error)),
+        }
+    };
     let (catalogue, scratch) = {
+        let place = before.as_ref().map(|before| before.place.clone());
         let (dir, name) = (database.backup.dir.clone(), database.name.clone());
         blocking(move || {
+            if place.as_ref() == Some(&dir) && !dir.join(&name).is_dir() {
+                return Err(vanished(&dir.join(&name)));
+            }
             let catalogue = Catalogue::new(&name, Arc::new(Local::create(&dir, &name)?));
             Ok((catalogue, Arc::new(Scratch::create(&dir.join(&name), "backup")?)))
         })
@@ -73,42 +87,39 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     let copied = copy(context, &scratch).await?;
     let held = {
         let scratch = Arc::clone(&scratch);
-        let facts = copied.facts.clone();
-        blocking(move || shrunken::content(scratch.path(), &facts)).await?
+        let (facts, place) = (copied.facts.clone(), database.backup.dir.clone());
+        blocking(move || shrunken::content(scratch.path(), &facts, place)).await?
     };
-    let mut forgotten = None;
     if !accept_smaller {
-        let name = database.name.clone();
-        match context.state.with(move |c| facts::recall(c, &name, facts::CONTENT)).await {
-            Ok(before) => {
-                let before = before.map(|(before, _)| before);
-                shrunken::compare(scratch.path(), &database.name, before.as_ref(), &held)?;
-            }
-            // Without our memory there is still a backup to be made, which must not push better ones out.
-            Err(error) => forgotten = Some(error),
-        }
+        shrunken::compare(scratch.path(), &database.name, before.as_ref(), &held)?;
     }
 
-    let made = {
+    let (made, damage) = {
         let (catalogue, database) = (catalogue.clone(), Arc::clone(&database));
         let (scratch, copied) = (Arc::clone(&scratch), copied.clone());
         let (call, progress) = (context.call.clone(), context.progress.clone());
         let started = context.started;
         blocking(move || {
             let encoding = Encoding::from(&database.backup);
-            catalogue.add(started, encoding, &mut |out| {
+            let mut damage = None;
+            let made = catalogue.add(started, encoding, &mut |out| {
                 pour(scratch.path(), &copied, &call, &progress, out)?;
-                describe(scratch.path(), &database, &copied, &call)
-            })
+                let (snapshot, met) = describe(scratch.path(), &database, &copied, &call)?;
+                damage = met;
+                Ok(snapshot)
+            })?;
+            Ok((made, damage))
         })
         .await?
     };
     drop(scratch);
 
     let mut report = {
-        let removed = match &forgotten {
-            None => rotate::rotate(context, catalogue).await,
-            Some(error) => Err(error.clone().context("whether the database has shrunk is not known")),
+        // While the database is damaged, any older backup may be the last that is not.
+        let removed = match (&damage, &forgotten) {
+            (None, None) => rotate::rotate(context, catalogue).await,
+            (None, Some(error)) => Err(error.clone().context("whether the database has shrunk is not known")),
+            (Some(_), _) => Ok(Rotated::default()),
         };
         let done = Done {
             name: made.name.clone(),
@@ -124,6 +135,12 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
             // The backup is made and counts; only the old ones stay longer than they should.
             Err(error) => report.problems.push(error.context("old backups were not removed")),
         }
+        report.problems.extend(damage.map(|error| {
+            let text = format!(
+                "the database is damaged ({error}), and so is what this backup holds; no older one is removed while it is"
+            );
+            Error::new(Reason::Damaged, text)
+        }));
         report
     };
     let name = database.name.clone();
@@ -134,6 +151,17 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
         report.problems.push(error);
     }
     Ok(report)
+}
+
+/// An empty mount point looks like a place where no backup was made yet; the history knows better.
+fn vanished(place: &Path) -> Error {
+    Error::new(
+        Reason::Io,
+        format!(
+            "backups were made in {} before, and it is gone; mount its disk, or make the directory to begin anew",
+            place.display()
+        ),
+    )
 }
 
 fn summary(done: &Done) -> String {
@@ -243,11 +271,29 @@ fn pour(
     Ok(())
 }
 
-/// What the manifest tells of the state in the scratch file.
-fn describe(scratch: &Path, database: &Database, copied: &Copied, call: &Call) -> Result<Snapshot> {
+/// What the manifest tells of the state in the scratch file, and the damage that was met on the way.
+fn describe(
+    scratch: &Path,
+    database: &Database,
+    copied: &Copied,
+    call: &Call,
+) -> Result<(Snapshot, Option<Error>)> {
     let small = |n: i64| i32::try_from(n).unwrap_or_default();
     let connection = open::immutable(scratch)?;
-    Ok(Snapshot {
+    let (mut tables, mut damage) = (BTreeMap::new(), None);
+    for table in schema::tables(&connection)? {
+        call.check()?;
+        let rows = match rows(&connection, &table.name, COUNTING_STEPS, call) {
+            Err(error) if error.reason == Reason::Damaged => {
+                damage.get_or_insert(error);
+                None
+            }
+            // Counting takes long, or needs something that only the application has.
+            other => other.ok(),
+        };
+        tables.insert(table.name, rows);
+    }
+    let snapshot = Snapshot {
         source: database.path.clone(),
         page_size: u32::try_from(copied.facts.page_size).unwrap_or_default(),
         page_count: copied.facts.pages,
@@ -255,27 +301,21 @@ fn describe(scratch: &Path, database: &Database, copied: &Copied, call: &Call) -
         user_version: small(copied.facts.user_version),
         application_id: small(copied.facts.application_id),
         schema_sha256: hash::sha256(copied.schema.as_bytes()),
-        tables: schema::tables(&connection)?
-            .into_iter()
-            .map(|table| {
-                call.check()?;
-                let rows = rows(&connection, &table.name, COUNTING_STEPS, call);
-                Ok((table.name, rows))
-            })
-            .collect::<Result<_>>()?,
-    })
+        tables,
+    };
+    Ok((snapshot, damage))
 }
 
-/// Rows of a table; `None` where counting takes more than so many VM steps or something that only the application has,
-/// or where the run must stop.
-fn rows(connection: &Connection, table: &str, most_steps: u64, call: &Call) -> Option<u64> {
+/// Rows of a table. An error where counting takes more than so many VM steps, or where the run must stop.
+fn rows(connection: &Connection, table: &str, most_steps: u64, call: &Call) -> Result<u64> {
     let (mut steps, call) = (0, call.clone());
     let handler = move || {
         steps += 1000;
         steps > most_steps || call.check().is_err()
     };
-    connection.progress_handler(1000, Some(handler)).ok()?;
-    connection.query_row(&schema::count_in_steps(table), [], |row| row.get(0)).ok()
+    connection.progress_handler(1000, Some(handler))?;
+    let sql = schema::count_in_steps(table);
+    connection.query_row(&sql, [], |row| row.get(0)).map_err(|e| Error::from(e).context(table))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -299,9 +339,10 @@ mod tests {
             )
             .unwrap();
         let call = Call { job: "backup", cancel: CancellationToken::new(), deadline: None };
-        assert_eq!(rows(&connection, "t", 10_000_000, &call), Some(50_000));
-        assert_eq!(rows(&connection, "t", 10_000, &call), None);
+        let rows = |most_steps| rows(&connection, "t", most_steps, &call).ok();
+        assert_eq!(rows(10_000_000), Some(50_000));
+        assert_eq!(rows(10_000), None);
         call.cancel.cancel();
-        assert_eq!(rows(&connection, "t", 10_000_000, &call), None);
+        assert_eq!(rows(10_000_000), None);
     }
 }

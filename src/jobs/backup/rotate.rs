@@ -1,12 +1,11 @@
-//! Rotation: what `store::rotation` decides, carried out; then the backups as they are, remembered for the status.
+//! Rotation: what `store::rotation` decides, carried out.
 
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
-use crate::state::facts;
 use crate::store::Catalogue;
 
 /// What rotation did.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Rotated {
     /// Names of the backups that are gone.
     pub(super) removed: Vec<String>,
@@ -18,8 +17,8 @@ pub(super) struct Rotated {
 pub(super) async fn rotate(context: &Context, catalogue: Catalogue) -> Result<Rotated> {
     let (keep, zone) = (context.database.backup.keep, context.zone);
     let name = context.database.name.clone();
-    let (rotated, known) = super::blocking(move || {
-        let mut rotated = Rotated { removed: Vec::new(), problems: Vec::new() };
+    super::blocking(move || {
+        let mut rotated = Rotated::default();
         for (backup, decision) in catalogue.plan(&keep, zone)? {
             if decision.keep {
                 continue;
@@ -35,10 +34,7 @@ pub(super) async fn rotate(context: &Context, catalogue: Catalogue) -> Result<Ro
                 Err(error) => rotated.problems.push(error),
             }
         }
-        Ok((rotated, catalogue.known()?))
+        Ok(rotated)
     })
-    .await?;
-    let name = context.database.name.clone();
-    context.state.with(move |c| facts::remember(c, &name, facts::BACKUPS, &known)).await?;
-    Ok(rotated)
+    .await
 }

@@ -7,10 +7,10 @@ use crate::sqlite::open;
 use crate::sqlite::schema::{self, quoted};
 use crate::state::facts::Content;
 use crate::words;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a snapshot holds.
-pub(super) fn content(snapshot: &Path, facts: &Facts) -> Result<Content> {
+pub(super) fn content(snapshot: &Path, facts: &Facts, place: PathBuf) -> Result<Content> {
     let connection = open::immutable(snapshot)?;
     let has_rows = |table: &str| {
         let sql = format!("SELECT EXISTS (SELECT 1 FROM {})", quoted(table));
@@ -18,7 +18,7 @@ pub(super) fn content(snapshot: &Path, facts: &Facts) -> Result<Content> {
         connection.query_row(&sql, [], |row| row.get::<_, bool>(0)).unwrap_or(true)
     };
     let tables = schema::tables(&connection)?.into_iter().map(|table| table.name);
-    Ok(Content { bytes: facts.used_bytes(), tables: tables.filter(|t| has_rows(t)).collect() })
+    Ok(Content { place, bytes: facts.used_bytes(), tables: tables.filter(|t| has_rows(t)).collect() })
 }
 
 /// Refuses a state that has less than half of the bytes that were there, or lacks a table that had rows. A table

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::report::grouped;
 use crate::error::{Error, Reason, Result};
+use crate::words;
 
 /// What a run has removed so far from the tables it has touched.
 #[derive(Debug, Default)]
@@ -39,10 +39,10 @@ impl Guard {
             format!(
                 "{} of {} rows of {table} ({}) would be removed as older than {cutoff}, and max_share allows {}; if \
                  the clock and the rule are right, set a higher max_share in the database's cleanup table",
-                grouped(removed),
-                grouped(known.rows_before),
-                percent(share),
-                percent(max_share)
+                words::count(removed),
+                words::count(known.rows_before),
+                words::percent(share),
+                words::percent(max_share)
             ),
         ))
     }
@@ -52,9 +52,4 @@ impl Guard {
         let known = self.tables.entry(table.to_owned()).or_insert(Table { rows_before: rows, removed: 0 });
         known.removed += removed;
     }
-}
-
-fn percent(share: f64) -> String {
-    let text = format!("{:.1}", share * 100.0);
-    format!("{}%", text.strip_suffix(".0").unwrap_or(&text))
 }

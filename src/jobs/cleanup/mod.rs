@@ -21,6 +21,7 @@ mod sweep;
 mod walk;
 
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::JobKind;
 use crate::error::{Class, Error, Reason, Result};
@@ -31,7 +32,6 @@ use crate::sqlite::facts::Facts;
 use crate::state::facts::shrunk_on_purpose;
 use report::{Detail, RuleReport};
 use sweep::Totals;
-use tokio_util::sync::CancellationToken;
 
 /// For a last look at the file by a run that may have been told to stop.
 const TO_LOOK: Duration = Duration::from_millis(500);

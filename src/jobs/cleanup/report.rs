@@ -10,6 +10,7 @@ use super::batch::Tally;
 use super::dates;
 use super::plan::Plan;
 use crate::config::Rule;
+use crate::words;
 
 /// The detail of a run.
 #[derive(Debug, Default, Serialize)]
@@ -126,31 +127,5 @@ pub(super) fn rows_of(number: u64, table: &str) -> String {
 
 /// `1,234 rows`.
 pub(super) fn rows(number: u64) -> String {
-    format!("{} {}", grouped(number), if number == 1 { "row" } else { "rows" })
-}
-
-/// `1,234,567`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_digits_by_three() {
-        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (123_456, "123,456"), (1_234_567, "1,234,567")];
-        for (number, text) in cases {
-            assert_eq!(grouped(number), text);
-        }
-    }
+    words::plural(number, "row", "rows")
 }

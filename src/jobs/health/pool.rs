@@ -57,8 +57,8 @@ fn in_words(context: &Context, error: Error) -> Error {
         Reason::Damaged => Error::new(
             Reason::Damaged,
             format!(
-                "{path} is damaged and cannot be read: {}; restore a backup (litekeeper restore {name}), or salvage \
-                 what is in it (litekeeper recover {name})",
+                "{path} is damaged and cannot be read: {}; restore a backup (litekeeper restore {name} --to PATH), or \
+                 salvage a copy of it (sqlite3 COPY .recover)",
                 error.message
             ),
         ),

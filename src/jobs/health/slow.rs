@@ -1,4 +1,5 @@
-//! The check `query_performance`: which of the application's statements were slow since the last time.
+//! The check `query_performance`: which of the application's statements were slow since the last time. Sees shapes
+//! only, never a literal.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -9,6 +10,7 @@ use crate::jobs::verdicts::{Check, met};
 use crate::state::facts::{self, HEALTH};
 use crate::state::slow::{self, Shape};
 use crate::state::status::CheckStatus;
+use crate::words;
 
 const NAME: &str = "query_performance";
 
@@ -63,7 +65,7 @@ fn in_words(shapes: &[Shape]) -> String {
         }
         let times = if shape.count == 1 { "once" } else { &format!("{} times in all", shape.count) };
         let scan = if shape.full_scan_steps > 0 { ", reading tables from end to end" } else { "" };
-        format!("{text} ({times}, up to {:.3} s{scan})", shape.max_seconds)
+        format!("{text} ({times}, up to {}{scan})", words::duration(shape.max_seconds))
     });
     let more = match shapes.len().saturating_sub(NAMED) {
         0 => String::new(),

@@ -12,7 +12,7 @@ use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, met};
 use crate::jobs::{Context, Unit};
-use crate::sqlite::facts::sidecar;
+use crate::sqlite::facts::{resolved, sidecar};
 use crate::sqlite::sizes::{self, Tree};
 use crate::state::facts::{self, MEASURED, Measured, SPACE, Space, TABLES};
 use crate::state::status::TableStatus;
@@ -91,8 +91,7 @@ fn is_fresh(known: &Measured, files: Files, now: DateTime<Utc>, tables: &[TableS
 
 /// The database and its write-ahead log by `stat`; zeros for what is not there.
 fn files(path: &Path) -> Files {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    [path.clone(), sidecar(&path, "-wal")]
+    [resolved(path), sidecar(path, "-wal")]
         .map(|file| std::fs::metadata(file).map_or((0, 0, 0), |f| (f.len(), f.mtime(), f.mtime_nsec())))
 }
 

@@ -1,4 +1,5 @@
-//! Indexes that were found wrong: remembered until a check finds them right, or maintenance has rebuilt them.
+//! Indexes that were found wrong: remembered until a check finds them right, or maintenance has rebuilt them. Must
+//! never rebuild one itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 

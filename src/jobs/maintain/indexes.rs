@@ -1,4 +1,5 @@
-//! Creates declared indexes that are missing, where the configuration says so; health reports the others.
+//! Creates declared indexes that are missing, where the configuration says so; health reports the others. Must never
+//! replace one that is there.
 
 use rusqlite::Connection;
 

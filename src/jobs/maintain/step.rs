@@ -1,7 +1,6 @@
 //! What became of a step, and the words for what went wrong in it.
 
 use std::fmt;
-
 use std::time::Duration;
 
 use rusqlite::Connection;

@@ -42,17 +42,21 @@ pub(super) async fn run(context: &Context) -> Result<Step> {
         .sql(move |c| Ok((Facts::read(c)?, replicator::owns(c, &path), rowids::renumbered_by_vacuum(c)?)))
         .await?;
     let share = facts.free_pages as f64 / facts.pages.max(1) as f64;
-    let free = format!("{:.1}% of the file ({}) is free", share * 100.0, words::bytes(facts.free_bytes()));
+    let free =
+        format!("{} of the file ({}) is free", words::percent(share), words::bytes(facts.free_bytes()));
     if owned {
         return Ok(Step::skipped(STEP, "VACUUM skipped: a replicator owns the database's write-ahead log"));
     }
     if settings.vacuum == Vacuum::Incremental {
         return incremental(context, &facts).await;
     }
-    if settings.vacuum == Vacuum::Auto
-        && (share < settings.vacuum_min_free || facts.free_bytes() < settings.vacuum_min_size)
-    {
+    if settings.vacuum == Vacuum::Auto && share < settings.vacuum_min_free {
         return Ok(Step::skipped(STEP, format!("VACUUM not needed: {free}")));
+    }
+    if settings.vacuum == Vacuum::Auto && facts.free_bytes() < settings.vacuum_min_size {
+        let least = words::bytes(settings.vacuum_min_size);
+        let why = format!("VACUUM not needed: {free}, less than maintain.vacuum_min_size = {least}");
+        return Ok(Step::skipped(STEP, why));
     }
     if settings.vacuum_rowids == RowidPolicy::Keep && !renumbered.is_empty() {
         let why = format!(

@@ -16,7 +16,6 @@ use crate::sqlite::checks::{self, Depth};
 use crate::sqlite::facts::disk_free;
 use crate::sqlite::open;
 use crate::sqlite::schema;
-use crate::state::facts;
 use crate::store::scratch::Scratch;
 use crate::store::{Backup, Catalogue, Local, Manifest, State, Verification, hash, restore};
 use crate::words;
@@ -54,7 +53,7 @@ impl Job for Verify {
 async fn run(context: &Context, selector: Option<String>) -> Result<Report> {
     let database = Arc::clone(&context.database);
     let (call, progress) = (context.call.clone(), context.progress.clone());
-    let (done, damaged, known) = tokio::task::spawn_blocking(move || {
+    let (done, damaged) = tokio::task::spawn_blocking(move || {
         let catalogue =
             Catalogue::new(&database.name, Arc::new(Local::open(&database.backup.dir, &database.name)?));
         let backup = catalogue.find(selector.as_deref().unwrap_or("latest")).or_else(|error| {
@@ -68,15 +67,13 @@ async fn run(context: &Context, selector: Option<String>) -> Result<Report> {
         let newer =
             catalogue.list()?.into_iter().filter(|other| selector.is_none() && other.time > backup.time);
         let damaged: Vec<_> = newer.filter_map(|other| damaged(&other)).collect();
-        Ok::<_, Error>((done, damaged, catalogue.known()?))
+        Ok::<_, Error>((done, damaged))
     })
     .await
     .unwrap_or_else(|_| {
         Err(Error::new(Reason::Panic, "the verification panicked: a defect in litekeeper"))
     })?;
 
-    let name = context.database.name.clone();
-    context.state.with(move |c| facts::remember(c, &name, facts::BACKUPS, &known)).await?;
     let text = format!("{}: {}", done.name, done.message);
     let mut report = Report::new(text.clone(), &done);
     report.problems = damaged;

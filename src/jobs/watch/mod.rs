@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::reading::Reader;
 use super::verdicts::met;
 use super::{Context, Job, Report, Running, Unit};
+use crate::config::units::show_duration;
 use crate::config::{JobKind, Query, Value};
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::WatchTimed;
@@ -88,7 +89,10 @@ async fn watch(context: &Context, reader: &Reader<'_>, query: &Query) -> Result<
     // not one to wait for.
     let limit = context.database.maintain.max_block;
     let result = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-        Err(Error::new(Reason::Deadline, format!("stopped after {limit:?} (maintain.max_block)")))
+        Err(Error::new(
+            Reason::Deadline,
+            format!("stopped after {} (maintain.max_block)", show_duration(limit)),
+        ))
     });
     let (steps, rows, duration) = match result {
         Ok(done) => done,
@@ -131,7 +135,7 @@ fn summary(all: usize, seen: &[Seen]) -> String {
     } else {
         format!("; another plan than before: {}", changed.join(", "))
     };
-    let count = if seen.len() == all { format!("{all}") } else { format!("{} of {all}", seen.len()) };
-    let noun = if all == 1 { "query" } else { "queries" };
-    format!("{count} {noun} timed{}{changed}", slowest.unwrap_or_default())
+    let of = if seen.len() == all { String::new() } else { format!("{} of ", seen.len()) };
+    let queries = words::plural(all as u64, "query", "queries");
+    format!("{of}{queries} timed{}{changed}", slowest.unwrap_or_default())
 }

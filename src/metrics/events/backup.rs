@@ -1,9 +1,10 @@
 //! What the jobs leave behind: backups, fewer rows, a smaller file.
 
+use chrono::{DateTime, Utc};
+
 use super::LOG;
 use super::gauges::{ABSENT, timestamp, timestamp_or_absent};
 use crate::metrics::names as n;
-use chrono::{DateTime, Utc};
 
 /// The backups that a database has, after one was made, rotated away or found at start. No log line: the
 /// job's own says what it did.

@@ -1,11 +1,13 @@
 //! What became of the configuration.
 
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
 use super::LOG;
 use super::gauges::timestamp;
 use crate::metrics::Outcome;
 use crate::metrics::names as n;
-use chrono::{DateTime, Utc};
-use std::path::Path;
 
 /// The configuration was read at start.
 #[derive(Debug)]
@@ -74,8 +76,8 @@ impl ConfigRejected<'_> {
         n::CONFIG_LAST_RELOAD_SUCCESSFUL.gauge([]).set(0);
         tracing::error!(
             target: LOG,
-            path = %self.path.display(),
-            "new configuration refused, the old one stays in force:\n{}",
+            "the new {} is refused, the configuration in force stays:\n{}",
+            self.path.display(),
             self.report
         );
     }

@@ -67,25 +67,40 @@ pub struct Check<'a> {
     pub check: &'a str,
     /// What it found.
     pub verdict: Verdict,
+}
+
+impl Check<'_> {
+    /// Writes the metric.
+    pub fn emit(&self) {
+        n::HEALTHY.gauge([self.database, self.check]).set(match self.verdict {
+            Verdict::Good => 1.0,
+            Verdict::Bad => 0.0,
+            Verdict::Unknown => ABSENT,
+        });
+    }
+}
+
+/// A check finds something else than it found the time before: told once, however often it is found again.
+#[derive(Debug)]
+pub struct CheckChanged<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// The check.
+    pub check: &'a str,
+    /// What it finds now.
+    pub verdict: Verdict,
     /// In words.
     pub detail: &'a str,
 }
 
-impl Check<'_> {
-    /// Writes the log line and the metric.
+impl CheckChanged<'_> {
+    /// Writes the log line.
     pub fn emit(&self) {
         let Self { database, check, detail, .. } = *self;
-        let gauge = n::HEALTHY.gauge([database, check]);
         match self.verdict {
-            Verdict::Good => gauge.set(1),
-            Verdict::Bad => {
-                gauge.set(0);
-                tracing::error!(target: LOG, database, check, "check failed: {detail}");
-            }
-            Verdict::Unknown => {
-                gauge.set(ABSENT);
-                tracing::warn!(target: LOG, database, check, "cannot be checked: {detail}");
-            }
+            Verdict::Good => tracing::info!(target: LOG, database, check, "check is good again: {detail}"),
+            Verdict::Bad => tracing::error!(target: LOG, database, check, "check failed: {detail}"),
+            Verdict::Unknown => tracing::warn!(target: LOG, database, check, "cannot be checked: {detail}"),
         }
     }
 }

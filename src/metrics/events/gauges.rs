@@ -1,10 +1,12 @@
 //! Gauges whose labels come and go: tables, problems. Remembers which label values each family had, so that
 //! the ones that are gone can be taken off the page. Must never hold values.
 
-use crate::metrics::names::Metric;
-use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use crate::metrics::names::Metric;
 
 /// Takes a gauge off the page: the exporter has no way to delete one, and the page leaves NaN out.
 pub(super) const ABSENT: f64 = f64::NAN;

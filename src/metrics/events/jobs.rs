@@ -1,11 +1,13 @@
 //! The life of a job's runs.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
 use super::LOG;
 use super::gauges::{timestamp, timestamp_or_absent};
 use crate::metrics::Outcome;
 use crate::metrics::names as n;
-use chrono::{DateTime, Utc};
-use std::time::Duration;
 
 /// A run began.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! How a database's connections fare.
 
+use std::time::Duration;
+
 use super::LOG;
 use crate::metrics::names as n;
-use std::time::Duration;
 
 /// The pool as it stands. No log line.
 #[derive(Debug)]

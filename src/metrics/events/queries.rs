@@ -1,8 +1,9 @@
 //! How long statements take, and how they are planned.
 
+use std::time::Duration;
+
 use super::LOG;
 use crate::metrics::names as n;
-use std::time::Duration;
 
 /// A statement of ours ended. No log line.
 #[derive(Debug)]

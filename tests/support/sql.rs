@@ -1,0 +1,18 @@
+//! A database file looked at or changed between two steps of a test, by a plain connection of this process. Never
+//! while this process keeps the file open otherwise than through SQLite.
+
+use rusqlite::Connection;
+use rusqlite::types::FromSql;
+use std::path::Path;
+
+/// The first value that a query gives.
+pub fn value<T: FromSql>(path: &Path, sql: &str) -> T {
+    Connection::open(path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// Runs statements; foreign keys are not enforced.
+pub fn edit(path: &Path, sql: &str) {
+    let connection = Connection::open(path).unwrap();
+    connection.pragma_update(None, "foreign_keys", false).unwrap();
+    connection.execute_batch(sql).unwrap();
+}
