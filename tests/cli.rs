@@ -583,7 +583,7 @@ fn who_may_not_read_the_state_is_told_who_may() {
     fs::copy(program().get_program(), &copy).unwrap();
     open(&copy);
     for verb in [&["history"][..], &["status"], &["backup", "attendance"]] {
-        let mut command = std::process::Command::new(&copy);
+        let mut command = Command::new(&copy);
         command.arg("--config").arg(sandbox.configuration()).args(verb).uid(65534).gid(65534);
         let output = command.current_dir("/").output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{verb:?}");

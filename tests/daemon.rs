@@ -528,6 +528,35 @@ fn a_daemon_whose_history_cannot_be_written_is_not_ready_until_it_can() {
 }
 
 #[test]
+fn a_check_that_keeps_failing_is_logged_once_and_again_when_it_is_good() {
+    let sandbox = Sandbox::new();
+    let health = "[health]\nschedule = \"* * * * * *\"\n[[database.attendance.index]]\nname = \"wanted\"\ntable = \"users\"\ncolumns = [\"email\"]\n";
+    let daemon = Daemon::start(&sandbox.configure(health));
+    let mut last = 0;
+    for _ in 0..3 {
+        last = wait_for_run(&sandbox, "health", last, "success").id;
+    }
+    let lines = |what: &str| daemon.log().into_iter().filter(|line| line.contains(what)).count();
+    assert_eq!(lines("check failed: "), 1, "{:?}", daemon.log());
+    let mut application = Application::start(&sandbox.database());
+    application.sql("CREATE INDEX wanted ON users (email)");
+    daemon.wait_for_log("the solution", |line| line.contains("check is good again"));
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn what_a_command_did_is_in_the_daemons_metrics() {
+    let sandbox = Sandbox::new();
+    let daemon = Daemon::start(&sandbox.configure(""));
+    assert!(sandbox.litekeeper(&["backup", "attendance"]).status.success());
+    let of = [("database", "attendance")];
+    daemon.wait_for_metrics("the backup", |m| (m.get("litekeeper_backups", &of) == Some(1.0)).then_some(()));
+    let job = [("database", "attendance"), ("job", "backup")];
+    daemon.wait_for_metrics("its success", |m| m.get("litekeeper_job_last_success_timestamp_seconds", &job));
+    assert!(daemon.stop().success());
+}
+
+#[test]
 fn a_database_file_that_disappears_fails_its_runs_and_nothing_else() {
     let sandbox = Sandbox::new();
     let daemon = Daemon::start(&sandbox.configure(EACH_SECOND));
