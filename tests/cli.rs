@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use support::application::Application;
 use support::daemon::Daemon;
-use support::sandbox::{Sandbox, litekeeper, program};
+use support::sandbox::{Sandbox, copy_for_all, litekeeper, program};
 use support::soundness::assert_sound;
 use support::{skip, wait_until};
 
@@ -580,8 +580,7 @@ fn who_may_not_read_the_state_is_told_who_may() {
     fs::set_permissions(sandbox.state(), fs::Permissions::from_mode(0o700)).unwrap();
     // Where the build lies, other users need not be let in.
     let copy = sandbox.path().join("litekeeper");
-    fs::copy(program().get_program(), &copy).unwrap();
-    open(&copy);
+    copy_for_all(Path::new(program().get_program()), &copy);
     for verb in [&["history"][..], &["status"], &["backup", "attendance"]] {
         let mut command = Command::new(&copy);
         command.arg("--config").arg(sandbox.configuration()).args(verb).uid(65534).gid(65534);

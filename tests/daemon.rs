@@ -12,12 +12,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::Instant;
 use support::application::{Application, create_database};
 use support::daemon::Daemon;
 use support::history::{self, runs, wait_for_run};
-use support::sandbox::Sandbox;
+use support::sandbox::{Sandbox, copy_for_all};
 use support::soundness::assert_sound;
 use support::{PATIENCE, wait_until};
 
@@ -162,7 +163,7 @@ fn a_state_directory_that_cannot_be_used_is_named_and_ends_the_start() {
 
     // Not writable: for root, by another user who may read it; for others, by its mode.
     let program = sandbox.path().join("litekeeper");
-    fs::copy(env!("CARGO_BIN_EXE_litekeeper"), &program).unwrap();
+    copy_for_all(Path::new(env!("CARGO_BIN_EXE_litekeeper")), &program);
     for (path, mode) in [(sandbox.path().to_owned(), 0o755), (sandbox.state(), 0o555)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }

@@ -4,7 +4,7 @@
 use super::fixture::{Fixture, call, soon};
 use super::support::application::{Application, Owner};
 use super::support::child::{self, Child};
-use super::support::sandbox::Sandbox;
+use super::support::sandbox::{Sandbox, copy_for_all};
 use super::support::{configured, skip};
 use litekeeper::pool::Pool;
 use std::fs;
@@ -39,8 +39,7 @@ fn sandbox(group: u32, mode: u32, directory_mode: u32) -> (Sandbox, PathBuf) {
     chown(sandbox.data(), Some(APPLICATION.uid), Some(group)).unwrap();
     fs::set_permissions(sandbox.data(), fs::Permissions::from_mode(directory_mode)).unwrap();
     let binary = sandbox.path().join("part");
-    fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
-    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    copy_for_all(&std::env::current_exe().unwrap(), &binary);
     (sandbox, binary)
 }
 

@@ -126,6 +126,13 @@ pub fn program() -> Command {
     command
 }
 
+/// Copies a program to where any user may run it. By another process: a child that this one starts meanwhile for
+/// another test would inherit the open copy, and a file that is open for writing cannot be run.
+pub fn copy_for_all(program: &Path, to: &Path) {
+    let status = Command::new("install").args(["-m", "0755"]).args([program, to]).status().unwrap();
+    assert!(status.success(), "cannot copy {}", program.display());
+}
+
 /// Runs `litekeeper ARGS` to its end.
 pub fn litekeeper(args: &[&str]) -> Output {
     program().args(args).output().unwrap()
