@@ -167,7 +167,7 @@ fn a_memory_of_a_newer_version_or_of_another_kind_is_refused_and_left_as_it_is()
     fs::write(other.path().join("state.db"), &text).unwrap();
     let error = State::open(other.path()).err().unwrap();
     assert_eq!(error.reason, Reason::NotADatabase);
-    assert!(error.message.contains("state.db"), "{error}");
+    assert!(error.message.contains("state.db") && error.message.contains("move it away"), "{error}");
     assert_eq!(fs::read_to_string(other.path().join("state.db")).unwrap(), text);
 }
 

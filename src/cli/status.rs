@@ -141,7 +141,7 @@ fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live:
 fn backup(newest: &BackupStatus, database: &DatabaseStatus, now: DateTime<Utc>) -> String {
     let verified = match (newest.verified, database.verified_backup) {
         (Some(at), _) => format!("verified {}", words::relative(now, at)),
-        (None, Some(taken)) => format!("newest verified one of {}", words::relative(now, taken)),
+        (None, Some(taken)) => format!("the newest verified is of {}", words::relative(now, taken)),
         (None, None) => String::from("not verified yet"),
     };
     let count = database.backups;

@@ -128,7 +128,11 @@ fn cannot_open(path: &Path, error: Error) -> Error {
     let may = |path: &Path, access| accessat(CWD, path, access, AtFlags::EACCESS) != Err(Errno::ACCESS);
     let all = Access::READ_OK | Access::WRITE_OK;
     if may(path, all) && may(directory, all | Access::EXEC_OK) {
-        return error.context(format!("cannot open {}", path.display()));
+        let mut error = error.context(format!("cannot open {}", path.display()));
+        if matches!(error.reason, Reason::Damaged | Reason::NotADatabase) {
+            error.message += "; move it away to go on with an empty run history, which no backup needs";
+        }
+        return error;
     }
     let us = rustix::process::geteuid().as_raw();
     Error::new(

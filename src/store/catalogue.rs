@@ -242,7 +242,19 @@ impl Catalogue {
     /// Removes a backup, as it was seen. [`Reason::Locked`] while it is in use; [`Reason::Refused`] when it has
     /// changed since, for it may have been pinned or verified.
     pub fn remove(&self, seen: &Backup) -> Result<()> {
+        self.remove_if(seen, || Ok(true))
+    }
+
+    /// The same where `still` says so, asked while nobody else can change what the backups say together;
+    /// [`Reason::Refused`] where it does not.
+    pub(super) fn remove_if(&self, seen: &Backup, still: impl FnOnce() -> Result<bool>) -> Result<()> {
         let _edit = self.store.edit()?;
+        if !still()? {
+            return Err(Error::new(
+                Reason::Refused,
+                format!("{} is needed now; it is not removed", seen.name),
+            ));
+        }
         let now = self.again(seen)?;
         if now != *seen || now.manifest.as_ref().is_some_and(|m| m.pinned) {
             let why = if now == *seen { "is pinned" } else { "has changed since it was looked at" };

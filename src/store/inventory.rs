@@ -21,6 +21,15 @@ impl Catalogue {
         Ok(backups.into_iter().zip(decisions).collect())
     }
 
+    /// Removes a backup that [`Catalogue::plan`] does not keep, if it still does not: another process may have found
+    /// a newer one damaged meanwhile, which makes this the newest good one.
+    pub fn prune(&self, seen: &Backup, keep: &Keep, zone: Tz) -> Result<()> {
+        self.remove_if(seen, || {
+            let decided = self.plan(keep, zone)?;
+            Ok(decided.iter().any(|(backup, decision)| backup.name == seen.name && !decision.keep))
+        })
+    }
+
     /// The backups in short.
     pub fn known(&self) -> Result<Known> {
         let backups = self.list()?;

@@ -82,7 +82,7 @@ fn backup(newest: &BackupStatus, db: &DatabaseStatus, now: DateTime<Utc>) -> Mar
             (words::bytes(newest.stored_bytes)) " stored, "
             @match (newest.verified, db.verified_backup) {
                 (Some(at), _) => { "verified " (when(now, at)) },
-                (None, Some(taken)) => { "newest verified one of " (when(now, taken)) },
+                (None, Some(taken)) => { "the newest verified is of " (when(now, taken)) },
                 (None, None) => "not verified yet",
             }
             ", " (words::count(db.backups)) " kept"

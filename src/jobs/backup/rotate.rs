@@ -23,7 +23,7 @@ pub(super) async fn rotate(context: &Context, catalogue: Catalogue) -> Result<Ro
             if decision.keep {
                 continue;
             }
-            match catalogue.remove(&backup) {
+            match catalogue.prune(&backup, &keep, zone) {
                 Ok(()) => {
                     let why = decision.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                     tracing::info!(database = name, backup = backup.name, why, "backup removed");

@@ -12,7 +12,7 @@ use crate::metrics::events::Reclaimed;
 use crate::sqlite::facts::{Facts, resolved};
 use crate::sqlite::space::{Need, shortage, temp_directory};
 use crate::sqlite::{replicator, rowids};
-use crate::state::facts::shrunk_on_purpose;
+use crate::state::facts::{self, Space};
 use crate::words;
 
 const STEP: StepName = StepName::Vacuum;
@@ -150,7 +150,14 @@ async fn freed(context: &Context, before: &Facts) -> Result<Step> {
     let after = context.sql(|c| Facts::read(c)).await?;
     let bytes = before.bytes().saturating_sub(after.bytes());
     let (name, used, left) = (context.database.name.clone(), before.used_bytes(), after.used_bytes());
-    context.state.with(move |c| shrunk_on_purpose(c, &name, used, left)).await?;
+    let space = Space { free_bytes: after.free_bytes() };
+    context
+        .state
+        .with(move |c| {
+            facts::remember(c, &name, facts::SPACE, &space)?;
+            facts::shrunk_on_purpose(c, &name, used, left)
+        })
+        .await?;
     Reclaimed { database: &context.database.name, bytes }.emit();
     Ok(Step { freed_bytes: Some(bytes), ..Step::done(STEP, format!("VACUUM freed {}", words::bytes(bytes))) })
 }
