@@ -143,7 +143,7 @@ fn h20_a_backup_gets_its_name_only_when_it_is_durable() {
     let calls: Vec<&str> =
         trace.lines().filter(|line| line.contains(&dir) && !line.contains("resumed")).collect();
     let mut at = 0;
-    for published in [name.to_owned(), name.replace(".sqlite.gz", ".json")] {
+    for published in [name.replace(".sqlite.gz", ".json"), name.to_owned()] {
         let renamed = calls
             .iter()
             .position(|call| call.contains("rename") && call.contains(&format!("\"{published}\"")))

@@ -24,6 +24,9 @@ use crate::error::{Error, Reason, Result};
 /// More than any manifest has: one that claims to be longer is not one.
 const MAX_MANIFEST: u64 = 64 << 20;
 
+/// A manifest without its file is left over when it is older than this.
+const LEFT_OVER_AFTER: TimeDelta = TimeDelta::days(1);
+
 /// The backups of one database.
 #[derive(Clone)]
 pub struct Catalogue {
@@ -149,16 +152,19 @@ impl Catalogue {
 
     /// Makes a backup begun at `started`: `write` writes the pages and says what it saw. On any error nothing
     /// is left. Where a backup of that second exists, the name takes the next free second.
+    ///
+    /// The manifest comes before the file, and goes after it: a file without one was never ours.
     pub fn add(
         &self,
         started: DateTime<Utc>,
         encoding: Encoding,
         write: &mut dyn FnMut(&mut dyn Write) -> Result<Snapshot>,
     ) -> Result<Backup> {
+        self.sweep()?;
         let name = self.free_name(started, encoding.compression)?;
         let file = name.file();
-        let mut made: Option<(Snapshot, Sum, Sum, Lock)> = None;
-        let size = self.store.put(&file, &mut |out| {
+        let mut made: Option<(Manifest, Lock)> = None;
+        let put = self.store.put(&file, &mut |out| {
             let failed = |e: io::Error| Error::io(format!("cannot write {file}"), &e);
             let mut stored = Hashing::new(out);
             let mut packed = Compressor::new(&mut stored, encoding).map_err(failed)?;
@@ -166,17 +172,8 @@ impl Catalogue {
             let snapshot = write(&mut raw)?;
             let raw = raw.sum();
             packed.finish().map_err(failed)?;
-            // From before the file has its name until it has its manifest: nobody must take it for an orphan.
-            made = Some((snapshot, raw, stored.sum(), self.store.edit()?));
-            Ok(())
-        })?;
-        let Some((snapshot, raw, stored, _edit)) = made else {
-            return Err(Error::new(
-                Reason::Io,
-                format!("{} made {file} without its content", self.store.place()),
-            ));
-        };
-        let finish = || {
+            // Until the file has its name: nobody must take the manifest for a leftover, nor its number.
+            let edit = self.store.edit()?;
             let highest = self.list()?.iter().filter_map(|b| b.manifest.as_ref()).map(|m| m.sequence).max();
             let written = Written {
                 database: &self.database,
@@ -186,27 +183,46 @@ impl Catalogue {
                 finished: clock::now(),
                 compression: encoding.compression,
                 raw,
-                stored,
+                stored: stored.sum(),
             };
             let manifest = Manifest::new(snapshot, written);
-            self.store.replace(&name.manifest(), &manifest.to_json()?)?;
-            Ok(manifest)
-        };
-        match finish() {
-            Ok(manifest) => Ok(Backup {
-                name: file.clone(),
-                time: name.time,
-                size,
-                state: State::Good,
-                manifest: Some(manifest),
-            }),
-            Err(e) => {
-                // Without its manifest it would only take room; if even that fails, it is listed as incomplete.
-                let _ = self.store.delete(&name.manifest());
-                let _ = self.store.delete(&file);
+            let json = manifest.to_json()?;
+            made = Some((manifest, edit));
+            self.store.replace(&name.manifest(), &json)
+        });
+        match (put, made) {
+            (Ok(size), Some((manifest, _edit))) => {
+                Ok(Backup { name: file, time: name.time, size, state: State::Good, manifest: Some(manifest) })
+            }
+            (Ok(_), None) => {
+                Err(Error::new(Reason::Io, format!("{} made {file} without its content", self.store.place())))
+            }
+            (Err(e), made) => {
+                if made.is_some() {
+                    // If even that fails, a later run sweeps it away.
+                    let _ = self.store.delete(&name.manifest());
+                }
                 Err(e)
             }
         }
+    }
+
+    /// Removes manifests whose file is not there: a run was killed while it made or removed a backup. Not the young
+    /// ones, whose file may be on its way from elsewhere.
+    fn sweep(&self) -> Result<()> {
+        let _edit = self.store.edit()?;
+        let entries = self.store.list()?;
+        let names: HashSet<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+        for entry in entries.iter().filter(|e| clock::now() - e.modified > LEFT_OVER_AFTER) {
+            let Some(stem) = entry.name.strip_suffix(".json") else { continue };
+            let files = [Compression::Gzip, Compression::None]
+                .map(|packed| format!("{stem}.sqlite{}", codec::suffix(packed)));
+            let is_ours = BackupName::parse(&files[0], &self.database).is_some();
+            if is_ours && !files.iter().any(|file| names.contains(file.as_str())) {
+                self.store.delete(&entry.name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads the database out of a backup, unpacked. The end of it is an error when it is not what the manifest
@@ -266,13 +282,14 @@ impl Catalogue {
                 format!("{} is being restored or verified; it is not removed", seen.name),
             ));
         };
-        if let Some(name) = BackupName::parse(&seen.name, &self.database)
-            && let Err(e) = self.store.delete(&name.manifest())
-            && e.reason != Reason::NotFound
-        {
-            return Err(e);
+        self.store.delete(&seen.name)?;
+        match BackupName::parse(&seen.name, &self.database) {
+            Some(name) => match self.store.delete(&name.manifest()) {
+                Err(e) if e.reason != Reason::NotFound => Err(e),
+                _ => Ok(()),
+            },
+            None => Ok(()),
         }
-        self.store.delete(&seen.name)
     }
 
     fn change(&self, backup: &Backup, change: impl FnOnce(&mut Manifest)) -> Result<Backup> {

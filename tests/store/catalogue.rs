@@ -306,6 +306,7 @@ struct Breaks {
     inner: Local,
     delete_of: &'static str,
     replace: bool,
+    put: bool,
 }
 
 impl Store for Breaks {
@@ -313,7 +314,10 @@ impl Store for Breaks {
         self.inner.place()
     }
     fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<u64> {
-        self.inner.put(name, write)
+        if !self.put {
+            return self.inner.put(name, write);
+        }
+        self.inner.put(name, &mut |out| write(out).and(Err(Error::new(Reason::Io, "broken"))))
     }
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
         if self.replace { Err(Error::new(Reason::Io, "broken")) } else { self.inner.replace(name, bytes) }
@@ -345,9 +349,13 @@ impl Store for Breaks {
 }
 
 impl Place {
-    fn breaking(&self, delete_of: &'static str, replace: bool) -> Catalogue {
+    fn breaks(&self, delete_of: &'static str, replace: bool) -> Breaks {
         let inner = Local::open(self.base.path(), "app").unwrap();
-        Catalogue::new("app", Arc::new(Breaks { inner, delete_of, replace }))
+        Breaks { inner, delete_of, replace, put: false }
+    }
+
+    fn breaking(&self, delete_of: &'static str, replace: bool) -> Catalogue {
+        Catalogue::new("app", Arc::new(self.breaks(delete_of, replace)))
     }
 }
 
@@ -355,32 +363,42 @@ impl Place {
 fn a_removal_cut_short_leaves_no_backup_that_looks_good() {
     let place = Place::new();
     let made = place.add("2026-11-23T05:00:00", b"x");
+    // The file is the first to go: where it cannot, all stays.
     assert!(place.breaking(".sqlite.gz", false).remove(&made).is_err());
-    assert_eq!(place.listed(), [(made.name.clone(), false)]);
-    // And what is left can be removed.
-    let orphan = place.catalogue.list().unwrap().remove(0);
-    place.catalogue.remove(&orphan).unwrap();
-    assert!(place.files().is_empty());
-
-    // The manifest is the first to go: where it cannot, all stays.
-    let made = place.add("2026-11-23T05:00:00", b"x");
+    assert_eq!(place.listed(), [(made.name.clone(), true)]);
+    // A manifest alone is no backup.
     assert!(place.breaking(".json", false).remove(&made).is_err());
-    assert_eq!(place.listed(), [(made.name, true)]);
+    assert_eq!(place.listed(), []);
+    assert_eq!(place.files(), ["app_20261123T050000Z.json"]);
 }
 
 #[test]
-fn a_backup_is_not_good_before_its_manifest_and_not_left_without_one() {
+fn a_backup_has_its_manifest_before_its_name_and_leaves_nothing_where_either_fails() {
     let place = Place::new();
     let write = &mut |out: &mut dyn Write| {
         out.write_all(b"x").unwrap();
         Ok(snapshot())
     };
-    // The process ends between the two: neither the manifest nor the clearing away happens.
-    assert!(place.breaking(".gz", true).add(at("2026-11-23T05:00:00"), GZIP, write).is_err());
-    assert_eq!(place.listed(), [("app_20261123T050000Z.sqlite.gz".to_owned(), false)]);
-    // The manifest alone cannot be written.
-    assert!(place.breaking("none", true).add(at("2026-11-23T06:00:00"), GZIP, write).is_err());
-    assert_eq!(place.files(), ["app_20261123T050000Z.sqlite.gz"]);
+    assert!(place.breaking("none", true).add(at("2026-11-23T05:00:00"), GZIP, write).is_err());
+    assert_eq!(place.files(), Vec::<String>::new());
+    // The process ends between the two: neither the name nor the clearing away happens.
+    let cut_short = Breaks { put: true, ..place.breaks(".json", false) };
+    let cut_short = Catalogue::new("app", Arc::new(cut_short));
+    assert!(cut_short.add(at("2026-11-23T06:00:00"), GZIP, write).is_err());
+    assert_eq!(place.listed(), []);
+    let left = place.base.path().join("app/app_20261123T060000Z.json");
+    assert!(left.exists());
+    // It stays as long as its file may be on the way, and goes with the next backup after that.
+    place.add("2026-11-23T07:00:00", b"x");
+    assert!(left.exists());
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 24 * 3600);
+    fs::File::options().write(true).open(&left).unwrap().set_modified(long_ago).unwrap();
+    let foreign = left.with_file_name("notes.json");
+    fs::write(&foreign, "{}").unwrap();
+    fs::File::options().write(true).open(&foreign).unwrap().set_modified(long_ago).unwrap();
+    place.add("2026-11-23T08:00:00", b"x");
+    assert!(!left.exists() && foreign.exists());
+    assert_eq!(place.listed().len(), 2);
 }
 
 #[test]
