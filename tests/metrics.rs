@@ -59,7 +59,6 @@ fn everything(db: &str) {
     DiskFree { database, data: Some(1), backup: Some(2) }.emit();
     let (newest, newest_verified) = (Some(at(2)), Some(at(1)));
     Backups { database, count: 3, newest, raw_bytes: Some(9), stored_bytes: Some(5), newest_verified }.emit();
-    Verified { database, taken: at(2) }.emit();
     Cleaned { database, table: "attendance", rows: 1204 }.emit();
     Reclaimed { database, bytes: 65536 }.emit();
 }

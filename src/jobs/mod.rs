@@ -99,6 +99,15 @@ impl Context {
     }
 }
 
+/// Work of a run that waits for a disk and needs no connection, on a thread that may wait.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+        Err(Error::new(Reason::Panic, "the run panicked, which is a defect in litekeeper"))
+    })
+}
+
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Progress {

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Context, Job, Progress, Report, Running, Unit};
+use super::{Context, Job, Progress, Report, Running, Unit, blocking};
 use crate::config::{Database, JobKind, units};
 use crate::error::{Error, Reason, Result};
 use crate::pool::Call;
@@ -87,12 +87,16 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     let copied = copy(context, &scratch).await?;
     let held = {
         let scratch = Arc::clone(&scratch);
-        let (facts, place) = (copied.facts.clone(), database.backup.dir.clone());
-        blocking(move || shrunken::content(scratch.path(), &facts, place)).await?
+        let (facts, database) = (copied.facts.clone(), Arc::clone(&database));
+        blocking(move || {
+            let held = shrunken::content(scratch.path(), &facts, database.backup.dir.clone())?;
+            if !accept_smaller {
+                shrunken::compare(scratch.path(), &database.name, before.as_ref(), &held)?;
+            }
+            Ok(held)
+        })
+        .await?
     };
-    if !accept_smaller {
-        shrunken::compare(scratch.path(), &database.name, before.as_ref(), &held)?;
-    }
 
     let (made, damage) = {
         let (catalogue, database) = (catalogue.clone(), Arc::clone(&database));
@@ -316,12 +320,6 @@ fn rows(connection: &Connection, table: &str, most_steps: u64, call: &Call) -> R
     connection.progress_handler(1000, Some(handler))?;
     let sql = schema::count_in_steps(table);
     connection.query_row(&sql, [], |row| row.get(0)).map_err(|e| Error::from(e).context(table))
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
-        Err(Error::new(Reason::Panic, "writing the backup panicked: a defect in litekeeper"))
-    })
 }
 
 #[cfg(test)]

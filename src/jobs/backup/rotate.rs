@@ -1,7 +1,7 @@
 //! Rotation: what `store::rotation` decides, carried out.
 
 use crate::error::{Error, Reason, Result};
-use crate::jobs::Context;
+use crate::jobs::{Context, blocking};
 use crate::store::Catalogue;
 
 /// What rotation did.
@@ -17,7 +17,7 @@ pub(super) struct Rotated {
 pub(super) async fn rotate(context: &Context, catalogue: Catalogue) -> Result<Rotated> {
     let (keep, zone) = (context.database.backup.keep, context.zone);
     let name = context.database.name.clone();
-    super::blocking(move || {
+    blocking(move || {
         let mut rotated = Rotated::default();
         for (backup, decision) in catalogue.plan(&keep, zone)? {
             if decision.keep {

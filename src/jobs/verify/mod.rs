@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use serde::Serialize;
 
-use super::{Context, Job, Progress, Report, Running, Unit};
+use super::{Context, Job, Progress, Report, Running, Unit, blocking};
 use crate::clock;
 use crate::config::JobKind;
 use crate::error::{Error, Reason, Result};
@@ -53,7 +53,7 @@ impl Job for Verify {
 async fn run(context: &Context, selector: Option<String>) -> Result<Report> {
     let database = Arc::clone(&context.database);
     let (call, progress) = (context.call.clone(), context.progress.clone());
-    let (done, damaged) = tokio::task::spawn_blocking(move || {
+    let (done, damaged) = blocking(move || {
         let catalogue =
             Catalogue::new(&database.name, Arc::new(Local::open(&database.backup.dir, &database.name)?));
         let backup = catalogue.find(selector.as_deref().unwrap_or("latest")).or_else(|error| {
@@ -67,12 +67,9 @@ async fn run(context: &Context, selector: Option<String>) -> Result<Report> {
         let newer =
             catalogue.list()?.into_iter().filter(|other| selector.is_none() && other.time > backup.time);
         let damaged: Vec<_> = newer.filter_map(|other| damaged(&other)).collect();
-        Ok::<_, Error>((done, damaged))
+        Ok((done, damaged))
     })
-    .await
-    .unwrap_or_else(|_| {
-        Err(Error::new(Reason::Panic, "the verification panicked: a defect in litekeeper"))
-    })?;
+    .await?;
 
     let text = format!("{}: {}", done.name, done.message);
     let mut report = Report::new(text.clone(), &done);

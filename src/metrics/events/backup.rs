@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::LOG;
-use super::gauges::{ABSENT, timestamp, timestamp_or_absent};
+use super::gauges::{ABSENT, timestamp_or_absent};
 use crate::metrics::names as n;
 
 /// The backups that a database has, after one was made, rotated away or found at start. No log line: the
@@ -33,22 +33,6 @@ impl Backups<'_> {
         for (kind, bytes) in [("raw", self.raw_bytes), ("stored", self.stored_bytes)] {
             n::BACKUP_SIZE.gauge([self.database, kind]).set(bytes.map_or(ABSENT, |b| b as f64));
         }
-    }
-}
-
-/// A backup was restored into scratch space and found good. No log line: the job's own says so.
-#[derive(Debug)]
-pub struct Verified<'a> {
-    /// The database.
-    pub database: &'a str,
-    /// When the state in it was taken.
-    pub taken: DateTime<Utc>,
-}
-
-impl Verified<'_> {
-    /// Writes the metric.
-    pub fn emit(&self) {
-        n::BACKUP_VERIFIED.gauge([self.database]).set(timestamp(self.taken));
     }
 }
 
