@@ -189,12 +189,13 @@ fn no_file_is_longer_than_one_room() {
 }
 
 #[test]
-fn nothing_is_unsafe_and_only_the_pool_names_deadpool() {
+fn only_the_sink_is_unsafe_and_only_the_pool_names_deadpool() {
     for source in sources() {
         for line in source.code() {
             let path = source.path.display();
             assert!(
-                !line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe"),
+                source.path.ends_with("sqlite/sink.rs")
+                    || !line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe"),
                 "{path}: {line}"
             );
             assert!(source.room() == "pool" || !line.contains("deadpool_sqlite"), "{path}: {line}");

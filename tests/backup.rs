@@ -208,7 +208,7 @@ fn h06_a_database_that_has_shrunk_is_a_failed_backup() {
 #[test]
 fn a_memory_that_cannot_be_read_costs_no_backup_neither_a_new_one_nor_an_old_one() {
     let sandbox = Sandbox::new();
-    sandbox.configure("[backup]\nkeep_last = 1\n");
+    sandbox.configure("[backup]\nkeep_last = 1\nskip_unchanged = false\n");
     let backup = || sandbox.litekeeper(&["backup", "attendance"]).status.code();
     assert_eq!(backup(), Some(0));
     let memory = rusqlite::Connection::open(sandbox.state().join("state.db")).unwrap();
@@ -243,16 +243,17 @@ fn h10_h12_a_writer_that_never_waits_neither_stops_a_backup_nor_is_stopped() {
     assert_eq!(assert_sound(&sandbox.database()), seen.last());
 }
 
-/// Stops the daemon in the middle of its copy; gives `false` where the copy was done first.
+/// Stops the daemon in the middle of a backup of what does not compress; gives `false` where it was done first.
 fn stopped_while_it_copies(sandbox: &Sandbox, daemon: &Daemon) -> bool {
     let size = fs::metadata(sandbox.database()).unwrap().len();
-    let scratch = || -> Option<u64> {
-        let name = unfinished(sandbox).into_iter().find(|name| name.starts_with(".scratch-"))?;
+    let written = || -> Option<u64> {
+        let is_data = |name: &String| name.starts_with(".tmp-") && name.contains(".sqlite");
+        let name = unfinished(sandbox).into_iter().find(is_data)?;
         Some(fs::metadata(directory(sandbox).join(name)).ok()?.len())
     };
-    wait_until("the copy begins", || scratch().filter(|bytes| *bytes > 0));
+    wait_until("the copy begins", || written().filter(|bytes| *bytes > 0));
     daemon.signal(Signal::STOP);
-    scratch().is_some_and(|bytes| bytes > 0 && bytes < size / 2)
+    written().is_some_and(|bytes| bytes > 0 && bytes < size / 2)
 }
 
 #[test]
@@ -486,10 +487,112 @@ fn what_a_killed_run_left_does_not_take_the_room_of_the_next() {
     ballast(&mut application, 5);
     fs::create_dir(directory(&sandbox)).unwrap();
     // Of a process that lives no more: no process has so high a number.
-    for name in [".tmp-attendance_20200101T000000Z.sqlite.gz-4194305-0", ".scratch-4194305-backup"] {
-        fs::write(directory(&sandbox).join(name), vec![1; 6 << 20]).unwrap();
-    }
+    let left = directory(&sandbox).join(".tmp-attendance_20200101T000000Z.sqlite.gz-4194305-0");
+    fs::write(left, vec![1; 12 << 20]).unwrap();
     run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
+    assert_eq!(unfinished(&sandbox), Vec::<String>::new());
+}
+
+// --- what is not made again
+
+/// The detail of a run of `litekeeper backup`, which must succeed.
+fn backed_up(sandbox: &Sandbox) -> serde_json::Value {
+    let output = sandbox.litekeeper(&["backup", "attendance", "--json"]);
+    assert!(output.status.success(), "{output:?}");
+    let run: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    run["detail"].clone()
+}
+
+#[test]
+fn a_database_to_which_nothing_was_committed_gets_no_new_file_and_its_newest_backup_counts_as_fresh() {
+    let sandbox = Sandbox::new();
+    let mut application = Application::start(&sandbox.database());
+    sandbox.configure("");
+    let first = backed_up(&sandbox);
+    assert_eq!(first["unchanged"], false);
+    let again = backed_up(&sandbox);
+    assert_eq!((&again["unchanged"], &again["name"]), (&true.into(), &first["name"]));
+    let [manifest] = manifests(&sandbox).try_into().unwrap();
+    assert_eq!(manifest["current_until"], again["current"]);
+    assert!(manifest["current_until"].as_str() > manifest["started"].as_str());
+    let daemon = Daemon::start(&sandbox.configure("[backup]\nschedule = \"never\"\n"));
+    let until: chrono::DateTime<chrono::Utc> = again["current"].as_str().unwrap().parse().unwrap();
+    daemon.wait_for_metrics("it counts as fresh", |metrics| {
+        let newest =
+            metrics.get("litekeeper_backup_newest_timestamp_seconds", &[("database", "attendance")])?;
+        (newest.trunc() == until.timestamp() as f64).then_some(())
+    });
+    assert!(daemon.stop().success());
+    sandbox.configure("");
+
+    application.sql("INSERT INTO users (name, created_at) VALUES ('New', '2025-01-01')");
+    let changed = backed_up(&sandbox);
+    assert_eq!(changed["unchanged"], false);
+    assert_ne!(changed["name"], first["name"]);
+    let target = sandbox.path().join("restored.sqlite");
+    restored(&sandbox, "latest", &target).unwrap();
+    let sql = "SELECT count(*) FROM users WHERE name = 'New'";
+    let restored = rusqlite::Connection::open(&target).unwrap();
+    assert_eq!(restored.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+
+    // What is not as it was is made again: another packing, a damaged newest one, one that is gone.
+    sandbox.configure("[backup]\ncompression = \"none\"\n");
+    assert_eq!(backed_up(&sandbox)["unchanged"], false);
+    assert_eq!(backed_up(&sandbox)["unchanged"], true);
+    fs::write(directory(&sandbox).join(backed_up(&sandbox)["name"].as_str().unwrap()), "short").unwrap();
+    let made = backed_up(&sandbox);
+    assert_eq!(made["unchanged"], false);
+    fs::remove_file(directory(&sandbox).join(made["name"].as_str().unwrap())).unwrap();
+    assert_eq!(backed_up(&sandbox)["unchanged"], false);
+    sandbox.configure("[backup]\ncompression = \"none\"\nskip_unchanged = false\n");
+    assert_eq!(backed_up(&sandbox)["unchanged"], false);
+    assert_eq!(application.stop().errors, Vec::<String>::new());
+}
+
+/// Once its files have been quiet for a while, `stat` alone tells: not a page of the database is read.
+#[test]
+fn a_quiet_database_is_not_even_opened() {
+    let sandbox = Sandbox::new();
+    sandbox.configure("");
+    backed_up(&sandbox);
+    // A change in the same tick of the clock would not be seen.
+    let stamp = || fs::metadata(sandbox.database()).unwrap().modified().unwrap();
+    let before = stamp();
+    wait_until("the stamp is old enough to be believed", || {
+        let done = backed_up(&sandbox);
+        assert_eq!(done["unchanged"], true);
+        (done["read_transaction_seconds"] == 0.0).then_some(())
+    });
+    assert_eq!(stamp(), before);
+    let mut application = Application::start(&sandbox.database());
+    application.sql("INSERT INTO users (name, created_at) VALUES ('New', '2025-01-01')");
+    assert_eq!(backed_up(&sandbox)["unchanged"], false);
+}
+
+#[test]
+fn outside_wal_mode_the_run_says_for_how_long_writers_had_to_wait() {
+    for (mode, waits) in [("delete", true), ("wal", false)] {
+        let sandbox = Sandbox::with_database(&["--journal-mode", mode]);
+        sandbox.configure("");
+        let done = backed_up(&sandbox);
+        assert!(done["read_transaction_seconds"].as_f64().unwrap() > 0.0);
+        assert_eq!(done["writers_held_seconds"].as_f64().unwrap() > 0.0, waits, "{mode}: {done}");
+        let run = runs(&sandbox, "attendance", "backup").pop().unwrap();
+        assert_eq!(run.summary.contains("writers had to wait"), waits, "{run:?}");
+    }
+}
+
+/// All that is written is the backup itself: what compresses to nothing leaves room for nothing else.
+#[test]
+fn no_copy_of_the_database_lies_beside_a_backup_that_is_being_made() {
+    let sandbox = Sandbox::new();
+    let mut application = Application::start(&sandbox.database());
+    application.sql("CREATE TABLE ballast AS SELECT zeroblob(60000000) AS bytes");
+    let Some(_disk) = Disk::mount(sandbox.backups(), 4) else {
+        return skip("only root can mount a small filesystem");
+    };
+    sandbox.configure("");
+    assert_eq!(backed_up(&sandbox)["unchanged"], false);
     assert_eq!(unfinished(&sandbox), Vec::<String>::new());
 }
 
@@ -588,7 +691,7 @@ fn verify_without_any_backup_fails_and_says_so() {
 #[test]
 fn backups_that_vanished_with_their_disk_are_missed_and_not_silently_begun_anew() {
     let sandbox = Sandbox::new();
-    sandbox.configure("");
+    sandbox.configure("[backup]\nskip_unchanged = false\n");
     assert!(sandbox.litekeeper(&["backup", "attendance"]).status.success());
     let away = sandbox.path().join("unmounted");
     fs::rename(sandbox.backups(), &away).unwrap();
@@ -629,7 +732,7 @@ fn the_backup_of_a_damaged_database_says_so_and_removes_no_older_one() {
 #[test]
 fn a_restore_that_meets_damage_marks_the_backup_and_the_next_takes_the_one_before_with_a_word() {
     let sandbox = Sandbox::new();
-    sandbox.configure("");
+    sandbox.configure("[backup]\nskip_unchanged = false\n");
     for _ in 0..2 {
         assert!(sandbox.litekeeper(&["backup", "attendance"]).status.success());
     }

@@ -343,7 +343,7 @@ fn a_job_that_is_stopped_counts_as_interrupted() {
 #[test]
 fn a_backup_that_cannot_remove_an_old_one_is_partly_done() {
     let sandbox = Sandbox::new();
-    sandbox.configure("[backup]\nkeep_last = 1\n");
+    sandbox.configure("[backup]\nkeep_last = 1\nskip_unchanged = false\n");
     run(&sandbox, 0, &["backup", "attendance"]);
     let [old] = backup_files(&sandbox).try_into().unwrap();
     // Not even root removes an immutable file.

@@ -260,29 +260,6 @@ fn h27_links_in_place_of_backup_directories_are_not_followed() {
     nothing_elsewhere();
 }
 
-/// The raw copy lies in the same directory for a moment, under a name that can be guessed.
-#[test]
-fn h27_a_link_in_place_of_the_raw_copy_is_not_followed() {
-    let sandbox = Sandbox::new();
-    let target = sandbox.path().join("precious");
-    fs::write(&target, "precious").unwrap();
-    let link = sandbox.path().join("link");
-    symlink(&target, &link).unwrap();
-    let mut source = rusqlite::Connection::open(sandbox.database()).unwrap();
-    let bounds =
-        litekeeper::sqlite::snapshot::Bounds { longest_block: Duration::MAX, most_wal_growth: u64::MAX };
-    let copied = litekeeper::sqlite::snapshot::copy(
-        &mut source,
-        &sandbox.database(),
-        &link,
-        bounds,
-        &|| Ok(()),
-        &mut |_, _| {},
-    );
-    assert!(copied.is_err());
-    assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
-}
-
 /// Any open and close of the file beside SQLite drops the locks that SQLite's own connections hold. The daemon's
 /// opens of it are SQLite's: for reading and writing, and kept as long as a connection lives.
 #[test]

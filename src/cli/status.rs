@@ -144,9 +144,14 @@ fn backup(newest: &BackupStatus, database: &DatabaseStatus, now: DateTime<Utc>) 
         (None, Some(taken)) => format!("the newest verified is of {}", words::relative(now, taken)),
         (None, None) => String::from("not verified yet"),
     };
+    let current = if newest.current > newest.taken {
+        format!(" (nothing was committed until {})", words::relative(now, newest.current))
+    } else {
+        String::new()
+    };
     let count = database.backups;
     format!(
-        "{}, {} stored as {}, {verified}; {count} kept",
+        "{}{current}, {} stored as {}, {verified}; {count} kept",
         words::relative(now, newest.finished),
         words::bytes(newest.raw_bytes),
         words::bytes(newest.stored_bytes)

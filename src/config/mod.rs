@@ -199,6 +199,10 @@ pub struct Backup {
     pub level: u32,
     /// Compressing threads; at least 1 (`0` in the file is already resolved).
     pub threads: usize,
+    /// Longest time that the read transaction of a backup may be open.
+    pub max_snapshot: Duration,
+    /// Make no new file while the newest backup holds what the database holds.
+    pub skip_unchanged: bool,
     /// Which backups rotation keeps.
     pub keep: Keep,
 }

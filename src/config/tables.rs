@@ -82,6 +82,8 @@ pub(super) fn backup(t: &mut Table<'_>, backup: &mut Backup) {
     if let Some(configured) = t.get("threads", count(0..=64)) {
         backup.threads = threads(configured);
     }
+    t.set("max_snapshot", at_least(INSTANT), &mut backup.max_snapshot);
+    t.set("skip_unchanged", flag, &mut backup.skip_unchanged);
     let keep = &mut backup.keep;
     for (key, target) in [
         ("keep_last", &mut keep.last),

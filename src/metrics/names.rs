@@ -130,9 +130,9 @@ table! {
     BACKUPS = Kind::Gauge, "litekeeper_backups" ["database"]
         "Good backups that exist.";
     BACKUP_NEWEST = Kind::Gauge, "litekeeper_backup_newest_timestamp_seconds" ["database"]
-        "Unix time of the state that the newest backup holds; absent when there is none.";
+        "Unix time until which the newest backup is known to hold what the database holds; absent when there is none.";
     BACKUP_VERIFIED = Kind::Gauge, "litekeeper_backup_verified_timestamp_seconds" ["database"]
-        "Unix time of the state in the newest backup that was restored and checked; absent when none was.";
+        "Unix time until which the newest restored and checked backup is known to hold what the database holds; absent when none was checked.";
     CLEANUP_ROWS = Kind::Counter, "litekeeper_cleanup_rows_total" ["database", "table"]
         "Rows that cleanup removed.";
     RECLAIMED = Kind::Counter, "litekeeper_reclaimed_bytes_total" ["database"]

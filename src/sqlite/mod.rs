@@ -14,6 +14,8 @@ pub mod rebuild;
 pub mod replicator;
 pub mod rowids;
 pub mod schema;
+mod sink;
 pub mod sizes;
 pub mod snapshot;
 pub mod space;
+pub mod stamp;

@@ -1,104 +1,116 @@
-//! One consistent copy of a live database, taken while its application writes (HAZARDS H10, H11).
+//! One consistent snapshot of a live database as a stream of its pages, while its application writes (HAZARDS H10, H11).
 //!
-//! A single read transaction spans the whole copy, so that the backup API reads one state and has nothing to
-//! restart (<https://www.sqlite.org/backup.html>). In WAL mode writers do not notice; in rollback mode they wait,
-//! which `Bounds::longest_block` limits.
+//! A single read transaction spans the whole snapshot, so that the backup API reads one state and has nothing to
+//! restart (<https://www.sqlite.org/backup.html>). In WAL mode writers do not notice; in rollback mode they wait.
+//! How long that may last, and how far the write-ahead log may grow meanwhile, is bounded by [`Bounds`].
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, Transaction};
 
 use super::facts::{Facts, wal_bytes};
 use super::schema;
+use super::sink::{self, Sink};
 use crate::error::{Error, Reason, Result};
 use crate::words;
 
-/// Pages copied between two looks at the limits: 4 MiB at the usual page size, some milliseconds.
-const PAGES_A_STEP: i32 = 1024;
+/// Bytes pulled between two looks at the limits: some milliseconds, and all that is held of the database here.
+const STEP: u64 = 1 << 20;
 
-/// Where a copy gives up.
+/// The page that holds the byte at 1 GiB is never written: it is where locks lie
+/// (<https://www.sqlite.org/fileformat2.html#the_lock_byte_page>).
+const LOCK_BYTE: u64 = 1 << 30;
+
+/// The schema cookie in the first page, to which the backup API gives a value of its own
+/// (<https://www.sqlite.org/fileformat2.html#schema_cookie>).
+const SCHEMA_COOKIE: std::ops::Range<usize> = 40..44;
+
+/// Where a snapshot gives up.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// In rollback mode: how long writers may be kept waiting.
     pub longest_block: Duration,
-    /// In WAL mode: by how many bytes the write-ahead log may grow while our transaction pins it.
+    /// In WAL mode: how long the read transaction may be open …
+    pub longest_read: Duration,
+    /// … and by how many bytes the write-ahead log may grow while it is.
     pub most_wal_growth: u64,
 }
 
-/// What was copied.
-#[derive(Debug, Clone)]
-pub struct Copied {
-    /// Numbers of the copied state.
+/// A state of the database, held by an open read transaction.
+pub struct Snapshot<'c> {
+    transaction: Transaction<'c>,
+    path: &'c Path,
+    bounds: Bounds,
+    began: Instant,
+    wal_before: u64,
+    /// Numbers of the state.
     pub facts: Facts,
     /// Its schema, as [`schema::text`] gives it.
     pub schema: String,
-    /// How long the read transaction was open.
-    pub held: Duration,
 }
 
-/// Copies the database behind `source` (whose file is `path`) into a new file `target`.
-///
-/// `go_on` is asked between steps and ends the copy with its error; `progress` is told the pages done and their
-/// total. Errors: those, `deadline` past `bounds`, `not_found` for an empty database, `no_space`.
-pub fn copy(
-    source: &mut Connection,
-    path: &Path,
-    target: &Path,
-    bounds: Bounds,
-    go_on: &dyn Fn() -> Result<()>,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Copied> {
-    let mut scratch = new_database(target)?;
-    // A copy that is cut short is thrown away: it needs neither a journal nor a sync of its own.
-    scratch.pragma_update(None, "journal_mode", "off")?;
-    scratch.pragma_update(None, "synchronous", "off")?;
-
-    let transaction = source.transaction()?;
-    let schema = schema::text(&transaction)?;
-    let began = Instant::now();
-    let facts = Facts::read(&transaction)?;
-    if facts.pages == 0 || schema.is_empty() {
-        return Err(Error::new(
-            Reason::Shrunken,
-            format!("{} is an empty database: there is nothing to back up", path.display()),
-        ));
+impl<'c> Snapshot<'c> {
+    /// Takes hold of the present state of `source`, whose file is `path`. `shrunken` for an empty database.
+    pub fn begin(source: &'c mut Connection, path: &'c Path, bounds: Bounds) -> Result<Self> {
+        let transaction = source.transaction()?;
+        let schema = schema::text(&transaction)?;
+        let began = Instant::now();
+        let facts = Facts::read(&transaction)?;
+        if facts.pages == 0 || schema.is_empty() {
+            return Err(Error::new(
+                Reason::Shrunken,
+                format!("{} is an empty database: there is nothing to back up", path.display()),
+            ));
+        }
+        Ok(Self { transaction, path, bounds, began, wal_before: wal_bytes(path), facts, schema })
     }
-    let wal_before = wal_bytes(path);
-    let in_wal_mode = facts.journal_mode == "wal";
-    {
-        let backup = Backup::new(&transaction, &mut scratch)?;
+
+    /// To read the state by SQL.
+    pub fn connection(&self) -> &Connection {
+        &self.transaction
+    }
+
+    /// Whether writers wait for us: not in WAL mode.
+    pub fn blocks_writers(&self) -> bool {
+        self.facts.journal_mode != "wal"
+    }
+
+    /// Gives the file's bytes from first to last to `out`, a few pages at a time.
+    ///
+    /// They are those of the database but for three fields of the header: the file change counter and the version
+    /// that it is valid for begin anew, and the size is that of the snapshot.
+    ///
+    /// `go_on` is asked between steps and ends the stream with its error; `progress` is told the bytes done.
+    pub fn pages(
+        &self,
+        out: &mut dyn FnMut(&[u8]) -> Result<()>,
+        go_on: &dyn Fn() -> Result<()>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        let mut first = sink::first_page(&self.transaction, self.facts.user_version)?;
+        let cookie: u32 = self.transaction.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+        let cookie = cookie.to_be_bytes();
+        let page_size = usize::try_from(self.facts.page_size).unwrap_or(0);
+        if page_size < SCHEMA_COOKIE.end || first.len() != page_size {
+            return Err(out_of_order("the first page is missing"));
+        }
+        first[SCHEMA_COOKIE].copy_from_slice(&cookie);
+        out(&first)?;
+        let mut order = Order { first, cookie, seen_first: false, next: self.facts.page_size };
+
+        let mut sink = Sink::new()?;
+        let (target, written) = sink.parts();
+        let backup = Backup::new(&self.transaction, target)?;
+        let step = i32::try_from(STEP / self.facts.page_size).unwrap_or(1).max(1);
         loop {
             go_on()?;
-            if !in_wal_mode && began.elapsed() > bounds.longest_block {
-                return Err(Error::new(
-                    Reason::Deadline,
-                    format!(
-                        "the copy was given up: in {} mode writers wait for it, and after {} it was not done; raise \
-                         maintain.max_block, or let the application use WAL mode",
-                        facts.journal_mode,
-                        words::duration(bounds.longest_block.as_secs_f64())
-                    ),
-                ));
-            }
-            if wal_bytes(path).saturating_sub(wal_before) > bounds.most_wal_growth {
-                return Err(Error::new(
-                    Reason::Deadline,
-                    format!(
-                        "the copy was given up: the write-ahead log grew by more than {} while it was taken; \
-                         raise maintain.max_wal, or take backups at a quieter time",
-                        words::bytes(bounds.most_wal_growth)
-                    ),
-                ));
-            }
-            let step = backup.step(PAGES_A_STEP).map_err(|e| beside(target, e.into()))?;
-            let at = backup.progress();
-            let pages = |n: i32| u64::try_from(n).unwrap_or(0);
-            progress(pages(at.pagecount - at.remaining), pages(at.pagecount));
-            match step {
+            self.within_bounds()?;
+            let stepped = backup.step(step)?;
+            written.each(&mut |offset, bytes| order.take(offset, bytes, out))?;
+            progress(order.next);
+            match stepped {
                 StepResult::Done => break,
                 StepResult::More => {}
                 // Inside our own read transaction nobody can stand in the way but a rollback that is being
@@ -106,33 +118,98 @@ pub fn copy(
                 _ => std::thread::sleep(Duration::from_millis(5)),
             }
         }
+        order.end(self.facts.bytes())
     }
-    let held = began.elapsed();
-    transaction.rollback()?;
-    Ok(Copied { facts, schema, held })
+
+    /// Lets go of the state; how long it was held.
+    pub fn end(self) -> Result<Duration> {
+        self.transaction.rollback()?;
+        Ok(self.began.elapsed())
+    }
+
+    /// An error when the state has been held for too long.
+    pub fn within_bounds(&self) -> Result<()> {
+        let held = self.began.elapsed();
+        let Bounds { longest_block, longest_read, most_wal_growth } = self.bounds;
+        let given_up =
+            |why: String| Err(Error::new(Reason::Deadline, format!("the backup was given up: {why}")));
+        if self.blocks_writers() && held > longest_block {
+            return given_up(format!(
+                "in {} mode writers wait for it, and after {} it was not done; raise maintain.max_block, or let the \
+                 application use WAL mode",
+                self.facts.journal_mode,
+                words::duration(longest_block.as_secs_f64())
+            ));
+        }
+        if held > longest_read {
+            return given_up(format!(
+                "the database was not read after {}, and the write-ahead log cannot be reused while it is; raise \
+                 backup.max_snapshot, or find out what is slow",
+                words::duration(longest_read.as_secs_f64())
+            ));
+        }
+        if wal_bytes(self.path).saturating_sub(self.wal_before) > most_wal_growth {
+            return given_up(format!(
+                "the write-ahead log grew by more than {} while it was made; raise maintain.max_wal, or take backups \
+                 at a quieter time",
+                words::bytes(most_wal_growth)
+            ));
+        }
+        Ok(())
+    }
 }
 
-/// SQLite would follow a link that somebody put there, and let everybody read the copy.
-fn new_database(path: &Path) -> Result<Connection> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|e| Error::io(format!("cannot make {}", path.display()), &e))?;
-    Ok(Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?)
+/// Puts what the backup API writes into the order of the file. It writes the pages in their order but for the first
+/// one, which comes before the last few; that is had already, and compared.
+struct Order {
+    first: Vec<u8>,
+    cookie: [u8; 4],
+    seen_first: bool,
+    /// Bytes given on so far.
+    next: u64,
 }
 
-/// SQLite says "database or disk is full", and not which.
-fn beside(target: &Path, error: Error) -> Error {
-    match error.reason {
-        Reason::NoSpace => Error::new(
-            Reason::NoSpace,
-            format!("there was no room left to write {}; free some space there", target.display()),
-        ),
-        _ => error,
+impl Order {
+    fn take(&mut self, offset: u64, bytes: &[u8], out: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let page = self.first.len();
+        if offset == 0 {
+            let (first, rest) = bytes.split_at_checked(page).ok_or_else(|| out_of_order("half a page"))?;
+            self.compare(first)?;
+            return if rest.is_empty() { Ok(()) } else { self.take(page as u64, rest, out) };
+        }
+        if self.next == LOCK_BYTE && offset == LOCK_BYTE + page as u64 {
+            out(&vec![0; page])?;
+            self.next = offset;
+        }
+        if offset != self.next {
+            return Err(out_of_order(&format!("byte {offset} after byte {}", self.next)));
+        }
+        out(bytes)?;
+        self.next += bytes.len() as u64;
+        Ok(())
     }
+
+    fn compare(&mut self, first: &[u8]) -> Result<()> {
+        let mut first = first.to_vec();
+        first[SCHEMA_COOKIE].copy_from_slice(&self.cookie);
+        if first != self.first {
+            return Err(out_of_order("the first page is not the one that it was"));
+        }
+        self.seen_first = true;
+        Ok(())
+    }
+
+    fn end(&self, bytes: u64) -> Result<()> {
+        if self.seen_first && self.next == bytes {
+            return Ok(());
+        }
+        Err(out_of_order(&format!("{} bytes instead of {bytes}", self.next)))
+    }
+}
+
+fn out_of_order(what: &str) -> Error {
+    Error::new(
+        Reason::Sqlite,
+        format!("the pages of the snapshot did not come as expected: {what}; the backup is given up"),
+    )
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::clock;
 use crate::error::{Error, Reason, Result};
+use crate::sqlite::stamp::Stamp;
 
 /// Names of the indexes that a check found wrong, `Vec<String>`: the check writes them, maintenance rebuilds them
 /// and takes them off.
@@ -90,8 +91,8 @@ pub struct Content {
 /// A file by `stat`, and when its tables were last measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Bytes and time of change (seconds since 1970, nanoseconds) of the database and of its write-ahead log.
-    pub files: [(u64, i64, i64); 2],
+    /// The database and its write-ahead log.
+    pub stamp: Stamp,
     /// When.
     pub at: DateTime<Utc>,
 }

@@ -77,7 +77,7 @@ pub struct DatabaseStatus {
     pub health: Vec<CheckStatus>,
     /// The newest backup.
     pub newest_backup: Option<BackupStatus>,
-    /// When the state in the newest backup that was verified was taken.
+    /// Until when the newest backup that was verified is known to have been what the database held.
     pub verified_backup: Option<DateTime<Utc>>,
     /// How many good backups there are.
     pub backups: u64,
@@ -188,6 +188,8 @@ pub struct BackupStatus {
     pub name: String,
     /// When the state in it was taken.
     pub taken: DateTime<Utc>,
+    /// The latest time at which the database is known to have held that state.
+    pub current: DateTime<Utc>,
     /// When it was complete.
     pub finished: DateTime<Utc>,
     /// Size of the database in it.

@@ -79,6 +79,11 @@ impl Backup {
         self.state == State::Good
     }
 
+    /// Whether its file is packed so.
+    pub fn is_packed(&self, compression: Compression) -> bool {
+        self.name.ends_with(&format!(".sqlite{}", codec::suffix(compression)))
+    }
+
     /// Newer is what was made later, whatever the clock said (see [`Manifest::sequence`]).
     fn age(&self) -> (Option<u64>, DateTime<Utc>) {
         (self.manifest.as_ref().map(|m| m.sequence), self.time)
@@ -89,6 +94,16 @@ impl Catalogue {
     /// The backups of `database` in `store`.
     pub fn new(database: &str, store: Arc<dyn Store>) -> Self {
         Self { database: database.to_owned(), store }
+    }
+
+    /// Where they lie, for messages: a path or a URL.
+    pub fn place(&self) -> String {
+        self.store.place()
+    }
+
+    /// Bytes that may still be written there; `None` where there is no such limit.
+    pub fn free_bytes(&self) -> Result<Option<u64>> {
+        self.store.free_bytes()
     }
 
     /// All backups, the newest name first.
@@ -151,19 +166,22 @@ impl Catalogue {
     }
 
     /// Makes a backup begun at `started`: `write` writes the pages and says what it saw. On any error nothing
-    /// is left. Where a backup of that second exists, the name takes the next free second.
+    /// is left. Where a backup of that second exists, the name takes the next free second. `None`, and nothing made,
+    /// where the pages are those that `unless` holds.
     ///
     /// The manifest comes before the file, and goes after it: a file without one was never ours.
     pub fn add(
         &self,
         started: DateTime<Utc>,
         encoding: Encoding,
+        unless: Option<&Backup>,
         write: &mut dyn FnMut(&mut dyn Write) -> Result<Snapshot>,
-    ) -> Result<Backup> {
+    ) -> Result<Option<Backup>> {
         self.sweep()?;
         let name = self.free_name(started, encoding.compression)?;
         let file = name.file();
         let mut made: Option<(Manifest, Lock)> = None;
+        let mut is_same = false;
         let put = self.store.put(&file, &mut |out| {
             let failed = |e: io::Error| Error::io(format!("cannot write {file}"), &e);
             let mut stored = Hashing::new(out);
@@ -171,6 +189,10 @@ impl Catalogue {
             let mut raw = Hashing::new(&mut packed);
             let snapshot = write(&mut raw)?;
             let raw = raw.sum();
+            is_same = unless.and_then(|known| known.manifest.as_ref()).is_some_and(|known| known.holds(&raw));
+            if is_same {
+                return Err(Error::new(Reason::Refused, format!("{file} would hold nothing new")));
+            }
             packed.finish().map_err(failed)?;
             // Until the file has its name: nobody must take the manifest for a leftover, nor its number.
             let edit = self.store.edit()?;
@@ -192,8 +214,10 @@ impl Catalogue {
         });
         match (put, made) {
             (Ok(size), Some((manifest, _edit))) => {
-                Ok(Backup { name: file, time: name.time, size, state: State::Good, manifest: Some(manifest) })
+                let state = State::Good;
+                Ok(Some(Backup { name: file, time: name.time, size, state, manifest: Some(manifest) }))
             }
+            (Err(_), None) if is_same => Ok(None),
             (Ok(_), None) => {
                 Err(Error::new(Reason::Io, format!("{} made {file} without its content", self.store.place())))
             }
@@ -248,6 +272,11 @@ impl Catalogue {
     /// Pins or unpins a backup.
     pub fn pin(&self, backup: &Backup, pinned: bool) -> Result<Backup> {
         self.change(backup, |m| m.pinned = pinned)
+    }
+
+    /// Notes that the database still held at `until` what the backup holds.
+    pub fn current(&self, backup: &Backup, until: DateTime<Utc>) -> Result<Backup> {
+        self.change(backup, |m| m.current_until = Some(until))
     }
 
     /// Notes the result of a verification.

@@ -37,10 +37,11 @@ impl Catalogue {
         let good = backups.into_iter().filter(Backup::is_good);
         let manifests: Vec<_> = good.filter_map(|backup| backup.manifest).collect();
         let is_verified = |m: &&Manifest| m.verification.as_ref().is_some_and(|v| v.ok);
-        let verified = manifests.iter().filter(is_verified).max_by_key(|m| m.sequence).map(|m| m.started);
+        let verified = manifests.iter().filter(is_verified).max_by_key(|m| m.sequence).map(Manifest::current);
         let newest = manifests.iter().max_by_key(|m| m.sequence).map(|m| BackupStatus {
             name: m.file.clone(),
             taken: m.started,
+            current: m.current(),
             finished: m.finished,
             raw_bytes: m.raw_bytes,
             stored_bytes: m.stored_bytes,
@@ -59,6 +60,6 @@ pub struct Known {
     pub damaged: u64,
     /// The newest good one.
     pub newest: Option<BackupStatus>,
-    /// When the state in the newest verified one was taken.
+    /// Until when the newest verified one is known to have been what the database held.
     pub verified: Option<DateTime<Utc>>,
 }

@@ -56,6 +56,9 @@ pub struct Manifest {
     pub schema_sha256: String,
     /// The tables; `null` where counting the rows would have taken long.
     pub tables: BTreeMap<String, Option<u64>>,
+    /// Until when the database was seen to hold what the backup holds, UTC; `null` while no later run looked.
+    #[serde(default)]
+    pub current_until: Option<DateTime<Utc>>,
     /// The last verification; `null` before the first.
     #[serde(default)]
     pub verification: Option<Verification>,
@@ -135,9 +138,20 @@ impl Manifest {
             application_id: snapshot.application_id,
             schema_sha256: snapshot.schema_sha256,
             tables: snapshot.tables,
+            current_until: None,
             verification: None,
             pinned: false,
         }
+    }
+
+    /// Whether the bytes of the database, unpacked, are these.
+    pub(super) fn holds(&self, raw: &Sum) -> bool {
+        self.raw_bytes == raw.bytes && self.raw_sha256 == raw.sha256
+    }
+
+    /// The latest time at which the database is known to have held what the backup holds.
+    pub fn current(&self) -> DateTime<Utc> {
+        self.current_until.map_or(self.started, |until| until.max(self.started))
     }
 
     /// Reads the JSON text. A newer format is [`Reason::Unsupported`], anything unreadable [`Reason::Damaged`].

@@ -269,7 +269,7 @@ fn publish_database(database: &DatabaseStatus) {
     events::Backups {
         database: name,
         count: usize::try_from(database.backups).unwrap_or(usize::MAX),
-        newest: newest.map(|b| b.taken),
+        newest: newest.map(|b| b.current),
         raw_bytes: newest.map(|b| b.raw_bytes),
         stored_bytes: newest.map(|b| b.stored_bytes),
         newest_verified: database.verified_backup,

@@ -42,10 +42,11 @@ impl Place {
 
     fn add_as(&self, time: &str, content: &[u8], encoding: Encoding) -> Backup {
         self.catalogue
-            .add(at(time), encoding, &mut |out| {
+            .add(at(time), encoding, None, &mut |out| {
                 out.write_all(content).unwrap();
                 Ok(snapshot())
             })
+            .unwrap()
             .unwrap()
     }
 
@@ -123,7 +124,7 @@ fn a_backup_is_a_gzip_file_and_a_manifest_that_says_what_is_in_it() {
 #[test]
 fn a_backup_that_fails_leaves_nothing() {
     let place = Place::new();
-    let failed = place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, &mut |out| {
+    let failed = place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, &mut |out| {
         out.write_all(&super::noise(3_000_000)).unwrap();
         Err(Error::new(Reason::Cancelled, "told to stop"))
     });
@@ -379,12 +380,12 @@ fn a_backup_has_its_manifest_before_its_name_and_leaves_nothing_where_either_fai
         out.write_all(b"x").unwrap();
         Ok(snapshot())
     };
-    assert!(place.breaking("none", true).add(at("2026-11-23T05:00:00"), GZIP, write).is_err());
+    assert!(place.breaking("none", true).add(at("2026-11-23T05:00:00"), GZIP, None, write).is_err());
     assert_eq!(place.files(), Vec::<String>::new());
     // The process ends between the two: neither the name nor the clearing away happens.
     let cut_short = Breaks { put: true, ..place.breaks(".json", false) };
     let cut_short = Catalogue::new("app", Arc::new(cut_short));
-    assert!(cut_short.add(at("2026-11-23T06:00:00"), GZIP, write).is_err());
+    assert!(cut_short.add(at("2026-11-23T06:00:00"), GZIP, None, write).is_err());
     assert_eq!(place.listed(), []);
     let left = place.base.path().join("app/app_20261123T060000Z.json");
     assert!(left.exists());
@@ -408,7 +409,7 @@ fn an_orphan_is_not_removed_while_its_manifest_is_on_its_way() {
         out.write_all(b"x").unwrap();
         Ok(snapshot())
     };
-    let made = place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, write).unwrap();
+    let made = place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, write).unwrap().unwrap();
     // Seen between the two steps, acted upon after the second.
     let seen = Backup { state: State::Incomplete, manifest: None, ..made.clone() };
     assert_eq!(place.catalogue.remove(&seen).unwrap_err().reason, Reason::Refused);

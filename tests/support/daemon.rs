@@ -11,8 +11,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-/// A backup in each second, and none before.
-pub const BACKUP_EACH_SECOND: &str = "[backup]\nschedule = \"* * * * * *\"\ncatch_up = false\n";
+/// A backup in each second, and none before; also of a database that nobody writes to.
+pub const BACKUP_EACH_SECOND: &str =
+    "[backup]\nschedule = \"* * * * * *\"\ncatch_up = false\nskip_unchanged = false\n";
 
 /// Runs a daemon until a run of `job` has ended with `outcome`.
 pub fn run_until(sandbox: &Sandbox, configuration: &str, job: &str, outcome: &str) -> Run {

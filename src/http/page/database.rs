@@ -78,6 +78,9 @@ fn facts(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
 fn backup(newest: &BackupStatus, db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
     html! {
         dd { (when(now, newest.finished)) }
+        @if newest.current > newest.taken {
+            dd.quiet { "nothing was committed from then to " (when(now, newest.current)) }
+        }
         dd.quiet {
             (words::bytes(newest.stored_bytes)) " stored, "
             @match (newest.verified, db.verified_backup) {

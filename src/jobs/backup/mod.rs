@@ -1,38 +1,31 @@
 //! Backup: one consistent snapshot while the application writes → compressed, hashed, described, durable → rotation.
 //! Must never count a missing, empty or shrunken database as a backup, and never remove the newest good one.
 
+mod contents;
 pub mod rotate;
 mod shrunken;
+mod unchanged;
 
-use std::collections::BTreeMap;
-use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use rusqlite::Connection;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
-use tokio::sync::watch;
 
 use super::{Context, Job, Progress, Report, Running, Unit, blocking};
 use crate::config::{Database, JobKind, units};
 use crate::error::{Error, Reason, Result};
-use crate::pool::Call;
-use crate::sqlite::facts::{Facts, disk_free};
-use crate::sqlite::open;
-use crate::sqlite::schema;
-use crate::sqlite::snapshot::{self, Bounds, Copied};
+use crate::sqlite::facts::Facts;
+use crate::sqlite::snapshot::{Bounds, Snapshot};
+use crate::sqlite::stamp::Stamp;
 use crate::state::facts::{self, Content};
 use crate::store::codec::Encoding;
-use crate::store::scratch::Scratch;
-use crate::store::{Catalogue, Local, Snapshot, hash};
+use crate::store::{self, Catalogue, Local};
 use crate::words;
+use contents::Contents;
 use rotate::Rotated;
-
-/// Rows of a table are counted for the manifest while that takes no longer than this many VM steps, about a second.
-const COUNTING_STEPS: u64 = 50_000_000;
-
-/// Bytes passed on at a time.
-const CHUNK: usize = 1 << 20;
+use unchanged::Seen;
 
 /// The backup job.
 pub struct Backup {
@@ -44,11 +37,34 @@ pub struct Backup {
 #[derive(Debug, Serialize)]
 struct Done {
     name: String,
+    /// No file was made: the newest backup, `name`, holds what the database holds.
+    unchanged: bool,
+    /// As of when `name` is known to hold what the database holds.
+    current: DateTime<Utc>,
     raw_bytes: u64,
     stored_bytes: u64,
     pages: u64,
     read_transaction_seconds: f64,
+    /// How long the application's writers had to wait for the read transaction; 0 in WAL mode.
+    writers_held_seconds: f64,
     removed: Vec<String>,
+}
+
+/// What earlier runs remembered.
+#[derive(Default)]
+struct Memory {
+    content: Option<Content>,
+    seen: Option<Seen>,
+}
+
+/// A state that was read whole.
+struct Taken {
+    /// `None`: what it holds is in the newest backup already.
+    made: Option<store::Backup>,
+    facts: Facts,
+    contents: Contents,
+    held: Duration,
+    blocked_writers: bool,
 }
 
 impl Job for Backup {
@@ -63,98 +79,88 @@ impl Job for Backup {
 
 async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     let database = Arc::clone(&context.database);
-    let (before, forgotten): (Option<Content>, _) = {
-        let name = database.name.clone();
-        match context.state.with(move |c| facts::recall(c, &name, facts::CONTENT)).await {
-            Ok(before) => (before.map(|(before, _)| before), None),
-            // Without our memory there is still a backup to be made, which must not push better ones out.
-            Err(error) => (None, Some(error)),
+    let (memory, forgotten) = match recall(context).await {
+        Ok(memory) => (memory, None),
+        // Without our memory there is still a backup to be made, which must not push better ones out.
+        Err(error) => (Memory::default(), Some(error)),
+    };
+    let place = memory.content.as_ref().map(|before| before.place.clone());
+    let catalogue = open(context, place).await?;
+
+    // Before the database is read: what is committed meanwhile is the next run's.
+    let (stamp, stamped) = (Stamp::of(&database.path), SystemTime::now());
+    let skip = database.backup.skip_unchanged && !accept_smaller;
+    let current = {
+        let (catalogue, stamp, seen) = (catalogue.clone(), stamp.clone(), memory.seen.filter(|_| skip));
+        let compression = database.backup.compression;
+        blocking(move || unchanged::still_current(&catalogue, seen.as_ref(), &stamp, compression)).await?
+    };
+    if let Some(newest) = current {
+        let newest = note_current(&catalogue, newest, context.started).await?;
+        let rotated = rotate::rotate(context, catalogue).await;
+        return Ok(report(context.started, &newest, None, rotated));
+    }
+
+    let before = memory.content.filter(|_| !accept_smaller);
+    let taken = take(context, catalogue.clone(), before, skip).await?;
+    let newest = match &taken.made {
+        Some(made) => made.clone(),
+        None => {
+            let found = catalogue.clone();
+            let newest = blocking(move || found.find("latest")).await?;
+            note_current(&catalogue, newest, context.started).await?
         }
     };
-    let (catalogue, scratch) = {
-        let place = before.as_ref().map(|before| before.place.clone());
-        let (dir, name) = (database.backup.dir.clone(), database.name.clone());
-        blocking(move || {
-            if place.as_ref() == Some(&dir) && !dir.join(&name).is_dir() {
-                return Err(vanished(&dir.join(&name)));
-            }
-            let catalogue = Catalogue::new(&name, Arc::new(Local::create(&dir, &name)?));
-            Ok((catalogue, Arc::new(Scratch::create(&dir.join(&name), "backup")?)))
-        })
-        .await?
+    // While the database is damaged, any older backup may be the last that is not.
+    let rotated = match (&taken.contents.damage, &forgotten) {
+        (None, None) => rotate::rotate(context, catalogue).await,
+        (None, Some(error)) => Err(error.clone().context("whether the database has shrunk is not known")),
+        (Some(_), _) => Ok(Rotated::default()),
     };
-
-    let copied = copy(context, &scratch).await?;
-    let held = {
-        let scratch = Arc::clone(&scratch);
-        let (facts, database) = (copied.facts.clone(), Arc::clone(&database));
-        blocking(move || {
-            let held = shrunken::content(scratch.path(), &facts, database.backup.dir.clone())?;
-            if !accept_smaller {
-                shrunken::compare(scratch.path(), &database.name, before.as_ref(), &held)?;
-            }
-            Ok(held)
-        })
-        .await?
-    };
-
-    let (made, damage) = {
-        let (catalogue, database) = (catalogue.clone(), Arc::clone(&database));
-        let (scratch, copied) = (Arc::clone(&scratch), copied.clone());
-        let (call, progress) = (context.call.clone(), context.progress.clone());
-        let started = context.started;
-        blocking(move || {
-            let encoding = Encoding::from(&database.backup);
-            let mut damage = None;
-            let made = catalogue.add(started, encoding, &mut |out| {
-                pour(scratch.path(), &copied, &call, &progress, out)?;
-                let (snapshot, met) = describe(scratch.path(), &database, &copied, &call)?;
-                damage = met;
-                Ok(snapshot)
-            })?;
-            Ok((made, damage))
-        })
-        .await?
-    };
-    drop(scratch);
-
-    let mut report = {
-        // While the database is damaged, any older backup may be the last that is not.
-        let removed = match (&damage, &forgotten) {
-            (None, None) => rotate::rotate(context, catalogue).await,
-            (None, Some(error)) => Err(error.clone().context("whether the database has shrunk is not known")),
-            (Some(_), _) => Ok(Rotated::default()),
-        };
-        let done = Done {
-            name: made.name.clone(),
-            raw_bytes: copied.facts.bytes(),
-            stored_bytes: made.size,
-            pages: copied.facts.pages,
-            read_transaction_seconds: copied.held.as_secs_f64(),
-            removed: removed.as_ref().map(|r| r.removed.clone()).unwrap_or_default(),
-        };
-        let mut report = Report::new(summary(&done), &done);
-        match removed {
-            Ok(rotation) => report.problems.extend(rotation.problems),
-            // The backup is made and counts; only the old ones stay longer than they should.
-            Err(error) => report.problems.push(error.context("old backups were not removed")),
-        }
-        report.problems.extend(damage.map(|error| {
-            let text = format!(
-                "the database is damaged ({error}), and so is what this backup holds; no older one is removed while it is"
-            );
-            Error::new(Reason::Damaged, text)
-        }));
-        report
-    };
-    let name = database.name.clone();
-    if forgotten.is_none()
-        && let Err(error) =
-            context.state.with(move |c| facts::remember(c, &name, facts::CONTENT, &held)).await
-    {
-        report.problems.push(error);
+    let mut report = report(context.started, &newest, Some(&taken), rotated);
+    report.problems.extend(taken.contents.damage.map(|error| {
+        let text = format!(
+            "the database is damaged ({error}), and so is what this backup holds; no older one is removed while it is"
+        );
+        Error::new(Reason::Damaged, text)
+    }));
+    if forgotten.is_none() {
+        let seen = Seen::new(stamp, stamped, &newest.name);
+        report.problems.extend(remember(context, taken.contents.content, seen).await.err());
     }
     Ok(report)
+}
+
+async fn recall(context: &Context) -> Result<Memory> {
+    let name = context.database.name.clone();
+    let recalled = context.state.with(move |c| {
+        let content = facts::recall(c, &name, facts::CONTENT)?.map(|(content, _)| content);
+        let seen = facts::recall(c, &name, unchanged::SEEN)?.map(|(seen, _)| seen);
+        Ok(Memory { content, seen })
+    });
+    recalled.await
+}
+
+async fn remember(context: &Context, content: Content, seen: Option<Seen>) -> Result<()> {
+    let name = context.database.name.clone();
+    let remembered = context.state.with(move |c| {
+        facts::remember(c, &name, facts::CONTENT, &content)?;
+        facts::remember(c, &name, unchanged::SEEN, &seen)
+    });
+    remembered.await
+}
+
+/// The backups of the database, in the place where they were before.
+async fn open(context: &Context, before: Option<PathBuf>) -> Result<Catalogue> {
+    let database = Arc::clone(&context.database);
+    blocking(move || {
+        let (dir, name) = (&database.backup.dir, &database.name);
+        if before.as_ref() == Some(dir) && !dir.join(name).is_dir() {
+            return Err(vanished(&dir.join(name)));
+        }
+        Ok(Catalogue::new(name, Arc::new(Local::create(dir, name)?)))
+    })
+    .await
 }
 
 /// An empty mount point looks like a place where no backup was made yet; the history knows better.
@@ -168,48 +174,108 @@ fn vanished(place: &Path) -> Error {
     )
 }
 
-fn summary(done: &Done) -> String {
-    let removed = match done.removed.len() {
-        0 => String::new(),
-        1 => String::from("; removed 1 old one"),
-        n => format!("; removed {n} old ones"),
-    };
-    format!("{}: {} as {}{removed}", done.name, words::bytes(done.raw_bytes), words::bytes(done.stored_bytes))
-}
-
-/// The snapshot, as a scratch file beside the backups.
-async fn copy(context: &Context, scratch: &Arc<Scratch>) -> Result<Copied> {
-    let (database, scratch) = (Arc::clone(&context.database), Arc::clone(scratch));
-    let (call, progress) = (context.call.clone(), context.progress.clone());
-    let copied = context
+/// The snapshot, from the first page to the backup that has its name: on one connection and its thread, page by page.
+async fn take(context: &Context, catalogue: Catalogue, before: Option<Content>, skip: bool) -> Result<Taken> {
+    let database = Arc::clone(&context.database);
+    let (call, progress, started) = (context.call.clone(), context.progress.clone(), context.started);
+    let taken = context
         .sql(move |source| {
-            let facts = Facts::read(source)?;
-            has_room(&database, facts.bytes())?;
+            let go_on = || call.check();
+            let newest = catalogue.latest()?;
+            has_room(&catalogue, newest.as_ref(), Facts::read(source)?.bytes())?;
             let bounds = Bounds {
                 longest_block: database.maintain.max_block,
+                longest_read: database.backup.max_snapshot,
                 most_wal_growth: database.maintain.max_wal,
             };
-            let bytes = facts.page_size;
-            snapshot::copy(
-                source,
-                &database.path,
-                scratch.path(),
-                bounds,
-                &|| call.check(),
-                &mut |done, total| {
-                    progress.send_replace(Some(Progress {
-                        done: done * bytes,
-                        total: 2 * total * bytes,
-                        unit: Unit::Bytes,
-                    }));
-                },
-            )
+            let snapshot = Snapshot::begin(source, &database.path, bounds)?;
+            let contents = contents::read(&snapshot, database.backup.dir.clone(), &go_on)?;
+            shrunken::compare(&database.name, before.as_ref(), &contents)?;
+            let described = contents::described(&snapshot, &database.path, &contents);
+            let (facts, blocked_writers) = (snapshot.facts.clone(), snapshot.blocks_writers());
+
+            let total = facts.bytes();
+            let (mut snapshot, mut held) = (Some(snapshot), Duration::ZERO);
+            let encoding = Encoding::from(&database.backup);
+            let known = newest.filter(|newest| skip && newest.is_packed(encoding.compression));
+            let made = catalogue.add(started, encoding, known.as_ref(), &mut |out| {
+                let Some(snapshot) = snapshot.take() else {
+                    return Err(Error::new(Reason::Io, "a snapshot can be written only once"));
+                };
+                snapshot.pages(
+                    &mut |bytes| out.write_all(bytes).map_err(|e| Error::io("cannot write the backup", &e)),
+                    &go_on,
+                    &mut |done| {
+                        progress.send_replace(Some(Progress { done, total, unit: Unit::Bytes }));
+                    },
+                )?;
+                held = snapshot.end()?;
+                Ok(described.clone())
+            })?;
+            Ok(Taken { made, facts, contents, held, blocked_writers })
         })
         .await;
-    copied.map_err(|error| match error.reason {
+    taken.map_err(|error| match error.reason {
         Reason::Busy => locked_out(&context.database),
         _ => error,
     })
+}
+
+/// Notes that a backup holds what the database holds now.
+async fn note_current(
+    catalogue: &Catalogue,
+    backup: store::Backup,
+    until: DateTime<Utc>,
+) -> Result<store::Backup> {
+    let catalogue = catalogue.clone();
+    blocking(move || catalogue.current(&backup, until)).await
+}
+
+fn report(
+    started: DateTime<Utc>,
+    newest: &store::Backup,
+    taken: Option<&Taken>,
+    rotated: Result<Rotated>,
+) -> Report {
+    let manifest = newest.manifest.as_ref();
+    let unchanged = taken.is_none_or(|taken| taken.made.is_none());
+    let held = taken.map_or(0.0, |taken| taken.held.as_secs_f64());
+    let done = Done {
+        name: newest.name.clone(),
+        unchanged,
+        current: started,
+        raw_bytes: manifest.map_or(0, |m| m.raw_bytes),
+        stored_bytes: newest.size,
+        pages: taken.map_or_else(|| manifest.map_or(0, |m| m.page_count), |taken| taken.facts.pages),
+        read_transaction_seconds: held,
+        writers_held_seconds: if taken.is_some_and(|taken| taken.blocked_writers) { held } else { 0.0 },
+        removed: rotated.as_ref().map(|r| r.removed.clone()).unwrap_or_default(),
+    };
+    let mut report = Report::new(summary(&done, newest), &done);
+    match rotated {
+        Ok(rotation) => report.problems.extend(rotation.problems),
+        // The backup is made and counts; only the old ones stay longer than they should.
+        Err(error) => report.problems.push(error.context("old backups were not removed")),
+    }
+    report
+}
+
+fn summary(done: &Done, newest: &store::Backup) -> String {
+    let mut summary = if done.unchanged {
+        unchanged::summary(newest, done.current)
+    } else {
+        format!("{}: {} as {}", done.name, words::bytes(done.raw_bytes), words::bytes(done.stored_bytes))
+    };
+    if done.writers_held_seconds > 0.0 {
+        let held = words::duration(done.writers_held_seconds);
+        summary.push_str(&format!("; writers had to wait for {held}, as the database is not in WAL mode"));
+    }
+    match done.removed.len() {
+        0 => {}
+        1 => summary.push_str("; removed 1 old one"),
+        n => summary.push_str(&format!("; removed {n} old ones")),
+    }
+    summary
 }
 
 /// SQLite says only that the database is locked.
@@ -225,122 +291,28 @@ fn locked_out(database: &Database) -> Error {
     )
 }
 
-/// The scratch copy takes the database's size, the backup itself at most that again.
-fn has_room(database: &Database, bytes: u64) -> Result<()> {
-    let free = disk_free(&database.backup.dir)?;
-    if free >= 2 * bytes {
+/// Room for the new backup, judged by the newest one: what it will be is known only when it is made. The first one
+/// is tried, and a full disk ends it.
+fn has_room(catalogue: &Catalogue, newest: Option<&store::Backup>, bytes: u64) -> Result<()> {
+    let (Some(free), Some((newest, manifest))) =
+        (catalogue.free_bytes()?, newest.and_then(|b| Some((b, b.manifest.as_ref()?))))
+    else {
+        return Ok(());
+    };
+    let share = newest.size as f64 / manifest.raw_bytes.max(1) as f64;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate; positive")]
+    let needed = (bytes as f64 * share.min(1.0)) as u64;
+    if free >= needed {
         return Ok(());
     }
     Err(Error::new(
         Reason::NoSpace,
         format!(
-            "{} has {} free; a backup of {} needs up to {} there while it is made",
-            database.backup.dir.display(),
+            "{} has {} free; a backup of {} needs about {} there, as the newest one does",
+            catalogue.place(),
             words::bytes(free),
             words::bytes(bytes),
-            words::bytes(2 * bytes)
+            words::bytes(needed)
         ),
     ))
-}
-
-/// The bytes of the scratch file, with the second half of the progress.
-fn pour(
-    scratch: &Path,
-    copied: &Copied,
-    call: &Call,
-    progress: &watch::Sender<Option<Progress>>,
-    out: &mut dyn std::io::Write,
-) -> Result<()> {
-    let failed = |e| Error::io(format!("cannot read {}", scratch.display()), &e);
-    let mut file = std::fs::File::open(scratch).map_err(failed)?;
-    let total = copied.facts.bytes();
-    let mut buffer = vec![0; CHUNK];
-    let mut poured = 0;
-    loop {
-        call.check()?;
-        let read = file.read(&mut buffer).map_err(failed)?;
-        if read == 0 {
-            break;
-        }
-        out.write_all(&buffer[..read]).map_err(|e| Error::io("cannot write the backup", &e))?;
-        poured += read as u64;
-        progress.send_replace(Some(Progress { done: total + poured, total: 2 * total, unit: Unit::Bytes }));
-    }
-    if poured != total {
-        return Err(Error::new(
-            Reason::Io,
-            format!("the snapshot has {poured} bytes instead of {total}; the backup is given up"),
-        ));
-    }
-    Ok(())
-}
-
-/// What the manifest tells of the state in the scratch file, and the damage that was met on the way.
-fn describe(
-    scratch: &Path,
-    database: &Database,
-    copied: &Copied,
-    call: &Call,
-) -> Result<(Snapshot, Option<Error>)> {
-    let small = |n: i64| i32::try_from(n).unwrap_or_default();
-    let connection = open::immutable(scratch)?;
-    let (mut tables, mut damage) = (BTreeMap::new(), None);
-    for table in schema::tables(&connection)? {
-        call.check()?;
-        let rows = match rows(&connection, &table.name, COUNTING_STEPS, call) {
-            Err(error) if error.reason == Reason::Damaged => {
-                damage.get_or_insert(error);
-                None
-            }
-            // Counting takes long, or needs something that only the application has.
-            other => other.ok(),
-        };
-        tables.insert(table.name, rows);
-    }
-    let snapshot = Snapshot {
-        source: database.path.clone(),
-        page_size: u32::try_from(copied.facts.page_size).unwrap_or_default(),
-        page_count: copied.facts.pages,
-        sqlite_version: rusqlite::version().to_owned(),
-        user_version: small(copied.facts.user_version),
-        application_id: small(copied.facts.application_id),
-        schema_sha256: hash::sha256(copied.schema.as_bytes()),
-        tables,
-    };
-    Ok((snapshot, damage))
-}
-
-/// Rows of a table. An error where counting takes more than so many VM steps, or where the run must stop.
-fn rows(connection: &Connection, table: &str, most_steps: u64, call: &Call) -> Result<u64> {
-    let (mut steps, call) = (0, call.clone());
-    let handler = move || {
-        steps += 1000;
-        steps > most_steps || call.check().is_err()
-    };
-    connection.progress_handler(1000, Some(handler))?;
-    let sql = schema::count_in_steps(table);
-    connection.query_row(&sql, [], |row| row.get(0)).map_err(|e| Error::from(e).context(table))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio_util::sync::CancellationToken;
-
-    #[test]
-    fn rows_are_counted_only_while_that_is_quick_and_the_run_goes_on() {
-        let connection = Connection::open_in_memory().unwrap();
-        connection
-            .execute_batch(
-                "CREATE TABLE t (a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
-                 INSERT INTO t SELECT i FROM n",
-            )
-            .unwrap();
-        let call = Call { job: "backup", cancel: CancellationToken::new(), deadline: None };
-        let rows = |most_steps| rows(&connection, "t", most_steps, &call).ok();
-        assert_eq!(rows(10_000_000), Some(50_000));
-        assert_eq!(rows(10_000), None);
-        call.cancel.cancel();
-        assert_eq!(rows(10_000_000), None);
-    }
 }

@@ -2,8 +2,6 @@
 //! measured only when the file has changed, and of a large file once a day.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,8 +10,8 @@ use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, met};
 use crate::jobs::{Context, Unit};
-use crate::sqlite::facts::{resolved, sidecar};
 use crate::sqlite::sizes::{self, Tree};
+use crate::sqlite::stamp::Stamp;
 use crate::state::facts::{self, MEASURED, Measured, SPACE, Space, TABLES};
 use crate::state::status::TableStatus;
 use crate::words;
@@ -29,9 +27,6 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Counting the rows of a table takes no longer; past it, its number of rows is not told.
 const LONGEST_COUNT: Duration = Duration::from_millis(500);
-
-/// As in [`Measured`].
-type Files = [(u64, i64, i64); 2];
 
 pub(super) async fn check(context: &Context) -> Result<Check> {
     match measure(context).await {
@@ -49,7 +44,7 @@ pub(super) async fn check(context: &Context) -> Result<Check> {
 async fn measure(context: &Context) -> Result<Check> {
     let reader = Reader::new(context).await?;
     let space = Space { free_bytes: reader.facts.free_bytes() };
-    let files = files(&context.database.path);
+    let stamp = Stamp::of(&context.database.path);
     let database = context.database.name.clone();
     let (known, tables) = context
         .state
@@ -62,12 +57,12 @@ async fn measure(context: &Context) -> Result<Check> {
         })
         .await?;
     if let (Some(known), Some(tables)) = (known, tables)
-        && is_fresh(&known, files, context.started, &tables)
+        && is_fresh(&known, &stamp, context.started, &tables)
     {
         return Ok(verdict(&tables, &[]));
     }
     // From before the reading: what is written meanwhile is measured the next time.
-    let measured = Measured { files, at: context.started };
+    let measured = Measured { stamp, at: context.started };
     let (tables, left_out) = of_all(context, &reader).await?;
     let database = context.database.name.clone();
     let kept = tables.clone();
@@ -82,17 +77,11 @@ async fn measure(context: &Context) -> Result<Check> {
 }
 
 /// Whether what is known need not be measured again.
-fn is_fresh(known: &Measured, files: Files, now: DateTime<Utc>, tables: &[TableStatus]) -> bool {
-    if files[0].0 >= LARGE && now - known.at < LARGE_EVERY {
+fn is_fresh(known: &Measured, stamp: &Stamp, now: DateTime<Utc>, tables: &[TableStatus]) -> bool {
+    if stamp.bytes() >= LARGE && now - known.at < LARGE_EVERY {
         return true;
     }
-    known.files == files && tables.iter().all(|table| table.size_bytes.is_some())
-}
-
-/// The database and its write-ahead log by `stat`; zeros for what is not there.
-fn files(path: &Path) -> Files {
-    [resolved(path), sidecar(path, "-wal")]
-        .map(|file| std::fs::metadata(file).map_or((0, 0, 0), |f| (f.len(), f.mtime(), f.mtime_nsec())))
+    known.stamp == *stamp && tables.iter().all(|table| table.size_bytes.is_some())
 }
 
 /// The tables, largest first, and why some are not measured.
@@ -176,14 +165,23 @@ fn verdict(tables: &[TableStatus], left_out: &[String]) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
+    /// Of a file of that many bytes, none of which takes room.
+    fn stamp(directory: &Path, bytes: u64) -> Stamp {
+        let path = directory.join(bytes.to_string());
+        std::fs::File::create(&path).unwrap().set_len(bytes).unwrap();
+        Stamp::of(&path)
+    }
 
     #[test]
     fn a_large_file_that_changes_all_the_time_is_measured_once_a_day() {
+        let directory = tempfile::tempdir().unwrap();
         let at = DateTime::UNIX_EPOCH;
         let fresh = |size, hours, measured| {
-            let known = Measured { files: [(size, 1, 0), (0, 0, 0)], at };
+            let known = Measured { stamp: stamp(directory.path(), 1), at };
             let table = TableStatus { table: "t".to_owned(), size_bytes: measured, rows: None };
-            is_fresh(&known, [(size, 2, 0), (0, 0, 0)], at + TimeDelta::hours(hours), &[table])
+            is_fresh(&known, &stamp(directory.path(), size), at + TimeDelta::hours(hours), &[table])
         };
         assert!(!fresh(LARGE - 1, 1, Some(1)));
         assert!(fresh(LARGE, 23, Some(1)));
@@ -193,10 +191,11 @@ mod tests {
 
     #[test]
     fn what_was_left_out_of_a_small_file_is_tried_again() {
-        let files = [(4096, 1, 0), (0, 0, 0)];
-        let known = Measured { files, at: DateTime::UNIX_EPOCH };
+        let directory = tempfile::tempdir().unwrap();
+        let stamp = stamp(directory.path(), 4096);
+        let known = Measured { stamp: stamp.clone(), at: DateTime::UNIX_EPOCH };
         let table = |size_bytes| [TableStatus { table: "t".to_owned(), size_bytes, rows: None }];
-        assert!(is_fresh(&known, files, known.at, &table(Some(1))));
-        assert!(!is_fresh(&known, files, known.at, &table(None)));
+        assert!(is_fresh(&known, &stamp, known.at, &table(Some(1))));
+        assert!(!is_fresh(&known, &stamp, known.at, &table(None)));
     }
 }

@@ -14,13 +14,13 @@ pub struct Backups<'a> {
     pub database: &'a str,
     /// How many there are.
     pub count: usize,
-    /// When the newest one's state was taken.
+    /// The latest time at which the database is known to have held what the newest one holds.
     pub newest: Option<DateTime<Utc>>,
     /// Bytes of the database in the newest one.
     pub raw_bytes: Option<u64>,
     /// Bytes of the newest one as it is stored.
     pub stored_bytes: Option<u64>,
-    /// When the state in the newest verified one was taken.
+    /// The same of the newest verified one.
     pub newest_verified: Option<DateTime<Utc>>,
 }
 

@@ -1,0 +1,53 @@
+//! A database to which nothing was committed since its newest backup needs no new one: the newest is noted to be
+//! current still. Must never take a changed database for an unchanged one: where that is not certain, a backup is
+//! made, and its checksum tells in the end whether it holds anything new.
+
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Compression;
+use crate::error::Result;
+use crate::sqlite::stamp::Stamp;
+use crate::store::{Backup, Catalogue};
+
+/// Name of the fact: what the files looked like before the newest backup was made.
+pub(super) const SEEN: &str = "backed_up";
+
+/// What the next run compares with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Seen {
+    /// The database's files before its pages were read.
+    stamp: Stamp,
+    /// The backup that holds that state.
+    backup: String,
+}
+
+impl Seen {
+    /// That `backup` holds the state of the files at `stamp`; `None` where the stamp is too young to tell.
+    pub(super) fn new(stamp: Stamp, at: SystemTime, backup: &str) -> Option<Self> {
+        stamp.is_settled(at).then(|| Self { stamp, backup: backup.to_owned() })
+    }
+}
+
+/// The newest good backup, where it holds what the files at `stamp` hold and is packed as configured.
+pub(super) fn still_current(
+    catalogue: &Catalogue,
+    seen: Option<&Seen>,
+    stamp: &Stamp,
+    compression: Compression,
+) -> Result<Option<Backup>> {
+    let Some(seen) = seen.filter(|seen| seen.stamp == *stamp) else { return Ok(None) };
+    let newest = catalogue.latest()?;
+    Ok(newest.filter(|newest| newest.name == seen.backup && newest.is_packed(compression)))
+}
+
+/// What the run says.
+pub(super) fn summary(newest: &Backup, until: DateTime<Utc>) -> String {
+    format!(
+        "nothing was committed since {}, which is current as of {}: no new file was made",
+        newest.name,
+        until.format("%Y-%m-%d %H:%M:%S UTC")
+    )
+}
