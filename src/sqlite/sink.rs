@@ -31,6 +31,10 @@ const NAME: &CStr = c"litekeeper-sink";
 /// The longest name of a file; ours has one letter.
 const LONGEST_NAME: c_int = 64;
 
+/// A pointer.
+#[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "8")]
+const SIZE_OF_FILE: c_int = size_of::<ffi::sqlite3_file>() as c_int;
+
 /// A write-only database.
 pub(super) struct Sink {
     connection: Connection,
@@ -88,6 +92,7 @@ impl Sink {
 
 impl Fetch {
     /// Gives what was written since the last time, in the order of writing, each part with its offset in the file.
+    #[allow(clippy::unused_self, reason = "who may fetch is who has the sink, on its thread")]
     pub(super) fn each(&self, part: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
         // Taken out, so that `part` may use SQLite.
         let Some(mut written) = WRITTEN.take() else { return Ok(()) };
@@ -163,7 +168,7 @@ fn register() -> c_int {
     *REGISTERED.get_or_init(|| {
         let vfs = Box::leak(Box::new(ffi::sqlite3_vfs {
             iVersion: 1,
-            szOsFile: size_of::<ffi::sqlite3_file>() as c_int,
+            szOsFile: SIZE_OF_FILE,
             mxPathname: LONGEST_NAME,
             pNext: std::ptr::null_mut(),
             zName: NAME.as_ptr(),
@@ -397,7 +402,8 @@ mod tests {
             let step = backup.step(3).unwrap();
             written
                 .each(&mut |offset, bytes| {
-                    let (begin, end) = (offset as usize, offset as usize + bytes.len());
+                    let begin = usize::try_from(offset).unwrap();
+                    let end = begin + bytes.len();
                     file.resize(file.len().max(end), 0);
                     file[begin..end].copy_from_slice(bytes);
                     Ok(())

@@ -103,13 +103,12 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
 
     let before = memory.content.filter(|_| !accept_smaller);
     let taken = take(context, catalogue.clone(), before, skip).await?;
-    let newest = match &taken.made {
-        Some(made) => made.clone(),
-        None => {
-            let found = catalogue.clone();
-            let newest = blocking(move || found.find("latest")).await?;
-            note_current(&catalogue, newest, context.started).await?
-        }
+    let newest = if let Some(made) = &taken.made {
+        made.clone()
+    } else {
+        let found = catalogue.clone();
+        let newest = blocking(move || found.find("latest")).await?;
+        note_current(&catalogue, newest, context.started).await?
     };
     // While the database is damaged, any older backup may be the last that is not.
     let rotated = match (&taken.contents.damage, &forgotten) {
@@ -133,19 +132,19 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
 
 async fn recall(context: &Context) -> Result<Memory> {
     let name = context.database.name.clone();
-    let recalled = context.state.with(move |c| {
-        let content = facts::recall(c, &name, facts::CONTENT)?.map(|(content, _)| content);
-        let seen = facts::recall(c, &name, unchanged::SEEN)?.map(|(seen, _)| seen);
-        Ok(Memory { content, seen })
+    let recalled = context.state.with(move |state| {
+        let before = facts::recall(state, &name, facts::CONTENT)?.map(|(before, _)| before);
+        let seen = facts::recall(state, &name, unchanged::SEEN)?.map(|(seen, _)| seen);
+        Ok(Memory { content: before, seen })
     });
     recalled.await
 }
 
-async fn remember(context: &Context, content: Content, seen: Option<Seen>) -> Result<()> {
+async fn remember(context: &Context, now: Content, seen: Option<Seen>) -> Result<()> {
     let name = context.database.name.clone();
-    let remembered = context.state.with(move |c| {
-        facts::remember(c, &name, facts::CONTENT, &content)?;
-        facts::remember(c, &name, unchanged::SEEN, &seen)
+    let remembered = context.state.with(move |state| {
+        facts::remember(state, &name, facts::CONTENT, &now)?;
+        facts::remember(state, &name, unchanged::SEEN, &seen)
     });
     remembered.await
 }
@@ -261,21 +260,23 @@ fn report(
 }
 
 fn summary(done: &Done, newest: &store::Backup) -> String {
-    let mut summary = if done.unchanged {
+    let what = if done.unchanged {
         unchanged::summary(newest, done.current)
     } else {
         format!("{}: {} as {}", done.name, words::bytes(done.raw_bytes), words::bytes(done.stored_bytes))
     };
-    if done.writers_held_seconds > 0.0 {
+    let held = if done.writers_held_seconds > 0.0 {
         let held = words::duration(done.writers_held_seconds);
-        summary.push_str(&format!("; writers had to wait for {held}, as the database is not in WAL mode"));
-    }
-    match done.removed.len() {
-        0 => {}
-        1 => summary.push_str("; removed 1 old one"),
-        n => summary.push_str(&format!("; removed {n} old ones")),
-    }
-    summary
+        format!("; writers had to wait for {held}, as the database is not in WAL mode")
+    } else {
+        String::new()
+    };
+    let removed = match done.removed.len() {
+        0 => String::new(),
+        1 => String::from("; removed 1 old one"),
+        n => format!("; removed {n} old ones"),
+    };
+    format!("{what}{held}{removed}")
 }
 
 /// SQLite says only that the database is locked.
