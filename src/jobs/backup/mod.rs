@@ -106,7 +106,7 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
         blocking(move || {
             let encoding = Encoding::from(&database.backup);
             let mut damage = None;
-            let made = catalogue.add(started, encoding, &mut |out| {
+            let made = catalogue.add(started, encoding, &|| call.check(), &mut |out| {
                 pour(scratch.path(), &copied, &call, &progress, out)?;
                 let (snapshot, met) = describe(scratch.path(), &database, &copied, &call)?;
                 damage = met;
