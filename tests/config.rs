@@ -9,6 +9,7 @@ use litekeeper::config::{
 use litekeeper::error::{Error, Reason};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ parallel_jobs = 0
 [pool]
 timeout = 30
 [backup]
-level = 10
+level = 20
 schedule = \"0 0 30 2 *\"
 [database.\"no good\"]
 path = \"data.sqlite\"
@@ -280,12 +281,17 @@ fn impossible_values_say_what_is_possible() {
             "`maintain.vacuum` must be \"auto\", \"incremental\", \"always\" or \"never\", not \"sometimes\"",
         ),
         ("maintain", "catch_up = \"yes\"", "`maintain.catch_up` must be true or false, not \"yes\""),
-        ("backup", "level = 0", "`backup.level` must be a whole number from 1 to 9, not 0"),
+        ("backup", "level = 0", "`backup.level` must be a whole number from 1 to 19, not 0"),
+        (
+            "backup",
+            "max_rate = \"0\"",
+            "`backup.max_rate` must be \"off\" or bytes a second, such as \"20MiB\", not \"0\"",
+        ),
         ("backup", "keep_last = -1", "`backup.keep_last` must be a whole number from 0 to 1000000, not -1"),
         (
             "backup",
-            "compression = \"zstd\"",
-            "`backup.compression` cannot be \"zstd\" yet: this version does not have it",
+            "compression = \"xz\"",
+            "`backup.compression` must be \"gzip\", \"zstd\" or \"none\", not \"xz\"",
         ),
         (
             "backup",
@@ -326,7 +332,7 @@ fn remedies_are_named() {
         ("daemon.listen = \":9742\"", "for every address of this machine: \"0.0.0.0:9742\""),
         ("pool.timeout = 30", "a number needs quotes and a unit: \"30s\""),
         ("maintain.vacuum_min_free = 0.2", "write it as text with a percent sign: \"20%\""),
-        ("backup.compression = \"zstd\"", "use \"gzip\" or \"none\""),
+        ("backup.max_rate = 0", "without a limit: \"off\""),
         ("backup.dir = \"~/b\"", "`~` is not expanded: write the home directory out"),
         ("pool = 3", "write [pool] on a line of its own"),
         (
@@ -409,7 +415,7 @@ fn every_key_reaches_its_own_value() {
         "[pool]\nsize = 11\nmax_overflow = 12\ntimeout = \"13s\"\nrecycle = \"14s\"\nretries = 15\nretry_delay = \"16s\"\nbusy_timeout = \"17s\"\n".to_owned(),
         "[maintain]\nvacuum = \"incremental\"\nvacuum_min_free = \"21%\"\nvacuum_min_size = 22\nvacuum_rowids = \"renumber\"\n".to_owned(),
         "analyze = \"always\"\nreindex = \"never\"\nmax_block = \"23s\"\nmax_wal = \"24B\"\n".to_owned() + &job(1),
-        "[backup]\ndir = \"/b\"\ncompression = \"none\"\nlevel = 7\nthreads = 8\nmax_snapshot = \"9s\"\nskip_unchanged = false\nkeep_last = 31\nkeep_hourly = 32\n".to_owned(),
+        "[backup]\ndir = \"/b\"\ncompression = \"none\"\nlevel = 7\nthreads = 8\nmax_rate = \"9MiB\"\nmax_snapshot = \"9s\"\nskip_unchanged = false\nkeep_last = 31\nkeep_hourly = 32\n".to_owned(),
         "keep_daily = 33\nkeep_weekly = 34\nkeep_monthly = 35\nkeep_yearly = 36\n".to_owned() + &job(2),
         "[verify]\n".to_owned() + &job(3),
         "[cleanup]\nbatch_target = \"41ms\"\nmax_share = \"42%\"\n".to_owned() + &job(4),
@@ -445,6 +451,7 @@ fn every_key_reaches_its_own_value() {
             compression: Compression::None,
             level: 7,
             threads: 8,
+            max_rate: NonZeroU64::new(9 << 20),
             max_snapshot: seconds(9),
             skip_unchanged: false,
             keep: Keep { last: 31, hourly: 32, daily: 33, weekly: 34, monthly: 35, yearly: 36 },
@@ -480,6 +487,24 @@ fn databases_need_a_safe_name_and_a_path_of_their_own() {
         "4:8: databases `app` and `b` are the same file",
     );
     says("[database.a]\npath = \"/x/\"", "2:8: `database.a.path` must be a file, not a directory: \"/x/\"");
+}
+
+#[test]
+fn a_level_that_the_format_does_not_have_is_refused_wherever_the_two_stand() {
+    let app = |rest: &str| format!("{APP}{rest}");
+    let wrong = |highest, format, level| {
+        format!("`backup.level` must be a whole number from 1 to {highest} for {format}, not {level}")
+    };
+    says(&app("[backup]\nlevel = 10\n"), &format!("4:9: {}", wrong(9, "gzip", 10)));
+    says(&app("[backup]\nlevel = 20\n"), "4:9: `backup.level` must be a whole number from 1 to 19, not 20");
+    let own = "[backup]\nlevel = 12\ncompression = \"zstd\"\n[database.app.backup]\ncompression = \"gzip\"\n";
+    says(&app(own), &format!("4:9: {}", wrong(9, "gzip", 12)));
+    let own = "[database.app.backup]\ncompression = \"zstd\"\nlevel = 19\n";
+    assert_eq!(accepted(&app(own)).databases["app"].backup.level, 19);
+    assert_eq!(
+        accepted(&app("[backup]\ncompression = \"none\"\nlevel = 12\n")).databases["app"].backup.level,
+        12
+    );
 }
 
 #[test]

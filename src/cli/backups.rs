@@ -91,6 +91,7 @@ fn told<'a>(database: &Database, backup: &'a store::Backup, decision: &Decision)
     let (state, why) = match &backup.state {
         store::State::Good => ("good", None),
         store::State::Incomplete => ("incomplete", Some("it has no manifest")),
+        store::State::Unconfirmed => ("unconfirmed", Some("it has not been read back yet")),
         store::State::Damaged(why) => ("damaged", Some(why.as_str())),
         store::State::Unknown(why) => ("unknown", Some(why.as_str())),
     };

@@ -60,6 +60,7 @@ pub(super) fn database() -> Database {
             threads: threads(0),
             max_snapshot: Duration::from_secs(HOUR),
             skip_unchanged: true,
+            max_rate: None,
             keep: Keep { last: 10, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 },
         },
         verify: Verify { when: when("30 4 * * *", true, 6 * HOUR) },

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -195,7 +196,7 @@ pub struct Backup {
     pub dir: PathBuf,
     /// How the file is stored.
     pub compression: Compression,
-    /// 1 (fast) to 9 (small).
+    /// 1 (fast) to 9 (small) for gzip, to 19 for zstd.
     pub level: u32,
     /// Compressing threads; at least 1 (`0` in the file is already resolved).
     pub threads: usize,
@@ -203,6 +204,8 @@ pub struct Backup {
     pub max_snapshot: Duration,
     /// Make no new file while the newest backup holds what the database holds.
     pub skip_unchanged: bool,
+    /// Bytes that may be written to the store in a second; `None` is `"off"`.
+    pub max_rate: Option<NonZeroU64>,
     /// Which backups rotation keeps.
     pub keep: Keep,
 }
@@ -212,8 +215,32 @@ pub struct Backup {
 pub enum Compression {
     /// An ordinary gzip file.
     Gzip,
+    /// An ordinary zstd file.
+    Zstd,
     /// The plain database.
     None,
+}
+
+impl Compression {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Gzip, Self::Zstd, Self::None];
+
+    /// The word used in the file and in manifests.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::None => "none",
+        }
+    }
+
+    /// The highest `backup.level` that it has. Without compression none matters.
+    pub const fn highest_level(self) -> u32 {
+        match self {
+            Self::Gzip => 9,
+            Self::Zstd | Self::None => 19,
+        }
+    }
 }
 
 /// `backup.keep_*`: a backup that any of these keeps is kept.

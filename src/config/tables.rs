@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::defaults::threads;
 use super::file::Table;
 use super::value::{
-    at_least, backup_dir, between, choice, compression, count, flag, listen, path, schedule, share, size,
+    at_least, backup_dir, between, choice, count, flag, listen, path, rate, schedule, share, size,
 };
 use super::{
-    Analyze, Backup, Cleanup, Daemon, Health, Integrity, LogFormat, Maintain, Pool, Reindex, RowidPolicy,
-    Vacuum, Watch, When,
+    Analyze, Backup, Cleanup, Compression, Daemon, Health, Integrity, LogFormat, Maintain, Pool, Reindex,
+    RowidPolicy, Vacuum, Watch, When,
 };
 
 const INSTANT: Duration = Duration::from_millis(1);
@@ -77,13 +77,16 @@ pub(super) fn maintain(t: &mut Table<'_>, maintain: &mut Maintain) {
 pub(super) fn backup(t: &mut Table<'_>, backup: &mut Backup) {
     when(t, "", &mut backup.when);
     t.set("dir", backup_dir, &mut backup.dir);
-    t.set("compression", compression, &mut backup.compression);
-    t.set("level", count(1..=9), &mut backup.level);
+    let words = Compression::ALL.map(|format| (format.as_str(), format));
+    t.set("compression", choice(&words), &mut backup.compression);
+    // Which of them the format has depends on both keys: see `validate`.
+    t.set("level", count(1..=19), &mut backup.level);
     if let Some(configured) = t.get("threads", count(0..=64)) {
         backup.threads = threads(configured);
     }
     t.set("max_snapshot", at_least(INSTANT), &mut backup.max_snapshot);
     t.set("skip_unchanged", flag, &mut backup.skip_unchanged);
+    t.set("max_rate", rate, &mut backup.max_rate);
     let keep = &mut backup.keep;
     for (key, target) in [
         ("keep_last", &mut keep.last),

@@ -11,6 +11,7 @@ use super::{Config, Database, Keep};
 pub(super) fn validate(config: &Config, findings: &Findings<'_>) {
     for database in config.databases.values() {
         keeps_some_backup(database, findings);
+        level_exists(database, findings);
         paths_do_not_meet(database, &config.daemon.state_dir, findings);
     }
     paths_are_different(config, findings);
@@ -32,6 +33,19 @@ fn keeps_some_backup(database: &Database, findings: &Findings<'_>) {
         let wrong = Wrong::new("no backup would be kept: every `keep_` key of `backup` is 0");
         let help = "set one of keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly";
         findings.note(place(&database.name, "backup.keep_last", findings), wrong.help(help));
+    }
+}
+
+/// The level may stand in the table for all databases, and the format in a database's own.
+fn level_exists(database: &Database, findings: &Findings<'_>) {
+    let (format, level) = (database.backup.compression, database.backup.level);
+    if level > format.highest_level() {
+        let highest = format.highest_level();
+        let wrong = Wrong::new(format!(
+            "`backup.level` must be a whole number from 1 to {highest} for {}, not {level}",
+            format.as_str()
+        ));
+        findings.note(place(&database.name, "backup.level", findings), wrong);
     }
 }
 

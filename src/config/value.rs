@@ -2,16 +2,17 @@
 //! Each reader says what it expected and what it found. Merges nothing, knows no key.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::{DeInteger, DeValue};
 
+use super::Value;
 use super::file::Span;
 use super::schedule::Schedule;
 use super::units::{LONGEST, parse_duration, parse_share, parse_size, show_duration};
-use super::{Compression, Value};
 
 /// What is wrong with a value.
 #[derive(Debug, Clone)]
@@ -228,13 +229,14 @@ pub(super) fn backup_dir(value: &DeValue<'_>) -> Read<PathBuf> {
     path(value)
 }
 
-/// `backup.compression`.
-pub(super) fn compression(value: &DeValue<'_>) -> Read<Compression> {
-    if value.as_str() == Some("zstd") {
-        return Err(Wrong::new("cannot be \"zstd\" yet: this version does not have it")
-            .help("use \"gzip\" or \"none\""));
+/// `"off"`, or bytes in a second.
+pub(super) fn rate(value: &DeValue<'_>) -> Read<Option<NonZeroU64>> {
+    if value.as_str() == Some("off") {
+        return Ok(None);
     }
-    choice(&[("gzip", Compression::Gzip), ("none", Compression::None)])(value)
+    let wrong = || Wrong::expected("\"off\" or bytes a second, such as \"20MiB\"", value);
+    let rate = NonZeroU64::new(size(value).map_err(|_| wrong())?);
+    rate.map(Some).ok_or_else(|| wrong().help("without a limit: \"off\""))
 }
 
 /// `"off"`, or an address with its port.

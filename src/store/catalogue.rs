@@ -2,8 +2,9 @@
 //! are written and removed. Must never touch a file that it did not name, and never count a backup as good
 //! that is not known to be whole.
 //!
-//! A backup is its data file and, written after it, its manifest; removal goes the other way. So at every moment,
-//! and after any crash, one with a manifest of the right size is whole, and one without is not counted.
+//! A backup is its data file and its manifest, which is written before the data gets its name and removed after it.
+//! Until the data has been read back, the manifest says that it does not count yet. So at every moment, and after any
+//! crash, one that counts is whole, and a file without a manifest is not one that was made here.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,10 +13,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::codec::{self, Compressor, Encoding};
+use super::codec::{self, Compressor, Encoding, Sums};
 use super::hash::{Hashing, Sum};
 use super::manifest::{Manifest, Snapshot, Verification, Written};
 use super::name::BackupName;
+use super::pace::Paced;
 use super::{Entry, Lock, Store};
 use crate::clock;
 use crate::config::Compression;
@@ -54,8 +56,10 @@ pub struct Backup {
 pub enum State {
     /// Whole, and no verification failed.
     Good,
-    /// Data without a manifest: being finished at this moment, or left by a run that was killed.
+    /// Data without a manifest: brought here by somebody else.
     Incomplete,
+    /// Not read back yet: being finished at this moment, or left by a run that was killed; then the next run does it.
+    Unconfirmed,
     /// Not what its manifest says, or a verification failed.
     Damaged(String),
     /// Nothing is known: the manifest is of a newer litekeeper, or could not be read now. Never removed.
@@ -67,6 +71,7 @@ impl fmt::Display for State {
         match self {
             Self::Good => f.write_str("good"),
             Self::Incomplete => f.write_str("incomplete: it has no manifest"),
+            Self::Unconfirmed => f.write_str("unconfirmed: it has not been read back yet"),
             Self::Damaged(why) => write!(f, "damaged: {why}"),
             Self::Unknown(why) => write!(f, "unknown: {why}"),
         }
@@ -165,35 +170,31 @@ impl Catalogue {
         }
     }
 
-    /// Makes a backup begun at `started`: `write` writes the pages and says what it saw. On any error nothing
-    /// is left. Where a backup of that second exists, the name takes the next free second. `None`, and nothing made,
-    /// where the pages are those that `unless` holds.
-    ///
-    /// The manifest comes before the file, and goes after it: a file without one was never ours.
+    /// Makes a backup begun at `started`: `write` writes the pages and says what it saw. The stored file is read back
+    /// before it counts. On any error nothing is left; one that `go_on` has ends the work within a moment. Where a
+    /// backup of that second exists, the name takes the next free second. `None`, and nothing made, where the pages
+    /// are those that `unless` holds.
     pub fn add(
         &self,
         started: DateTime<Utc>,
         encoding: Encoding,
         unless: Option<&Backup>,
+        go_on: &dyn Fn() -> Result<()>,
         write: &mut dyn FnMut(&mut dyn Write) -> Result<Snapshot>,
     ) -> Result<Option<Backup>> {
         self.sweep()?;
+        self.confirm_left_over(go_on)?;
         let name = self.free_name(started, encoding.compression)?;
         let file = name.file();
         let mut made: Option<(Manifest, Lock)> = None;
         let mut is_same = false;
         let put = self.store.put(&file, &mut |out| {
-            let failed = |e: io::Error| Error::io(format!("cannot write {file}"), &e);
-            let mut stored = Hashing::new(out);
-            let mut packed = Compressor::new(&mut stored, encoding).map_err(failed)?;
-            let mut raw = Hashing::new(&mut packed);
-            let snapshot = write(&mut raw)?;
-            let raw = raw.sum();
-            is_same = unless.and_then(|known| known.manifest.as_ref()).is_some_and(|known| known.holds(&raw));
+            let (snapshot, sums) = pack(&file, out, encoding, go_on, write)?;
+            is_same =
+                unless.and_then(|known| known.manifest.as_ref()).is_some_and(|known| known.holds(&sums.raw));
             if is_same {
                 return Err(Error::new(Reason::Refused, format!("{file} would hold nothing new")));
             }
-            packed.finish().map_err(failed)?;
             // Until the file has its name: nobody must take the manifest for a leftover, nor its number.
             let edit = self.store.edit()?;
             let highest = self.list()?.iter().filter_map(|b| b.manifest.as_ref()).map(|m| m.sequence).max();
@@ -204,8 +205,8 @@ impl Catalogue {
                 started,
                 finished: clock::now(),
                 compression: encoding.compression,
-                raw,
-                stored: stored.sum(),
+                raw: sums.raw,
+                stored: sums.stored,
             };
             let manifest = Manifest::new(snapshot, written);
             let json = manifest.to_json()?;
@@ -213,9 +214,19 @@ impl Catalogue {
             self.store.replace(&name.manifest(), &json)
         });
         match (put, made) {
-            (Ok(size), Some((manifest, _edit))) => {
-                let state = State::Good;
-                Ok(Some(Backup { name: file, time: name.time, size, state, manifest: Some(manifest) }))
+            (Ok(size), Some((manifest, edit))) => {
+                let state = State::Unconfirmed;
+                let backup = Backup { name: file, time: name.time, size, state, manifest: Some(manifest) };
+                let confirmed = self.hold(&backup).and_then(|held| {
+                    // Only now may others look for backups that a killed run left.
+                    drop(edit);
+                    self.confirm(&backup, &held, go_on)
+                });
+                confirmed.map(Some).map_err(|error| match self.discard(&backup) {
+                    Ok(()) => error,
+                    // It still does not count.
+                    Err(left) => error.context(format!("{} could not be removed ({left})", backup.name)),
+                })
             }
             (Err(_), None) if is_same => Ok(None),
             (Ok(_), None) => {
@@ -239,8 +250,7 @@ impl Catalogue {
         let names: HashSet<&str> = entries.iter().map(|e| e.name.as_str()).collect();
         for entry in entries.iter().filter(|e| clock::now() - e.modified > LEFT_OVER_AFTER) {
             let Some(stem) = entry.name.strip_suffix(".json") else { continue };
-            let files = [Compression::Gzip, Compression::None]
-                .map(|packed| format!("{stem}.sqlite{}", codec::suffix(packed)));
+            let files = Compression::ALL.map(|packed| format!("{stem}.sqlite{}", codec::suffix(packed)));
             let is_ours = BackupName::parse(&files[0], &self.database).is_some();
             if is_ours && !files.iter().any(|file| names.contains(file.as_str())) {
                 self.store.delete(&entry.name)?;
@@ -254,6 +264,7 @@ impl Catalogue {
     pub fn read(&self, backup: &Backup) -> Result<Box<dyn Read + Send>> {
         let hold = self.hold(backup)?;
         let pages = codec::reader(self.store.get(&backup.name)?, &backup.name);
+        let pages = pages.map_err(|e| Error::io(format!("cannot unpack {}", backup.name), &e))?;
         let expected =
             backup.manifest.as_ref().map(|m| Sum { bytes: m.raw_bytes, sha256: m.raw_sha256.clone() });
         Ok(Box::new(Checked { pages: Hashing::new(pages), expected, _hold: hold }))
@@ -312,16 +323,29 @@ impl Catalogue {
             ));
         };
         self.store.delete(&seen.name)?;
-        match BackupName::parse(&seen.name, &self.database) {
-            Some(name) => match self.store.delete(&name.manifest()) {
-                Err(e) if e.reason != Reason::NotFound => Err(e),
-                _ => Ok(()),
-            },
-            None => Ok(()),
+        self.delete_manifest(seen)
+    }
+
+    fn delete_manifest(&self, backup: &Backup) -> Result<()> {
+        let Some(name) = BackupName::parse(&backup.name, &self.database) else { return Ok(()) };
+        match self.store.delete(&name.manifest()) {
+            Err(e) if e.reason != Reason::NotFound => Err(e),
+            _ => Ok(()),
         }
     }
 
-    fn change(&self, backup: &Backup, change: impl FnOnce(&mut Manifest)) -> Result<Backup> {
+    /// Removes what is of no use to anybody, in use or not.
+    pub(super) fn discard(&self, backup: &Backup) -> Result<()> {
+        self.store.delete(&backup.name)?;
+        self.delete_manifest(backup)
+    }
+
+    /// Reads the file of a backup as it is stored.
+    pub(super) fn stored(&self, backup: &Backup) -> Result<Box<dyn Read + Send>> {
+        self.store.get(&backup.name)
+    }
+
+    pub(super) fn change(&self, backup: &Backup, change: impl FnOnce(&mut Manifest)) -> Result<Backup> {
         let _edit = self.store.edit()?;
         let now = self.again(backup)?;
         let name = BackupName::parse(&now.name, &self.database);
@@ -390,10 +414,31 @@ fn judge(manifest: &Manifest, entry: &Entry) -> State {
     if manifest.stored_bytes != entry.size {
         return State::Damaged(format!("it has {} bytes, not {}", entry.size, manifest.stored_bytes));
     }
+    if manifest.unconfirmed {
+        return State::Unconfirmed;
+    }
     match &manifest.verification {
         Some(v) if !v.ok => State::Damaged(format!("its verification failed: {}", v.message)),
         _ => State::Good,
     }
+}
+
+/// Packs what `write` writes, at the pace that is allowed.
+fn pack(
+    file: &str,
+    out: &mut dyn Write,
+    encoding: Encoding,
+    go_on: &dyn Fn() -> Result<()>,
+    write: &mut dyn FnMut(&mut dyn Write) -> Result<Snapshot>,
+) -> Result<(Snapshot, Sums)> {
+    let failed = |e: io::Error| Error::io(format!("cannot write {file}"), &e);
+    let mut stopped = None;
+    let packed = Compressor::new(Paced::new(out, encoding.max_rate, go_on, &mut stopped), encoding);
+    let done = packed.map_err(failed).and_then(|mut packed| {
+        let snapshot = write(&mut packed)?;
+        Ok((snapshot, packed.finish().map_err(failed)?))
+    });
+    done.map_err(|error| stopped.unwrap_or(error))
 }
 
 /// A reader whose end is an error when the whole is not what the manifest says.

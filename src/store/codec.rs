@@ -2,11 +2,14 @@
 //! manifest is needed to restore.
 
 use std::fmt::Display;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
+use std::num::NonZeroU64;
 
 use flate2::read::MultiGzDecoder;
 
-use super::gzip::ParallelGzip;
+use super::blocks::Blocks;
+use super::hash::{Hashing, Sum};
+use super::packer::Packer;
 use crate::config::{self, Compression};
 use crate::error::{Error, Reason};
 
@@ -15,15 +18,22 @@ use crate::error::{Error, Reason};
 pub struct Encoding {
     /// The format.
     pub compression: Compression,
-    /// 1 (fast) to 9 (small).
+    /// 1 (fast) to 9 (small) for gzip, to 19 for zstd.
     pub level: u32,
     /// Compressing threads, at least 1.
     pub threads: usize,
+    /// Bytes that may be written to the store in a second, if that is limited.
+    pub max_rate: Option<NonZeroU64>,
 }
 
 impl From<&config::Backup> for Encoding {
     fn from(backup: &config::Backup) -> Self {
-        Self { compression: backup.compression, level: backup.level, threads: backup.threads }
+        Self {
+            compression: backup.compression,
+            level: backup.level,
+            threads: backup.threads,
+            max_rate: backup.max_rate,
+        }
     }
 }
 
@@ -31,32 +41,52 @@ impl From<&config::Backup> for Encoding {
 pub const fn suffix(compression: Compression) -> &'static str {
     match compression {
         Compression::Gzip => ".gz",
+        Compression::Zstd => ".zst",
         Compression::None => "",
     }
 }
 
-/// A packing writer. Not finished, what it wrote is not a whole file; dropped, it joins its threads.
+/// What went through a [`Compressor`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sums {
+    /// As it went in.
+    pub raw: Sum,
+    /// As it came out.
+    pub stored: Sum,
+}
+
+/// A packing writer that hashes what goes in and what comes out. Not finished, what it wrote is not a whole file;
+/// dropped, it joins its threads.
 pub struct Compressor<W: Write>(Format<W>);
 
 enum Format<W: Write> {
-    Plain(W),
-    Gzip(ParallelGzip<W>),
+    Plain(Hashing<W>),
+    Blocks(Blocks<Hashing<W>>),
 }
 
 impl<W: Write> Compressor<W> {
     /// Packs into `out`.
     pub fn new(out: W, encoding: Encoding) -> io::Result<Self> {
-        Ok(Self(match encoding.compression {
-            Compression::None => Format::Plain(out),
-            Compression::Gzip => Format::Gzip(ParallelGzip::new(out, encoding.level, encoding.threads)?),
-        }))
+        let (level, threads) = (encoding.level, encoding.threads.max(1));
+        let packers = match encoding.compression {
+            Compression::None => return Ok(Self(Format::Plain(Hashing::new(out)))),
+            Compression::Gzip => (0..threads).map(|_| Packer::gzip(level)).collect(),
+            Compression::Zstd => (0..threads).map(|_| Packer::zstd(level)).collect::<io::Result<_>>()?,
+        };
+        Ok(Self(Format::Blocks(Blocks::new(Hashing::new(out), packers)?)))
     }
 
     /// Writes all that is still on its way.
-    pub fn finish(self) -> io::Result<()> {
+    pub fn finish(self) -> io::Result<Sums> {
         match self.0 {
-            Format::Plain(mut out) => out.flush(),
-            Format::Gzip(gzip) => gzip.finish(),
+            Format::Plain(mut out) => {
+                out.flush()?;
+                Ok(Sums { raw: out.sum(), stored: out.sum() })
+            }
+            Format::Blocks(blocks) => {
+                let (out, raw) = blocks.finish()?;
+                Ok(Sums { raw, stored: out.sum() })
+            }
         }
     }
 }
@@ -65,22 +95,53 @@ impl<W: Write> Write for Compressor<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.0 {
             Format::Plain(out) => out.write(bytes),
-            Format::Gzip(gzip) => gzip.write(bytes),
+            Format::Blocks(blocks) => blocks.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.0 {
             Format::Plain(out) => out.flush(),
-            Format::Gzip(gzip) => gzip.flush(),
+            Format::Blocks(blocks) => blocks.flush(),
         }
     }
 }
 
-/// Unpacks the file called `name`. A gzip file that was cut exactly between two blocks reads as a shorter whole
-/// one: compare with the manifest, as [`super::Catalogue::read`] does.
-pub fn reader(file: Box<dyn Read + Send>, name: &str) -> Box<dyn Read + Send> {
-    if name.ends_with(suffix(Compression::Gzip)) { Box::new(MultiGzDecoder::new(file)) } else { file }
+/// Unpacks the file called `name`. One that was cut exactly between two blocks reads as a shorter whole one: compare
+/// with the manifest, as [`super::Catalogue::read`] does.
+pub fn reader(file: Box<dyn Read + Send>, name: &str) -> io::Result<Box<dyn Read + Send>> {
+    if name.ends_with(suffix(Compression::Gzip)) {
+        Ok(Box::new(MultiGzDecoder::new(file)))
+    } else if name.ends_with(suffix(Compression::Zstd)) {
+        Ok(Box::new(Zstd(zstd::Decoder::new(Source { file, failed: false })?)))
+    } else {
+        Ok(file)
+    }
+}
+
+/// Unpacks zstd. Its decoder calls what does not unpack an error of no special kind; here it is `InvalidData`.
+struct Zstd(zstd::Decoder<'static, BufReader<Source>>);
+
+/// Knows whether it was the file that could not be read.
+struct Source {
+    file: Box<dyn Read + Send>,
+    failed: bool,
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer);
+        self.failed = read.is_err();
+        read
+    }
+}
+
+impl Read for Zstd {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|e| {
+            if self.0.get_ref().get_ref().failed { e } else { io::Error::new(io::ErrorKind::InvalidData, e) }
+        })
+    }
 }
 
 /// The error for reading a backup: what does not unpack is damaged, not a matter of the operating system.

@@ -14,6 +14,13 @@ pub struct Sum {
     pub sha256: String,
 }
 
+impl Sum {
+    /// Of so many bytes that made this hash.
+    pub(super) fn new(bytes: u64, hash: Sha256) -> Self {
+        Self { bytes, sha256: hex(&hash.finalize()) }
+    }
+}
+
 /// A writer or reader that counts and hashes what goes through it.
 pub struct Hashing<T> {
     inner: T,
@@ -29,7 +36,7 @@ impl<T> Hashing<T> {
 
     /// The sum of what has gone through so far.
     pub fn sum(&self) -> Sum {
-        Sum { bytes: self.bytes, sha256: hex(&self.hash.clone().finalize()) }
+        Sum::new(self.bytes, self.hash.clone())
     }
 
     fn take(&mut self, bytes: &[u8]) {

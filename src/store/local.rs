@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use rustix::fs::FileType;
 
 use super::directory::Directory;
-use super::temp::{self, Kind, Locked, Temp};
+use super::temp::{self, Kind, Locked, Passing, Temp};
 use super::{Entry, Lock, Store, check_name};
 use crate::error::{Error, Reason, Result};
 
@@ -51,9 +51,9 @@ impl Local {
         let mut out = BufWriter::with_capacity(256 << 10, temp.writer());
         let outcome = write(&mut out);
         let flushed = out.flush();
-        let (out, _) = out.into_parts();
+        let (mut out, _) = out.into_parts();
         // What the disk said explains more than what the writer made of it, and counts even if it made nothing.
-        if let Some(e) = out.failure().or(flushed.err()) {
+        if let Some(e) = out.finish().or(flushed.err()) {
             return Err(self.dir.failed("cannot write", name, e));
         }
         outcome?;
@@ -99,7 +99,7 @@ impl Store for Local {
 
     fn get(&self, name: &str) -> Result<Box<dyn Read + Send>> {
         check_name(name)?;
-        Ok(Box::new(self.dir.open_file(name, false)?))
+        Ok(Box::new(Passing::new(self.dir.open_file(name, false)?)))
     }
 
     fn list(&self) -> Result<Vec<Entry>> {

@@ -32,7 +32,7 @@ pub struct Manifest {
     pub started: DateTime<Utc>,
     /// When it was complete and durable, UTC.
     pub finished: DateTime<Utc>,
-    /// `gzip` or `none`.
+    /// `gzip`, `zstd` or `none`.
     pub compression: String,
     /// Bytes of the database, unpacked.
     pub raw_bytes: u64,
@@ -65,6 +65,9 @@ pub struct Manifest {
     /// Pinned: rotation never removes it.
     #[serde(default)]
     pub pinned: bool,
+    /// Present until the file has been read back and found to be what was written: such a backup does not count yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unconfirmed: bool,
 }
 
 /// The result of restoring a backup into scratch space and checking it.
@@ -114,10 +117,6 @@ pub(super) struct Written<'a> {
 
 impl Manifest {
     pub(super) fn new(snapshot: Snapshot, written: Written<'_>) -> Self {
-        let compression = match written.compression {
-            Compression::Gzip => "gzip",
-            Compression::None => "none",
-        };
         Self {
             format: FORMAT,
             database: written.database.to_owned(),
@@ -126,7 +125,7 @@ impl Manifest {
             source: snapshot.source,
             started: written.started,
             finished: written.finished,
-            compression: compression.to_owned(),
+            compression: written.compression.as_str().to_owned(),
             raw_bytes: written.raw.bytes,
             raw_sha256: written.raw.sha256,
             stored_bytes: written.stored.bytes,
@@ -141,6 +140,7 @@ impl Manifest {
             current_until: None,
             verification: None,
             pinned: false,
+            unconfirmed: true,
         }
     }
 

@@ -4,15 +4,18 @@
 //! [`Store`] is the place, [`Local`] a directory; [`codec`] packs and hashes, [`Manifest`] describes one backup,
 //! [`Catalogue`] knows the backups of one database, [`rotation`] says which of them stay.
 
+mod blocks;
 mod catalogue;
 pub mod codec;
 mod directory;
-mod gzip;
 pub mod hash;
 mod inventory;
 mod local;
 mod manifest;
 mod name;
+mod pace;
+mod packer;
+mod read_back;
 pub mod restore;
 pub mod rotation;
 pub mod scratch;
@@ -46,7 +49,8 @@ pub trait Store: Send + Sync {
     /// new one, whole.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()>;
 
-    /// Reads a file from its start. A reader that has begun is not disturbed by [`Store::delete`] or
+    /// Reads a file from its start, one just put as it lies in its place, not
+    /// out of a cache, where that can be had. A reader that has begun is not disturbed by [`Store::delete`] or
     /// [`Store::replace`].
     fn get(&self, name: &str) -> Result<Box<dyn Read + Send>>;
 

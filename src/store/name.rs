@@ -29,11 +29,8 @@ impl BackupName {
     pub fn parse(file: &str, database: &str) -> Option<Self> {
         let rest = file.strip_prefix(database)?.strip_prefix('_')?;
         let (stamp, rest) = rest.split_once('.')?;
-        let compression = match rest {
-            "sqlite.gz" => Compression::Gzip,
-            "sqlite" => Compression::None,
-            _ => return None,
-        };
+        let suffix = rest.strip_prefix("sqlite")?;
+        let compression = Compression::ALL.into_iter().find(|format| codec::suffix(*format) == suffix)?;
         let time = NaiveDateTime::parse_from_str(stamp, TIME).ok()?.and_utc();
         let name = Self { database: database.to_owned(), time, compression };
         // chrono accepts shorter numbers and signs; we write none.

@@ -95,6 +95,8 @@ pub enum Reason {
     InUse,
     /// Its manifest cannot be read now, so nothing is known about it.
     Unknown(String),
+    /// It has not been read back yet: a run does that now, or the next one will.
+    Unconfirmed,
     /// It has no manifest, so that nobody knows whose it is and what is in it.
     NoManifest,
     /// Damaged, and no good one was made after it.
@@ -200,6 +202,7 @@ pub fn plan(backups: &[Candidate], keep: &Keep, zone: Tz) -> Vec<Decision> {
             State::Good => None,
             State::Unknown(why) => Some(Reason::Unknown(why.clone())),
             State::Incomplete => Some(Reason::NoManifest),
+            State::Unconfirmed => Some(Reason::Unconfirmed),
             bad @ State::Damaged(_) => (!superseded()).then(|| Reason::NothingNewer(bad.to_string())),
         });
         let keeps = !reasons.is_empty();
@@ -222,6 +225,7 @@ impl fmt::Display for Reason {
             Self::Pinned => f.write_str("pinned"),
             Self::InUse => f.write_str("in use"),
             Self::Unknown(why) => f.write_str(why),
+            Self::Unconfirmed => f.write_str("it has not been read back yet"),
             Self::NoManifest => f.write_str("it has no manifest; remove it by hand if nobody needs it"),
             Self::NothingNewer(what) => write!(f, "{what}, and no good one was made after it"),
             Self::Superseded(what) => write!(f, "{what}, and a good one was made after it"),

@@ -2,9 +2,13 @@
 //! leave one behind: dropped, it is removed; of a killed process, the next one removes it.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::num::NonZeroU64;
+use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, fadvise, fdatasync, fstat};
@@ -23,7 +27,7 @@ const FLUSH_EVERY: u64 = 8 << 20;
 pub(super) struct Temp<'a> {
     dir: &'a Directory,
     name: String,
-    file: File,
+    file: Arc<File>,
     /// Still under its temporary name.
     pending: bool,
 }
@@ -37,7 +41,7 @@ impl<'a> Temp<'a> {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let name = format!("{PREFIX}{name}-{}-{number}", std::process::id());
             let Some(file) = dir.create_file(&name)? else { continue };
-            let temp = Self { dir, name, file, pending: true };
+            let temp = Self { dir, name, file: Arc::new(file), pending: true };
             // Another process may have taken it for dead between its making and its locking.
             if lock(&temp.file, Kind::Exclusive, Duration::from_secs(10))
                 .map_err(|e| dir.failed("cannot lock", &temp.name, e))?
@@ -49,13 +53,15 @@ impl<'a> Temp<'a> {
     }
 
     /// A writer into it that flushes as it goes.
-    pub(super) fn writer(&self) -> Flushing<'_> {
-        Flushing { file: &self.file, written: 0, flushed: 0, failure: None }
+    pub(super) fn writer(&self) -> Flushing {
+        Flushing { file: Arc::clone(&self.file), written: 0, given: 0, flusher: None, failure: None }
     }
 
     /// Makes it durable and gives it its name; with `new`, only if that is not taken.
     pub(super) fn publish(mut self, name: &str, new: bool) -> Result<()> {
         self.file.sync_all().map_err(|e| self.dir.failed("cannot flush", &self.name, e))?;
+        // So that whoever reads it next reads what the disk has.
+        forget(&self.file, 0, None);
         if !new {
             self.dir.rename(&self.name, name)?;
         } else if !self.dir.rename_new(&self.name, name)? {
@@ -140,55 +146,155 @@ pub(super) fn lock(file: &File, kind: Kind, limit: Duration) -> io::Result<bool>
     }
 }
 
-/// Writes to a file, sends it to disk every [`FLUSH_EVERY`] bytes and lets go of the page cache, which is the
-/// application's. Remembers its first error, however the caller words it.
-pub(super) struct Flushing<'a> {
-    file: &'a File,
+/// Writes to a file, and has it sent to disk every [`FLUSH_EVERY`] bytes by a thread of its own, so that the writer
+/// goes on meanwhile; of the page cache, which is the application's, it lets go. At most two such stretches are not
+/// on disk: a writer that is faster than the disk waits for it. Remembers its first error, however the caller words it.
+pub(super) struct Flushing {
+    file: Arc<File>,
     written: u64,
-    flushed: u64,
+    /// Where the last stretch that was given to the thread ends.
+    given: u64,
+    /// Only for a file that is long enough to need it.
+    flusher: Option<Flusher>,
     failure: Option<(io::ErrorKind, Option<i32>)>,
 }
 
-impl Flushing<'_> {
+impl Flushing {
     /// Bytes written.
     pub(super) fn written(&self) -> u64 {
         self.written
     }
 
-    /// The error that a write met, if any did.
-    pub(super) fn failure(&self) -> Option<io::Error> {
+    /// Waits until the thread is done. The first error that a write or a flush met, if any did.
+    pub(super) fn finish(&mut self) -> Option<io::Error> {
+        if let Some(flusher) = self.flusher.take()
+            && let Err(e) = flusher.finish()
+        {
+            self.note(&e);
+        }
         self.failure.map(|(kind, code)| code.map_or_else(|| kind.into(), io::Error::from_raw_os_error))
     }
 
-    fn flush_to_disk(&mut self) -> io::Result<()> {
-        fdatasync(self.file)?;
-        if let Some(length) = NonZeroU64::new(self.written - self.flushed) {
-            // Advice only.
-            let _ = fadvise(self.file, self.flushed, Some(length), Advice::DontNeed);
+    fn note(&mut self, e: &io::Error) {
+        if e.kind() != io::ErrorKind::Interrupted {
+            self.failure.get_or_insert((e.kind(), e.raw_os_error()));
         }
-        self.flushed = self.written;
+    }
+
+    fn flush_to_disk(&mut self) -> io::Result<()> {
+        let flusher = match self.flusher.take() {
+            Some(flusher) => flusher,
+            None => Flusher::start(Arc::clone(&self.file))?,
+        };
+        let flusher = self.flusher.insert(flusher);
+        flusher.flush(self.given..self.written)?;
+        self.given = self.written;
         Ok(())
     }
 }
 
-impl Write for Flushing<'_> {
+impl Write for Flushing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let outcome = self.file.write(bytes).and_then(|n| {
+        let outcome = (&*self.file).write(bytes).and_then(|n| {
             self.written += n as u64;
-            if self.written - self.flushed >= FLUSH_EVERY {
+            if self.written - self.given >= FLUSH_EVERY {
                 self.flush_to_disk()?;
             }
             Ok(n)
         });
-        if let Err(e) = &outcome
-            && e.kind() != io::ErrorKind::Interrupted
-        {
-            self.failure.get_or_insert((e.kind(), e.raw_os_error()));
-        }
-        outcome
+        outcome.inspect_err(|e| self.note(e))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A thread that sends stretches of a file to disk, one at a time.
+struct Flusher {
+    stretches: SyncSender<Range<u64>>,
+    done: Receiver<io::Result<()>>,
+    /// Whether it is at work on one.
+    busy: bool,
+    thread: JoinHandle<()>,
+}
+
+impl Flusher {
+    fn start(file: Arc<File>) -> io::Result<Self> {
+        let (stretches, inbox) = sync_channel::<Range<u64>>(1);
+        let (outbox, done) = sync_channel(1);
+        let thread = std::thread::Builder::new().name("flush".into()).spawn(move || {
+            for stretch in inbox {
+                if outbox.send(flush(&file, &stretch)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { stretches, done, busy: false, thread })
+    }
+
+    /// Begins with a stretch, after the one before it.
+    fn flush(&mut self, stretch: Range<u64>) -> io::Result<()> {
+        self.wait()?;
+        self.stretches.send(stretch).map_err(|_| died())?;
+        self.busy = true;
+        Ok(())
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        if !std::mem::take(&mut self.busy) {
+            return Ok(());
+        }
+        self.done.recv().map_err(|_| died())?
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        let outcome = self.wait();
+        drop(self.stretches);
+        // A panic in it has been reported by its closed channel.
+        let _ = self.thread.join();
+        outcome
+    }
+}
+
+fn flush(file: &File, stretch: &Range<u64>) -> io::Result<()> {
+    fdatasync(file)?;
+    forget(file, stretch.start, NonZeroU64::new(stretch.end - stretch.start));
+    Ok(())
+}
+
+/// Lets go of the page cache for a stretch of a file, to its end where no length is given, as far as it is on disk.
+/// Advice only.
+fn forget(file: &File, from: u64, length: Option<NonZeroU64>) {
+    let _ = fadvise(file, from, length, Advice::DontNeed);
+}
+
+/// Reads a file, and lets go of the page cache behind it: a backup is large, and read once.
+pub(super) struct Passing {
+    file: File,
+    read: u64,
+    forgotten: u64,
+}
+
+impl Passing {
+    /// From the file's start.
+    pub(super) fn new(file: File) -> Self {
+        Self { file, read: 0, forgotten: 0 }
+    }
+}
+
+impl Read for Passing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.read += n as u64;
+        if self.read - self.forgotten >= FLUSH_EVERY {
+            forget(&self.file, self.forgotten, NonZeroU64::new(self.read - self.forgotten));
+            self.forgotten = self.read;
+        }
+        Ok(n)
+    }
+}
+
+fn died() -> io::Error {
+    io::Error::other("the flushing thread ended unexpectedly")
 }

@@ -15,10 +15,12 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
-const GZIP: Encoding = Encoding { compression: Compression::Gzip, level: 6, threads: 2 };
-const PLAIN: Encoding = Encoding { compression: Compression::None, level: 6, threads: 2 };
+const GZIP: Encoding = Encoding { compression: Compression::Gzip, level: 6, threads: 2, max_rate: None };
+const ZSTD: Encoding = Encoding { compression: Compression::Zstd, level: 6, threads: 2, max_rate: None };
+const PLAIN: Encoding = Encoding { compression: Compression::None, level: 6, threads: 2, max_rate: None };
 
 struct Place {
     base: TempDir,
@@ -42,7 +44,7 @@ impl Place {
 
     fn add_as(&self, time: &str, content: &[u8], encoding: Encoding) -> Backup {
         self.catalogue
-            .add(at(time), encoding, None, &mut |out| {
+            .add(at(time), encoding, None, &|| Ok(()), &mut |out| {
                 out.write_all(content).unwrap();
                 Ok(snapshot())
             })
@@ -124,7 +126,7 @@ fn a_backup_is_a_gzip_file_and_a_manifest_that_says_what_is_in_it() {
 #[test]
 fn a_backup_that_fails_leaves_nothing() {
     let place = Place::new();
-    let failed = place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, &mut |out| {
+    let failed = place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, &|| Ok(()), &mut |out| {
         out.write_all(&super::noise(3_000_000)).unwrap();
         Err(Error::new(Reason::Cancelled, "told to stop"))
     });
@@ -140,7 +142,12 @@ fn two_of_one_second_get_two_names_whatever_their_suffix() {
     let third = place.add_as("2026-11-23T05:00:59", b"3", PLAIN);
     assert_eq!(third.name, "app_20261123T050101Z.sqlite");
     assert_eq!(fs::read(place.path(&third.name)).unwrap(), b"3");
-    assert_eq!(place.files().len(), 6);
+    let fourth = place.add_as("2026-11-23T05:00:59", b"4", ZSTD);
+    assert_eq!(fourth.name, "app_20261123T050102Z.sqlite.zst");
+    assert_eq!(fourth.manifest.as_ref().unwrap().compression, "zstd");
+    assert!(read_all(place.catalogue.read(&fourth).unwrap()) == b"4");
+    assert_eq!(place.catalogue.latest().unwrap(), Some(fourth));
+    assert_eq!(place.files().len(), 8);
 }
 
 #[test]
@@ -151,6 +158,7 @@ fn takes_no_other_file_for_a_backup() {
         "app_20261123T050000Z",
         "app_20261123T050000Z.json",
         "app_20261123T050000Z.sqlite.gz.part",
+        "app_20261123T050000Z.sqlite.zstd",
         "app_20261123T050000.sqlite.gz",
         "app_20261323T050000Z.sqlite.gz",
         "app_2026-11-23T05:00:00Z.sqlite.gz",
@@ -302,6 +310,127 @@ fn h26_removes_no_backup_that_is_read_pinned_or_changed_since() {
     assert_eq!(place.catalogue.remove(&unpinned).unwrap_err().reason, Reason::NotFound);
 }
 
+/// A store whose disk says that all is well and has one bit of each backup wrong.
+struct Lies(Local);
+
+impl Store for Lies {
+    fn place(&self) -> String {
+        self.0.place()
+    }
+    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<u64> {
+        self.0.put(name, &mut |out| {
+            let mut bytes = Vec::new();
+            write(&mut bytes)?;
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 4;
+            out.write_all(&bytes).map_err(|e| Error::io("cannot write", &e))
+        })
+    }
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.0.replace(name, bytes)
+    }
+    fn get(&self, name: &str) -> Result<Box<dyn Read + Send>> {
+        self.0.get(name)
+    }
+    fn list(&self) -> Result<Vec<Entry>> {
+        self.0.list()
+    }
+    fn delete(&self, name: &str) -> Result<()> {
+        self.0.delete(name)
+    }
+    fn free_bytes(&self) -> Result<Option<u64>> {
+        self.0.free_bytes()
+    }
+    fn hold(&self, name: &str) -> Result<Lock> {
+        self.0.hold(name)
+    }
+    fn claim(&self, name: &str) -> Result<Option<Lock>> {
+        self.0.claim(name)
+    }
+    fn edit(&self) -> Result<Lock> {
+        self.0.edit()
+    }
+}
+
+fn x(out: &mut dyn Write) -> Result<Snapshot> {
+    out.write_all(b"x").unwrap();
+    Ok(snapshot())
+}
+
+#[test]
+fn a_backup_that_does_not_read_back_as_it_was_written_fails_and_leaves_nothing() {
+    let place = Place::new();
+    let before = place.add("2026-11-23T04:00:00", b"x");
+    for encoding in [GZIP, ZSTD, PLAIN] {
+        let lies = Catalogue::new("app", Arc::new(Lies(Local::open(place.base.path(), "app").unwrap())));
+        let error = lies.add(at("2026-11-23T05:00:00"), encoding, None, &|| Ok(()), &mut x).unwrap_err();
+        assert_eq!(error.reason, Reason::Damaged);
+        assert!(error.message.contains("does not read back as it was written"), "{error}");
+        assert_eq!(place.files().len(), 2, "{:?}", place.files());
+        assert_eq!(place.listed(), [(before.name.clone(), true)]);
+    }
+}
+
+/// Puts a backup back to what it is between getting its name and being read back.
+fn unconfirm(place: &Place, backup: &Backup) {
+    let json = place.path(&backup.name.replace("sqlite.gz", "json"));
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert!(manifest.get("unconfirmed").is_none(), "one that counts says nothing of it: {manifest}");
+    manifest["unconfirmed"] = true.into();
+    fs::write(json, manifest.to_string()).unwrap();
+}
+
+#[test]
+fn a_backup_counts_only_once_it_was_read_back_which_the_next_run_does_for_one_that_was_killed() {
+    let place = Place::new();
+    let [whole, altered, held] = [5, 6, 7].map(|hour| place.add(&format!("2026-11-23T0{hour}:00:00"), b"x"));
+    for backup in [&whole, &altered, &held] {
+        unconfirm(&place, backup);
+    }
+    let mut bytes = fs::read(place.path(&altered.name)).unwrap();
+    bytes[12] ^= 1;
+    fs::write(place.path(&altered.name), bytes).unwrap();
+    let states = || place.catalogue.list().unwrap().into_iter().map(|b| b.state).collect::<Vec<_>>();
+    assert_eq!(states(), [State::Unconfirmed, State::Unconfirmed, State::Unconfirmed]);
+    assert_eq!(place.catalogue.latest().unwrap(), None);
+    let nothing = Keep { last: 0, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 };
+    let planned = place.catalogue.plan(&nothing, chrono_tz::UTC).unwrap();
+    assert!(planned.iter().all(|(_, decision)| decision.keep), "{planned:?}");
+
+    // Somebody reads it: perhaps the run that made it.
+    let hold = place.catalogue.hold(&held).unwrap();
+    let next = place.add("2026-11-23T08:00:00", b"x");
+    let good = |backup: &Backup| (backup.name.clone(), true);
+    assert_eq!(place.listed(), [good(&next), (held.name.clone(), false), good(&whole)]);
+    drop(hold);
+    let last = place.add("2026-11-23T09:00:00", b"x");
+    assert_eq!(place.listed(), [good(&last), good(&next), good(&held), good(&whole)]);
+    assert_eq!(place.files().len(), 8, "{:?}", place.files());
+}
+
+#[test]
+fn a_run_that_is_stopped_while_it_reads_back_leaves_nothing() {
+    let place = Place::new();
+    // The last look at whether to go on is the one after the last byte that was read back.
+    let looks = AtomicU64::new(0);
+    let count = || {
+        looks.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    };
+    let made = place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, &count, &mut x).unwrap().unwrap();
+    place.catalogue.remove(&made).unwrap();
+    for stop_at in 1..=looks.into_inner() {
+        let look = AtomicU64::new(0);
+        let go_on = || {
+            let now = look.fetch_add(1, Ordering::SeqCst) + 1;
+            if now < stop_at { Ok(()) } else { Err(Error::new(Reason::Cancelled, "told to stop")) }
+        };
+        let stopped = place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, &go_on, &mut x);
+        assert_eq!(stopped.unwrap_err().reason, Reason::Cancelled, "at look {stop_at}");
+        assert_eq!(place.files(), Vec::<String>::new(), "at look {stop_at}");
+    }
+}
+
 /// A store in which one kind of step fails, as when the process ends just before it.
 struct Breaks {
     inner: Local,
@@ -380,12 +509,14 @@ fn a_backup_has_its_manifest_before_its_name_and_leaves_nothing_where_either_fai
         out.write_all(b"x").unwrap();
         Ok(snapshot())
     };
-    assert!(place.breaking("none", true).add(at("2026-11-23T05:00:00"), GZIP, None, write).is_err());
+    assert!(
+        place.breaking("none", true).add(at("2026-11-23T05:00:00"), GZIP, None, &|| Ok(()), write).is_err()
+    );
     assert_eq!(place.files(), Vec::<String>::new());
     // The process ends between the two: neither the name nor the clearing away happens.
     let cut_short = Breaks { put: true, ..place.breaks(".json", false) };
     let cut_short = Catalogue::new("app", Arc::new(cut_short));
-    assert!(cut_short.add(at("2026-11-23T06:00:00"), GZIP, None, write).is_err());
+    assert!(cut_short.add(at("2026-11-23T06:00:00"), GZIP, None, &|| Ok(()), write).is_err());
     assert_eq!(place.listed(), []);
     let left = place.base.path().join("app/app_20261123T060000Z.json");
     assert!(left.exists());
@@ -409,7 +540,8 @@ fn an_orphan_is_not_removed_while_its_manifest_is_on_its_way() {
         out.write_all(b"x").unwrap();
         Ok(snapshot())
     };
-    let made = place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, write).unwrap().unwrap();
+    let made =
+        place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, &|| Ok(()), write).unwrap().unwrap();
     // Seen between the two steps, acted upon after the second.
     let seen = Backup { state: State::Incomplete, manifest: None, ..made.clone() };
     assert_eq!(place.catalogue.remove(&seen).unwrap_err().reason, Reason::Refused);

@@ -159,6 +159,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     let state = prop_oneof![
         6 => Just(State::Good),
         1 => Just(State::Incomplete),
+        1 => Just(State::Unconfirmed),
         1 => Just(State::Damaged("short".into())),
         1 => Just(State::Unknown("newer".into())),
     ];
@@ -196,7 +197,8 @@ fn stays(backups: &[Candidate], keep: &Keep) -> Vec<bool> {
 
 /// Whether one backup stays, from the words of the policy alone, by counting the good ones made after it.
 fn naive(backups: &[Candidate], this: &Candidate, keep: &Keep) -> bool {
-    if this.pinned || this.in_use || matches!(this.state, State::Unknown(_) | State::Incomplete) {
+    let untold = matches!(this.state, State::Unknown(_) | State::Incomplete | State::Unconfirmed);
+    if this.pinned || this.in_use || untold {
         return true;
     }
     let all_good: Vec<&Candidate> = backups.iter().filter(|b| b.state == State::Good).collect();

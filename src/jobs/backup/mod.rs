@@ -197,7 +197,7 @@ async fn take(context: &Context, catalogue: Catalogue, before: Option<Content>, 
             let (mut snapshot, mut held) = (Some(snapshot), Duration::ZERO);
             let encoding = Encoding::from(&database.backup);
             let known = newest.filter(|newest| skip && newest.is_packed(encoding.compression));
-            let made = catalogue.add(started, encoding, known.as_ref(), &mut |out| {
+            let made = catalogue.add(started, encoding, known.as_ref(), &go_on, &mut |out| {
                 let Some(snapshot) = snapshot.take() else {
                     return Err(Error::new(Reason::Io, "a snapshot can be written only once"));
                 };
