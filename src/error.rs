@@ -167,7 +167,9 @@ impl From<rusqlite::Error> for Error {
             rusqlite::Error::SqliteFailure(failure, _)
                 if failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE =>
             {
-                format!("{DISK_ERROR}: its -shm file cannot be made or grown; free some space if that disk is full")
+                format!(
+                    "{DISK_ERROR}: its -shm file cannot be made or grown; free some space if that disk is full"
+                )
             }
             other => other.to_string(),
         };

@@ -37,8 +37,8 @@ fn sweep(
         let mut nth = 1;
         loop {
             let before = scene.before();
-            let tracer = Tracer::new(CHANGING).inject(kind, fault, nth);
-            let traced = tracer.run(&scene.sandbox, &["backup", "attendance"]);
+            let strace = Tracer::new(CHANGING).inject(kind, fault, nth);
+            let traced = strace.run(&scene.sandbox, &["backup", "attendance"]);
             let failed: Vec<Call> = traced.calls.iter().filter(|call| call.failed()).cloned().collect();
             if failed.is_empty() {
                 assert_eq!(traced.output.status.code(), Some(0), "{}", said(&traced.output));
@@ -80,14 +80,21 @@ impl Fault {
 fn assert_honest(scene: &mut Scene, before: &Before, fault: &Fault) -> Option<String> {
     let made = scene.assert_nothing_lost(before);
     match fault.traced.output.status.code() {
-        Some(0 | 3) => assert!(made.is_some(), "no backup was made, and it says so to nobody: {}", fault.told()),
-        Some(1) => assert_eq!(made, None, "{}", fault.told()),
-        // It broke before it began, or at what is no disk, such as the end of a pipe.
+        Some(0 | 3) => {
+            assert!(made.is_some(), "no backup was made, and it says so to nobody: {}", fault.told());
+        }
+        // It failed; or broke before it began, or at what is no disk, such as the end of a pipe.
         _ => assert_eq!(made, None, "{}", fault.told()),
     }
     if fault.traced.output.status.code() != Some(0) {
         let said = said(&fault.traced.output);
-        assert!(["litekeeper: ", "problem: ", "error: ", "error while loading", "panicked"].iter().any(|word| said.contains(word)), "{}", fault.told());
+        assert!(
+            ["litekeeper: ", "problem: ", "error: ", "error while loading", "panicked"]
+                .iter()
+                .any(|word| said.contains(word)),
+            "{}",
+            fault.told()
+        );
     }
     made
 }
@@ -227,8 +234,8 @@ fn a_write_that_fails_in_the_daemon_fails_that_run_alone() {
                 continue;
             };
             let calls = "write,pwrite64,writev,pwritev";
-            let tracer = Tracer::new(calls).of([file]).inject(calls, &format!("error={error}"), 1);
-            let _attached = Attached::new(&tracer, &daemon);
+            let strace = Tracer::new(calls).of([file]).inject(calls, &format!("error={error}"), 1);
+            let _attached = Attached::new(&strace, &daemon);
             daemon.signal(Signal::CONT);
             break wait_for_run(&scene.sandbox, "backup", after, "failure");
         };
@@ -254,8 +261,8 @@ struct Attached(Child);
 
 impl Attached {
     /// Returns when it holds all threads.
-    fn new(tracer: &Tracer, daemon: &Daemon) -> Self {
-        let mut command = tracer.strace();
+    fn new(strace: &Tracer, daemon: &Daemon) -> Self {
+        let mut command = strace.strace();
         command.arg("-p").arg(daemon.pid().as_raw_nonzero().to_string());
         let child = command.stderr(Stdio::null()).spawn().unwrap();
         wait_until("strace is attached", || {

@@ -72,25 +72,26 @@ impl Drop for Disk {
 }
 
 /// A scene with a disk of its own at one of the sandbox's places.
-fn scene_on(place: fn(&Sandbox) -> PathBuf) -> Option<(Disk, Scene)> {
+fn scene_on(place: fn(&Sandbox) -> PathBuf) -> Option<(Scene, Disk)> {
     let mut disk = None;
     let probe = Sandbox::empty();
     Disk::memory(&probe.backups())?;
     let scene = Scene::with("", |sandbox| {
         // What was made before the disk came lies under it; the database is made anew on it.
-        let files: Vec<_> = fs::read_dir(place(sandbox)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let files: Vec<_> =
+            fs::read_dir(place(sandbox)).unwrap().map(|entry| entry.unwrap().path()).collect();
         let kept: Vec<_> = files.iter().map(|file| (file, fs::read(file).unwrap())).collect();
         disk = Disk::memory(&place(sandbox));
         for (file, bytes) in kept {
             fs::write(file, bytes).unwrap();
         }
     });
-    Some((disk?, scene))
+    Some((scene, disk?))
 }
 
 #[test]
 fn a_disk_of_any_size_holds_a_whole_new_backup_or_the_old_ones_alone() {
-    let Some((disk, mut scene)) = scene_on(Sandbox::backups) else {
+    let Some((mut scene, disk)) = scene_on(Sandbox::backups) else {
         return skip("only root can mount a small filesystem");
     };
     let place = scene.sandbox.backups().display().to_string();
@@ -116,13 +117,14 @@ fn a_disk_of_any_size_holds_a_whole_new_backup_or_the_old_ones_alone() {
         assert_eq!(scene.last_run("backup").reason, "no_space", "{}", said(&output));
     }
     assert!(failed >= 3, "{failed} failed");
+    drop(disk);
     scene.end();
 }
 
 /// Room for bytes, and none for one more file: no look at the free space tells.
 #[test]
 fn a_disk_that_takes_no_more_files_fails_the_run_and_leaves_nothing() {
-    let Some((disk, mut scene)) = scene_on(Sandbox::backups) else {
+    let Some((mut scene, disk)) = scene_on(Sandbox::backups) else {
         return skip("only root can mount a small filesystem");
     };
     let place = scene.sandbox.backups().display().to_string();
@@ -145,12 +147,13 @@ fn a_disk_that_takes_no_more_files_fails_the_run_and_leaves_nothing() {
     }
     // At least for the data and for the manifest.
     assert!(failed >= 2, "{failed} failed");
+    drop(disk);
     scene.end();
 }
 
 #[test]
 fn a_disk_that_another_program_fills_in_the_middle_fails_the_run_and_is_told() {
-    let Some((disk, mut scene)) = scene_on(Sandbox::backups) else {
+    let Some((mut scene, disk)) = scene_on(Sandbox::backups) else {
         return skip("only root can mount a small filesystem");
     };
     scene.ballast(15);
@@ -193,13 +196,14 @@ fn a_disk_that_another_program_fills_in_the_middle_fails_the_run_and_is_told() {
     }
     scene.sandbox.configure(&format!("[backup]\nkeep_last = {KEPT}\n"));
     scene.backup();
+    drop(disk);
     scene.end();
 }
 
 /// Without its state the command makes no backup, and says why; a run that gets further says that its history is lost.
 #[test]
 fn a_full_disk_of_our_own_state_is_told_and_loses_no_backup() {
-    let Some((disk, mut scene)) = scene_on(Sandbox::state) else {
+    let Some((mut scene, disk)) = scene_on(Sandbox::state) else {
         return skip("only root can mount a small filesystem");
     };
     disk.fill();
@@ -218,13 +222,14 @@ fn a_full_disk_of_our_own_state_is_told_and_loses_no_backup() {
     }
     disk.free();
     scene.backup();
+    drop(disk);
     scene.end();
 }
 
 /// While the application has it open, a reader needs no room. Nobody's sidecars must be made, for which there is none.
 #[test]
 fn a_full_disk_of_the_database_itself_harms_neither_it_nor_the_backups() {
-    let Some((disk, mut scene)) = scene_on(Sandbox::data) else {
+    let Some((mut scene, disk)) = scene_on(Sandbox::data) else {
         return skip("only root can mount a small filesystem");
     };
     scene.application.pause();
@@ -238,7 +243,8 @@ fn a_full_disk_of_the_database_itself_harms_neither_it_nor_the_backups() {
     disk.free();
     let last = application.stop().last();
     let names = || {
-        let mut names: Vec<_> = fs::read_dir(sandbox.data()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(sandbox.data()).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.retain(|name| name != "filler");
         names
     };

@@ -32,8 +32,8 @@ fn a_hundred_kills_anywhere_in_a_run_leave_only_backups_that_restore_and_lose_no
     // A first look at what there is to be killed in.
     let kinds = [0, 1, 2].map(|place| {
         let before = scene.before();
-        let tracer = Tracer::new(CHANGING).of(places(&scene, &before)[place].clone());
-        let (traced, most) = tracer.count(&scene.sandbox, &["backup", "attendance"]);
+        let strace = Tracer::new(CHANGING).of(places(&scene, &before)[place].clone());
+        let (traced, most) = strace.count(&scene.sandbox, &["backup", "attendance"]);
         assert!(traced.output.status.success(), "{}", said(&traced.output));
         scene.assert_nothing_lost(&before);
         most.into_iter().collect::<Vec<_>>()
@@ -45,10 +45,12 @@ fn a_hundred_kills_anywhere_in_a_run_leave_only_backups_that_restore_and_lose_no
         let (kind, most) = &kinds[place][below(case, 0, kinds[place].len())];
         let nth = 1 + below(case, 1, *most);
         let before = scene.before();
-        let tracer = Tracer::new(CHANGING).of(places(&scene, &before)[place].clone());
-        let traced =
-            tracer.inject(kind, "signal=KILL", nth).run(&scene.sandbox, &["backup", "attendance"]);
-        println!("case {case}: {kind} number {nth}, {}", ["anywhere", "in the directory", "on the oldest"][place]);
+        let strace = Tracer::new(CHANGING).of(places(&scene, &before)[place].clone());
+        let traced = strace.inject(kind, "signal=KILL", nth).run(&scene.sandbox, &["backup", "attendance"]);
+        println!(
+            "case {case}: {kind} number {nth}, {}",
+            ["anywhere", "in the directory", "on the oldest"][place]
+        );
         let made = scene.assert_nothing_lost(&before);
         if traced.was_killed() {
             killed += 1;
@@ -65,8 +67,13 @@ fn a_hundred_kills_anywhere_in_a_run_leave_only_backups_that_restore_and_lose_no
         let open: Vec<_> = runs.iter().filter(|run| run.outcome == "running").collect();
         assert!(open.is_empty(), "{open:?}");
     }
-    println!("{killed} killed, {published} after the new one had its name; {half_removed} half removed; {sites:?}");
+    println!(
+        "{killed} killed, {published} after the new one had its name; {half_removed} half removed; {sites:?}"
+    );
     assert!(killed >= 80 && sites.len() >= 40, "{killed} killed at {} places", sites.len());
-    assert!(published >= 5 && half_removed >= 1, "{published} after the new one had its name, {half_removed}");
+    assert!(
+        published >= 5 && half_removed >= 1,
+        "{published} after the new one had its name, {half_removed}"
+    );
     scene.end();
 }

@@ -6,11 +6,14 @@
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach it")]
 
 mod calls;
+mod crash_model;
+mod damage;
 mod disks;
 mod kills;
 mod power;
 mod scene;
 mod seeds;
+mod source;
 mod tracer;
 
 #[path = "../support/mod.rs"]

@@ -24,16 +24,16 @@ struct Machine {
 }
 
 impl Machine {
-    fn new(make: &[&str], size: u64, options: &'static str) -> Self {
+    fn new(format: &[&str], size: u64, options: &'static str) -> Self {
         let image = TempDir::with_prefix("litekeeper-image-").unwrap();
         let file = image.path().join("image");
         std::fs::File::create(&file).unwrap().set_len(size).unwrap();
-        let made = tool(make[0], &make[1..], &file);
-        assert!(made.status.success(), "{}", said(&made));
+        let formatted = tool(format[0], &format[1..], &file);
+        assert!(formatted.status.success(), "{}", said(&formatted));
         let mut disk = None;
         let scene = Scene::with("", |sandbox| {
             disk = Disk::mount(&sandbox.backups(), &["-o", options, file.to_str().unwrap()]);
-            assert!(disk.is_some(), "{} cannot be mounted from a loop device", make[0]);
+            assert!(disk.is_some(), "{} cannot be mounted from a loop device", format[0]);
         });
         Self { disk, scene, image, options }
     }
@@ -55,8 +55,8 @@ impl Machine {
 }
 
 /// `options`: those under which the filesystem delays most.
-fn power_cuts(make: &[&str], size: u64, options: &'static str) {
-    let mut machine = Machine::new(make, size, options);
+fn power_cuts(format: &[&str], size: u64, options: &'static str) {
+    let mut machine = Machine::new(format, size, options);
     let before = machine.scene.before();
     let (traced, kinds) = Tracer::new(CHANGING).count(&machine.scene.sandbox, &["backup", "attendance"]);
     assert!(traced.output.status.success(), "{}", said(&traced.output));
@@ -76,8 +76,8 @@ fn power_cuts(make: &[&str], size: u64, options: &'static str) {
         let nth = 1 + below(case, 1, *most);
         println!("case {case}: {kind} number {nth}");
         let before = machine.scene.before();
-        let tracer = Tracer::new(CHANGING).inject(kind, "signal=KILL", nth);
-        let traced = tracer.run(&machine.scene.sandbox, &["backup", "attendance"]);
+        let strace = Tracer::new(CHANGING).inject(kind, "signal=KILL", nth);
+        let traced = strace.run(&machine.scene.sandbox, &["backup", "attendance"]);
         machine.cut_power();
         let made = machine.scene.assert_nothing_lost(&before);
         if traced.was_killed() {

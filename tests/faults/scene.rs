@@ -93,6 +93,15 @@ impl Scene {
         made
     }
 
+    /// The same, of a database that nobody changes meanwhile, among backups that need not all be good.
+    pub fn backup_of_what_there_is(&mut self) -> String {
+        let output = self.sandbox.litekeeper(&["backup", "attendance"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        self.assert_clean();
+        let good = self.listed().into_iter().filter(|backup| backup.state == "good");
+        good.max_by_key(|backup| self.sequence(&backup.name)).expect("exit 0, and no backup").name
+    }
+
     /// The backups, the oldest first; none where there is no place for them yet.
     pub fn listed(&self) -> Vec<Listed> {
         let output = self.sandbox.litekeeper(&["--json", "backups", "attendance"]);

@@ -138,6 +138,12 @@ impl Tracer {
         calls
     }
 
+    /// Whether a SIGSTOP that was injected has stopped the process.
+    pub fn is_stopped(&self) -> bool {
+        self.files()
+            .any(|file| fs::read_to_string(file).is_ok_and(|trace| trace.contains("stopped by SIGSTOP")))
+    }
+
     /// One for each thread.
     fn files(&self) -> impl Iterator<Item = PathBuf> {
         fs::read_dir(self.traces.path()).unwrap().map(|entry| entry.unwrap().path())
