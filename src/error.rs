@@ -148,6 +148,9 @@ fn strip_os_code(cause: &std::io::Error) -> String {
     }
 }
 
+/// How SQLite's own word for an error of the operating system begins. It names no file.
+pub(crate) const DISK_ERROR: &str = "disk I/O error";
+
 impl From<rusqlite::Error> for Error {
     fn from(cause: rusqlite::Error) -> Self {
         use rusqlite::ffi::ErrorCode as C;
@@ -159,6 +162,14 @@ impl From<rusqlite::Error> for Error {
                 if failure.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER =>
             {
                 String::from("a trigger refuses it (RAISE)")
+            }
+            // SQLite takes the room for this file in advance, and has no other word for a disk that has none.
+            rusqlite::Error::SqliteFailure(failure, _)
+                if failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE =>
+            {
+                format!(
+                    "{DISK_ERROR}: its -shm file cannot be made or grown; free some space if that disk is full"
+                )
             }
             other => other.to_string(),
         };

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::units::show_duration;
 use crate::config::{self, Database};
-use crate::error::{Error, Reason, Result};
+use crate::error::{DISK_ERROR, Error, Reason, Result};
 use crate::metrics::events::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited, QueryTimed};
 use crate::sqlite::{access, open as open_file};
 use session::{Finished, Limits, Observer};
@@ -324,13 +324,15 @@ impl Inner {
         }
     }
 
-    /// SQLite's own text for a file that is none of its databases does not say which.
+    /// SQLite's own texts for a file that is none of its databases, and for one that it cannot read or write, do not
+    /// say which.
     fn named(&self, error: Error) -> Error {
         match error.reason {
             Reason::NotADatabase => Error::new(
                 Reason::NotADatabase,
                 format!("{} is not a database, or an encrypted one", self.path.display()),
             ),
+            Reason::Io if error.message.starts_with(DISK_ERROR) => error.context(self.path.display()),
             _ => error,
         }
     }

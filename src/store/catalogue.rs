@@ -197,11 +197,11 @@ impl Catalogue {
             }
             // Until the file has its name: nobody must take the manifest for a leftover, nor its number.
             let edit = self.store.edit()?;
-            let highest = self.list()?.iter().filter_map(|b| b.manifest.as_ref()).map(|m| m.sequence).max();
+            let sequence = next_sequence(&self.list()?);
             let written = Written {
                 database: &self.database,
                 file: &file,
-                sequence: highest.unwrap_or(0) + 1,
+                sequence,
                 started,
                 finished: clock::now(),
                 compression: encoding.compression,
@@ -405,6 +405,14 @@ impl Catalogue {
 
 fn newest(backups: Vec<Backup>) -> Option<Backup> {
     backups.into_iter().filter(Backup::is_good).max_by_key(Backup::age)
+}
+
+/// One more than the highest there is. A manifest that cannot be read now may have the highest: numbers are left free for
+/// it, so that no two backups have the same, of which the wrong one might be taken for the newer.
+fn next_sequence(backups: &[Backup]) -> u64 {
+    let highest = backups.iter().filter_map(|b| b.manifest.as_ref()).map(|m| m.sequence).max();
+    let hidden = backups.iter().filter(|b| b.manifest.is_none()).count() as u64;
+    highest.unwrap_or(0).saturating_add(hidden).saturating_add(1)
 }
 
 fn judge(manifest: &Manifest, entry: &Entry) -> State {

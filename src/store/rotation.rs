@@ -3,8 +3,8 @@
 //!
 //! Newer means made later: by the manifest's sequence, not by the clock, so that backups made after the clock
 //! was set back are not taken for old ones. Only good backups count for `keep_*`. A damaged one stays until a good
-//! one was made after it, as it may be all there is of its time. A file without a manifest always stays: it may be
-//! a good backup that somebody brought back without it.
+//! one was made after it, as it may be all there is of its time. A file without a manifest, or with one that is not
+//! readable, always stays: it may be a good backup, brought back without it or hit by damage to the manifest alone.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -99,6 +99,8 @@ pub enum Reason {
     Unconfirmed,
     /// It has no manifest, so that nobody knows whose it is and what is in it.
     NoManifest,
+    /// Its manifest is damaged, so that nobody knows whether the data is.
+    Unreadable(String),
     /// Damaged, and no good one was made after it.
     NothingNewer(String),
     /// Goes: no `keep_*` holds it.
@@ -203,6 +205,7 @@ pub fn plan(backups: &[Candidate], keep: &Keep, zone: Tz) -> Vec<Decision> {
             State::Unknown(why) => Some(Reason::Unknown(why.clone())),
             State::Incomplete => Some(Reason::NoManifest),
             State::Unconfirmed => Some(Reason::Unconfirmed),
+            State::Damaged(why) if backup.sequence.is_none() => Some(Reason::Unreadable(why.clone())),
             bad @ State::Damaged(_) => (!superseded()).then(|| Reason::NothingNewer(bad.to_string())),
         });
         let keeps = !reasons.is_empty();
@@ -227,6 +230,9 @@ impl fmt::Display for Reason {
             Self::Unknown(why) => f.write_str(why),
             Self::Unconfirmed => f.write_str("it has not been read back yet"),
             Self::NoManifest => f.write_str("it has no manifest; remove it by hand if nobody needs it"),
+            Self::Unreadable(why) => {
+                write!(f, "{why}, and its data may be good; remove it by hand if nobody needs it")
+            }
             Self::NothingNewer(what) => write!(f, "{what}, and no good one was made after it"),
             Self::Superseded(what) => write!(f, "{what}, and a good one was made after it"),
             Self::Past(keep) => {

@@ -167,7 +167,14 @@ fn compare(connection: &Connection, manifest: &Manifest) -> Result<()> {
     if hash::sha256(schema::text(connection)?.as_bytes()) != manifest.schema_sha256 {
         return Err(Error::new(Reason::Damaged, "its schema is not the one in its manifest"));
     }
+    let present = schema::tables(connection)?;
     for (table, rows) in &manifest.tables {
+        if !present.iter().any(|t| t.name == *table) {
+            return Err(Error::new(
+                Reason::Damaged,
+                format!("it has no table {table}, which its manifest names"),
+            ));
+        }
         let Some(expected) = rows else { continue };
         let found: u64 = connection.query_row(&schema::count_in_steps(table), [], |row| row.get(0))?;
         if found != *expected {

@@ -1,0 +1,163 @@
+//! The program under strace, which lets a system call fail or kills the process in it. strace counts per
+//! thread and kind of call: where several threads come to the call of that number, each of them meets the fault.
+
+use crate::support::sandbox::Sandbox;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// Calls that change what is on a disk, or who may.
+pub const CHANGING: &str = "?open,openat,write,pwrite64,fsync,fdatasync,?rename,?renameat,renameat2,linkat,?unlink,\
+                            unlinkat,ftruncate,flock,fchmod,close";
+
+/// What strace is told, but for the program.
+pub struct Tracer {
+    calls: String,
+    inject: Option<String>,
+    paths: Vec<PathBuf>,
+    traces: TempDir,
+}
+
+/// A system call as strace shows it, descriptors with their paths.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Seconds since 1970 at its begin.
+    at: f64,
+    pub text: String,
+}
+
+impl Call {
+    /// Whether this is the one that was made to fail.
+    pub fn failed(&self) -> bool {
+        self.text.contains("(INJECTED)")
+    }
+
+    /// Whether the process ended in it.
+    pub fn is_the_last(&self) -> bool {
+        self.text.ends_with("= ?")
+    }
+
+    pub fn name(&self) -> &str {
+        self.text.split('(').next().unwrap()
+    }
+}
+
+pub struct Traced {
+    pub output: Output,
+    /// In the order of their beginnings.
+    pub calls: Vec<Call>,
+}
+
+impl Traced {
+    pub fn was_killed(&self) -> bool {
+        self.output.status.signal().is_some()
+    }
+}
+
+/// Whether strace can be used; the reason where it cannot.
+pub fn check() -> Result<(), String> {
+    match Command::new("strace").args(["-f", "--seccomp-bpf", "-o", "/dev/null", "true"]).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!("strace may not trace: {}", String::from_utf8_lossy(&output.stderr))),
+        Err(e) => Err(format!("strace: {e}")),
+    }
+}
+
+impl Tracer {
+    /// Looks at these calls, a list as strace has it.
+    pub fn new(calls: &str) -> Self {
+        let traces = TempDir::with_prefix("litekeeper-trace-").unwrap();
+        Self { calls: calls.to_owned(), inject: None, paths: Vec::new(), traces }
+    }
+
+    /// Only those with one of these paths, exactly as the program names them, or with a descriptor of one.
+    pub fn of(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.paths.extend(paths);
+        self
+    }
+
+    /// Lets the `nth` of `calls` meet `fault`: `error=EIO`, `signal=KILL`.
+    pub fn inject(mut self, calls: &str, fault: &str, nth: usize) -> Self {
+        self.inject = Some(format!("inject={calls}:{fault}:when={nth}"));
+        self
+    }
+
+    /// Runs `litekeeper ARGS` to its end.
+    pub fn run(self, sandbox: &Sandbox, args: &[&str]) -> Traced {
+        self.count(sandbox, args).0
+    }
+
+    /// The same, with how often the busiest thread made each kind of call.
+    pub fn count(self, sandbox: &Sandbox, args: &[&str]) -> (Traced, BTreeMap<String, usize>) {
+        let mut command = self.strace();
+        command.arg(env!("CARGO_BIN_EXE_litekeeper")).arg("--config").arg(sandbox.configuration()).args(args);
+        let output = command.output().unwrap();
+        let mut most = BTreeMap::new();
+        for file in self.files() {
+            let mut of_this = BTreeMap::new();
+            for call in read(&file) {
+                *of_this.entry(call.name().to_owned()).or_insert(0) += 1;
+            }
+            for (kind, count) in of_this {
+                let highest = most.entry(kind).or_insert(0);
+                *highest = count.max(*highest);
+            }
+        }
+        (Traced { output, calls: self.calls() }, most)
+    }
+
+    /// strace with its options, still without what it traces.
+    pub fn strace(&self) -> Command {
+        let mut command = Command::new("strace");
+        command.args(["-ff", "-ttt", "-y", "-q", "-e"]).arg(format!("trace={}", self.calls));
+        if self.inject.as_ref().is_none_or(|inject| !inject.contains("signal=")) {
+            // Twice as fast, but signals would be lost.
+            command.arg("--seccomp-bpf");
+        }
+        for path in &self.paths {
+            command.arg("-P").arg(path);
+        }
+        if let Some(inject) = &self.inject {
+            command.arg("-e").arg(inject);
+        }
+        command.arg("-o").arg(self.traces.path().join("trace"));
+        for name in ["LITEKEEPER_CONFIG", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "RUST_LOG"] {
+            command.env_remove(name);
+        }
+        command.env("NO_COLOR", "1").env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+        command
+    }
+
+    /// What was traced so far.
+    pub fn calls(&self) -> Vec<Call> {
+        let mut calls: Vec<Call> = self.files().flat_map(|file| read(&file)).collect();
+        calls.sort_by(|a, b| a.at.total_cmp(&b.at));
+        calls
+    }
+
+    /// Whether a SIGSTOP that was injected has stopped the process.
+    pub fn is_stopped(&self) -> bool {
+        self.files()
+            .any(|file| fs::read_to_string(file).is_ok_and(|trace| trace.contains("stopped by SIGSTOP")))
+    }
+
+    /// One for each thread.
+    fn files(&self) -> impl Iterator<Item = PathBuf> {
+        fs::read_dir(self.traces.path()).unwrap().map(|entry| entry.unwrap().path())
+    }
+}
+
+fn read(file: &Path) -> Vec<Call> {
+    let trace = String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned();
+    trace.lines().filter_map(call).collect()
+}
+
+fn call(line: &str) -> Option<Call> {
+    let (at, text) = line.split_once(' ')?;
+    // Signals and ends are no calls.
+    let is_call = text.starts_with(|c: char| c.is_ascii_lowercase());
+    Some(Call { at: at.parse().ok()?, text: text.trim_end().to_owned() }).filter(|_| is_call)
+}
