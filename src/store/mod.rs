@@ -9,7 +9,9 @@ pub mod codec;
 mod directory;
 mod gzip;
 pub mod hash;
+pub mod in_place;
 mod inventory;
+mod likeness;
 mod local;
 mod manifest;
 mod name;
@@ -17,6 +19,7 @@ pub mod restore;
 pub mod rotation;
 pub mod scratch;
 mod temp;
+mod unfinished;
 
 pub use catalogue::{Backup, Catalogue, State};
 pub use inventory::Known;
