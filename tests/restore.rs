@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use support::application::{Application, Owner};
 use support::backups::{directory, file, files, gunzipped, manifests};
 use support::daemon::{BACKUP_EACH_SECOND, Daemon};
@@ -248,6 +248,18 @@ fn a_missing_database_is_restored_and_what_lay_beside_it_is_kept() {
     assert!(told["warnings"][0].as_str().unwrap().contains("missing"), "{told}");
 }
 
+/// Removed under the application, which goes on with the file that has no name any more.
+#[test]
+fn h18_an_application_that_still_has_the_removed_database_open_is_named() {
+    let (sandbox, states) = moved_on(&["--journal-mode", "delete"]);
+    let application = Application::start(&sandbox.database());
+    fs::remove_file(sandbox.database()).unwrap();
+    assert_refused(&sandbox, 11, &[&format!("process {}", application.pid())]);
+    application.kill();
+    restored(&sandbox);
+    assert_eq!(assert_sound(&sandbox.database()), states.backup);
+}
+
 #[test]
 fn a_link_to_a_database_that_is_gone_leads_to_its_place() {
     let (sandbox, states) = moved_on(&[]);
@@ -415,8 +427,7 @@ fn h26_a_backup_that_is_being_restored_is_not_rotated_away_by_another_process() 
     let held = files(&sandbox);
     let mut command = program();
     command.arg("--config").arg(sandbox.configuration()).args(IN_PLACE);
-    let child =
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_until("the restore has begun", || (!unfinished(&sandbox).is_empty()).then_some(()));
     kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
     // Another machine's view: its lock is not ours, so that its backup is not kept out.
@@ -474,9 +485,120 @@ fn h18_who_opens_the_old_file_at_the_last_moment_is_kept_from_it_until_it_has_cl
             lines.wait_for("who it waits for", 0, |line| line.contains("process").then(|| line.to_owned()));
         assert!(said.contains("opened the old file") || said.contains(&late.id().to_string()), "{said}");
         assert!(child.try_wait().unwrap().is_none() && late.try_wait().unwrap().is_none());
-        late.kill().unwrap();
-        late.wait().unwrap();
-        assert!(child.wait().unwrap().success());
+        if journal_mode == "wal" {
+            late.kill().unwrap();
+            late.wait().unwrap();
+            assert!(child.wait().unwrap().success());
+        } else {
+            // The operator does not wait, and is told what to do at once.
+            kill_process(pid, Signal::INT).unwrap();
+            lines.wait_for("what to do", 0, |line| line.contains("end it at once").then_some(()));
+            assert_eq!(child.wait().unwrap().code(), Some(1));
+            late.kill().unwrap();
+            late.wait().unwrap();
+        }
         assert_restored(&sandbox, states);
     }
+}
+
+/// The data of the new file; what lies beside the old one out of the way; the rename: each is on disk before the next.
+/// And nothing is removed by its name once that is the new database's.
+#[test]
+fn h20_nothing_of_the_old_set_can_be_found_beside_the_new_database_after_a_power_cut() {
+    if !can_trace() {
+        return skip("strace is missing or may not trace");
+    }
+    let scenes: [fn() -> _; 3] = [
+        killed_in_wal_mode,
+        killed_in_rollback_mode,
+        // Its journal stays behind, of no further use.
+        || {
+            let (sandbox, states) = moved_on(&["--journal-mode", "delete"]);
+            let sql = "PRAGMA journal_mode = persist; UPDATE users SET email = 'new'";
+            rusqlite::Connection::open(sandbox.database()).unwrap().execute_batch(sql).unwrap();
+            assert!(beside(&sandbox.database(), "-journal").exists());
+            (sandbox, states)
+        },
+    ];
+    for scene in scenes {
+        let (sandbox, states) = scene();
+        let trace = sandbox.path().join("trace");
+        let calls = "trace=fsync,fdatasync,linkat,unlink,unlinkat,rename,renameat,renameat2";
+        let child = traced(&sandbox, &trace, &["-y", "-e", calls], &IN_PLACE);
+        assert!(child.wait_with_output().unwrap().status.success());
+        assert_restored(&sandbox, states);
+        let trace = fs::read_to_string(trace).unwrap();
+        let data = sandbox.data().display().to_string();
+        let ours: Vec<&str> = trace.lines().filter(|line| line.contains(&data)).collect();
+        let all = ours.join("\n");
+        let last = |before: usize, what: &dyn Fn(&str) -> bool| {
+            let found = ours[..before].iter().rposition(|line| what(line));
+            found.unwrap_or_else(|| panic!("not found in\n{all}"))
+        };
+        let named =
+            last(ours.len(), &|line| line.contains("renameat(") && line.contains("\"attendance.sqlite\""));
+        let flushed = |line: &str| line.contains("sync(") && line.contains(&format!("<{data}>"));
+        let cleared = last(named, &flushed);
+        let moved = last(named, &|line| line.contains("unlink") || line.contains("attendance.sqlite-"));
+        let written = last(named, &|line| line.contains("sync(") && line.contains(".restoring-"));
+        assert!(written < cleared && moved < cleared && cleared < named, "{all}");
+        assert!(ours[named + 1..].iter().all(|line| flushed(line)) && ours.len() > named + 1, "{all}");
+    }
+}
+
+#[test]
+fn what_a_killed_restore_left_is_removed_by_the_next_and_that_of_a_living_one_is_not() {
+    let sandbox = Sandbox::new();
+    sandbox.configure("");
+    let sql = "CREATE TABLE noise (x); INSERT INTO noise SELECT randomblob(1 << 20) FROM attendance LIMIT 48";
+    rusqlite::Connection::open(sandbox.database()).unwrap().execute_batch(sql).unwrap();
+    backed_up(&sandbox);
+    let to = sandbox.data().join("restored.sqlite");
+    let args = ["restore", "attendance", "--to", to.to_str().unwrap()];
+    let halfway = || {
+        let before = unfinished(&sandbox);
+        let mut command = program();
+        command.arg("--config").arg(sandbox.configuration()).args(args);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let name = wait_until("the restore has begun", || {
+            unfinished(&sandbox).into_iter().find(|name| !before.contains(name))
+        });
+        kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
+        (child, name)
+    };
+    let (mut killed, left) = halfway();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(unfinished(&sandbox), [left]);
+    let (living, its) = halfway();
+    assert_eq!(unfinished(&sandbox), [its.as_str()]);
+    let output = sandbox.litekeeper(&args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(unfinished(&sandbox), [its]);
+    let first = fs::metadata(&to).unwrap().ino();
+    kill_process(Pid::from_child(&living), Signal::CONT).unwrap();
+    let output = living.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("exists"), "{}", stderr(&output));
+    assert_eq!((fs::metadata(&to).unwrap().ino(), unfinished(&sandbox).len()), (first, 0));
+}
+
+/// As on NFS.
+#[test]
+fn a_filesystem_that_cannot_rename_without_replacing_gets_the_file_all_the_same_and_over_nothing() {
+    if !can_trace() {
+        return skip("strace is missing or may not trace");
+    }
+    let (sandbox, states) = moved_on(&[]);
+    let to = sandbox.data().join("restored.sqlite");
+    let args = ["restore", "attendance", "--to", to.to_str().unwrap()];
+    let restore = || {
+        let options = ["-e", "trace=renameat2", "-e", "inject=renameat2:error=EINVAL"];
+        traced(&sandbox, &sandbox.path().join("trace"), &options, &args).wait_with_output().unwrap()
+    };
+    let output = restore();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(assert_sound(&to), states.backup);
+    assert_eq!((fs::metadata(&to).unwrap().nlink(), unfinished(&sandbox)), (1, Vec::new()));
+    assert_eq!(restore().status.code(), Some(1));
 }

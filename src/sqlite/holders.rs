@@ -4,8 +4,9 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
 use serde::Serialize;
@@ -57,12 +58,21 @@ pub struct Seen {
     pub unseen: Option<String>,
 }
 
+/// What is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Files<'a> {
+    /// Files that are there.
+    pub there: &'a [Identity],
+    /// Names under which a file may have been removed while somebody had it open, who still goes on with it.
+    pub removed: &'a [PathBuf],
+}
+
 /// Looks for those that have one of `files` open or locked.
-pub fn of(files: &[Identity]) -> Seen {
+pub fn of(files: Files<'_>) -> Seen {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Seen { holders: Vec::new(), unseen: Some(String::from("/proc cannot be read")) };
     };
-    let (mut pids, mut hidden) = (lock_holders(files), 0);
+    let (mut pids, mut hidden) = (lock_holders(files.there), 0);
     for pid in processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
         match has_open(pid, files) {
             Some(true) => pids.push(pid),
@@ -77,7 +87,7 @@ pub fn of(files: &[Identity]) -> Seen {
 }
 
 /// `None` where we may not know.
-fn has_open(pid: u32, files: &[Identity]) -> Option<bool> {
+fn has_open(pid: u32, files: Files<'_>) -> Option<bool> {
     let listed = match fs::read_dir(format!("/proc/{pid}/fd")) {
         Ok(listed) => listed,
         Err(e) if e.kind() == ErrorKind::PermissionDenied && opens_files(pid) => return None,
@@ -86,9 +96,18 @@ fn has_open(pid: u32, files: &[Identity]) -> Option<bool> {
     };
     Some(listed.filter_map(Result::ok).any(|entry| {
         // Without asking a server that may be away what else there is to know of its files.
-        let stat = statx(CWD, entry.path(), AtFlags::STATX_DONT_SYNC, StatxFlags::INO);
-        stat.is_ok_and(|s| files.contains(&(makedev(s.stx_dev_major, s.stx_dev_minor), s.stx_ino)))
+        let wanted = StatxFlags::INO | StatxFlags::NLINK;
+        let Ok(stat) = statx(CWD, entry.path(), AtFlags::STATX_DONT_SYNC, wanted) else { return false };
+        let identity = (makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino);
+        files.there.contains(&identity) || (stat.stx_nlink == 0 && was_removed(&entry.path(), files.removed))
     }))
+}
+
+/// The kernel shows the name that such a file had as `/srv/x.sqlite (deleted)`.
+fn was_removed(descriptor: &Path, names: &[PathBuf]) -> bool {
+    let Ok(shown) = fs::read_link(descriptor) else { return false };
+    let name = shown.as_os_str().as_bytes().strip_suffix(b" (deleted)");
+    name.is_some_and(|name| names.iter().any(|known| known.as_os_str().as_bytes() == name))
 }
 
 /// Not so the kernel's own threads, nor a process that has ended and was not yet waited for.

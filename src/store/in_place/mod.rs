@@ -39,7 +39,7 @@ use super::unfinished::Unfinished;
 use super::{Backup, Catalogue};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::exclusive::Exclusive;
-use crate::sqlite::holders::{self, Holder};
+use crate::sqlite::holders::{self, Files, Holder};
 
 pub use plan::{Plan, plan};
 
@@ -95,11 +95,11 @@ pub fn restore(
 
     let mut locked = Locked::take(plan, patience)?;
     warnings.append(&mut locked.warnings);
-    plan::used(path, &holders::of(&plan.files()).holders)?;
+    plan::used(path, &plan.look().holders)?;
     let kept = aside::swap(&dir, &name, plan.old, locked.is_settled, &mut new)?;
     if let (Some(lock), Some(old)) = (locked.lock, plan.old) {
         loop {
-            let late = holders::of(&[old]).holders;
+            let late = holders::of(Files { there: &[old], removed: &[] }).holders;
             if late.is_empty() {
                 break;
             }

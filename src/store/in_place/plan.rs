@@ -11,7 +11,7 @@ use super::aside;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::access::{self, Identity};
 use crate::sqlite::facts::{SIDECARS, disk_free, sidecar, wal_bytes};
-use crate::sqlite::holders::{self, Holder, Seen};
+use crate::sqlite::holders::{self, Files, Holder, Seen};
 use crate::sqlite::replicator;
 use crate::store::directory::Directory;
 use crate::store::likeness::Likeness;
@@ -71,7 +71,11 @@ pub fn plan(path: &Path, bytes: Option<u64>, accept_unseen: bool) -> Result<Plan
         old: identity,
         path,
     };
-    plan.seen = holders::of(&plan.files());
+    plan.seen = plan.look();
+    if let Some(name) = access::network(dir.path()) {
+        plan.seen.unseen =
+            Some(format!("{} lies on {name}, and other machines cannot be seen", dir.path().display()));
+    }
     let judged = [
         old.as_ref().map_or(Ok(()), |file| replaceable(&dir, &name, &plan.path, file)),
         writable(&dir),
@@ -94,10 +98,17 @@ pub fn plan(path: &Path, bytes: Option<u64>, accept_unseen: bool) -> Result<Plan
 }
 
 impl Plan {
-    /// The database and the files beside it, as far as they are there now.
-    pub(super) fn files(&self) -> Vec<Identity> {
-        let names = std::iter::once(self.path.clone()).chain(beside(&self.path));
-        names.filter_map(|name| std::fs::metadata(name).ok()).map(|file| (file.dev(), file.ino())).collect()
+    /// Who has the database or a file beside it open now, also one that was removed under them.
+    pub(super) fn look(&self) -> Seen {
+        let names: Vec<PathBuf> = std::iter::once(self.path.clone())
+            .chain(SIDECARS.map(|suffix| sidecar(&self.path, suffix)))
+            .collect();
+        let there: Vec<Identity> = names
+            .iter()
+            .filter_map(|name| std::fs::metadata(name).ok())
+            .map(|file| (file.dev(), file.ino()))
+            .collect();
+        holders::of(Files { there: &there, removed: &names })
     }
 }
 
