@@ -330,6 +330,7 @@ fn a_job_that_is_at_work_is_not_disturbed() {
     let (sandbox, states) = moved_on(&[]);
     let lock = State::open(&sandbox.state()).unwrap().lock("attendance", JobKind::Maintain).unwrap();
     assert_refused(&sandbox, 11, &["in use by maintain"]);
+    json(&sandbox, 11, &[&IN_PLACE[..], &["--dry-run"]].concat());
     drop(lock);
     restored(&sandbox);
     assert_restored(&sandbox, states);
@@ -498,6 +499,58 @@ fn h18_who_opens_the_old_file_at_the_last_moment_is_kept_from_it_until_it_has_cl
             late.wait().unwrap();
         }
         assert_restored(&sandbox, states);
+    }
+}
+
+/// Each of its steps may fail. What was moved aside by then is put back, a file that SQLite could not use included.
+#[test]
+fn a_step_that_fails_leaves_the_old_database_as_it_was() {
+    if !can_trace() {
+        return skip("strace is missing or may not trace");
+    }
+    let of_no_use = || {
+        let (sandbox, states) = killed_in_wal_mode();
+        fs::write(sandbox.database(), "no database").unwrap();
+        (sandbox, states)
+    };
+    for (scene, is_sound) in [(killed_in_wal_mode as fn() -> _, true), (of_no_use, false)] {
+        let (sandbox, states) = scene();
+        let content = || ["", "-wal"].map(|suffix| fs::read(beside(&sandbox.database(), suffix)).ok());
+        let before = content();
+        let mut failed = 0;
+        for call in ["fchown", "fchmod", "ftruncate", "linkat", "unlinkat", "renameat2", "renameat", "fsync"]
+        {
+            for n in 1.. {
+                let inject = format!("inject={call}:error=EIO:when={n}");
+                let options = ["-e", &format!("trace={call}"), "-e", &inject];
+                let child = traced(&sandbox, &sandbox.path().join("trace"), &options, &IN_PLACE);
+                let output = child.wait_with_output().unwrap();
+                if output.status.success() {
+                    break;
+                }
+                failed += 1;
+                let at = format!("{call} number {n}: {}\n{:?}", stderr(&output), look(&sandbox));
+                assert!(output.status.code() == Some(1) && stderr(&output).contains("rror"), "{at}");
+                assert!(unfinished(&sandbox).is_empty(), "{at}");
+                if stderr(&output).contains("is in place") {
+                    assert_eq!(check(&sandbox.database()), Ok(states.backup), "{at}");
+                    break;
+                }
+                assert!(kept(&sandbox).is_empty(), "{at}");
+                if is_sound {
+                    assert_eq!(check(&sandbox.database()), Ok(states.now), "{at}");
+                } else {
+                    assert!(content() == before, "{at}");
+                }
+            }
+            // As it was, for the next one.
+            for old in fs::read_dir(sandbox.data()).unwrap().map(|entry| entry.unwrap().path()) {
+                let name = old.to_str().unwrap();
+                let Some((_, rest)) = name.split_once(".before-restore-") else { continue };
+                fs::rename(&old, beside(&sandbox.database(), &rest[16..])).unwrap();
+            }
+        }
+        assert!(failed >= 7, "only {failed}");
     }
 }
 

@@ -171,12 +171,9 @@ impl Restore {
         told: &mut Told,
     ) -> Result<u8> {
         // Held to the end: no job begins meanwhile.
-        let _lock = if self.dry_run {
-            None
-        } else {
-            locks::lock_without_state(&config.daemon.state_dir, &database.name, "restore")?
-        };
-        let plan = store::in_place::plan(&told.to, told.bytes, self.accept_unseen)?;
+        let lock = locks::lock_without_state(&config.daemon.state_dir, &database.name, "restore");
+        let mut plan = store::in_place::plan(&told.to, told.bytes, self.accept_unseen)?;
+        plan.refusals.extend(lock.as_ref().err().cloned());
         told.to.clone_from(&plan.path);
         told.warnings.extend(plan.warnings.iter().cloned());
         told.in_place = Some(in_place::Told::of(&plan, told.bytes));

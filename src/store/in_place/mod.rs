@@ -24,8 +24,8 @@
 //! Killed at any point, there is the old database under the name, complete, or the new one. What may be left over, the
 //! hidden file or the second name of the old one, is found and used by the next try.
 //!
-//! Where the old file is so damaged that SQLite cannot lock or settle it, there is nobody who could use it either: the
-//! same steps without the lock, the files beside it kept with it.
+//! Where the old file is so damaged that SQLite does not take it for a database, there is nobody who could use it
+//! either: the same steps without the lock, and all that lies beside it is kept with it.
 
 mod aside;
 mod plan;
@@ -40,6 +40,7 @@ use super::{Backup, Catalogue};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::exclusive::Exclusive;
 use crate::sqlite::holders::{self, Files, Holder};
+use crate::sqlite::replicator;
 
 pub use plan::{Plan, plan};
 
@@ -96,7 +97,7 @@ pub fn restore(
     let mut locked = Locked::take(plan, patience)?;
     warnings.append(&mut locked.warnings);
     plan::used(path, &plan.look().holders)?;
-    let kept = aside::swap(&dir, &name, plan.old, locked.is_settled, &mut new)?;
+    let kept = aside::swap(&dir, &name, plan.old, locked.lock.is_some(), &mut new)?;
     if let (Some(lock), Some(old)) = (locked.lock, plan.old) {
         loop {
             let late = holders::of(Files { there: &[old], removed: &[] }).holders;
@@ -111,12 +112,9 @@ pub fn restore(
     Ok(Done { bytes, kept: kept.iter().map(|name| dir.path().join(name)).collect(), warnings })
 }
 
-/// The old database, which nobody else can use.
+/// The old database: locked and complete by itself, or nothing that SQLite could use.
 struct Locked {
-    /// `None` where there is no database that SQLite could lock.
     lock: Option<Exclusive>,
-    /// Nothing is left beside the file that belongs to it.
-    is_settled: bool,
     warnings: Vec<String>,
 }
 
@@ -124,7 +122,7 @@ impl Locked {
     fn take(plan: &Plan, patience: Duration) -> Result<Self> {
         let path = &plan.path;
         let Some(identity) = plan.old else {
-            return Ok(Self { lock: None, is_settled: false, warnings: Vec::new() });
+            return Ok(Self { lock: None, warnings: Vec::new() });
         };
         let is_the_same = || match plan::metadata(path)? {
             Some(file) if (file.dev(), file.ino()) == identity => Ok(file),
@@ -134,26 +132,29 @@ impl Locked {
             )),
         };
         // Opened, an empty file would cost what lies beside it.
-        let lock = if is_the_same()?.len() == 0 {
-            Err(Error::new(Reason::NotADatabase, "it is empty"))
+        let taken = if is_the_same()?.len() == 0 {
+            Err(Error::new(Reason::NotADatabase, format!("{} is empty", path.display())))
         } else {
             Exclusive::take(path, patience)
         };
         is_the_same()?;
-        let settled = lock.as_ref().map_err(Error::clone).and_then(|lock| lock.settle(path));
-        let mut warnings = Vec::new();
-        if lock.as_ref().is_ok_and(|lock| lock.is_replicated(path)) && plan.warnings.is_empty() {
-            warnings.push(plan::replicated());
+        match taken {
+            Ok(lock) => {
+                lock.settle(path)?;
+                let is_news = lock.is_replicated(path) && !replicator::has_directory(path);
+                Ok(Self { lock: Some(lock), warnings: is_news.then(plan::replicated).into_iter().collect() })
+            }
+            Err(e) if matches!(e.reason, Reason::NotADatabase | Reason::Damaged) => {
+                let text = format!(
+                    "the old database is of no use ({e}); it and what lay beside it are kept as they were"
+                );
+                Ok(Self { lock: None, warnings: vec![text] })
+            }
+            Err(e) if e.reason == Reason::Io => Err(Error::new(
+                e.reason,
+                format!("{e}; to restore all the same, move it away first, with the files beside it"),
+            )),
+            Err(e) => Err(e),
         }
-        match &settled {
-            Ok(()) => {}
-            Err(e) if matches!(e.reason, Reason::NotADatabase | Reason::Damaged | Reason::Io) => warnings
-                .push(format!(
-                    "the old database could not be {}: {e}; it and the files beside it are kept as they were",
-                    if lock.is_ok() { "made complete" } else { "locked" }
-                )),
-            Err(e) => return Err(e.clone()),
-        }
-        Ok(Self { lock: lock.ok(), is_settled: settled.is_ok(), warnings })
     }
 }
