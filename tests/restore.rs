@@ -399,6 +399,57 @@ fn a_database_with_a_second_name_is_refused_and_a_link_to_it_stays_one() {
 }
 
 #[test]
+fn a_database_that_is_mounted_as_a_single_file_is_refused() {
+    let (sandbox, _) = moved_on(&[]);
+    let on_itself = |path: &Path| {
+        Command::new("mount")
+            .arg("--bind")
+            .args([path, path])
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    if !on_itself(&sandbox.database()) {
+        return skip("only root can mount");
+    }
+    let refused = std::panic::catch_unwind(|| assert_refused(&sandbox, 1, &["mount of a single file"]));
+    assert!(Command::new("umount").arg(sandbox.database()).status().unwrap().success());
+    refused.unwrap();
+}
+
+/// Processes outside are not seen from there, but their locks stand in the way.
+#[test]
+fn in_a_container_it_is_refused_until_the_operator_says_that_nobody_has_it_open() {
+    let contained = |args: &[&str], sandbox: &Sandbox| {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc"]).arg(program().get_program());
+        command.arg("--config").arg(sandbox.configuration()).args(args).output().unwrap()
+    };
+    if !Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "true"])
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        return skip("only root can make a PID namespace");
+    }
+    let (sandbox, states) = moved_on(&[]);
+    let refused = contained(&IN_PLACE, &sandbox);
+    assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("--accept-unseen"), "{}", stderr(&refused));
+
+    let accepted = [&IN_PLACE[..], &["--accept-unseen"]].concat();
+    let application = Application::start(&sandbox.database());
+    let before = look(&sandbox);
+    let refused = contained(&accepted, &sandbox);
+    assert_eq!(refused.status.code(), Some(11), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("is locked"), "{}", stderr(&refused));
+    assert_eq!(look(&sandbox), before);
+    application.stop();
+    let output = contained(&accepted, &sandbox);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_restored(&sandbox, states);
+}
+
+#[test]
 fn a_directory_without_room_is_refused_before_anything_is_written() {
     let small = |path: &Path| {
         let options = ["-t", "tmpfs", "-o", "size=400k", "tmpfs"];

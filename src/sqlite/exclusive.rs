@@ -109,8 +109,5 @@ fn busy(path: &Path, patience: Duration, error: Error) -> Error {
         return error.context(format!("cannot lock {}", path.display()));
     }
     let waited = words::duration(patience.as_secs_f64());
-    Error::new(
-        Reason::Locked,
-        format!("{} is locked: somebody uses it, and did for {waited}", path.display()),
-    )
+    Error::new(Reason::Locked, format!("{} is locked: somebody has used it for {waited}", path.display()))
 }

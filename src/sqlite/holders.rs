@@ -121,7 +121,7 @@ fn opens_files(pid: u32) -> bool {
 }
 
 /// Lines of `/proc/locks`: `1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`, with `->` after the number for one that
-/// waits. It tells everybody of everybody's locks. One from another PID namespace is number 0 there.
+/// waits. It tells everybody of everybody's locks, but for those of other containers.
 fn lock_holders(files: &[Identity]) -> Vec<u32> {
     let Ok(locks) = fs::read_to_string("/proc/locks") else { return Vec::new() };
     let holder = |line: &str| {
@@ -151,15 +151,6 @@ fn unseen(hidden: usize) -> Option<String> {
 }
 
 fn holder(pid: u32) -> Holder {
-    if pid == 0 {
-        return Holder {
-            pid,
-            command: String::from("in another container"),
-            user: String::from("unknown"),
-            unit: None,
-            is_litekeeper: false,
-        };
-    }
     let of_process = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let name = of_process("comm").trim().to_owned();
     let uid = fs::metadata(format!("/proc/{pid}")).map(|process| process.uid());

@@ -74,12 +74,11 @@ impl Aside<'_> {
 
     /// As far as it can be: what remains is found by the next try.
     fn back(&mut self) {
-        let moved = self.moved.drain(..).rev();
-        let returned = moved
-            .map(|suffix| {
-                self.dir.rename_new(&format!("{}{suffix}", self.kept), &format!("{}{suffix}", self.name))
-            })
-            .all(|done| matches!(done, Ok(true)));
+        let mut returned = true;
+        for suffix in self.moved.drain(..).rev() {
+            let (from, to) = (format!("{}{suffix}", self.kept), format!("{}{suffix}", self.name));
+            returned &= matches!(self.dir.rename_new(&from, &to), Ok(true));
+        }
         if self.linked && returned {
             let _ = self.dir.remove(self.kept);
         }
