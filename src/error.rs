@@ -21,7 +21,8 @@ pub enum Class {
 pub enum Reason {
     /// The application held the lock for longer than `busy_timeout`.
     Busy,
-    /// Another run of ours holds the database's exclusive job lock.
+    /// Another run of ours holds the database's exclusive job lock; or somebody has the database open that is to be
+    /// replaced.
     Locked,
     /// No free pooled connection within `pool.timeout`.
     PoolTimeout,

@@ -7,6 +7,7 @@ mod demo;
 mod detail;
 mod exit;
 mod history;
+mod in_place;
 mod interrupt;
 mod job;
 mod log;

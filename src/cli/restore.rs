@@ -13,34 +13,45 @@ use serde::Serialize;
 use super::backups::catalogue;
 use super::page::Page;
 use super::progress::Line;
-use super::{Global, database, exit, interrupt, log, out, time};
+use super::{Global, database, exit, in_place, interrupt, log, out, time};
 use crate::clock;
-use crate::config::Database;
+use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::{Progress, Unit, verify};
 use crate::pool::Call;
 use crate::sqlite::facts::{SIDECARS, disk_free, sidecar};
-use crate::store::{Backup, Catalogue, restore};
+use crate::state::locks;
+use crate::store::in_place::Hooks;
+use crate::store::{self, Backup, Catalogue, restore};
 use crate::words;
 
-/// Restore a backup to a new file, and check it.
+/// Restore a backup to a new file, or in place of the database, and check it.
 ///
-/// Never overwrites anything. Works without the daemon, and when the database is gone.
+/// --to never overwrites anything. --in-place replaces the database when nobody has it open, and keeps the old one
+/// beside it. Works without the daemon, and when the database is gone.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:
   0   ok
-  1   failed
+  1   failed, or refused
   2   usage
   10  no such database or backup
+  11  the database is in use: somebody has it open, or a job is at work
   12  the backup is damaged
   78  the configuration is not valid
+
+With --dry-run: the code that the restore would end with, were it tried now.
 
 With --json:
   {database, backup, begun, to, bytes, dry_run, check, warnings: [TEXT],
    next: [TEXT]}
 `begun` is the time of the state, `check` what the check said (null where none
-was made: see `warnings`), `next` what is left to do.")]
+was made: see `warnings`), `next` what is left to do. With --in-place also:
+  {plan: [TEXT], refused: [TEXT], holders: [{pid, command, user, unit}],
+   unseen, kept: [PATH], back: [TEXT]}
+`refused` is why it is not done, `holders` who has the database open, `unseen`
+why there may be more, `kept` the old database and the files kept with it,
+`back` the commands that put it back.")]
 pub(super) struct Restore {
     /// Name of the database in the configuration.
     #[arg(value_name = "DB")]
@@ -54,25 +65,33 @@ pub(super) struct Restore {
     #[arg(long, value_name = "TIME", value_parser = time::read)]
     at: Option<time::Given>,
     /// The new file. Neither it nor a -wal, -shm or -journal file beside it may exist.
-    #[arg(long, value_name = "PATH")]
-    to: PathBuf,
-    /// Only say what would be restored.
+    #[arg(long, value_name = "PATH", required_unless_present = "in_place", conflicts_with = "in_place")]
+    to: Option<PathBuf>,
+    /// Replace the database. Refused while anybody has it open. The old one is kept beside it.
+    #[arg(long)]
+    in_place: bool,
+    /// With --in-place: go on where processes of other users or other containers cannot be looked into.
+    #[arg(long, requires = "in_place")]
+    accept_unseen: bool,
+    /// Only say what would be restored and what stands in the way.
     #[arg(long)]
     dry_run: bool,
 }
 
 /// What is printed.
 #[derive(Serialize)]
-struct Told {
+pub(super) struct Told {
     database: String,
     backup: String,
     begun: DateTime<Utc>,
     to: PathBuf,
-    bytes: Option<u64>,
+    pub(super) bytes: Option<u64>,
     dry_run: bool,
     check: Option<String>,
-    warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
     next: Vec<String>,
+    #[serde(flatten)]
+    in_place: Option<in_place::Told>,
 }
 
 impl Restore {
@@ -92,8 +111,8 @@ impl Restore {
             Some(at) => catalogue.at(at)?,
             None => catalogue.find(self.backup.as_deref().unwrap_or("latest"))?,
         };
-        let to =
-            std::path::absolute(&self.to).map_err(|e| Error::io("cannot find the current directory", &e))?;
+        let to = self.to.as_deref().unwrap_or(&database.path);
+        let to = std::path::absolute(to).map_err(|e| Error::io("cannot find the current directory", &e))?;
         let mut told = Told {
             database: database.name.clone(),
             backup: backup.name.clone(),
@@ -107,6 +126,7 @@ impl Restore {
                 vec![format!("this backup is {}", backup.state)]
             },
             next: Vec::new(),
+            in_place: None,
             to,
         };
         if self.backup.as_deref().is_none_or(|name| name == "latest") {
@@ -116,12 +136,21 @@ impl Restore {
             told.warnings
                 .extend(passed_over.map(|b| format!("passed over {}, which is newer: {}", b.name, b.state)));
         }
-        restore::may_be_made(&told.to)?;
-        has_room(&told.to, told.bytes)?;
-        if !self.dry_run {
-            restore(&catalogue, &backup, &mut told)?;
-            told.next = next(database, &told.to);
-        }
+        let code = if self.in_place {
+            self.replace(&config, database, &catalogue, &backup, &mut told)?
+        } else {
+            restore::may_be_made(&told.to)?;
+            has_room(&told.to, told.bytes)?;
+            if !self.dry_run {
+                let to = told.to.clone();
+                let done = work(&mut told, &backup, |_, progress, check| {
+                    restore::restore(&catalogue, &backup, &to, progress, check)
+                })?;
+                told.bytes = Some(done);
+                told.next = next(database, &to);
+            }
+            exit::OK
+        };
         if global.json {
             out::json(&told)?;
         } else {
@@ -129,19 +158,59 @@ impl Restore {
             render(&mut page, &told, config.daemon.timezone);
             out::text(page.text())?;
         }
+        Ok(code)
+    }
+
+    /// In place of the database; gives the exit code.
+    fn replace(
+        &self,
+        config: &Config,
+        database: &Database,
+        catalogue: &Catalogue,
+        backup: &Backup,
+        told: &mut Told,
+    ) -> Result<u8> {
+        // Held to the end: no job begins meanwhile.
+        let lock = locks::lock_without_state(&config.daemon.state_dir, &database.name, "restore");
+        let mut plan = store::in_place::plan(&told.to, told.bytes, self.accept_unseen)?;
+        plan.refusals.extend(lock.as_ref().err().cloned());
+        told.to.clone_from(&plan.path);
+        told.warnings.extend(plan.warnings.iter().cloned());
+        told.in_place = Some(in_place::Told::of(&plan, told.bytes));
+        if self.dry_run {
+            return Ok(plan.refusals.first().map_or(exit::OK, |refusal| exit::code(refusal.reason)));
+        }
+        let done = work(told, backup, |call, progress, check| {
+            let mut waiting = in_place::waiting(call, &plan);
+            let mut hooks = Hooks { progress, check, waiting: &mut waiting };
+            store::in_place::restore(catalogue, backup, &plan, database.pool.busy_timeout, &mut hooks)
+        })?;
+        told.bytes = Some(done.bytes);
+        told.warnings.extend(done.warnings);
+        if let Some(in_place) = &mut told.in_place {
+            in_place.done(&plan.path, done.kept);
+        }
         Ok(exit::OK)
     }
 }
 
-fn restore(catalogue: &Catalogue, backup: &Backup, told: &mut Told) -> Result<()> {
+/// What is told how far a restore is, and says whether to go on.
+type Progressing<'a> = &'a mut dyn FnMut(u64) -> Result<()>;
+/// What judges an unpacked file.
+type Checking<'a> = &'a dyn Fn(&Path) -> Result<()>;
+
+/// Restores by `how`, with progress on the terminal and what the check says in `told`.
+fn work<T>(
+    told: &mut Told,
+    backup: &Backup,
+    how: impl FnOnce(&Call, Progressing<'_>, Checking<'_>) -> Result<T>,
+) -> Result<T> {
     let call = Call { job: "restore", cancel: interrupt::token()?, deadline: None };
     let mut line = Line::new(format!("restore of {}", told.database));
     let total = told.bytes.unwrap_or(0);
     let (said, warned) = (RefCell::new(None), RefCell::new(None));
-    let bytes = restore::restore(
-        catalogue,
-        backup,
-        &told.to,
+    let done = how(
+        &call,
         &mut |done| {
             line.show(Progress { done, total: total.max(done), unit: Unit::Bytes });
             call.check()
@@ -159,10 +228,9 @@ fn restore(catalogue: &Catalogue, backup: &Backup, told: &mut Told) -> Result<()
             Err(error) => Err(error.context(format!("{} is not restored", backup.name))),
         },
     )?;
-    told.bytes = Some(bytes);
     told.check = said.into_inner();
     told.warnings.extend(warned.into_inner());
-    Ok(())
+    Ok(done)
 }
 
 fn has_room(target: &Path, bytes: Option<u64>) -> Result<()> {
@@ -207,14 +275,18 @@ fn next(database: &Database, restored: &Path) -> Vec<String> {
 }
 
 /// A path as a shell reads it.
-fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn render(page: &mut Page, told: &Told, zone: Tz) {
-    let verb = if told.dry_run { "would restore" } else { "restored" };
+    let verb = match &told.in_place {
+        Some(in_place) if in_place.is_refused() => "would not restore",
+        _ if told.dry_run => "would restore",
+        _ => "restored",
+    };
     page.line(format!("{verb} {}", told.backup));
     let ago = words::relative(clock::now(), told.begun);
     page.beside("  to        ", &told.to.display().to_string());
@@ -223,8 +295,14 @@ fn render(page: &mut Page, told: &Told, zone: Tz) {
     if let Some(check) = &told.check {
         page.beside("  check     ", check);
     }
+    if let Some(in_place) = &told.in_place {
+        in_place.render_kept(page);
+    }
     for warning in &told.warnings {
         page.beside("warning: ", warning);
+    }
+    if let Some(in_place) = &told.in_place {
+        in_place.render(page, told.dry_run);
     }
     if !told.next.is_empty() {
         page.line("next");

@@ -92,9 +92,7 @@ pub fn warnings(path: &Path) -> Vec<String> {
             directory = resolved(path).parent().unwrap_or(Path::new("/")).display()
         ));
     }
-    if let Ok(stat) = rustix::fs::statfs(path)
-        && let Some(name) = network_filesystem(stat.f_type)
-    {
+    if let Some(name) = network(path) {
         warnings.push(format!(
             "{} lies on {name}, whose locks and shared memory SQLite cannot rely on",
             path.display()
@@ -118,6 +116,11 @@ fn group_left_out(path: &Path) -> Option<u32> {
 /// A new file takes the directory's group where that has the setgid bit, ours otherwise.
 fn group_of_new_files(parent: &Metadata) -> u32 {
     if parent.mode() & 0o2000 != 0 { parent.gid() } else { rustix::process::getegid().as_raw() }
+}
+
+/// The network filesystem that a path lies on, if it does.
+pub fn network(path: &Path) -> Option<&'static str> {
+    network_filesystem(rustix::fs::statfs(path).ok()?.f_type)
 }
 
 /// Names of the network filesystems in statfs(2) and linux/magic.h.

@@ -10,7 +10,12 @@ use super::facts::resolved;
 /// Tables that Litestream keeps in each database it replicates, `_litestream_seq` and `_litestream_lock`, or its
 /// directory beside the file. A database that cannot be read now is judged by the directory alone.
 pub fn owns(connection: &Connection, path: &Path) -> bool {
-    directory(path).is_some_and(|directory| directory.is_dir()) || has_tables(connection)
+    has_directory(path) || has_tables(connection)
+}
+
+/// The half of it that can be told without opening the database.
+pub fn has_directory(path: &Path) -> bool {
+    directory(path).is_some_and(|directory| directory.is_dir())
 }
 
 fn directory(path: &Path) -> Option<std::path::PathBuf> {

@@ -19,16 +19,7 @@ pub struct Lock {
 impl State {
     /// Takes the lock of a database, or says who holds it (`locked`).
     pub fn lock(&self, database: &str, job: JobKind) -> Result<Lock> {
-        let directory = self.directory().join("locks");
-        super::create_directory(&directory)?;
-        give_to_owner_of_directory(&directory)?;
-        take(&directory.join(format!("{database}.lock")), &format!("{job} (process {})", std::process::id()))?
-            .map_err(|holder| {
-                Error::new(
-                    Reason::Locked,
-                    format!("database {database} is in use by {holder}; try again later"),
-                )
-            })
+        lock_database(self.directory(), database, job.as_str())
     }
 
     /// Takes the place of the one daemon that may work with this state, or says which has it (`locked`): two would
@@ -45,6 +36,25 @@ impl State {
             )
         })
     }
+}
+
+/// [`State::lock`] for what is no job and does without a state, so that no job runs meanwhile. `None` where there is no
+/// state directory: no litekeeper works here.
+pub fn lock_without_state(directory: &Path, database: &str, who: &str) -> Result<Option<Lock>> {
+    match directory.symlink_metadata() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        _ => lock_database(directory, database, who).map(Some),
+    }
+}
+
+fn lock_database(directory: &Path, database: &str, who: &str) -> Result<Lock> {
+    let directory = directory.join("locks");
+    super::create_directory(&directory)?;
+    give_to_owner_of_directory(&directory)?;
+    take(&directory.join(format!("{database}.lock")), &format!("{who} (process {})", std::process::id()))?
+        .map_err(|holder| {
+            Error::new(Reason::Locked, format!("database {database} is in use by {holder}; try again later"))
+        })
 }
 
 /// Locks the file, which is made where it is missing, and writes our own words into it; or gives what its holder

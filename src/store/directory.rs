@@ -156,6 +156,25 @@ impl Directory {
         Ok(Some(File::from(fd)))
     }
 
+    /// Makes a new file (0600) for reading and writing that stays its maker's; `None` when the name is taken.
+    pub(super) fn create_private(&self, name: &str) -> Result<Option<File>> {
+        let flags = FILE | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        match fs::openat(&self.fd, name, flags, Mode::from(0o600)) {
+            Ok(fd) => Ok(Some(File::from(fd))),
+            Err(Errno::EXIST) => Ok(None),
+            Err(e) => Err(self.failed("cannot make", name, e)),
+        }
+    }
+
+    /// Gives a file in it a second name; `false`, and nothing changed, when that is taken.
+    pub(super) fn link(&self, from: &str, to: &str) -> Result<bool> {
+        match fs::linkat(&self.fd, from, &self.fd, to, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(e) => Err(self.failed("cannot make the hard link", to, e)),
+        }
+    }
+
     /// Opens a regular file for reading, and for writing too if `write`.
     pub(super) fn open_file(&self, name: &str, write: bool) -> Result<File> {
         let access = if write { OFlags::RDWR } else { OFlags::RDONLY };

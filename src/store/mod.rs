@@ -9,7 +9,9 @@ mod catalogue;
 pub mod codec;
 mod directory;
 pub mod hash;
+pub mod in_place;
 mod inventory;
+mod likeness;
 mod local;
 mod manifest;
 mod name;
@@ -20,6 +22,7 @@ pub mod restore;
 pub mod rotation;
 pub mod scratch;
 mod temp;
+mod unfinished;
 
 pub use catalogue::{Backup, Catalogue, State};
 pub use inventory::Known;

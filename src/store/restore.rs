@@ -1,5 +1,5 @@
 //! A backup made a database again: unpacked beside the target, compared with its manifest, made durable, and only
-//! then given its name. Must never touch a file that is there already (HAZARDS H17, H18).
+//! then given its name. Must never touch a file that is there already; [`super::in_place`] does.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -7,6 +7,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::codec::read_error;
+use super::directory::Directory;
+use super::unfinished::Unfinished;
 use super::{Backup, Catalogue, Verification};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
@@ -23,11 +25,21 @@ pub fn unpack(
     target: &Path,
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<u64> {
-    let mut pages = catalogue.read(backup)?;
     let failed = |e| Error::io(format!("cannot write {}", target.display()), &e);
     // Only its owner may read it: what the original's mode was is not known.
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(target).map_err(failed)?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(target).map_err(failed)?;
+    pour(catalogue, backup, &file, target, progress)
+}
+
+fn pour(
+    catalogue: &Catalogue,
+    backup: &Backup,
+    mut file: &File,
+    shown: &Path,
+    progress: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<u64> {
+    let mut pages = catalogue.read(backup)?;
+    let failed = |e| Error::io(format!("cannot write {}", shown.display()), &e);
     let mut buffer = vec![0; CHUNK];
     let mut done = 0;
     loop {
@@ -53,35 +65,45 @@ pub fn restore(
     progress: &mut dyn FnMut(u64) -> Result<()>,
     check: &dyn Fn(&Path) -> Result<()>,
 ) -> Result<u64> {
-    let directory = match target.parent() {
+    may_be_made(target)?;
+    let (dir, name) = open_directory(target)?;
+    let _held = catalogue.hold(backup)?;
+    let unfinished = Unfinished::create(&dir, &name)?;
+    let bytes = checked(catalogue, backup, &unfinished, progress, check)?;
+    may_be_made(target)?;
+    if !unfinished.publish_new(&name)? {
+        return Err(exists(target));
+    }
+    Ok(bytes)
+}
+
+/// Unpacks `backup` to `to`, durably, and has it judged.
+pub(super) fn checked(
+    catalogue: &Catalogue,
+    backup: &Backup,
+    to: &Unfinished<'_>,
+    progress: &mut dyn FnMut(u64) -> Result<()>,
+    check: &dyn Fn(&Path) -> Result<()>,
+) -> Result<u64> {
+    let path = to.path();
+    pour(catalogue, backup, to.file(), &path, progress)
+        .and_then(|bytes| check(&path).map(|()| bytes))
+        .map_err(|error| marked(catalogue, backup, error))
+}
+
+/// The directory of `target`, held open, so that nobody can lead us elsewhere from then on; and the name in it.
+pub(super) fn open_directory(target: &Path) -> Result<(Directory, String)> {
+    let Some(name) = target.file_name().and_then(|name| name.to_str()) else {
+        return Err(Error::new(Reason::Refused, format!("{} names no file to restore to", target.display())));
+    };
+    let parent = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let Some(name) = target.file_name() else {
-        return Err(Error::new(Reason::Refused, format!("{} names no file to restore to", target.display())));
-    };
-    may_be_made(target)?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".restoring-{}", std::process::id()));
-    let unfinished = Unfinished(directory.join(hidden));
-    let checked = unpack(catalogue, backup, &unfinished.0, progress)
-        .and_then(|bytes| check(&unfinished.0).map(|()| bytes));
-    let bytes = checked.map_err(|error| marked(catalogue, backup, error))?;
-    may_be_made(target)?;
-    rustix::fs::renameat_with(
-        rustix::fs::CWD,
-        &unfinished.0,
-        rustix::fs::CWD,
-        target,
-        rustix::fs::RenameFlags::NOREPLACE,
-    )
-    .map_err(|e| {
-        Error::io(format!("cannot give the restored database the name {}", target.display()), &e.into())
-    })?;
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(|e| Error::io(format!("cannot make {} durable", directory.display()), &e))?;
-    Ok(bytes)
+    let parent = parent
+        .canonicalize()
+        .map_err(|e| Error::io(format!("cannot open the directory {}", parent.display()), &e))?;
+    Ok((Directory::open(&parent)?, name.to_owned()))
 }
 
 /// A backup that turned out to be damaged is marked, so that rotation, and whoever restores next, takes it for that.
@@ -115,21 +137,15 @@ pub fn may_be_made(target: &Path) -> Result<()> {
     let beside = SIDECARS.map(|suffix| sidecar(target, suffix));
     for path in std::iter::once(target).chain(beside.iter().map(PathBuf::as_path)) {
         if path.symlink_metadata().is_ok() {
-            return Err(Error::new(
-                Reason::Refused,
-                format!("{} exists; restore to another path, or move it away first", path.display()),
-            ));
+            return Err(exists(path));
         }
     }
     Ok(())
 }
 
-/// Removes what was not finished.
-struct Unfinished(PathBuf);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // After the rename there is nothing left under this name.
-        let _ = std::fs::remove_file(&self.0);
-    }
+fn exists(path: &Path) -> Error {
+    Error::new(
+        Reason::Refused,
+        format!("{} exists; restore to another path, or move it away first", path.display()),
+    )
 }

@@ -17,6 +17,7 @@ pub mod http;
 pub mod keeper;
 pub mod lines;
 pub mod metrics;
+pub mod restoring;
 pub mod sandbox;
 pub mod soundness;
 pub mod sql;

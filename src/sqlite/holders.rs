@@ -1,0 +1,212 @@
+//! Who has a file open or locked now, told from `/proc` without opening the file (HAZARDS H1, H18). SQLite's own locks
+//! do not tell: in rollback mode an idle connection holds none, and would go on with the old file after another was
+//! put in its place. Must never claim to have seen everybody where it has not.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+use serde::Serialize;
+
+use super::access::Identity;
+use crate::words;
+
+/// The inode of the first PID namespace (PROC_PID_INIT_INO in linux/proc_ns.h): who lives in it sees all processes.
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// PF_KTHREAD in the flags of `/proc/PID/stat` (linux/sched.h): a thread of the kernel, which opens no databases.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// Enough of a command line to know it by.
+const LONGEST_COMMAND: usize = 60;
+
+/// A process that has a file open or locked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// Its number.
+    pub pid: u32,
+    /// How it was started, without options and what looks like a setting.
+    pub command: String,
+    /// The name of its user, or the number where that has no name here.
+    pub user: String,
+    /// The systemd service that it belongs to.
+    pub unit: Option<String>,
+    /// Whether it is another litekeeper.
+    #[serde(skip)]
+    pub is_litekeeper: bool,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {} ({}, user {}", self.pid, self.command, self.user)?;
+        match &self.unit {
+            Some(unit) => write!(f, ", {unit})"),
+            None => f.write_str(")"),
+        }
+    }
+}
+
+/// What could be seen.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// Those that have one of the files open or locked, by their number; never this process.
+    pub holders: Vec<Holder>,
+    /// Why others may have it open unseen; `None` where all processes of this machine were looked into.
+    pub unseen: Option<String>,
+}
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Files<'a> {
+    /// Files that are there.
+    pub there: &'a [Identity],
+    /// Names under which a file may have been removed while somebody had it open, who still goes on with it.
+    pub removed: &'a [PathBuf],
+}
+
+/// Looks for those that have one of `files` open or locked.
+pub fn of(files: Files<'_>) -> Seen {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Seen { holders: Vec::new(), unseen: Some(String::from("/proc cannot be read")) };
+    };
+    let (mut pids, mut hidden) = (lock_holders(files.there), 0);
+    for pid in processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
+        match has_open(pid, files) {
+            Some(true) => pids.push(pid),
+            Some(false) => {}
+            None => hidden += 1,
+        }
+    }
+    pids.sort_unstable();
+    pids.dedup();
+    pids.retain(|&pid| pid != std::process::id());
+    Seen { holders: pids.into_iter().map(holder).collect(), unseen: unseen(hidden) }
+}
+
+/// `None` where we may not know.
+fn has_open(pid: u32, files: Files<'_>) -> Option<bool> {
+    let listed = match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(listed) => listed,
+        Err(e) if e.kind() == ErrorKind::PermissionDenied && opens_files(pid) => return None,
+        // It has ended meanwhile, or is none that could.
+        Err(_) => return Some(false),
+    };
+    Some(listed.filter_map(Result::ok).any(|entry| {
+        // Without asking a server that may be away what else there is to know of its files.
+        let wanted = StatxFlags::INO | StatxFlags::NLINK;
+        let Ok(stat) = statx(CWD, entry.path(), AtFlags::STATX_DONT_SYNC, wanted) else { return false };
+        let identity = (makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino);
+        files.there.contains(&identity) || (stat.stx_nlink == 0 && was_removed(&entry.path(), files.removed))
+    }))
+}
+
+/// The kernel shows the name that such a file had as `/srv/x.sqlite (deleted)`.
+fn was_removed(descriptor: &Path, names: &[PathBuf]) -> bool {
+    let Ok(shown) = fs::read_link(descriptor) else { return false };
+    let name = shown.as_os_str().as_bytes().strip_suffix(b" (deleted)");
+    name.is_some_and(|name| names.iter().any(|known| known.as_os_str().as_bytes() == name))
+}
+
+/// Not so the kernel's own threads, nor a process that has ended and was not yet waited for.
+fn opens_files(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // After the command in parentheses, which may hold anything: state, five numbers, flags.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let is_dead = matches!(fields.first(), Some(&("Z" | "X")));
+    let flags: u64 = fields.get(6).and_then(|flags| flags.parse().ok()).unwrap_or(0);
+    !is_dead && flags & KERNEL_THREAD == 0
+}
+
+/// Lines of `/proc/locks`: `1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`, with `->` after the number for one that
+/// waits. It tells everybody of everybody's locks, but for those of other containers.
+fn lock_holders(files: &[Identity]) -> Vec<u32> {
+    let Ok(locks) = fs::read_to_string("/proc/locks") else { return Vec::new() };
+    let holder = |line: &str| {
+        let mut words = line.split_whitespace().skip(1).filter(|word| *word != "->").skip(3);
+        let (pid, file) = (words.next()?, words.next()?);
+        let mut parts = file.split(':');
+        let (major, minor) = (parts.next()?, parts.next()?);
+        let device = makedev(u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+        let is_one = files.contains(&(device, parts.next()?.parse().ok()?));
+        // -1: a lock of an open file, and not of one process.
+        (is_one && pid != "-1").then(|| pid.parse().ok())?
+    };
+    locks.lines().filter_map(holder).collect()
+}
+
+fn unseen(hidden: usize) -> Option<String> {
+    if hidden > 0 {
+        let those = words::plural(hidden as u64, "process", "processes");
+        return Some(format!("which files {those} of other users have open cannot be seen; root can"));
+    }
+    if !Path::new("/proc/1").exists() {
+        return Some(String::from("/proc hides the processes of other users; root sees them"));
+    }
+    let namespace = fs::read_link("/proc/self/ns/pid");
+    (!namespace.is_ok_and(|namespace| namespace.as_os_str() == FIRST_PID_NAMESPACE))
+        .then(|| String::from("processes outside this container cannot be seen"))
+}
+
+fn holder(pid: u32) -> Holder {
+    let of_process = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let name = of_process("comm").trim().to_owned();
+    let uid = fs::metadata(format!("/proc/{pid}")).map(|process| process.uid());
+    Holder {
+        pid,
+        command: command(&of_process("cmdline")).unwrap_or_else(|| name.clone()),
+        user: uid.map_or_else(|_| String::from("unknown"), user),
+        unit: of_process("cgroup").lines().find_map(unit),
+        is_litekeeper: name == "litekeeper",
+    }
+}
+
+/// The first words of a command line, up to the first option or setting: what follows may be a secret.
+fn command(line: &str) -> Option<String> {
+    let mut words = line.split('\0').take_while(|word| !word.is_empty());
+    let program = words.next()?;
+    let is_plain = |word: &&str| !word.starts_with('-') && !word.contains(['=', '\n']);
+    let text: Vec<&str> = std::iter::once(program).chain(words.take_while(is_plain)).collect();
+    Some(text.join(" ").chars().take(LONGEST_COMMAND).collect())
+}
+
+/// `attendance.service` in `0::/system.slice/attendance.service`.
+fn unit(line: &str) -> Option<String> {
+    line.rsplit(['/', ':'])
+        .find(|part| Path::new(part).extension() == Some("service".as_ref()))
+        .map(str::to_owned)
+}
+
+fn user(uid: u32) -> String {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| uid.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_known_by_its_first_words_and_tells_no_setting() {
+        assert_eq!(
+            command("python3\0/srv/app/manage.py\0--key=x\0run\0").as_deref(),
+            Some("python3 /srv/app/manage.py")
+        );
+        assert_eq!(command("app\0TOKEN=x\0").as_deref(), Some("app"));
+        assert_eq!(command(""), None);
+    }
+
+    #[test]
+    fn the_innermost_service_is_the_one_to_stop() {
+        let nested = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/shop.service/worker";
+        assert_eq!(unit(nested).as_deref(), Some("shop.service"));
+        assert_eq!(unit("0::/user.slice/user-1000.slice/session-2.scope"), None);
+    }
+}

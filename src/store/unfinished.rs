@@ -1,0 +1,103 @@
+//! A restored database on its way to its name: a hidden file beside it, `.NAME.restoring-PID`. Must never be left
+//! behind: dropped, it is removed; that of a killed process, the next restore to the same name removes.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::directory::Directory;
+use super::temp::{Kind, is_linked, lock};
+use crate::error::{Error, Reason, Result};
+
+/// The hidden file. Locked by `flock` while it lives, which tells it from one of a dead process.
+pub(super) struct Unfinished<'a> {
+    dir: &'a Directory,
+    name: String,
+    file: File,
+    /// Still under its hidden name.
+    pending: bool,
+}
+
+impl<'a> Unfinished<'a> {
+    /// Makes one (0600, of this process) for the file `target`, after removing those of dead processes.
+    pub(super) fn create(dir: &'a Directory, target: &str) -> Result<Self> {
+        let prefix = format!(".{target}.restoring-");
+        let name = format!("{prefix}{}", std::process::id());
+        loop {
+            sweep(dir, &prefix)?;
+            let Some(file) = dir.create_private(&name)? else {
+                // Of a process in another container that has our number, and lives.
+                return Err(Error::new(
+                    Reason::Locked,
+                    format!("{} belongs to another restore that is at work", dir.shown(&name)),
+                ));
+            };
+            let unfinished = Self { dir, name: name.clone(), file, pending: true };
+            // Another process may have taken it for dead between its making and its locking.
+            if lock(&unfinished.file, Kind::Exclusive, Duration::from_secs(10))
+                .map_err(|e| dir.failed("cannot lock", &name, e))?
+                && is_linked(&unfinished.file)
+            {
+                return Ok(unfinished);
+            }
+        }
+    }
+
+    /// Where it lies.
+    pub(super) fn path(&self) -> PathBuf {
+        self.dir.path().join(&self.name)
+    }
+
+    /// To write to.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// What was written, its owner and its mode survive a power cut.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.file.sync_all().map_err(|e| self.dir.failed("cannot flush", &self.name, e))
+    }
+
+    /// Gives it a name that nothing has; `false` where something has.
+    pub(super) fn publish_new(mut self, name: &str) -> Result<bool> {
+        let published = self.dir.rename_new(&self.name, name)?;
+        self.pending = !published;
+        if published && let Err(error) = self.dir.sync() {
+            // It might not survive a power cut, so it must not be seen now.
+            self.dir.remove(name)?;
+            return Err(error);
+        }
+        Ok(published)
+    }
+
+    /// Gives it a name in place of what has it. Not yet durable: the directory is to be synced.
+    pub(super) fn publish_over(&mut self, name: &str) -> Result<()> {
+        self.dir.rename(&self.name, name)?;
+        self.pending = false;
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if self.pending {
+            // Gone already, or beyond our reach: the next restore removes it.
+            let _ = self.dir.remove(&self.name);
+        }
+        let _ = self.file.unlock();
+    }
+}
+
+/// Removes what no living process has locked.
+fn sweep(dir: &Directory, prefix: &str) -> Result<()> {
+    for name in dir.names()?.iter().filter(|name| name.starts_with(prefix)) {
+        let Ok(file) = dir.open_file(name, true) else { continue };
+        if file.try_lock().is_ok() && is_linked(&file) && dir.remove(name).is_ok() {
+            tracing::info!(
+                path = dir.shown(name),
+                "removed an unfinished restore of a process that was killed"
+            );
+        }
+    }
+    Ok(())
+}
