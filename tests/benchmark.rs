@@ -23,7 +23,8 @@ fn rows(output: &Output, name: &str) -> Vec<Vec<String>> {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let cells = |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
-    let rows: Vec<_> = text.lines().map(cells).filter(|row| row.get(1).is_some_and(|cell| cell == name)).collect();
+    let rows: Vec<_> =
+        text.lines().map(cells).filter(|row| row.get(1).is_some_and(|cell| cell == name)).collect();
     assert!(rows.iter().all(|row| row.len() > 4), "{text}");
     rows
 }
@@ -50,7 +51,8 @@ fn shows_a_row_for_each_way_to_make_a_backup_and_for_the_daemon() {
     let dir = tempfile::tempdir().unwrap();
     let output = bench(dir.path(), LITEKEEPER, &["backup", "--ways", "gzip 6,Python"]);
     // Both databases; for litekeeper the memory of the daemon, too.
-    let (own, other) = (rows(&output, "litekeeper gzip 6"), rows(&output, "Connection.backup + gzip 9 (Python)"));
+    let (own, other) =
+        (rows(&output, "litekeeper gzip 6"), rows(&output, "Connection.backup + gzip 9 (Python)"));
     assert_eq!((own.len(), other.len()), (4, 2));
     for row in [&own[0], &own[2], &other[0], &other[1]] {
         let (seconds, stored) = (number(&row[2]), number(&row[8]));
@@ -84,7 +86,7 @@ fn shows_what_an_application_feels_of_each_way() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let args = ["beside", "--ways", "gzip 6,Python", "--journal", "wal", "--pause", "1"];
+    let args = ["beside", "--ways", "gzip 6,Python", "--journal", "wal", "--pause", "1", "--least", "0.3"];
     let output = bench(dir.path(), LITEKEEPER, &args);
     for name in ["litekeeper gzip 6", "Connection.backup + gzip 9 (Python)"] {
         let rows = rows(&output, name);
