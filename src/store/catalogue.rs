@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -49,6 +50,15 @@ pub struct Backup {
     pub state: State,
     /// Its manifest, if there is a readable one.
     pub manifest: Option<Manifest>,
+}
+
+/// A backup that was just made.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// It.
+    pub backup: Backup,
+    /// How long it took to read its file back.
+    pub read_back: Duration,
 }
 
 /// Whether a backup can be restored, as far as is known without reading it whole.
@@ -181,7 +191,7 @@ impl Catalogue {
         unless: Option<&Backup>,
         go_on: &dyn Fn() -> Result<()>,
         write: &mut dyn FnMut(&mut dyn Write) -> Result<Snapshot>,
-    ) -> Result<Option<Backup>> {
+    ) -> Result<Option<Made>> {
         self.sweep()?;
         self.confirm_left_over(go_on)?;
         let name = self.free_name(started, encoding.compression)?;
@@ -217,15 +227,19 @@ impl Catalogue {
             (Ok(size), Some((manifest, edit))) => {
                 let state = State::Unconfirmed;
                 let backup = Backup { name: file, time: name.time, size, state, manifest: Some(manifest) };
+                let began = Instant::now();
                 let confirmed = self.hold(&backup).and_then(|held| {
                     // Only now may others look for backups that a killed run left.
                     drop(edit);
                     self.confirm(&backup, &held, go_on)
                 });
-                confirmed.map(Some).map_err(|error| match self.discard(&backup) {
-                    Ok(()) => error,
-                    // It still does not count.
-                    Err(left) => error.context(format!("{} could not be removed ({left})", backup.name)),
+                let read_back = began.elapsed();
+                confirmed.map(|backup| Some(Made { backup, read_back })).map_err(|error| {
+                    match self.discard(&backup) {
+                        Ok(()) => error,
+                        // It still does not count.
+                        Err(left) => error.context(format!("{} could not be removed ({left})", backup.name)),
+                    }
                 })
             }
             (Err(_), None) if is_same => Ok(None),

@@ -24,7 +24,7 @@ pub mod scratch;
 mod temp;
 mod unfinished;
 
-pub use catalogue::{Backup, Catalogue, State};
+pub use catalogue::{Backup, Catalogue, Made, State};
 pub use inventory::Known;
 pub use local::Local;
 pub use manifest::{FORMAT, Manifest, Snapshot, Verification};

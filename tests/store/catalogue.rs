@@ -50,6 +50,7 @@ impl Place {
             })
             .unwrap()
             .unwrap()
+            .backup
     }
 
     fn listed(&self) -> Vec<(String, bool)> {
@@ -417,7 +418,8 @@ fn a_run_that_is_stopped_while_it_reads_back_leaves_nothing() {
         looks.fetch_add(1, Ordering::SeqCst);
         Ok(())
     };
-    let made = place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, &count, &mut x).unwrap().unwrap();
+    let made =
+        place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, &count, &mut x).unwrap().unwrap().backup;
     place.catalogue.remove(&made).unwrap();
     for stop_at in 1..=looks.into_inner() {
         let look = AtomicU64::new(0);
@@ -540,8 +542,12 @@ fn an_orphan_is_not_removed_while_its_manifest_is_on_its_way() {
         out.write_all(b"x").unwrap();
         Ok(snapshot())
     };
-    let made =
-        place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, &|| Ok(()), write).unwrap().unwrap();
+    let made = place
+        .catalogue
+        .add(at("2026-11-23T05:00:00"), GZIP, None, &|| Ok(()), write)
+        .unwrap()
+        .unwrap()
+        .backup;
     // Seen between the two steps, acted upon after the second.
     let seen = Backup { state: State::Incomplete, manifest: None, ..made.clone() };
     assert_eq!(place.catalogue.remove(&seen).unwrap_err().reason, Reason::Refused);

@@ -47,6 +47,8 @@ struct Done {
     read_transaction_seconds: f64,
     /// How long the application's writers had to wait for the read transaction; 0 in WAL mode.
     writers_held_seconds: f64,
+    /// How long it took to read the new file back from where it lies.
+    read_back_seconds: f64,
     removed: Vec<String>,
 }
 
@@ -60,7 +62,7 @@ struct Memory {
 /// A state that was read whole.
 struct Taken {
     /// `None`: what it holds is in the newest backup already.
-    made: Option<store::Backup>,
+    made: Option<store::Made>,
     facts: Facts,
     contents: Contents,
     held: Duration,
@@ -104,7 +106,7 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     let before = memory.content.filter(|_| !accept_smaller);
     let taken = take(context, catalogue.clone(), before, skip).await?;
     let newest = if let Some(made) = &taken.made {
-        made.clone()
+        made.backup.clone()
     } else {
         let found = catalogue.clone();
         let newest = blocking(move || found.find("latest")).await?;
@@ -248,6 +250,9 @@ fn report(
         pages: taken.map_or_else(|| manifest.map_or(0, |m| m.page_count), |taken| taken.facts.pages),
         read_transaction_seconds: held,
         writers_held_seconds: if taken.is_some_and(|taken| taken.blocked_writers) { held } else { 0.0 },
+        read_back_seconds: taken
+            .and_then(|t| t.made.as_ref())
+            .map_or(0.0, |made| made.read_back.as_secs_f64()),
         removed: rotated.as_ref().map(|r| r.removed.clone()).unwrap_or_default(),
     };
     let mut report = Report::new(summary(&done, newest), &done);
