@@ -17,9 +17,8 @@ const RECORDED: &str = "?open,openat,write,writev,pwrite64,pwritev,fsync,fdatasy
 /// A file, whatever its name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Inode {
-    /// The name that it got last: by it, its bytes are found when all is done.
-    last_name: String,
-    written: usize,
+    written: Vec<u8>,
+    /// How many of them are on the disk for certain.
     synced: usize,
 }
 
@@ -48,7 +47,7 @@ impl Model {
     fn new(files: &BTreeMap<String, Vec<u8>>) -> Self {
         let mut this = Self::default();
         for (name, bytes) in files {
-            let inode = Inode { last_name: name.clone(), written: bytes.len(), synced: bytes.len() };
+            let inode = Inode { written: bytes.clone(), synced: bytes.len() };
             this.seen.insert(name.clone(), this.inodes.len());
             this.inodes.push(inode);
         }
@@ -61,25 +60,28 @@ impl Model {
         match step {
             Step::Create(name) if !self.seen.contains_key(name) => {
                 let inode = self.inodes.len();
-                self.inodes.push(Inode { last_name: name.clone(), ..Inode::default() });
+                self.inodes.push(Inode::default());
                 self.seen.insert(name.clone(), inode);
                 self.pending.push(Change::Add(name.clone(), inode));
             }
-            Step::Write(name, bytes) => match self.seen.get(name) {
-                Some(&inode) => self.inodes[inode].written += bytes,
-                None => return false,
-            },
-            Step::Sync(name) => match self.seen.get(name) {
-                Some(&inode) => self.inodes[inode].synced = self.inodes[inode].written,
-                None => return false,
-            },
+            Step::Write(name, at, bytes) => {
+                let Some(&inode) = self.seen.get(name) else { return false };
+                let Inode { written, synced } = &mut self.inodes[inode];
+                let at = at.unwrap_or(written.len());
+                written.resize(written.len().max(at + bytes.len()), 0);
+                written[at..at + bytes.len()].copy_from_slice(bytes);
+                *synced = at.min(*synced);
+            }
+            Step::Sync(name) => {
+                let Some(&inode) = self.seen.get(name) else { return false };
+                self.inodes[inode].synced = self.inodes[inode].written.len();
+            }
             Step::SyncDirectory => {
                 self.certain = self.seen.clone();
                 self.pending.clear();
             }
             Step::Rename(from, to) => {
                 let inode = self.seen.remove(from).expect("a file that is there is renamed");
-                to.clone_into(&mut self.inodes[inode].last_name);
                 self.seen.insert(to.clone(), inode);
                 self.pending.push(Change::Rename(from.clone(), to.clone(), inode));
             }
@@ -118,8 +120,8 @@ impl Model {
             // The bytes since the last fsync: gone, half of them, zeros in their place, all there.
             for kind in 0..4 {
                 let found = names.iter().map(|(name, &inode)| {
-                    let Inode { written, synced, .. } = self.inodes[inode];
-                    let since = written - synced;
+                    let synced = self.inodes[inode].synced;
+                    let since = self.inodes[inode].written.len() - synced;
                     let (bytes, zeros) = [(0, 0), (since / 2, 0), (0, since), (since, 0)][kind];
                     (name.clone(), (inode, synced + bytes, zeros))
                 });
@@ -134,7 +136,8 @@ impl Model {
 #[derive(Debug, Clone, PartialEq)]
 enum Step {
     Create(String),
-    Write(String, usize),
+    /// Where, if not at the end; and what.
+    Write(String, Option<usize>, Vec<u8>),
     Sync(String),
     SyncDirectory,
     Rename(String, String),
@@ -168,7 +171,18 @@ impl Step {
         let mut names = names.into_iter();
         match call.name() {
             "open" | "openat" if arguments.contains("O_CREAT") => Some(Self::Create(names.next()?)),
-            "write" | "writev" | "pwrite64" | "pwritev" => Some(Self::Write(below(path?)?, number)),
+            "write" | "pwrite64" => {
+                let name = below(path?)?;
+                let (text, rest) = arguments.split_once(">, \"")?.1.rsplit_once('"')?;
+                let mut bytes = unescaped(text);
+                bytes.truncate(number);
+                assert_eq!(bytes.len(), number, "strace shows less than was written: {}", call.text);
+                // After the length.
+                Some(Self::Write(name, rest.split(", ").nth(2).map(|at| at.parse().unwrap()), bytes))
+            }
+            "writev" | "pwritev" if below(path?).is_some() => {
+                panic!("the model knows no writev: {}", call.text)
+            }
             "fsync" | "fdatasync" if path == Some(directory) => Some(Self::SyncDirectory),
             "fsync" | "fdatasync" => Some(Self::Sync(below(path?)?)),
             "rename" | "renameat" | "renameat2" => Some(Self::Rename(names.next()?, names.next()?)),
@@ -184,25 +198,51 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
 }
 
+/// A string as strace shows it: as in C.
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes().peekable();
+    while let Some(byte) = rest.next() {
+        let escaped = if byte == b'\\' { rest.next() } else { None };
+        bytes.push(match escaped {
+            None => byte,
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
+            Some(b'v') => 11,
+            Some(b'f') => 12,
+            Some(digit @ b'0'..=b'7') => {
+                let mut number = u32::from(digit - b'0');
+                for _ in 0..2 {
+                    let Some(next) = rest.next_if(|next| (b'0'..=b'7').contains(next)) else { break };
+                    number = number * 8 + u32::from(next - b'0');
+                }
+                u8::try_from(number).unwrap()
+            }
+            Some(other) => other,
+        });
+    }
+    bytes
+}
+
 /// Makes the directory what is found after a cut.
-fn lay_out(directory: &Path, found: &Found, contents: &BTreeMap<usize, Vec<u8>>) {
+fn lay_out(directory: &Path, found: &Found, inodes: &[Inode]) {
     for name in files(directory).keys() {
         fs::remove_file(directory.join(name)).unwrap();
     }
     for (name, (inode, bytes, zeros)) in found {
-        let whole = contents.get(inode).map_or(&[][..], Vec::as_slice);
-        let mut content = whole[..(*bytes).min(whole.len())].to_vec();
+        let mut content = inodes[*inode].written[..*bytes].to_vec();
         content.resize(bytes + zeros, 0);
         fs::write(directory.join(name), content).unwrap();
     }
 }
 
-/// A run with a removal, recorded; what was there before, and the bytes of each file by its inode in the model.
+/// A run with a removal, recorded; what was there before, and what each file held in the end.
 struct Recorded {
     before: Before,
     steps: Vec<Step>,
     model: Model,
-    contents: BTreeMap<usize, Vec<u8>>,
+    inodes: Vec<Inode>,
     made: String,
 }
 
@@ -220,12 +260,9 @@ fn record(scene: &mut Scene) -> Recorded {
     for step in &steps {
         end.apply(step);
     }
-    assert_eq!(end.seen.keys().collect::<Vec<_>>(), new.keys().collect::<Vec<_>>(), "the model is at fault");
-    let contents = end.inodes.iter().enumerate().filter_map(|(number, inode)| {
-        let bytes = new.get(&inode.last_name).or_else(|| old.get(&inode.last_name))?;
-        Some((number, bytes.clone()))
-    });
-    Recorded { before, contents: contents.collect(), model, steps, made }
+    let contents = end.seen.iter().map(|(name, &inode)| (name.clone(), end.inodes[inode].written.clone()));
+    assert!(contents.collect::<BTreeMap<_, _>>() == new, "the model is at fault");
+    Recorded { before, inodes: end.inodes, model, steps, made }
 }
 
 #[test]
@@ -259,7 +296,7 @@ fn a_power_cut_at_any_point_of_a_run_leaves_only_backups_that_restore_and_loses_
         if !looked.insert(visible) && !is_acknowledged {
             continue;
         }
-        lay_out(&place, &found, &recorded.contents);
+        lay_out(&place, &found, &recorded.inodes);
         let made = scene.assert_nothing_lost(&recorded.before);
         assert!(made.is_some() || !is_acknowledged, "acknowledged, and gone: {found:?}");
         assert!(made.is_none_or(|made| made == recorded.made));
@@ -288,7 +325,7 @@ fn without_fsync_the_model_finds_what_a_power_cut_destroys() {
     }
     let target = scene.restored();
     let destroyed = model.after_a_cut().into_iter().any(|found| {
-        lay_out(&place, &found, &recorded.contents);
+        lay_out(&place, &found, &recorded.inodes);
         let listed = scene.listed();
         assert!(listed.len() <= KEPT + 1);
         listed.iter().any(|backup| backup.name == recorded.made) && {

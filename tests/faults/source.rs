@@ -34,10 +34,15 @@ fn settled() -> (Scene, Before) {
     scene.ballast(3);
     scene.backup();
     scene.application.pause();
-    scene.application.sql("UPDATE users SET email = 'x' WHERE id = 1");
-    scene.application.sql("PRAGMA wal_checkpoint(TRUNCATE)");
-    let before = scene.before_nothing_new();
+    let before = one_more_commit(&mut scene);
     (scene, before)
+}
+
+/// A change, so that there is something to back up, and all of it in the file itself.
+fn one_more_commit(scene: &mut Scene) -> Before {
+    scene.application.sql("UPDATE users SET email = email || 'x' WHERE id = 1");
+    scene.application.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    scene.before_nothing_new()
 }
 
 /// The descriptors that the backup has open still lead to what the application wrote.
@@ -115,16 +120,15 @@ fn a_database_that_cannot_be_read_fails_the_run_whichever_page_it_is() {
             assert!(made.is_some(), "{}", said(&traced.output));
             break;
         }
-        println!("read {nth}: {}", said(&traced.output));
-        if traced.output.status.success() {
-            // It was read again: what was made has been restored and found sound.
-            assert!(made.is_some());
+        if made.is_some() {
+            // It was read again, or was not needed for the copy: what was made has been restored and found sound.
+            let told = said(&traced.output);
+            assert!(traced.output.status.success() || told.contains("problem: "), "{told}");
         } else {
             failed += 1;
-            assert_eq!(made, None, "{}", said(&traced.output));
             scene.assert_loud(&traced.output, database.to_str().unwrap());
         }
-        before = scene.before_nothing_new();
+        before = one_more_commit(&mut scene);
         nth += 1 + nth / 3;
     }
     assert!(failed >= 10, "{failed} reads failed");

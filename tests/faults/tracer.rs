@@ -112,7 +112,7 @@ impl Tracer {
     /// strace with its options, still without what it traces.
     pub fn strace(&self) -> Command {
         let mut command = Command::new("strace");
-        command.args(["-ff", "-ttt", "-y", "-q", "-e"]).arg(format!("trace={}", self.calls));
+        command.args(["-ff", "-ttt", "-y", "-q", "-s", "1000000", "-e"]).arg(format!("trace={}", self.calls));
         if self.inject.as_ref().is_none_or(|inject| !inject.contains("signal=")) {
             // Twice as fast, but signals would be lost.
             command.arg("--seccomp-bpf");
