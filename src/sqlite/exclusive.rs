@@ -90,7 +90,9 @@ fn opened(path: &Path, patience: Duration) -> Result<Connection> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(open::uri(path), flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // Reads no table, and must not fail where the schema is from a newer SQLite than ours: so errors in it are passed
+    // over, which the defensive mode of all our other connections does not allow.
+    connection.pragma_update(None, "writable_schema", true)?;
     // Closing must change nothing any more: by then the names may be another database's.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(patience)?;

@@ -67,7 +67,6 @@ pub fn restore(
 ) -> Result<u64> {
     may_be_made(target)?;
     let (dir, name) = open_directory(target)?;
-    let _held = catalogue.hold(backup)?;
     let unfinished = Unfinished::create(&dir, &name)?;
     let bytes = checked(catalogue, backup, &unfinished, progress, check)?;
     may_be_made(target)?;

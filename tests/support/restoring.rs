@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-pub const IN_PLACE: [&str; 3] = ["restore", "attendance", "--in-place"];
+/// Wherever the tests run, in a container or not as root: what they are about can be seen there.
+pub const IN_PLACE: [&str; 4] = ["restore", "attendance", "--in-place", "--accept-unseen"];
+/// Only where all processes can be seen.
+pub const ALL_SEEN: [&str; 3] = ["restore", "attendance", "--in-place"];
 
 /// The last commit in the newest backup, and the last one in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

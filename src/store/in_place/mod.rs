@@ -85,7 +85,6 @@ pub fn restore(
     }
     let path = &plan.path;
     let (dir, name) = open_directory(path)?;
-    let _held = catalogue.hold(backup)?;
     let mut new = Unfinished::create(&dir, &name)?;
     let bytes = checked(catalogue, backup, &new, hooks.progress, hooks.check)?;
     let likeness = plan::likeness(&dir, path, plan::metadata(path)?.as_ref())?;
