@@ -73,6 +73,11 @@ pub fn sidecar(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Bytes of the database's file, by `stat`; 0 where there is none.
+pub fn file_bytes(path: &Path) -> u64 {
+    std::fs::metadata(resolved(path)).map_or(0, |file| file.len())
+}
+
 /// Bytes of the write-ahead log, by `stat`; 0 where there is none.
 pub fn wal_bytes(path: &Path) -> u64 {
     std::fs::metadata(sidecar(path, "-wal")).map_or(0, |wal| wal.len())

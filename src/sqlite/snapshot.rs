@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, Transaction};
 
-use super::facts::{Facts, wal_bytes};
+use super::facts::{Facts, file_bytes, wal_bytes};
 use super::schema;
 use super::sink::{self, Sink};
 use crate::error::{Error, Reason, Result};
@@ -45,6 +45,7 @@ pub struct Snapshot<'c> {
     bounds: Bounds,
     began: Instant,
     wal_before: u64,
+    file_before: u64,
     /// Numbers of the state.
     pub facts: Facts,
     /// Its schema, as [`schema::text`] gives it.
@@ -64,7 +65,8 @@ impl<'c> Snapshot<'c> {
                 format!("{} is an empty database: there is nothing to back up", path.display()),
             ));
         }
-        Ok(Self { transaction, path, bounds, began, wal_before: wal_bytes(path), facts, schema })
+        let (wal_before, file_before) = (wal_bytes(path), file_bytes(path));
+        Ok(Self { transaction, path, bounds, began, wal_before, file_before, facts, schema })
     }
 
     /// To read the state by SQL.
@@ -118,7 +120,26 @@ impl<'c> Snapshot<'c> {
                 _ => std::thread::sleep(Duration::from_millis(5)),
             }
         }
-        order.end(self.facts.bytes())
+        order.end(self.facts.bytes())?;
+        self.still_whole()
+    }
+
+    /// SQLite reads zeros behind the end of a file that somebody cuts short, and takes them for pages. In WAL mode the
+    /// last pages may be in the log alone, so that the file is as long as it was, or as long as the state needs.
+    fn still_whole(&self) -> Result<()> {
+        let now = file_bytes(self.path);
+        if now >= self.file_before.min(self.facts.bytes()) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Reason::Shrunken,
+            format!(
+                "{} was cut short while it was read, from {} to {}: the backup is given up",
+                self.path.display(),
+                words::bytes(self.file_before),
+                words::bytes(now)
+            ),
+        ))
     }
 
     /// Lets go of the state; how long it was held.

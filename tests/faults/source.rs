@@ -80,7 +80,6 @@ fn a_database_that_is_removed_or_replaced_in_the_middle_is_backed_up_as_it_was_o
 /// A file that a copy or a filesystem left short: SQLite reads zeros past its end, which is an error only where it looks
 /// at what the page is.
 #[test]
-#[ignore = "known to fail: the pages past the new end are backed up as zeros, and the backup is listed as good"]
 fn a_database_that_is_cut_short_in_the_middle_fails_the_run() {
     if let Err(why) = tracer::check() {
         return skip(&why);

@@ -42,7 +42,7 @@ pub(super) fn read(
         go_on()?;
         let counted = match rows(connection, &table.name, until) {
             Err(error) if error.reason == Reason::Damaged => {
-                damage.get_or_insert(error);
+                damage.get_or_insert_with(|| damaged(&error));
                 Counted::Unknown
             }
             // Needs something that only the application has.
@@ -56,6 +56,17 @@ pub(super) fn read(
     }
     let content = Content { place, bytes: snapshot.facts.used_bytes(), tables: with_rows };
     Ok(Contents { tables, content, damage })
+}
+
+/// SQLite calls damage also what the disk could not read.
+fn damaged(met: &Error) -> Error {
+    Error::new(
+        Reason::Damaged,
+        format!(
+            "the database is damaged, or its disk cannot be read ({met}): what this backup holds is taken for damaged, \
+             and no older one is removed meanwhile"
+        ),
+    )
 }
 
 /// What the manifest tells of the snapshot.

@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Context, Job, Progress, Report, Running, Unit, blocking};
+use crate::clock;
 use crate::config::{Database, JobKind, units};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::facts::Facts;
@@ -21,7 +22,7 @@ use crate::sqlite::snapshot::{Bounds, Snapshot};
 use crate::sqlite::stamp::Stamp;
 use crate::state::facts::{self, Content};
 use crate::store::codec::Encoding;
-use crate::store::{self, Catalogue, Local};
+use crate::store::{self, Catalogue, Local, Verification};
 use crate::words;
 use contents::Contents;
 use rotate::Rotated;
@@ -106,7 +107,7 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     let before = memory.content.filter(|_| !accept_smaller);
     let taken = take(context, catalogue.clone(), before, skip).await?;
     let newest = if let Some(made) = &taken.made {
-        made.backup.clone()
+        mark_damaged(&catalogue, &made.backup, taken.contents.damage.as_ref()).await?
     } else {
         let found = catalogue.clone();
         let newest = blocking(move || found.find("latest")).await?;
@@ -119,12 +120,9 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
         (Some(_), _) => Ok(Rotated::default()),
     };
     let mut report = report(context.started, &newest, Some(&taken), rotated);
-    report.problems.extend(taken.contents.damage.map(|error| {
-        let text = format!(
-            "the database is damaged ({error}), and so is what this backup holds; no older one is removed while it is"
-        );
-        Error::new(Reason::Damaged, text)
-    }));
+    if let Some(damage) = taken.contents.damage {
+        report.problems.push(damage);
+    }
     if forgotten.is_none() {
         let seen = Seen::new(stamp, stamped, &newest.name);
         report.problems.extend(remember(context, taken.contents.content, seen).await.err());
@@ -230,6 +228,18 @@ async fn note_current(
 ) -> Result<store::Backup> {
     let catalogue = catalogue.clone();
     blocking(move || catalogue.current(&backup, until)).await
+}
+
+/// What a damaged database gave is no backup to restore by default: it counts as damaged itself.
+async fn mark_damaged(
+    catalogue: &Catalogue,
+    made: &store::Backup,
+    damage: Option<&Error>,
+) -> Result<store::Backup> {
+    let Some(damage) = damage else { return Ok(made.clone()) };
+    let found = Verification { at: clock::now(), ok: false, message: damage.message.clone() };
+    let (catalogue, made) = (catalogue.clone(), made.clone());
+    blocking(move || catalogue.verified(&made, &found)).await
 }
 
 fn report(
