@@ -23,11 +23,24 @@ pub fn unpack(
     target: &Path,
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<u64> {
-    let mut pages = catalogue.read(backup)?;
     let failed = |e| Error::io(format!("cannot write {}", target.display()), &e);
     // Only its owner may read it: what the original's mode was is not known.
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(target).map_err(failed)?;
+    let done = unpack_into(catalogue, backup, &mut file, target, progress)?;
+    file.sync_all().map_err(failed)?;
+    Ok(done)
+}
+
+/// The same into an open file, and without fsync. `shown` is where it is, for messages.
+pub fn unpack_into(
+    catalogue: &Catalogue,
+    backup: &Backup,
+    file: &mut File,
+    shown: &Path,
+    progress: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<u64> {
+    let mut pages = catalogue.read(backup)?;
     let mut buffer = vec![0; CHUNK];
     let mut done = 0;
     loop {
@@ -35,13 +48,12 @@ pub fn unpack(
         let read =
             pages.read(&mut buffer).map_err(|e| read_error(format!("cannot restore {}", backup.name), &e))?;
         if read == 0 {
-            break;
+            return Ok(done);
         }
-        file.write_all(&buffer[..read]).map_err(failed)?;
+        file.write_all(&buffer[..read])
+            .map_err(|e| Error::io(format!("cannot write {}", shown.display()), &e))?;
         done += read as u64;
     }
-    file.sync_all().map_err(failed)?;
-    Ok(done)
 }
 
 /// Restores `backup` to `target`, which must not exist, nor any sidecar of it. `check` judges the unpacked file
@@ -89,7 +101,7 @@ fn marked(catalogue: &Catalogue, backup: &Backup, error: Error) -> Error {
     if error.reason != Reason::Damaged {
         return error;
     }
-    let result = Verification { at: clock::now(), ok: false, message: error.message.clone() };
+    let result = Verification { started: None, at: clock::now(), ok: false, message: error.message.clone() };
     match catalogue.verified(backup, &result) {
         Ok(_) => Error {
             message: format!(

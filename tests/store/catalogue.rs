@@ -273,7 +273,8 @@ fn pins_and_notes_verifications_in_the_manifest() {
     let place = Place::new();
     let made = place.add("2026-11-23T05:00:00", b"x");
     let pinned = place.catalogue.pin(&made, true).unwrap();
-    let result = Verification { at: at("2026-11-23T06:00:00"), ok: true, message: String::new() };
+    let result =
+        Verification { started: None, at: at("2026-11-23T06:00:00"), ok: true, message: String::new() };
     // Noted by someone who saw it before it was pinned: both stay.
     place.catalogue.verified(&made, &result).unwrap();
     let now = &place.catalogue.list().unwrap()[0];

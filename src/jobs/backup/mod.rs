@@ -1,6 +1,7 @@
 //! Backup: one consistent snapshot while the application writes → compressed, hashed, described, durable → rotation.
 //! Must never count a missing, empty or shrunken database as a backup, and never remove the newest good one.
 
+pub mod preview;
 pub mod rotate;
 mod shrunken;
 
