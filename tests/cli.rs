@@ -159,10 +159,10 @@ fn a_backup_at_a_rate_that_takes_hours_ends_when_it_is_told_to() {
     let mut backup = start(&sandbox, &["backup", "attendance"]);
     let tasks = PathBuf::from(format!("/proc/{}/task", backup.id()));
     wait_until("it packs", || {
-        let names = fs::read_dir(&tasks)
+        let mut names = fs::read_dir(&tasks)
             .ok()?
             .filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
-        names.map(|name| name.trim() == "compress").any(|found| found).then_some(())
+        names.any(|name| name.trim() == "compress").then_some(())
     });
     kill_process(Pid::from_child(&backup), Signal::INT).unwrap();
     assert!(!backup.wait().unwrap().success());
