@@ -14,6 +14,7 @@ use support::application::{self, Application};
 use support::backups::*;
 use support::daemon::{BACKUP_EACH_SECOND, Daemon, run_until};
 use support::history::{self, runs, wait_for_run};
+use support::metrics::Metrics;
 use support::sandbox::Sandbox;
 use support::soundness::assert_sound;
 use support::{skip, wait_until};
@@ -604,7 +605,11 @@ fn a_good_backup_is_verified_and_says_so() {
     run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     run_until(&sandbox, VERIFY_EACH_SECOND, "verify", "success");
     let manifest = manifests(&sandbox).pop().unwrap();
-    assert_eq!(manifest["verification"]["ok"], true, "{manifest}");
+    let verification = &manifest["verification"];
+    assert_eq!(verification["ok"], true, "{manifest}");
+    let time =
+        |key: &str| verification[key].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    assert!(time("started") < time("at"), "{manifest}");
     assert_eq!(unfinished(&sandbox), Vec::<String>::new());
 }
 
@@ -625,7 +630,8 @@ fn a_flipped_bit_is_damage_and_the_backup_no_longer_counts() {
     assert_eq!(run.reason, "damaged", "{run:?}");
     assert!(run.summary.contains(manifest["file"].as_str().unwrap()), "{run:?}");
     daemon.wait_for_metrics("it no longer counts", |metrics| {
-        (metrics.get("litekeeper_backups", &[("database", "attendance")]) == Some(0.0)).then_some(())
+        let of = |name| metrics.get(name, &[("database", "attendance")]);
+        (of("litekeeper_backups") == Some(0.0) && of("litekeeper_backups_damaged") == Some(1.0)).then_some(())
     });
     assert!(daemon.stop().success());
     assert_eq!(manifests(&sandbox)[0]["verification"]["ok"], false);
@@ -672,11 +678,42 @@ fn h16_what_only_the_application_can_check_is_not_called_damaged() {
     run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
     let run = run_until(&sandbox, VERIFY_EACH_SECOND, "verify", "success");
     assert!(run.summary.contains("cannot be checked"), "{run:?}");
+    assert!(run.summary.contains("table words") && run.summary.contains("table numbers"), "{run:?}");
     assert_eq!(manifests(&sandbox)[0]["verification"]["ok"], serde_json::Value::Null);
+    // It counts as before, as neither: not as the newest verified one, and not as damaged.
+    let listed = sandbox.litekeeper(&["backups", "attendance", "--json"]).stdout;
+    let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
+    assert_eq!((&listed[0]["state"], &listed[0]["verification"]), (&"good".into(), &serde_json::Value::Null));
+    assert_eq!(listed[0]["reasons"], serde_json::json!(["last 1 of 10", "newest good"]));
+    let daemon = Daemon::start(&sandbox.configure(""));
+    let of = |metrics: &Metrics, name: &str| metrics.get(name, &[("database", "attendance")]);
+    daemon.wait_for_metrics("the backup counts", |metrics| {
+        (of(metrics, "litekeeper_backups") == Some(1.0)).then_some(())
+    });
+    let metrics = daemon.metrics();
+    assert_eq!(of(&metrics, "litekeeper_backups_damaged"), Some(0.0));
+    let verified = of(&metrics, "litekeeper_backup_verified_timestamp_seconds");
+    assert!(verified.is_none_or(f64::is_nan), "{verified:?}");
+    assert!(daemon.stop().success());
     let (target, pages) =
         (sandbox.path().join("restored.sqlite"), manifests(&sandbox)[0]["raw_bytes"].as_u64());
     restored(&sandbox, "latest", &target).unwrap();
     assert_eq!(Some(fs::metadata(&target).unwrap().len()), pages);
+}
+
+#[test]
+fn rows_that_break_a_rule_in_the_database_too_are_told_and_are_no_damage() {
+    let sandbox = Sandbox::new();
+    let program = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\n\
+        c.execute('CREATE TABLE owner (id INTEGER PRIMARY KEY)')\n\
+        c.execute('CREATE TABLE thing (owner INTEGER REFERENCES owner (id))')\n\
+        c.executemany('INSERT INTO thing VALUES (?)', [(3,), (5,)])\nc.commit()";
+    application::script(&sandbox.database(), program);
+    run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "success");
+    let run = run_until(&sandbox, VERIFY_EACH_SECOND, "verify", "success");
+    let expected = "as in the database itself, 2 rows of thing refer to rows of owner that do not exist";
+    assert!(run.summary.ends_with(expected), "{run:?}");
+    assert_eq!(manifests(&sandbox)[0]["verification"]["ok"], true);
 }
 
 #[test]

@@ -112,6 +112,66 @@ fn without_wal() -> Sandbox {
 }
 
 #[test]
+fn a_dry_run_of_a_backup_says_what_rotation_will_do_and_does_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.configure("[backup]\nkeep_last = 2\n");
+    let nothing_yet = json(&sandbox, 0, &["backup", "attendance", "--dry-run"]);
+    assert_eq!(nothing_yet["detail"]["backups"], serde_json::json!([]));
+    assert!(!sandbox.backups().join("attendance").exists());
+    for _ in 0..2 {
+        run(&sandbox, 0, &["backup", "attendance"]);
+    }
+    let before = backup_files(&sandbox);
+    let told = json(&sandbox, 0, &["backup", "attendance", "--dry-run"]);
+    let lines = told["detail"]["backups"].as_array().unwrap();
+    let said: Vec<_> =
+        lines.iter().map(|l| (l["rotation"].as_str().unwrap(), l["why"].as_str().unwrap())).collect();
+    assert_eq!(
+        said,
+        [
+            ("makes it", "last 1 of 2, newest good"),
+            ("keeps it", "last 2 of 2"),
+            ("removes it", "past keep_last = 2"),
+        ]
+    );
+    assert!(before[0].to_str().unwrap().contains(lines[2]["name"].as_str().unwrap()), "{told}");
+    assert_eq!(backup_files(&sandbox), before);
+    let history = json(&sandbox, 0, &["history", "attendance"]);
+    assert_eq!(history.as_array().unwrap().len(), 2, "a dry run is no run: {history}");
+    let output = run(&sandbox, 0, &["backup", "attendance", "--dry-run"]);
+    assert!(
+        text(&output.stdout).contains("would leave 1 older one and remove 1"),
+        "{}",
+        text(&output.stdout)
+    );
+    // And so it does.
+    run(&sandbox, 0, &["backup", "attendance"]);
+    let after = backup_files(&sandbox);
+    assert_eq!((after.len(), &after[0]), (2, &before[1]));
+}
+
+#[test]
+fn a_backup_at_a_rate_that_takes_hours_ends_when_it_is_told_to() {
+    let sandbox = Sandbox::new();
+    sandbox.configure("[backup]\nmax_rate = \"1KiB\"\n");
+    let mut application = Application::start(&sandbox.database());
+    application.sql("CREATE TABLE ballast AS SELECT randomblob(3000000) AS bytes");
+    let mut backup = start(&sandbox, &["backup", "attendance"]);
+    let tasks = PathBuf::from(format!("/proc/{}/task", backup.id()));
+    wait_until("it packs", || {
+        let mut names = fs::read_dir(&tasks)
+            .ok()?
+            .filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.any(|name| name.trim() == "compress").then_some(())
+    });
+    kill_process(Pid::from_child(&backup), Signal::INT).unwrap();
+    assert!(!backup.wait().unwrap().success());
+    let left: Vec<_> =
+        fs::read_dir(sandbox.backups().join("attendance")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name == ".lock"), "{left:?}");
+}
+
+#[test]
 fn a_backup_made_by_hand_is_listed_verified_and_in_the_history() {
     let sandbox = kept();
     let made = json(&sandbox, 0, &["backup", "attendance"]);

@@ -58,7 +58,9 @@ fn everything(db: &str) {
     IndexProblems { database, problems: &[("idx_a", "missing")] }.emit();
     DiskFree { database, data: Some(1), backup: Some(2) }.emit();
     let (newest, newest_verified) = (Some(at(2)), Some(at(1)));
-    Backups { database, count: 3, newest, raw_bytes: Some(9), stored_bytes: Some(5), newest_verified }.emit();
+    let (count, damaged) = (3, 1);
+    Backups { database, count, damaged, newest, raw_bytes: Some(9), stored_bytes: Some(5), newest_verified }
+        .emit();
     Cleaned { database, table: "attendance", rows: 1204 }.emit();
     Reclaimed { database, bytes: 65536 }.emit();
 }

@@ -28,8 +28,8 @@ Exit codes:
 With --json a list of:
   {name, path, time, stored_bytes, raw_bytes, state, why,
    verification: null or {at, ok, message}, pinned, keep, reasons: [TEXT]}
-`state` is good, incomplete, damaged or unknown, and `why` says why; `keep` is
-whether rotation keeps it.")]
+`state` is good, incomplete, unconfirmed, damaged or unknown, and `why` says why;
+`keep` is whether rotation keeps it.")]
 pub(super) struct Backups {
     /// Name of the database in the configuration.
     #[arg(value_name = "DB")]

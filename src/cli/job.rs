@@ -54,6 +54,9 @@ pub(super) struct Backup {
     /// Make a backup even if the database has become much smaller or has lost tables since the last one.
     #[arg(long)]
     accept_smaller: bool,
+    /// Only show which backups rotation would keep and remove after one more, and why; make and remove none.
+    #[arg(long, conflicts_with = "accept_smaller")]
+    dry_run: bool,
 }
 
 /// Restore a backup into scratch space now, and check it.
@@ -102,8 +105,12 @@ impl Maintain {
 
 impl Backup {
     pub(super) fn run(&self, global: &Global) -> Result<u8> {
-        let job = jobs::backup::Backup { accept_smaller: self.accept_smaller };
-        run(global, &self.database, vec![Arc::new(job)])
+        let job: Arc<dyn Job> = if self.dry_run {
+            Arc::new(jobs::backup::preview::Preview)
+        } else {
+            Arc::new(jobs::backup::Backup { accept_smaller: self.accept_smaller })
+        };
+        run(global, &self.database, vec![job])
     }
 }
 

@@ -129,6 +129,8 @@ table! {
         "Size of the newest backup: the database in it (raw) and the file as stored (stored).";
     BACKUPS = Kind::Gauge, "litekeeper_backups" ["database"]
         "Good backups that exist.";
+    BACKUPS_DAMAGED = Kind::Gauge, "litekeeper_backups_damaged" ["database"]
+        "Backups that are known to be damaged.";
     BACKUP_NEWEST = Kind::Gauge, "litekeeper_backup_newest_timestamp_seconds" ["database"]
         "Unix time until which the newest backup is known to hold what the database holds; absent when there is none.";
     BACKUP_VERIFIED = Kind::Gauge, "litekeeper_backup_verified_timestamp_seconds" ["database"]

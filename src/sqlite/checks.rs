@@ -175,6 +175,24 @@ pub struct References {
     pub mismatch: Option<String>,
 }
 
+impl References {
+    /// One sentence for each thing that is wrong with the keys of `table`.
+    pub fn in_words(&self, table: &str) -> Vec<String> {
+        let orphans = self.orphans.iter().map(|(parent, rows)| match rows {
+            1 => format!("1 row of {table} refers to a row of {parent} that does not exist"),
+            n => format!("{n} rows of {table} refer to rows of {parent} that do not exist"),
+        });
+        let missing = self
+            .missing
+            .iter()
+            .map(|parent| format!("{table} refers to the table {parent}, which does not exist"));
+        let mismatch = self.mismatch.iter().map(|text| {
+            format!("{table} refers to columns that are neither a primary key nor unique, so that SQLite cannot enforce it ({text})")
+        });
+        orphans.chain(missing).chain(mismatch).collect()
+    }
+}
+
 /// Whether a table has foreign keys.
 pub fn has_foreign_keys(connection: &Connection, table: &str) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM pragma_foreign_key_list(?1))";

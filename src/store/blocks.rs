@@ -151,20 +151,20 @@ impl Drop for Workers {
 
 impl Worker {
     fn start(mut packer: Packer, turn: Receiver<Sha256>, next: SyncSender<Sha256>) -> io::Result<Self> {
-        let (blocks, inbox) = sync_channel::<Work>(DEPTH);
+        let (blocks, given) = sync_channel::<Work>(DEPTH);
         // Room for all that one worker may have: it never waits for the writer, so it always ends when told to.
-        let (outbox, packed) = sync_channel(DEPTH);
+        let (done, results) = sync_channel(DEPTH);
         let thread = std::thread::Builder::new().name("compress".into()).spawn(move || {
-            for mut work in inbox {
+            for mut work in given {
                 let mut hash = turn.recv().ok()?;
                 hash.update(&work.block);
                 next.send(hash).ok()?;
-                let done = packer.pack(&work.block, &mut work.packed).map(|()| work);
-                outbox.send(done).ok()?;
+                let outcome = packer.pack(&work.block, &mut work.packed).map(|()| work);
+                done.send(outcome).ok()?;
             }
             turn.try_recv().ok()
         })?;
-        Ok(Self { blocks, packed, thread })
+        Ok(Self { blocks, packed: results, thread })
     }
 }
 

@@ -378,7 +378,7 @@ impl Catalogue {
     }
 
     /// A name whose second no backup and no manifest has.
-    fn free_name(&self, started: DateTime<Utc>, compression: Compression) -> Result<BackupName> {
+    pub(super) fn free_name(&self, started: DateTime<Utc>, compression: Compression) -> Result<BackupName> {
         let entries = self.store.list()?;
         let mut name = BackupName::new(&self.database, started, compression);
         // By the stem: the two suffixes share a manifest.

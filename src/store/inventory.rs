@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 use super::rotation::{self, Candidate, Decision};
 use super::{Backup, Catalogue, Manifest, State};
-use crate::config::Keep;
+use crate::config::{Compression, Keep};
 use crate::error::Result;
 use crate::state::status::BackupStatus;
 
@@ -19,6 +19,32 @@ impl Catalogue {
             .collect::<Result<Vec<_>>>()?;
         let decisions = rotation::plan(&candidates, keep, zone);
         Ok(backups.into_iter().zip(decisions).collect())
+    }
+
+    /// What rotation would do after one more good backup, begun at `started`, which stands first.
+    pub fn plan_after(
+        &self,
+        started: DateTime<Utc>,
+        format: Compression,
+        keep: &Keep,
+        zone: Tz,
+    ) -> Result<Vec<Decision>> {
+        let next = self.free_name(started, format)?;
+        let backups = self.list()?;
+        let candidates = backups.iter().map(|backup| Ok(Candidate::new(backup, self.in_use(backup)?)));
+        let mut candidates = candidates.collect::<Result<Vec<_>>>()?;
+        let highest = candidates.iter().filter_map(|candidate| candidate.sequence).max();
+        let next = Candidate {
+            name: next.file(),
+            time: next.time,
+            sequence: Some(highest.unwrap_or(0) + 1),
+            state: State::Good,
+            verified: false,
+            pinned: false,
+            in_use: false,
+        };
+        candidates.insert(0, next);
+        Ok(rotation::plan(&candidates, keep, zone))
     }
 
     /// Removes a backup that [`Catalogue::plan`] does not keep, if it still does not: another process may have found

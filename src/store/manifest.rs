@@ -73,6 +73,9 @@ pub struct Manifest {
 /// The result of restoring a backup into scratch space and checking it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
+    /// When it began, UTC; `null` where only a restore looked at it.
+    #[serde(default)]
+    pub started: Option<DateTime<Utc>>,
     /// When it was finished, UTC.
     pub at: DateTime<Utc>,
     /// Whether the backup was found good.

@@ -14,8 +14,8 @@ pub(super) enum Packer {
 }
 
 impl Packer {
-    /// Makes gzip members at `level` 1 to 9. Libdeflate's own levels above that need 9 MB a thread and ten times the
-    /// time for 2 %.
+    /// Makes gzip members at `level` 1 to 9. Libdeflate's own levels above that take up to ten times the time of 6 for
+    /// 7 %; zstd does better in less.
     pub(super) fn gzip(level: u32) -> Self {
         let compressor = |level: u32| {
             let level = i32::try_from(level).ok().and_then(|level| CompressionLvl::new(level).ok());

@@ -1,9 +1,8 @@
 //! A backup made a database again: unpacked beside the target, compared with its manifest, made durable, and only
 //! then given its name. Must never touch a file that is there already; [`super::in_place`] does.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::codec::read_error;
@@ -17,21 +16,9 @@ use crate::sqlite::facts::{SIDECARS, sidecar};
 /// Bytes passed on at a time.
 const CHUNK: usize = 1 << 20;
 
-/// Writes the database in `backup` to the new file `target`, with fsync, and compares it with the manifest.
-/// `progress` is told the bytes done and is asked whether to go on.
+/// Writes the database in `backup` to an open file, without fsync, and compares it with the manifest. `shown` is where
+/// the file is, for messages; `progress` is told the bytes done and is asked whether to go on.
 pub fn unpack(
-    catalogue: &Catalogue,
-    backup: &Backup,
-    target: &Path,
-    progress: &mut dyn FnMut(u64) -> Result<()>,
-) -> Result<u64> {
-    let failed = |e| Error::io(format!("cannot write {}", target.display()), &e);
-    // Only its owner may read it: what the original's mode was is not known.
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(target).map_err(failed)?;
-    pour(catalogue, backup, &file, target, progress)
-}
-
-fn pour(
     catalogue: &Catalogue,
     backup: &Backup,
     mut file: &File,
@@ -39,7 +26,6 @@ fn pour(
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<u64> {
     let mut pages = catalogue.read(backup)?;
-    let failed = |e| Error::io(format!("cannot write {}", shown.display()), &e);
     let mut buffer = vec![0; CHUNK];
     let mut done = 0;
     loop {
@@ -47,13 +33,12 @@ fn pour(
         let read =
             pages.read(&mut buffer).map_err(|e| read_error(format!("cannot restore {}", backup.name), &e))?;
         if read == 0 {
-            break;
+            return Ok(done);
         }
-        file.write_all(&buffer[..read]).map_err(failed)?;
+        file.write_all(&buffer[..read])
+            .map_err(|e| Error::io(format!("cannot write {}", shown.display()), &e))?;
         done += read as u64;
     }
-    file.sync_all().map_err(failed)?;
-    Ok(done)
 }
 
 /// Restores `backup` to `target`, which must not exist, nor any sidecar of it. `check` judges the unpacked file
@@ -85,7 +70,8 @@ pub(super) fn checked(
     check: &dyn Fn(&Path) -> Result<()>,
 ) -> Result<u64> {
     let path = to.path();
-    pour(catalogue, backup, to.file(), &path, progress)
+    unpack(catalogue, backup, to.file(), &path, progress)
+        .and_then(|bytes| to.sync().map(|()| bytes))
         .and_then(|bytes| check(&path).map(|()| bytes))
         .map_err(|error| marked(catalogue, backup, error))
 }
@@ -110,7 +96,7 @@ fn marked(catalogue: &Catalogue, backup: &Backup, error: Error) -> Error {
     if error.reason != Reason::Damaged {
         return error;
     }
-    let result = Verification { at: clock::now(), ok: false, message: error.message.clone() };
+    let result = Verification { started: None, at: clock::now(), ok: false, message: error.message.clone() };
     match catalogue.verified(backup, &result) {
         Ok(_) => Error {
             message: format!(

@@ -1,10 +1,20 @@
 //! A database file of our own that lives as long as one piece of work: the raw copy behind a backup, a backup
 //! unpacked to be checked. Must never be taken for a backup: its name starts with a dot.
 
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::Connection;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::sqlite::facts::{SIDECARS, sidecar};
+use crate::sqlite::open;
 
 const PREFIX: &str = ".scratch-";
 
@@ -43,6 +53,62 @@ impl Drop for Scratch {
     }
 }
 
+/// A scratch file without a name, so that nothing is ever left of it: only for the moment in which SQLite opens it, it
+/// has one, as SQLite opens by path and follows `/proc/self/fd` to a path that does not exist. Where the filesystem
+/// makes no files without names, it has one until then.
+#[derive(Debug)]
+pub struct Nameless {
+    file: File,
+    path: PathBuf,
+    named: bool,
+}
+
+impl Nameless {
+    /// Makes one in `directory`. What a process that no longer lives left there is removed.
+    pub fn create(directory: &Path, purpose: &str) -> Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        remove_those_of_dead_processes(directory)?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(format!("{PREFIX}{}-{purpose}-{number}", std::process::id()));
+        let failed = |e: io::Error| Error::io(format!("cannot make a file in {}", directory.display()), &e);
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let (file, named) = match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(fd) => (File::from(fd), false),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                let mut options = OpenOptions::new();
+                options.read(true).write(true).create_new(true).mode(0o600);
+                (options.open(&path).map_err(failed)?, true)
+            }
+            Err(e) => return Err(failed(e.into())),
+        };
+        Ok(Self { file, path, named })
+    }
+
+    /// To be written.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Opens the database in it, for reading. Afterwards it has no name.
+    pub fn open(mut self) -> Result<Connection> {
+        if !self.named {
+            let link = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            rustix::fs::linkat(CWD, link, CWD, &self.path, AtFlags::SYMLINK_FOLLOW)
+                .map_err(|e| Error::io(format!("cannot name {}", self.path.display()), &e.into()))?;
+            self.named = true;
+        }
+        Ok(open::immutable(&self.path)?)
+    }
+}
+
+impl Drop for Nameless {
+    fn drop(&mut self) {
+        if self.named {
+            remove(&self.path);
+        }
+    }
+}
+
 fn remove_those_of_dead_processes(directory: &Path) -> Result<()> {
     let failed = |e| Error::io(format!("cannot read the directory {}", directory.display()), &e);
     for entry in std::fs::read_dir(directory).map_err(failed)? {
@@ -55,7 +121,7 @@ fn remove_those_of_dead_processes(directory: &Path) -> Result<()> {
             .and_then(|pid| pid.parse().ok())
             .and_then(rustix::process::Pid::from_raw);
         if let Some(pid) = owner
-            && rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
+            && rustix::process::test_kill_process(pid) == Err(Errno::SRCH)
         {
             remove(&entry.path());
         }
@@ -66,7 +132,7 @@ fn remove_those_of_dead_processes(directory: &Path) -> Result<()> {
 /// One that cannot be removed is in the way of nothing; two runs may find the same one.
 fn remove(path: &Path) {
     if let Err(e) = std::fs::remove_file(path)
-        && e.kind() != std::io::ErrorKind::NotFound
+        && e.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(path = %path.display(), "cannot remove a scratch file: {e}");
     }

@@ -221,11 +221,11 @@ struct Flusher {
 
 impl Flusher {
     fn start(file: Arc<File>) -> io::Result<Self> {
-        let (stretches, inbox) = sync_channel::<Range<u64>>(1);
-        let (outbox, done) = sync_channel(1);
+        let (stretches, given) = sync_channel::<Range<u64>>(1);
+        let (outcome, done) = sync_channel(1);
         let thread = std::thread::Builder::new().name("flush".into()).spawn(move || {
-            for stretch in inbox {
-                if outbox.send(flush(&file, &stretch)).is_err() {
+            for stretch in given {
+                if outcome.send(flush(&file, &stretch)).is_err() {
                     return;
                 }
             }

@@ -269,6 +269,7 @@ fn publish_database(database: &DatabaseStatus) {
     events::Backups {
         database: name,
         count: usize::try_from(database.backups).unwrap_or(usize::MAX),
+        damaged: database.damaged_backups,
         newest: newest.map(|b| b.current),
         raw_bytes: newest.map(|b| b.raw_bytes),
         stored_bytes: newest.map(|b| b.stored_bytes),

@@ -275,7 +275,8 @@ fn pins_and_notes_verifications_in_the_manifest() {
     let place = Place::new();
     let made = place.add("2026-11-23T05:00:00", b"x");
     let pinned = place.catalogue.pin(&made, true).unwrap();
-    let result = Verification { at: at("2026-11-23T06:00:00"), ok: true, message: String::new() };
+    let result =
+        Verification { started: None, at: at("2026-11-23T06:00:00"), ok: true, message: String::new() };
     // Noted by someone who saw it before it was pinned: both stay.
     place.catalogue.verified(&made, &result).unwrap();
     let now = &place.catalogue.list().unwrap()[0];
@@ -354,7 +355,7 @@ impl Store for Lies {
 }
 
 fn x(out: &mut dyn Write) -> Result<Snapshot> {
-    out.write_all(b"x").unwrap();
+    out.write_all(b"x").map_err(|e| Error::io("cannot write", &e))?;
     Ok(snapshot())
 }
 
@@ -384,8 +385,8 @@ fn unconfirm(place: &Place, backup: &Backup) {
 #[test]
 fn a_backup_counts_only_once_it_was_read_back_which_the_next_run_does_for_one_that_was_killed() {
     let place = Place::new();
-    let [whole, altered, held] = [5, 6, 7].map(|hour| place.add(&format!("2026-11-23T0{hour}:00:00"), b"x"));
-    for backup in [&whole, &altered, &held] {
+    let [whole, altered, read] = [5, 6, 7].map(|hour| place.add(&format!("2026-11-23T0{hour}:00:00"), b"x"));
+    for backup in [&whole, &altered, &read] {
         unconfirm(&place, backup);
     }
     let mut bytes = fs::read(place.path(&altered.name)).unwrap();
@@ -399,13 +400,13 @@ fn a_backup_counts_only_once_it_was_read_back_which_the_next_run_does_for_one_th
     assert!(planned.iter().all(|(_, decision)| decision.keep), "{planned:?}");
 
     // Somebody reads it: perhaps the run that made it.
-    let hold = place.catalogue.hold(&held).unwrap();
+    let reader = place.catalogue.hold(&read).unwrap();
     let next = place.add("2026-11-23T08:00:00", b"x");
     let good = |backup: &Backup| (backup.name.clone(), true);
-    assert_eq!(place.listed(), [good(&next), (held.name.clone(), false), good(&whole)]);
-    drop(hold);
+    assert_eq!(place.listed(), [good(&next), (read.name.clone(), false), good(&whole)]);
+    drop(reader);
     let last = place.add("2026-11-23T09:00:00", b"x");
-    assert_eq!(place.listed(), [good(&last), good(&next), good(&held), good(&whole)]);
+    assert_eq!(place.listed(), [good(&last), good(&next), good(&read), good(&whole)]);
     assert_eq!(place.files().len(), 8, "{:?}", place.files());
 }
 

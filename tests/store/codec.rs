@@ -247,7 +247,9 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
     let length = prop_oneof![0..2000_usize, BLOCK - 2..BLOCK + 3, 0..3 * BLOCK];
     let stretch = (any::<bool>(), length, any::<u8>()).prop_map(|(packs, length, seed)| {
         let mut bytes = if packs { rows(length) } else { noise(length) };
-        bytes.iter_mut().for_each(|byte| *byte ^= seed);
+        for byte in &mut bytes {
+            *byte ^= seed;
+        }
         bytes
     });
     prop::collection::vec(stretch, 0..4).prop_map(|stretches| stretches.concat())

@@ -8,6 +8,7 @@ mod codec;
 mod conformance;
 mod local;
 mod rotation;
+mod scratch;
 
 use std::io::Read;
 

@@ -2,6 +2,7 @@
 //! Must never count a missing, empty or shrunken database as a backup, and never remove the newest good one.
 
 mod contents;
+pub mod preview;
 pub mod rotate;
 mod shrunken;
 mod unchanged;
@@ -237,7 +238,7 @@ async fn mark_damaged(
     damage: Option<&Error>,
 ) -> Result<store::Backup> {
     let Some(damage) = damage else { return Ok(made.clone()) };
-    let found = Verification { at: clock::now(), ok: false, message: damage.message.clone() };
+    let found = Verification { started: None, at: clock::now(), ok: false, message: damage.message.clone() };
     let (catalogue, made) = (catalogue.clone(), made.clone());
     blocking(move || catalogue.verified(&made, &found)).await
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, met};
 use crate::jobs::{Context, Unit};
-use crate::sqlite::checks::{self, References};
+use crate::sqlite::checks;
 
 pub(super) const NAME: &str = "foreign_keys";
 
@@ -31,7 +31,7 @@ pub(super) async fn check(
             Ok(None) => {}
             Ok(Some(found)) => {
                 checked += 1;
-                broken.extend(in_words(table, &found));
+                broken.extend(found.in_words(table));
             }
             Err(error) if error.message.starts_with("no such table") => {}
             Err(error) if error.reason == Reason::Damaged => {
@@ -51,19 +51,4 @@ pub(super) async fn check(
         (None, 1) => Check::good(NAME, "the foreign keys of 1 table are kept"),
         (None, n) => Check::good(NAME, format!("the foreign keys of {n} tables are kept")),
     })
-}
-
-fn in_words(table: &str, found: &References) -> Vec<String> {
-    let orphans = found.orphans.iter().map(|(parent, rows)| match rows {
-        1 => format!("1 row of {table} refers to a row of {parent} that does not exist"),
-        n => format!("{n} rows of {table} refer to rows of {parent} that do not exist"),
-    });
-    let missing = found
-        .missing
-        .iter()
-        .map(|parent| format!("{table} refers to the table {parent}, which does not exist"));
-    let mismatch = found.mismatch.iter().map(|text| {
-        format!("{table} refers to columns that are neither a primary key nor unique, so that SQLite cannot enforce it ({text})")
-    });
-    orphans.chain(missing).chain(mismatch).collect()
 }

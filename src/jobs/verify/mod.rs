@@ -1,7 +1,7 @@
 //! Verify: the newest backup is really restored, into scratch space, and checked with SQLite's own means; the result
 //! is written into its manifest. Must never call a backup damaged that cannot be checked, nor one good.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use super::{Context, Job, Progress, Report, Running, Unit, blocking};
 use crate::clock;
-use crate::config::JobKind;
+use crate::config::{Database, JobKind};
 use crate::error::{Error, Reason, Result};
 use crate::pool::Call;
-use crate::sqlite::checks::{self, Depth};
+use crate::sqlite::checks::{self, Depth, Found};
 use crate::sqlite::facts::disk_free;
 use crate::sqlite::open;
 use crate::sqlite::schema;
-use crate::store::scratch::Scratch;
+use crate::store::scratch::Nameless;
 use crate::store::{Backup, Catalogue, Local, Manifest, State, Verification, hash, restore};
 use crate::words;
 
@@ -32,6 +32,7 @@ struct Done {
     name: String,
     ok: Option<bool>,
     raw_bytes: u64,
+    seconds: f64,
     message: String,
 }
 
@@ -61,7 +62,7 @@ async fn run(context: &Context, selector: Option<String>) -> Result<Report> {
             let damaged = catalogue.list()?.into_iter().find_map(|backup| damaged(&backup));
             Err(damaged.unwrap_or(error))
         })?;
-        let done = verify(&catalogue, &backup, &database.backup.dir.join(&database.name), &call, &|p| {
+        let done = verify(&catalogue, &backup, &scratch_directory(&database), &call, &|p| {
             progress.send_replace(Some(p));
         })?;
         let newer =
@@ -89,6 +90,11 @@ fn damaged(backup: &Backup) -> Option<Error> {
         .then(|| Error::new(Reason::Damaged, format!("{} is {}", backup.name, backup.state)))
 }
 
+/// Where a backup is unpacked to be checked.
+fn scratch_directory(database: &Database) -> PathBuf {
+    database.backup.dir.join(&database.name)
+}
+
 fn verify(
     catalogue: &Catalogue,
     backup: &Backup,
@@ -102,6 +108,7 @@ fn verify(
             format!("{} has no manifest to compare it with", backup.name),
         ));
     };
+    let started = clock::now();
     let total = manifest.raw_bytes;
     let free = disk_free(directory)?;
     if free < total {
@@ -116,12 +123,13 @@ fn verify(
         ));
     }
     let _held = catalogue.hold(backup)?;
-    let scratch = Scratch::create(directory, "verify")?;
-    let unpacked = restore::unpack(catalogue, backup, scratch.path(), &mut |done| {
+    let mut scratch = Nameless::create(directory, "verify")?;
+    let unpacked = restore::unpack(catalogue, backup, scratch.file(), directory, &mut |done| {
         progress(Progress { done, total, unit: Unit::Bytes });
         call.check()
     });
-    let (ok, message) = match unpacked.and_then(|_| check(scratch.path(), Some(manifest), call)) {
+    let checked = unpacked.and_then(|_| inspect(&scratch.open()?, Some(manifest), call));
+    let (ok, message) = match checked {
         Ok(message) => (Some(true), message),
         Err(error) if error.reason == Reason::Damaged => (Some(false), error.message),
         Err(error) if error.reason == Reason::Unsupported => {
@@ -129,38 +137,83 @@ fn verify(
         }
         Err(error) => return Err(error),
     };
+    let at = clock::now();
     if let Some(ok) = ok {
-        catalogue.verified(backup, &Verification { at: clock::now(), ok, message: message.clone() })?;
+        let result = Verification { started: Some(started), at, ok, message: message.clone() };
+        catalogue.verified(backup, &result)?;
     }
-    Ok(Done { name: backup.name.clone(), ok, raw_bytes: total, message })
+    let seconds = (at - started).as_seconds_f64();
+    Ok(Done { name: backup.name.clone(), ok, raw_bytes: total, seconds, message })
 }
 
 /// What an unpacked file says of itself, against what its manifest says of it, where there is one. In words, where
 /// it is good; `damaged` where it is not, `unsupported` where it takes the application to tell.
 pub fn check(path: &Path, manifest: Option<&Manifest>, call: &Call) -> Result<String> {
-    let connection = open::immutable(path)?;
+    inspect(&open::immutable(path)?, manifest, call)
+}
+
+fn inspect(connection: &Connection, manifest: Option<&Manifest>, call: &Call) -> Result<String> {
     let stop = call.clone();
     connection.progress_handler(10_000, Some(move || stop.check().is_err()))?;
-    let stopped = |error: Error| call.check().err().unwrap_or(error);
+    let found = examine(connection, manifest).map_err(|error| call.check().err().unwrap_or(error))?;
 
-    let found = checks::integrity(&connection, Depth::Full, None).map_err(stopped)?;
     if let Some(first) = found.structure.first() {
         return Err(Error::new(Reason::Damaged, format!("integrity_check says: {first}")));
     }
     if let Some(index) = found.indexes.first() {
         return Err(Error::new(Reason::Damaged, format!("the index {index} does not agree with its table")));
     }
-    if let Some(manifest) = manifest {
-        compare(&connection, manifest).map_err(stopped)?;
-    }
-    if let Some(first) = found.unchecked.first() {
-        return Err(Error::new(Reason::Unsupported, first));
+    if !found.unchecked.is_empty() {
+        return Err(Error::new(Reason::Unsupported, found.unchecked.join("; ")));
     }
     Ok(match found.rows.first() {
         None => String::from("restored, checked, good"),
-        // As it was in the database: no fault of the backup, and nothing that a restore would lose.
+        // Its bytes are those of the database: no fault of the backup, and nothing that a restore would lose.
         Some(first) => format!("restored, checked, good; as in the database itself, {first}"),
     })
+}
+
+/// All checks of an unpacked file. What breaks a constraint or a foreign key is with the `rows`.
+fn examine(connection: &Connection, manifest: Option<&Manifest>) -> Result<Found> {
+    let tables = checks::tables(connection)?;
+    let mut found = match checks::integrity(connection, Depth::Full, None) {
+        // One table that needs the application ends the check of all.
+        Err(error) if checks::cannot_be_done(&error) => {
+            let mut found = Found::default();
+            for table in &tables {
+                let one = checks::integrity(connection, Depth::Full, Some(table));
+                found.add(one.or_else(|error| unchecked(table, error))?);
+            }
+            if found.unchecked.is_empty() {
+                found.unchecked.push(error.message);
+            }
+            found
+        }
+        whole => whole?,
+    };
+    if !found.structure.is_empty() {
+        return Ok(found);
+    }
+    if let Some(manifest) = manifest {
+        compare(connection, manifest)?;
+    }
+    for table in &tables {
+        if !checks::has_foreign_keys(connection, table)? {
+            continue;
+        }
+        let keys = checks::references(connection, table)
+            .map(|keys| Found { rows: keys.in_words(table), ..Found::default() });
+        found.add(keys.or_else(|error| unchecked(table, error))?);
+    }
+    Ok(found)
+}
+
+/// What a table that only the application can check adds to what was found.
+fn unchecked(table: &str, error: Error) -> Result<Found> {
+    if !checks::cannot_be_done(&error) {
+        return Err(error);
+    }
+    Ok(Found { unchecked: vec![format!("table {table}: {}", error.message)], ..Found::default() })
 }
 
 fn compare(connection: &Connection, manifest: &Manifest) -> Result<()> {

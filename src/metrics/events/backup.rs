@@ -12,8 +12,10 @@ use crate::metrics::names as n;
 pub struct Backups<'a> {
     /// The database.
     pub database: &'a str,
-    /// How many there are.
+    /// How many good ones there are.
     pub count: usize,
+    /// How many are known to be damaged.
+    pub damaged: u64,
     /// The latest time at which the database is known to have held what the newest one holds.
     pub newest: Option<DateTime<Utc>>,
     /// Bytes of the database in the newest one.
@@ -28,6 +30,7 @@ impl Backups<'_> {
     /// Writes the metrics.
     pub fn emit(&self) {
         n::BACKUPS.gauge([self.database]).set(self.count as f64);
+        n::BACKUPS_DAMAGED.gauge([self.database]).set(self.damaged as f64);
         n::BACKUP_NEWEST.gauge([self.database]).set(timestamp_or_absent(self.newest));
         n::BACKUP_VERIFIED.gauge([self.database]).set(timestamp_or_absent(self.newest_verified));
         for (kind, bytes) in [("raw", self.raw_bytes), ("stored", self.stored_bytes)] {

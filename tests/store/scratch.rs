@@ -1,0 +1,30 @@
+//! Scratch files of a verification.
+
+use litekeeper::store::scratch::Nameless;
+use rusqlite::Connection;
+use std::fs;
+use std::io::Write;
+
+#[test]
+fn a_nameless_scratch_file_is_a_database_to_sqlite_and_nothing_to_anybody_else() {
+    let base = tempfile::tempdir().unwrap();
+    let made = base.path().join("made.sqlite");
+    let connection = Connection::open(&made).unwrap();
+    connection.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (7)").unwrap();
+    drop(connection);
+    let bytes = fs::read(&made).unwrap();
+    fs::remove_file(made).unwrap();
+    // What a run that was killed between naming and opening has left; no process has so high a number.
+    fs::write(base.path().join(".scratch-4194305-verify-0"), "left").unwrap();
+
+    let listed = || fs::read_dir(base.path()).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
+    let mut first = Nameless::create(base.path(), "verify").unwrap();
+    first.file().write_all(&bytes).unwrap();
+    let second = Nameless::create(base.path(), "verify").unwrap();
+    assert!(listed().is_empty(), "{:?}", listed());
+    let connection = first.open().unwrap();
+    assert!(listed().is_empty(), "{:?}", listed());
+    assert_eq!(connection.query_row("SELECT a FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 7);
+    drop((connection, second));
+    assert!(listed().is_empty(), "{:?}", listed());
+}
