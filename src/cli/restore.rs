@@ -56,6 +56,9 @@ pub(super) struct Restore {
     /// The new file. Neither it nor a -wal, -shm or -journal file beside it may exist.
     #[arg(long, value_name = "PATH")]
     to: PathBuf,
+    /// Take it from the copy of this name.
+    #[arg(long, value_name = "COPY")]
+    from: Option<String>,
     /// Only say what would be restored.
     #[arg(long)]
     dry_run: bool,
@@ -87,7 +90,7 @@ impl Restore {
                 return Ok(exit::USAGE);
             }
         };
-        let catalogue = catalogue(database)?;
+        let catalogue = catalogue(database, self.from.as_deref())?;
         let backup = match at {
             Some(at) => catalogue.at(at)?,
             None => catalogue.find(self.backup.as_deref().unwrap_or("latest"))?,

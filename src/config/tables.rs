@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::defaults::threads;
 use super::file::Table;
+use super::place::place;
 use super::value::{
-    at_least, backup_dir, between, choice, compression, count, flag, listen, path, schedule, share, size,
+    at_least, auto_or_path, between, choice, compression, count, flag, listen, path, schedule, share, size,
 };
 use super::{
-    Analyze, Backup, Cleanup, Daemon, Health, Integrity, LogFormat, Maintain, Pool, Reindex, RowidPolicy,
-    Vacuum, Watch, When,
+    Analyze, Backup, Cleanup, Daemon, Health, Integrity, Keep, LogFormat, Maintain, Pool, Reindex,
+    RowidPolicy, Vacuum, Verify, Watch, When,
 };
 
 const INSTANT: Duration = Duration::from_millis(1);
@@ -76,13 +77,17 @@ pub(super) fn maintain(t: &mut Table<'_>, maintain: &mut Maintain) {
 /// `[backup]`.
 pub(super) fn backup(t: &mut Table<'_>, backup: &mut Backup) {
     when(t, "", &mut backup.when);
-    t.set("dir", backup_dir, &mut backup.dir);
+    t.set("dir", place, &mut backup.dir);
     t.set("compression", compression, &mut backup.compression);
     t.set("level", count(1..=9), &mut backup.level);
     if let Some(configured) = t.get("threads", count(0..=64)) {
         backup.threads = threads(configured);
     }
-    let keep = &mut backup.keep;
+    keep(t, &mut backup.keep);
+}
+
+/// The keys of a rotation policy.
+pub(super) fn keep(t: &mut Table<'_>, keep: &mut Keep) {
     for (key, target) in [
         ("keep_last", &mut keep.last),
         ("keep_hourly", &mut keep.hourly),
@@ -92,6 +97,14 @@ pub(super) fn backup(t: &mut Table<'_>, backup: &mut Backup) {
         ("keep_yearly", &mut keep.yearly),
     ] {
         t.set(key, count(0..=1_000_000), target);
+    }
+}
+
+/// `[verify]`.
+pub(super) fn verify(t: &mut Table<'_>, verify: &mut Verify) {
+    when(t, "", &mut verify.when);
+    if let Some(directory) = t.get("scratch_dir", auto_or_path) {
+        verify.scratch_dir = directory;
     }
 }
 

@@ -24,7 +24,7 @@ use crate::sqlite::snapshot::{self, Bounds, Copied};
 use crate::state::facts::{self, Content};
 use crate::store::codec::Encoding;
 use crate::store::scratch::Scratch;
-use crate::store::{Catalogue, Local, Snapshot, hash};
+use crate::store::{self, Catalogue, Snapshot, hash};
 use crate::words;
 use rotate::Rotated;
 
@@ -74,12 +74,16 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     let (catalogue, scratch) = {
         let place = before.as_ref().map(|before| before.place.clone());
         let (dir, name) = (database.backup.dir.clone(), database.name.clone());
+        let scratch = database.scratch_dir(&dir);
         blocking(move || {
-            if place.as_ref() == Some(&dir) && !dir.join(&name).is_dir() {
-                return Err(vanished(&dir.join(&name)));
+            if let Some(directory) = dir.directory()
+                && place.as_deref() == Some(directory)
+                && !directory.join(&name).is_dir()
+            {
+                return Err(vanished(&directory.join(&name)));
             }
-            let catalogue = Catalogue::new(&name, Arc::new(Local::create(&dir, &name)?));
-            Ok((catalogue, Arc::new(Scratch::create(&dir.join(&name), "backup")?)))
+            let catalogue = Catalogue::new(&name, store::create(&dir, &name)?);
+            Ok((catalogue, Arc::new(Scratch::create(&scratch, "backup")?)))
         })
         .await?
     };
@@ -89,7 +93,7 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
         let scratch = Arc::clone(&scratch);
         let (facts, database) = (copied.facts.clone(), Arc::clone(&database));
         blocking(move || {
-            let held = shrunken::content(scratch.path(), &facts, database.backup.dir.clone())?;
+            let held = shrunken::content(scratch.path(), &facts, database.backup.dir.to_string().into())?;
             if !accept_smaller {
                 shrunken::compare(scratch.path(), &database.name, before.as_ref(), &held)?;
             }
@@ -227,7 +231,8 @@ fn locked_out(database: &Database) -> Error {
 
 /// The scratch copy takes the database's size, the backup itself at most that again.
 fn has_room(database: &Database, bytes: u64) -> Result<()> {
-    let free = disk_free(&database.backup.dir)?;
+    let directory = database.scratch_dir(&database.backup.dir);
+    let free = disk_free(&directory)?;
     if free >= 2 * bytes {
         return Ok(());
     }
@@ -235,7 +240,7 @@ fn has_room(database: &Database, bytes: u64) -> Result<()> {
         Reason::NoSpace,
         format!(
             "{} has {} free; a backup of {} needs up to {} there while it is made",
-            database.backup.dir.display(),
+            directory.display(),
             words::bytes(free),
             words::bytes(bytes),
             words::bytes(2 * bytes)

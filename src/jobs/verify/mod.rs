@@ -17,13 +17,15 @@ use crate::sqlite::facts::disk_free;
 use crate::sqlite::open;
 use crate::sqlite::schema;
 use crate::store::scratch::Scratch;
-use crate::store::{Backup, Catalogue, Local, Manifest, State, Verification, hash, restore};
+use crate::store::{self, Backup, Catalogue, Manifest, State, Verification, hash, restore};
 use crate::words;
 
 /// The verify job.
 pub struct Verify {
     /// Which backup; `None` is the newest good one.
     pub backup: Option<String>,
+    /// Out of which copy; `None` is `backup.dir`.
+    pub from: Option<String>,
 }
 
 /// What a run did.
@@ -46,22 +48,25 @@ impl Job for Verify {
     }
 
     fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
-        Box::pin(run(context, self.backup.clone()))
+        Box::pin(run(context, self.backup.clone(), self.from.clone()))
     }
 }
 
-async fn run(context: &Context, selector: Option<String>) -> Result<Report> {
+async fn run(context: &Context, selector: Option<String>, from: Option<String>) -> Result<Report> {
     let database = Arc::clone(&context.database);
     let (call, progress) = (context.call.clone(), context.progress.clone());
     let (done, damaged) = blocking(move || {
-        let catalogue =
-            Catalogue::new(&database.name, Arc::new(Local::open(&database.backup.dir, &database.name)?));
+        let Some((place, _)) = database.place(from.as_deref()) else {
+            let text = format!("{} has no copy {}", database.name, from.unwrap_or_default());
+            return Err(Error::new(Reason::NotFound, text));
+        };
+        let catalogue = Catalogue::new(&database.name, store::open(place, &database.name)?);
         let backup = catalogue.find(selector.as_deref().unwrap_or("latest")).or_else(|error| {
             // Where none is good, one that is damaged says more than that there is none.
             let damaged = catalogue.list()?.into_iter().find_map(|backup| damaged(&backup));
             Err(damaged.unwrap_or(error))
         })?;
-        let done = verify(&catalogue, &backup, &database.backup.dir.join(&database.name), &call, &|p| {
+        let done = verify(&catalogue, &backup, &database.scratch_dir(place), &call, &|p| {
             progress.send_replace(Some(p));
         })?;
         let newer =
