@@ -1,6 +1,7 @@
 //! Backup: one consistent snapshot while the application writes → compressed, hashed, described, durable → rotation.
 //! Must never count a missing, empty or shrunken database as a backup, and never remove the newest good one.
 
+mod copies;
 pub mod rotate;
 mod shrunken;
 
@@ -49,6 +50,7 @@ struct Done {
     pages: u64,
     read_transaction_seconds: f64,
     removed: Vec<String>,
+    copies: Vec<copies::Place>,
 }
 
 impl Job for Backup {
@@ -122,6 +124,7 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     };
     drop(scratch);
 
+    let primary = catalogue.clone();
     let mut report = {
         // While the database is damaged, any older backup may be the last that is not.
         let removed = match (&damage, &forgotten) {
@@ -129,6 +132,7 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
             (None, Some(error)) => Err(error.clone().context("whether the database has shrunk is not known")),
             (Some(_), _) => Ok(Rotated::default()),
         };
+        let elsewhere = copies::copy(context, &primary, damage.is_none() && forgotten.is_none()).await;
         let done = Done {
             name: made.name.clone(),
             raw_bytes: copied.facts.bytes(),
@@ -136,6 +140,7 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
             pages: copied.facts.pages,
             read_transaction_seconds: copied.held.as_secs_f64(),
             removed: removed.as_ref().map(|r| r.removed.clone()).unwrap_or_default(),
+            copies: elsewhere.places,
         };
         let mut report = Report::new(summary(&done), &done);
         match removed {
@@ -143,6 +148,7 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
             // The backup is made and counts; only the old ones stay longer than they should.
             Err(error) => report.problems.push(error.context("old backups were not removed")),
         }
+        report.problems.extend(elsewhere.problems);
         report.problems.extend(damage.map(|error| {
             let text = format!(
                 "the database is damaged ({error}), and so is what this backup holds; no older one is removed while it is"
@@ -178,7 +184,12 @@ fn summary(done: &Done) -> String {
         1 => String::from("; removed 1 old one"),
         n => format!("; removed {n} old ones"),
     };
-    format!("{}: {} as {}{removed}", done.name, words::bytes(done.raw_bytes), words::bytes(done.stored_bytes))
+    let brought = done.copies.iter().filter(|place| !place.brought.is_empty());
+    let brought: Vec<&str> = brought.map(|place| place.copy.as_str()).collect();
+    let copied =
+        if brought.is_empty() { String::new() } else { format!("; copied to {}", brought.join(", ")) };
+    let (raw, stored) = (words::bytes(done.raw_bytes), words::bytes(done.stored_bytes));
+    format!("{}: {raw} as {stored}{removed}{copied}", done.name)
 }
 
 /// The snapshot, as a scratch file beside the backups.
