@@ -3,9 +3,11 @@
 
 use litekeeper::config::{
     Analyze, Backup, Children, Cleanup, Compression, Config, Database, DateFormat, Health, Integrity, Keep,
-    Maintain, Missing, Pool, Reindex, Rejected, RowidPolicy, Schedule, Triggers, Vacuum, Value, Verify,
-    Watch, When, diff, keys,
+    Maintain, Missing, Place, Pool, Reindex, Rejected, RowidPolicy, Schedule, Triggers, Vacuum, Value,
+    Verify, Watch, When, diff, keys,
 };
+#[cfg(feature = "object-storage")]
+use litekeeper::config::{Bucket, Cloud};
 use litekeeper::error::{Error, Reason};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -293,11 +295,7 @@ fn impossible_values_say_what_is_possible() {
             "compression = \"xz\"",
             "`backup.compression` must be \"gzip\", \"zstd\" or \"none\", not \"xz\"",
         ),
-        (
-            "backup",
-            "dir = \"s3://bucket/prefix\"",
-            "`backup.dir` cannot be s3:// yet: this version stores backups in directories only",
-        ),
+        ("backup", "dir = \"ftp://host/prefix\"", "`backup.dir` cannot be a place of the kind ftp://"),
         ("backup", "dir = \"backups\"", "`backup.dir` must be an absolute path, not \"backups\""),
         ("backup", "dir = \"/a/../b\"", "`backup.dir` must not contain `..`: \"/a/../b\""),
         ("verify", "timeout = \"0s\"", "`verify.timeout` must be at least 1s, not \"0s\""),
@@ -417,7 +415,7 @@ fn every_key_reaches_its_own_value() {
         "analyze = \"always\"\nreindex = \"never\"\nmax_block = \"23s\"\nmax_wal = \"24B\"\n".to_owned() + &job(1),
         "[backup]\ndir = \"/b\"\ncompression = \"none\"\nlevel = 7\nthreads = 8\nmax_rate = \"9MiB\"\nmax_snapshot = \"9s\"\nskip_unchanged = false\nkeep_last = 31\nkeep_hourly = 32\n".to_owned(),
         "keep_daily = 33\nkeep_weekly = 34\nkeep_monthly = 35\nkeep_yearly = 36\n".to_owned() + &job(2),
-        "[verify]\n".to_owned() + &job(3),
+        "[verify]\nscratch_dir = \"/s\"\n".to_owned() + &job(3),
         "[cleanup]\nbatch_target = \"41ms\"\nmax_share = \"42%\"\n".to_owned() + &job(4),
         "[health]\nintegrity = \"full\"\n".to_owned() + &job(5) + &integrity,
         "[watch]\nslow_threshold = \"51s\"\n".to_owned() + &job(7),
@@ -447,7 +445,7 @@ fn every_key_reaches_its_own_value() {
         },
         backup: Backup {
             when: when(2),
-            dir: "/b".into(),
+            dir: Place::Directory("/b".into()),
             compression: Compression::None,
             level: 7,
             threads: 8,
@@ -455,8 +453,9 @@ fn every_key_reaches_its_own_value() {
             max_snapshot: seconds(9),
             skip_unchanged: false,
             keep: Keep { last: 31, hourly: 32, daily: 33, weekly: 34, monthly: 35, yearly: 36 },
+            copies: Vec::new(),
         },
-        verify: Verify { when: when(3) },
+        verify: Verify { when: when(3), scratch_dir: Some("/s".into()) },
         cleanup: Cleanup {
             when: when(4),
             batch_target: Duration::from_millis(41),
@@ -471,6 +470,77 @@ fn every_key_reaches_its_own_value() {
     // The same keys within the database.
     let own = text.concat().replace("\n[", "\n[database.app.");
     assert_eq!(app(&own), expected);
+}
+
+#[cfg(not(feature = "object-storage"))]
+#[test]
+fn a_bucket_is_refused_by_a_litekeeper_that_was_built_without_them() {
+    says(
+        &format!("{APP}[backup]\ndir = \"s3://bucket/prefix\"\n"),
+        "4:7: `backup.dir` cannot be s3://: this litekeeper was built without the feature `object-storage`",
+    );
+}
+
+#[cfg(feature = "object-storage")]
+#[test]
+fn backups_lie_in_a_directory_or_in_a_bucket() {
+    let dir = |text: &str| app(&format!("{APP}[backup]\ndir = {text:?}\n")).backup.dir;
+    assert_eq!(dir("/a/b/"), Place::Directory("/a/b".into()));
+    for (text, cloud, name, prefix) in [
+        ("s3://my-bucket", Cloud::S3, "my-bucket", ""),
+        ("s3://bucket/", Cloud::S3, "bucket", ""),
+        ("gs://bucket/a/b.c", Cloud::Google, "bucket", "a/b.c"),
+        ("az://container/backups/", Cloud::Azure, "container", "backups"),
+    ] {
+        let bucket = Bucket { cloud, name: name.to_owned(), prefix: prefix.to_owned() };
+        assert_eq!(dir(text).to_string(), text.trim_end_matches('/'));
+        assert_eq!(dir(text), Place::Bucket(bucket));
+    }
+    let wrong = |text: &str| rejected(&format!("{APP}[backup]\ndir = {text:?}\n")).to_string();
+    for (text, message) in [
+        ("s3://", "`backup.dir` names no bucket: \"s3://\""),
+        ("s3:///prefix", "`backup.dir` names no bucket"),
+        ("s3://bucket/a//b", "`backup.dir` has the part \"\" in its prefix"),
+        ("s3://bucket/../b", "`backup.dir` has the part \"..\" in its prefix"),
+        ("s3://bucket/a b", "`backup.dir` has the part \"a b\" in its prefix"),
+        ("https://host/bucket", "`backup.dir` cannot be a place of the kind https://"),
+    ] {
+        let shown = wrong(text);
+        assert!(shown.contains(message), "{shown}");
+    }
+    let shown = wrong("s3://AKIA:secret@bucket/b");
+    assert!(
+        shown.contains("4:7: error: `backup.dir` must be a bucket and a prefix, without user"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_copy_has_a_name_a_place_of_its_own_and_a_rotation() {
+    let copy = |text: &str| format!("{APP}[[database.app.backup.copy]]\n{text}");
+    let database = app(&format!(
+        "{}[backup]\nkeep_last = 4\n",
+        copy("name = \"usb\"\ndir = \"/usb\"\nkeep_daily = 9\n")
+    ));
+    let [usb] = &database.backup.copies[..] else { panic!("{database:?}") };
+    assert_eq!((usb.name.as_str(), usb.dir.to_string().as_str()), ("usb", "/usb"));
+    assert_eq!((usb.keep.last, usb.keep.daily), (4, 9));
+
+    says(&copy("dir = \"/usb\""), "3:1: `database.app.backup.copy.name` is missing");
+    says(&copy("name = \"usb\""), "3:1: `database.app.backup.copy.dir` is missing");
+    says(&copy("name = \"a/b\"\ndir = \"/usb\""), "4:8: \"a/b\" cannot be the name of a copy");
+    says(
+        &copy("name = \"a\"\ndir = \"/usb\"\nkeep_last = 0"),
+        "3:1: no backup would be kept in this copy: every `keep_` key is 0",
+    );
+    says(
+        &copy("name = \"a\"\ndir = \"/var/backups/litekeeper\""),
+        "3:1: the copy `a` lies where the backups themselves do",
+    );
+    let two = "name = \"a\"\ndir = \"/usb\"\n[[database.app.backup.copy]]\n";
+    says(&copy(&format!("{two}name = \"a\"\ndir = \"/b\"")), "7:8: a second copy named \"a\"");
+    says(&copy(&format!("{two}name = \"b\"\ndir = \"/usb\"")), "8:7: a second copy in /usb");
+    says("[[backup.copy]]\nname = \"a\"", "1:10: `backup.copy` does not belong here");
 }
 
 #[test]
@@ -594,9 +664,9 @@ fn an_unknown_key_is_refused_in_every_table() {
             key.rsplit_once('.').map(|(table, _)| table.replace("NAME", "app").replace("QUERY", "q"))
         })
         .collect();
-    assert_eq!(tables.len(), 19, "{tables:?}");
+    assert_eq!(tables.len(), 20, "{tables:?}");
     for table in tables {
-        let list = matches!(table.rsplit('.').next(), Some("rule" | "index"));
+        let list = matches!(table.rsplit('.').next(), Some("rule" | "index" | "copy"));
         let header = if list { format!("[[{table}]]") } else { format!("[{table}]") };
         let shown = rejected(&format!("{header}\nxyzzy = 1\n")).to_string();
         assert!(shown.contains(&format!("l.toml:2:1: error: unknown key `{table}.xyzzy`")), "{shown}");
@@ -644,6 +714,7 @@ fn the_packaged_file_names_every_key() {
     }
 }
 
+#[cfg(feature = "object-storage")]
 #[test]
 fn the_packaged_files_example_is_valid_when_uncommented() {
     let config = accepted(&uncommented());
@@ -651,6 +722,7 @@ fn the_packaged_files_example_is_valid_when_uncommented() {
     assert_eq!((attendance.cleanup.rules.len(), attendance.indexes.len()), (1, 1));
     assert_eq!(attendance.watch.queries.len(), 1);
     assert_eq!(attendance.backup.keep.daily, 14);
+    assert_eq!(attendance.backup.copies.len(), 1);
 }
 
 /// The packaged file with every line that begins with # and no space uncommented.

@@ -71,6 +71,7 @@ fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
         verified_backup: None,
         backups: 0,
         damaged_backups: 0,
+        copies: Vec::new(),
         backups_error: None,
         tables: vec![TableStatus { table: EVIL.into(), size_bytes: Some(1), rows: Some(2) }],
         slow: vec![SlowShape { shape: EVIL.into(), count: 1, total_seconds: 1.0, max_seconds: 1.0 }],
@@ -92,7 +93,10 @@ impl Daemon {
         let address = listener.local_addr().unwrap();
         let (publish, status) = watch::channel(Arc::new(status));
         let metrics = Metrics::new("1.2.3", "3.53.2");
-        metrics.add_database("attendance", Expected { jobs: &["backup"], tables: &[], queries: &[] });
+        metrics.add_database(
+            "attendance",
+            Expected { jobs: &["backup"], tables: &[], queries: &[], copies: &[] },
+        );
         let (readiness, shutdown) = (Readiness::default(), CancellationToken::new());
         readiness.configured();
         readiness.ticked(Instant::now());

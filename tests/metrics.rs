@@ -23,7 +23,12 @@ fn metrics_of(databases: &[&str]) -> Metrics {
     for name in databases {
         metrics.add_database(
             name,
-            Expected { jobs: JOBS, tables: &["attendance"], queries: &["todays_attendance"] },
+            Expected {
+                jobs: JOBS,
+                tables: &["attendance"],
+                queries: &["todays_attendance"],
+                copies: &["offsite"],
+            },
         );
     }
     metrics
@@ -61,6 +66,8 @@ fn everything(db: &str) {
     let (count, damaged) = (3, 1);
     Backups { database, count, damaged, newest, raw_bytes: Some(9), stored_bytes: Some(5), newest_verified }
         .emit();
+    BackupCopy { database, copy: "offsite", count: Some(3), newest }.emit();
+    BackupCopyFailed { database, copy: "offsite" }.emit();
     Cleaned { database, table: "attendance", rows: 1204 }.emit();
     Reclaimed { database, bytes: 65536 }.emit();
 }
@@ -263,14 +270,18 @@ fn a_database_that_comes_back_starts_at_zero() {
     let labels = &[("database", "billing"), ("table", "attendance")];
     assert_eq!(value(&metrics.render(Format::Text), "litekeeper_cleanup_rows_total", labels), Some(1204.0));
     metrics.remove_database("billing");
-    metrics.add_database("billing", Expected { jobs: JOBS, tables: &["attendance"], queries: &[] });
+    metrics
+        .add_database("billing", Expected { jobs: JOBS, tables: &["attendance"], queries: &[], copies: &[] });
     assert_eq!(value(&metrics.render(Format::Text), "litekeeper_cleanup_rows_total", labels), Some(0.0));
 }
 
 #[test]
 fn adding_a_database_again_adds_what_is_new_and_resets_nothing() {
     let metrics = with_everything();
-    metrics.add_database("billing", Expected { jobs: JOBS, tables: &["attendance", "logins"], queries: &[] });
+    metrics.add_database(
+        "billing",
+        Expected { jobs: JOBS, tables: &["attendance", "logins"], queries: &[], copies: &[] },
+    );
     let page = metrics.render(Format::Text);
     let of =
         |table| value(&page, "litekeeper_cleanup_rows_total", &[("database", "billing"), ("table", table)]);

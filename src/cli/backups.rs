@@ -1,7 +1,5 @@
 //! `litekeeper backups`.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
@@ -9,10 +7,10 @@ use serde::Serialize;
 use super::table::Table;
 use super::{Global, database, exit, out};
 use crate::clock;
-use crate::config::Database;
+use crate::config::{Database, Keep, Place};
 use crate::error::{Error, Reason, Result};
 use crate::store::rotation::Decision;
-use crate::store::{self, Catalogue, Local, Verification};
+use crate::store::{self, Catalogue, Verification};
 use crate::words;
 
 /// List the backups of a database, the newest first, and why each is kept.
@@ -34,6 +32,9 @@ pub(super) struct Backups {
     /// Name of the database in the configuration.
     #[arg(value_name = "DB")]
     database: String,
+    /// List those in the copy of this name.
+    #[arg(long, value_name = "COPY")]
+    from: Option<String>,
 }
 
 /// What is printed of a backup.
@@ -54,25 +55,39 @@ struct Told<'a> {
     reasons: Vec<String>,
 }
 
-/// The backups of a database; `not_found` where none was ever made.
-pub(super) fn catalogue(database: &Database) -> Result<Catalogue> {
-    let (dir, name) = (&database.backup.dir, &database.name);
-    let store = Local::open(dir, name).map_err(|error| match error.reason {
+/// Where the backups of a database, or its copies of that name, lie, and which of them rotation keeps.
+fn place<'a>(database: &'a Database, from: Option<&str>) -> Result<(&'a Place, Keep)> {
+    database.place(from).ok_or_else(|| {
+        let names: Vec<_> = database.backup.copies.iter().map(|copy| copy.name.as_str()).collect();
+        let has = if names.is_empty() { String::from("none") } else { names.join(", ") };
+        let text = format!("{} has no copy {}; it has {has}", database.name, from.unwrap_or_default());
+        Error::new(Reason::NotFound, text)
+    })
+}
+
+/// The backups of a database, or its copies `from` there; `not_found` where none was ever made.
+pub(super) fn catalogue(database: &Database, from: Option<&str>) -> Result<Catalogue> {
+    let (place, _) = place(database, from)?;
+    let name = &database.name;
+    let store = store::open(place, name).map_err(|error| match error.reason {
         Reason::NotFound => {
-            let place = dir.join(name);
-            Error::new(Reason::NotFound, format!("{name} has no backups: {} does not exist", place.display()))
+            let text = format!("{name} has no backups: {} does not exist", place.join(name));
+            Error::new(Reason::NotFound, text)
         }
         _ => error,
     })?;
-    Ok(Catalogue::new(name, Arc::new(store)))
+    Ok(Catalogue::new(name, store))
 }
 
 impl Backups {
     pub(super) fn run(&self, global: &Global) -> Result<u8> {
         let config = global.load()?;
         let database = database(&config, &self.database)?;
-        let plan = catalogue(database)?.plan(&database.backup.keep, config.daemon.timezone)?;
-        let told: Vec<_> = plan.iter().map(|(backup, decision)| told(database, backup, decision)).collect();
+        let from = self.from.as_deref();
+        let (place, keep) = place(database, from)?;
+        let plan = catalogue(database, from)?.plan(&keep, config.daemon.timezone)?;
+        let place = place.join(&database.name);
+        let told: Vec<_> = plan.iter().map(|(backup, decision)| told(&place, backup, decision)).collect();
         if global.json {
             out::json(&told)?;
         } else if told.is_empty() {
@@ -86,7 +101,7 @@ impl Backups {
     }
 }
 
-fn told<'a>(database: &Database, backup: &'a store::Backup, decision: &Decision) -> Told<'a> {
+fn told<'a>(place: &str, backup: &'a store::Backup, decision: &Decision) -> Told<'a> {
     let manifest = backup.manifest.as_ref();
     let (state, why) = match &backup.state {
         store::State::Good => ("good", None),
@@ -97,7 +112,7 @@ fn told<'a>(database: &Database, backup: &'a store::Backup, decision: &Decision)
     };
     Told {
         name: &backup.name,
-        path: database.backup.dir.join(&database.name).join(&backup.name).display().to_string(),
+        path: format!("{place}/{}", backup.name),
         time: backup.time,
         stored_bytes: backup.size,
         raw_bytes: manifest.map(|m| m.raw_bytes),

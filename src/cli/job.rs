@@ -70,6 +70,9 @@ pub(super) struct Verify {
     /// good one]
     #[arg(value_name = "BACKUP")]
     backup: Option<String>,
+    /// Take it from the copy of this name.
+    #[arg(long, value_name = "COPY")]
+    from: Option<String>,
 }
 
 /// Remove rows past their retention now, by the rules of a database.
@@ -119,9 +122,13 @@ impl Verify {
         if let Some(backup) = &self.backup {
             // A name that nothing has is a mistake of the command, not a failed verification of the database.
             let config = global.load()?;
-            catalogue(database(&config, &self.database)?)?.find(backup)?;
+            catalogue(database(&config, &self.database)?, self.from.as_deref())?.find(backup)?;
         }
-        run(global, &self.database, vec![Arc::new(jobs::verify::Verify { backup: self.backup.clone() })])
+        run(
+            global,
+            &self.database,
+            vec![Arc::new(jobs::verify::Verify { backup: self.backup.clone(), from: self.from.clone() })],
+        )
     }
 }
 

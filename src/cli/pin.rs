@@ -42,6 +42,9 @@ struct Which {
     /// Its file name, `latest`, or the beginning of its time that only one has: 2026-11-23, 20261123T05.
     #[arg(value_name = "BACKUP")]
     backup: String,
+    /// The one in the copy of this name.
+    #[arg(long, value_name = "COPY")]
+    from: Option<String>,
 }
 
 impl Pin {
@@ -59,7 +62,7 @@ impl Unpin {
 fn set(global: &Global, which: &Which, pinned: bool) -> Result<u8> {
     let config = global.load()?;
     let database = database(&config, &which.database)?;
-    let catalogue = catalogue(database)?;
+    let catalogue = catalogue(database, which.from.as_deref())?;
     let backup = catalogue.pin(&catalogue.find(&which.backup)?, pinned)?;
     if global.json {
         out::json(

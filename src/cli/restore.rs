@@ -73,6 +73,9 @@ pub(super) struct Restore {
     /// With --in-place: go on where processes of other users or other containers cannot be looked into.
     #[arg(long, requires = "in_place")]
     accept_unseen: bool,
+    /// Take it from the copy of this name.
+    #[arg(long, value_name = "COPY")]
+    from: Option<String>,
     /// Only say what would be restored and what stands in the way.
     #[arg(long)]
     dry_run: bool,
@@ -106,7 +109,7 @@ impl Restore {
                 return Ok(exit::USAGE);
             }
         };
-        let catalogue = catalogue(database)?;
+        let catalogue = catalogue(database, self.from.as_deref())?;
         let backup = match at {
             Some(at) => catalogue.at(at)?,
             None => catalogue.find(self.backup.as_deref().unwrap_or("latest"))?,

@@ -14,7 +14,7 @@ use crate::http::ask;
 use crate::metrics::Outcome;
 use crate::state::State;
 use crate::state::status::{
-    BackupStatus, DatabaseStatus, JobStatus, PoolStatus, Severity, Status as Snapshot,
+    BackupStatus, CopyStatus, DatabaseStatus, JobStatus, PoolStatus, Severity, Status as Snapshot,
 };
 use crate::supervisor::{disk, overview};
 use crate::words;
@@ -75,7 +75,7 @@ impl Status {
 
 fn without_daemon(config: &Config, path: &Path) -> Result<Snapshot> {
     let state = State::view(&config.daemon.state_dir)?;
-    let mut status = state.now(|c| overview::take(c, config, &disk::look(config), None))?;
+    let mut status = state.now(|c| overview::take(c, config, &disk::look(config, None), None))?;
     status.config_path = path.display().to_string();
     Ok(status)
 }
@@ -125,6 +125,9 @@ fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live:
         None => String::from("none known"),
     };
     let mut facts = vec![("newest backup", backup), ("size", size(database)), ("disk free", disk(database))];
+    for copy in &database.copies {
+        facts.push(("copy", self::copy(copy, now)));
+    }
     facts.extend(database.pool.as_ref().map(|pool| ("connections", connections(pool))));
     let slow = database.slow.iter().map(|shape| shape.count).sum::<u64>();
     if slow > 0 {
@@ -156,6 +159,15 @@ fn backup(newest: &BackupStatus, database: &DatabaseStatus, now: DateTime<Utc>) 
         words::bytes(newest.raw_bytes),
         words::bytes(newest.stored_bytes)
     )
+}
+
+fn copy(copy: &CopyStatus, now: DateTime<Utc>) -> String {
+    let newest = match (&copy.error, copy.newest) {
+        (Some(_), _) => String::from("cannot be looked at"),
+        (None, Some(taken)) => format!("newest of {}; {} kept", words::relative(now, taken), copy.backups),
+        (None, None) => String::from("empty"),
+    };
+    format!("{}: {newest}", copy.name)
 }
 
 fn size(database: &DatabaseStatus) -> String {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{
     Analyze, Backup, Cleanup, Compression, Daemon, Database, Health, Integrity, Keep, LogFormat, Maintain,
-    Pool, Reindex, RowidPolicy, Schedule, Vacuum, Verify, Watch, When,
+    Place, Pool, Reindex, RowidPolicy, Schedule, Vacuum, Verify, Watch, When,
 };
 
 const MINUTE: u64 = 60;
@@ -54,7 +54,7 @@ pub(super) fn database() -> Database {
         },
         backup: Backup {
             when: when("@hourly", true, 6 * HOUR),
-            dir: PathBuf::from("/var/backups/litekeeper"),
+            dir: Place::Directory(PathBuf::from("/var/backups/litekeeper")),
             compression: Compression::Gzip,
             level: 6,
             threads: threads(0),
@@ -62,8 +62,9 @@ pub(super) fn database() -> Database {
             skip_unchanged: true,
             max_rate: None,
             keep: Keep { last: 10, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 },
+            copies: Vec::new(),
         },
-        verify: Verify { when: when("30 4 * * *", true, 6 * HOUR) },
+        verify: Verify { when: when("30 4 * * *", true, 6 * HOUR), scratch_dir: None },
         cleanup: Cleanup {
             when: when("0 2 * * *", true, 4 * HOUR),
             batch_target: Duration::from_millis(5),

@@ -19,16 +19,16 @@ pub struct Rejected {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Where; `None` where the file could not be read at all.
-    pub place: Option<Place>,
+    pub place: Option<Position>,
     /// What is wrong, without a final full stop.
     pub message: String,
     /// What to do.
     pub help: Option<String>,
 }
 
-/// A place in the file.
+/// A position in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// Counted from 1.
     pub line: usize,
     /// In characters, counted from 1.
@@ -39,7 +39,7 @@ pub struct Place {
     pub width: usize,
 }
 
-impl Place {
+impl Position {
     /// The place of these bytes of `source`; what lies past the end of their first line is left out.
     pub(super) fn new(source: &str, bytes: &Range<usize>) -> Self {
         let start = floor(source, bytes.start);

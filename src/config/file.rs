@@ -8,7 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Place, Problem, Rejected};
+use super::diagnostic::{Position, Problem, Rejected};
 use super::value::{Wrong, describe};
 
 /// Bytes of the file.
@@ -52,7 +52,7 @@ impl<'t> Findings<'t> {
         let problems: Vec<Problem> = found
             .into_iter()
             .map(|(span, wrong)| Problem {
-                place: Some(Place::new(self.text, &span)),
+                place: Some(Position::new(self.text, &span)),
                 message: wrong.message,
                 help: wrong.help,
             })
@@ -71,7 +71,7 @@ pub(super) fn parse<'t>(findings: &Findings<'t>) -> Option<DeTable<'t>> {
     let mut lines = BTreeMap::new();
     for error in &errors {
         let span = error.span().unwrap_or(end..end);
-        let line = Place::new(findings.text, &span).line;
+        let line = Position::new(findings.text, &span).line;
         lines.entry(line).or_insert((span, format!("this is not TOML: {}", error.message())));
     }
     let more = lines.len().saturating_sub(ENOUGH);

@@ -1,12 +1,14 @@
-//! What only a database has, as many as it likes: retention rules, watched queries, expected indexes.
+//! What only a database has, as many as it likes: copies of backups, retention rules, watched queries,
+//! expected indexes.
 //! Nothing here has a default from a layer below.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::file::Table;
+use super::place::place;
 use super::value::{Wrong, at_least, choice, parameter, text, texts};
-use super::{Children, DateFormat, Index, Missing, Query, Rule, Triggers};
+use super::{BackupCopy, Children, DateFormat, Index, Keep, Missing, Query, Rule, Triggers, tables};
 
 /// `[[database.NAME.cleanup.rule]]`.
 pub(super) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
@@ -38,6 +40,38 @@ pub(super) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
         t.finish();
     }
     rules
+}
+
+/// `[[database.NAME.backup.copy]]`; what a copy does not say of its rotation is as for the backups themselves.
+pub(super) fn copies(backup: &mut Table<'_>, keep: Keep) -> Vec<BackupCopy> {
+    let mut copies: Vec<BackupCopy> = Vec::new();
+    for mut t in backup.tables("copy") {
+        let name = t.need("name", text);
+        let dir = t.need("dir", place);
+        let mut keep = keep;
+        tables::keep(&mut t, &mut keep);
+        if let Some(wrong) = name.as_deref().and_then(|name| bad_name("copy", name)) {
+            t.note(Some("name"), wrong);
+        }
+        if let Some(name) = name.as_ref().filter(|name| copies.iter().any(|c| c.name == **name)) {
+            t.note(Some("name"), Wrong::new(format!("a second copy named {name:?}")));
+        }
+        if keep.is_none() {
+            let wrong = Wrong::new("no backup would be kept in this copy: every `keep_` key is 0");
+            t.note(
+                None,
+                wrong.help("set one of them here, or leave them all out to keep as many as in `backup.dir`"),
+            );
+        }
+        if let (Some(name), Some(dir)) = (name, dir) {
+            if copies.iter().any(|c| c.dir == dir) {
+                t.note(Some("dir"), Wrong::new(format!("a second copy in {dir}")));
+            }
+            copies.push(BackupCopy { name, dir, keep });
+        }
+        t.finish();
+    }
+    copies
 }
 
 /// `[[database.NAME.index]]`.

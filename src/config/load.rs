@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::Config;
-use super::diagnostic::{Place, Problem, Rejected};
+use super::diagnostic::{Position, Problem, Rejected};
 use super::file::{self, Findings};
 use super::resolve::resolve;
 use super::validate::validate;
@@ -24,7 +24,7 @@ impl Config {
                 let good = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(error.as_bytes());
                 let problem = Problem {
-                    place: Some(Place::new(&text, &(good..good + 1))),
+                    place: Some(Position::new(&text, &(good..good + 1))),
                     message: "this is not UTF-8 text".to_owned(),
                     help: Some("save the file in UTF-8".to_owned()),
                 };
@@ -74,7 +74,7 @@ fn unreadable(name: &str, cause: &std::io::Error) -> Rejected {
 /// Every key that a file may have, by its full name: `pool.size`, `database.NAME.path`,
 /// `database.NAME.cleanup.rule.keep`, `database.NAME.watch.QUERY.sql`. For tests of what is documented.
 pub fn keys() -> Vec<String> {
-    let text = "database.NAME = { watch.QUERY = {}, cleanup.rule = [{}], index = [{}] }";
+    let text = "database.NAME = { watch.QUERY = {}, cleanup.rule = [{}], index = [{}], backup.copy = [{}] }";
     let findings = Findings::new(text);
     if let Some(document) = file::parse(&findings) {
         resolve(&document, &findings);

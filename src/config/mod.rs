@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use cron_text::Fault;
-pub use diagnostic::{Place, Problem, Rejected};
+pub use diagnostic::{Position, Problem, Rejected};
 pub use diff::{Change, Diff, diff};
 pub use job::{JobKind, When};
 pub use load::{DEFAULT_PATH, keys};
+pub use place::{Bucket, Cloud, Place};
 pub use schedule::Schedule;
 
 mod cron_text;
@@ -24,6 +25,7 @@ mod file;
 mod job;
 mod lists;
 mod load;
+mod place;
 mod resolve;
 mod schedule;
 mod tables;
@@ -43,6 +45,9 @@ pub struct Config {
     /// What is valid and yet perhaps not meant, one sentence each, for the log.
     pub warnings: Vec<String>,
 }
+
+/// Where a backup of a bucket is unpacked to be verified: on a disk, and the system's to clean up.
+pub const SCRATCH: &str = "/var/tmp";
 
 impl PartialEq for Config {
     fn eq(&self, other: &Self) -> bool {
@@ -99,6 +104,28 @@ pub struct Database {
     pub watch: Watch,
     /// `[[database.NAME.index]]`, in the order of the file.
     pub indexes: Vec<Index>,
+}
+
+impl Database {
+    /// The place with this name among the copies, or without a name the backups' own, and which of the backups there
+    /// rotation keeps.
+    pub fn place(&self, copy: Option<&str>) -> Option<(&Place, Keep)> {
+        match copy {
+            None => Some((&self.backup.dir, self.backup.keep)),
+            Some(name) => {
+                self.backup.copies.iter().find(|copy| copy.name == name).map(|copy| (&copy.dir, copy.keep))
+            }
+        }
+    }
+
+    /// The directory in which a backup that lies in `place` is unpacked to be verified.
+    pub fn scratch_dir(&self, place: &Place) -> PathBuf {
+        match (&self.verify.scratch_dir, place) {
+            (Some(directory), _) => directory.clone(),
+            (None, Place::Directory(above)) => above.join(&self.name),
+            (None, Place::Bucket(_)) => PathBuf::from(SCRATCH),
+        }
+    }
 }
 
 /// `[pool]`: the connections to one database.
@@ -192,8 +219,8 @@ pub enum Reindex {
 pub struct Backup {
     /// When.
     pub when: When,
-    /// The directory above the database's own.
-    pub dir: PathBuf,
+    /// Where: the place above the database's own.
+    pub dir: Place,
     /// How the file is stored.
     pub compression: Compression,
     /// 1 (fast) to 9 (small) for gzip, to 19 for zstd.
@@ -207,6 +234,19 @@ pub struct Backup {
     /// Bytes that may be written to the store in a second; `None` is `"off"`.
     pub max_rate: Option<NonZeroU64>,
     /// Which backups rotation keeps.
+    pub keep: Keep,
+    /// `[[database.NAME.backup.copy]]`, in the order of the file.
+    pub copies: Vec<BackupCopy>,
+}
+
+/// Another place to which every backup is copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupCopy {
+    /// Its name, for `--from` and for labels.
+    pub name: String,
+    /// Where: the place above the database's own.
+    pub dir: Place,
+    /// Which backups rotation keeps there.
     pub keep: Keep,
 }
 
@@ -260,11 +300,20 @@ pub struct Keep {
     pub yearly: u32,
 }
 
+impl Keep {
+    /// Whether it keeps nothing.
+    pub fn is_none(&self) -> bool {
+        *self == Self { last: 0, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 }
+    }
+}
+
 /// `[verify]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verify {
     /// When.
     pub when: When,
+    /// Where a backup is unpacked; `None`: beside the backups, and for those in a bucket in [`SCRATCH`].
+    pub scratch_dir: Option<PathBuf>,
 }
 
 /// `[cleanup]` and its rules.

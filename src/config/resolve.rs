@@ -74,10 +74,14 @@ fn layer(parent: &mut Table<'_>, over: &mut Database, level: Level) {
 
     let mut t = parent.table("backup");
     tables::backup(&mut t, &mut over.backup);
+    match level {
+        Level::Database => over.backup.copies = lists::copies(&mut t, over.backup.keep),
+        Level::File => t.misplaced("copy", "a copy belongs to a database: [[database.NAME.backup.copy]]"),
+    }
     t.finish();
 
     let mut t = parent.table("verify");
-    tables::when(&mut t, "", &mut over.verify.when);
+    tables::verify(&mut t, &mut over.verify);
     t.finish();
 
     let mut t = parent.table("cleanup");

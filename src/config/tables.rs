@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::defaults::threads;
 use super::file::Table;
+use super::place::place;
 use super::value::{
-    at_least, backup_dir, between, choice, count, flag, listen, path, rate, schedule, share, size,
+    at_least, auto_or_path, between, choice, count, flag, listen, path, rate, schedule, share, size,
 };
 use super::{
-    Analyze, Backup, Cleanup, Compression, Daemon, Health, Integrity, LogFormat, Maintain, Pool, Reindex,
-    RowidPolicy, Vacuum, Watch, When,
+    Analyze, Backup, Cleanup, Compression, Daemon, Health, Integrity, Keep, LogFormat, Maintain, Pool,
+    Reindex, RowidPolicy, Vacuum, Verify, Watch, When,
 };
 
 const INSTANT: Duration = Duration::from_millis(1);
@@ -76,7 +77,7 @@ pub(super) fn maintain(t: &mut Table<'_>, maintain: &mut Maintain) {
 /// `[backup]`.
 pub(super) fn backup(t: &mut Table<'_>, backup: &mut Backup) {
     when(t, "", &mut backup.when);
-    t.set("dir", backup_dir, &mut backup.dir);
+    t.set("dir", place, &mut backup.dir);
     let words = Compression::ALL.map(|format| (format.as_str(), format));
     t.set("compression", choice(&words), &mut backup.compression);
     // Which of them the format has depends on both keys: see `validate`.
@@ -87,7 +88,11 @@ pub(super) fn backup(t: &mut Table<'_>, backup: &mut Backup) {
     t.set("max_snapshot", at_least(INSTANT), &mut backup.max_snapshot);
     t.set("skip_unchanged", flag, &mut backup.skip_unchanged);
     t.set("max_rate", rate, &mut backup.max_rate);
-    let keep = &mut backup.keep;
+    keep(t, &mut backup.keep);
+}
+
+/// The keys of a rotation policy.
+pub(super) fn keep(t: &mut Table<'_>, keep: &mut Keep) {
     for (key, target) in [
         ("keep_last", &mut keep.last),
         ("keep_hourly", &mut keep.hourly),
@@ -97,6 +102,14 @@ pub(super) fn backup(t: &mut Table<'_>, backup: &mut Backup) {
         ("keep_yearly", &mut keep.yearly),
     ] {
         t.set(key, count(0..=1_000_000), target);
+    }
+}
+
+/// `[verify]`.
+pub(super) fn verify(t: &mut Table<'_>, verify: &mut Verify) {
+    when(t, "", &mut verify.when);
+    if let Some(directory) = t.get("scratch_dir", auto_or_path) {
+        verify.scratch_dir = directory;
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::file::{Findings, Span};
 use super::value::Wrong;
-use super::{Config, Database, Keep};
+use super::{Config, Database};
 
 /// All checks.
 pub(super) fn validate(config: &Config, findings: &Findings<'_>) {
@@ -13,6 +13,7 @@ pub(super) fn validate(config: &Config, findings: &Findings<'_>) {
         keeps_some_backup(database, findings);
         level_exists(database, findings);
         paths_do_not_meet(database, &config.daemon.state_dir, findings);
+        copies_lie_elsewhere(database, findings);
     }
     paths_are_different(config, findings);
 }
@@ -28,8 +29,7 @@ fn place(database: &str, key: &str, findings: &Findings<'_>) -> Span {
 
 /// H26: a policy that keeps nothing would leave rotation with nothing to protect.
 fn keeps_some_backup(database: &Database, findings: &Findings<'_>) {
-    let none = Keep { last: 0, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 };
-    if database.backup.keep == none {
+    if database.backup.keep.is_none() {
         let wrong = Wrong::new("no backup would be kept: every `keep_` key of `backup` is 0");
         let help = "set one of keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly";
         findings.note(place(&database.name, "backup.keep_last", findings), wrong.help(help));
@@ -46,6 +46,15 @@ fn level_exists(database: &Database, findings: &Findings<'_>) {
             format.as_str()
         ));
         findings.note(place(&database.name, "backup.level", findings), wrong);
+    }
+}
+
+/// A copy beside its original would be rotated twice and protect from nothing.
+fn copies_lie_elsewhere(database: &Database, findings: &Findings<'_>) {
+    for copy in database.backup.copies.iter().filter(|copy| copy.dir == database.backup.dir) {
+        let wrong = Wrong::new(format!("the copy `{}` lies where the backups themselves do", copy.name));
+        let help = format!("{} is `backup.dir`: name another place", copy.dir);
+        findings.note(place(&database.name, "backup.copy", findings), wrong.help(help));
     }
 }
 
@@ -68,7 +77,7 @@ fn paths_are_different(config: &Config, findings: &Findings<'_>) {
 
 /// A database in the place of litekeeper's own files, or litekeeper's files in the place of a database.
 fn paths_do_not_meet(database: &Database, state_dir: &Path, findings: &Findings<'_>) {
-    let (name, path, dir) = (&database.name, &database.path, &database.backup.dir);
+    let (name, path) = (&database.name, &database.path);
     if !path.has_root() {
         return;
     }
@@ -80,14 +89,18 @@ fn paths_do_not_meet(database: &Database, state_dir: &Path, findings: &Findings<
         let wrong = Wrong::new(format!("`daemon.state_dir` lies inside database `{name}`, which is a file"));
         findings.note(findings.span("daemon.state_dir").unwrap_or_default(), wrong);
     }
-    if dir.starts_with(path) {
-        let wrong = Wrong::new(format!("`backup.dir` lies inside database `{name}`, which is a file"));
-        findings.note(place(name, "backup.dir", findings), wrong);
-    }
-    if path.starts_with(dir.join(name)) {
-        let wrong = Wrong::new(format!("database `{name}` lies inside the directory of its own backups"));
-        let help =
-            format!("{} is for litekeeper's files only: choose another backup.dir", dir.join(name).display());
-        findings.note(place(name, "path", findings), wrong.help(help));
+    let copies = database.backup.copies.iter().map(|copy| ("backup.copy", &copy.dir));
+    for (key, dir) in std::iter::once(("backup.dir", &database.backup.dir)).chain(copies) {
+        let Some(dir) = dir.directory() else { continue };
+        if dir.starts_with(path) {
+            let wrong = Wrong::new(format!("`{key}` lies inside database `{name}`, which is a file"));
+            findings.note(place(name, key, findings), wrong);
+        }
+        if path.starts_with(dir.join(name)) {
+            let wrong = Wrong::new(format!("database `{name}` lies inside the directory of its own backups"));
+            let help =
+                format!("{} is for litekeeper's files only: choose another {key}", dir.join(name).display());
+            findings.note(place(name, "path", findings), wrong.help(help));
+        }
     }
 }

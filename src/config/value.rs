@@ -217,16 +217,9 @@ pub(super) fn file_path(value: &DeValue<'_>) -> Read<PathBuf> {
     Ok(path)
 }
 
-/// Where backups go.
-pub(super) fn backup_dir(value: &DeValue<'_>) -> Read<PathBuf> {
-    if let Some((scheme, _)) = value.as_str().and_then(|text| text.split_once("://")) {
-        let wrong =
-            Wrong::new(format!("cannot be {scheme}:// yet: this version stores backups in directories only"));
-        return Err(
-            wrong.help("use an absolute path, and copy the directory to the object store with another tool")
-        );
-    }
-    path(value)
+/// `"auto"`, which is none, or an absolute path.
+pub(super) fn auto_or_path(value: &DeValue<'_>) -> Read<Option<PathBuf>> {
+    if value.as_str() == Some("auto") { Ok(None) } else { path(value).map(Some) }
 }
 
 /// `"off"`, or bytes in a second.

@@ -28,7 +28,7 @@ pub fn job(kind: JobKind) -> Arc<dyn Job> {
         JobKind::Backup => Arc::new(Backup { accept_smaller: false }),
         JobKind::Cleanup => Arc::new(Cleanup { dry_run: false }),
         JobKind::Maintain => Arc::new(Maintain),
-        JobKind::Verify => Arc::new(Verify { backup: None }),
+        JobKind::Verify => Arc::new(Verify { backup: None, from: None }),
         JobKind::Health => Arc::new(Health),
         JobKind::Integrity => Arc::new(Integrity),
         JobKind::Watch => Arc::new(Watch),

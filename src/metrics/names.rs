@@ -135,6 +135,12 @@ table! {
         "Unix time until which the newest backup is known to hold what the database holds; absent when there is none.";
     BACKUP_VERIFIED = Kind::Gauge, "litekeeper_backup_verified_timestamp_seconds" ["database"]
         "Unix time until which the newest restored and checked backup is known to hold what the database holds; absent when none was checked.";
+    BACKUP_COPIES = Kind::Gauge, "litekeeper_backup_copies" ["database", "copy"]
+        "Good backups in a copy; absent while it cannot be looked at.";
+    BACKUP_COPY_NEWEST = Kind::Gauge, "litekeeper_backup_copy_newest_timestamp_seconds" ["database", "copy"]
+        "Unix time until which the newest backup in a copy is known to hold what the database holds; absent when there is none.";
+    BACKUP_COPY_FAILURES = Kind::Counter, "litekeeper_backup_copy_failures_total" ["database", "copy"]
+        "Runs that could not bring a copy up to date.";
     CLEANUP_ROWS = Kind::Counter, "litekeeper_cleanup_rows_total" ["database", "table"]
         "Rows that cleanup removed.";
     RECLAIMED = Kind::Counter, "litekeeper_reclaimed_bytes_total" ["database"]

@@ -34,6 +34,8 @@ pub struct Expected<'a> {
     pub tables: &'a [&'a str],
     /// Names of the watched queries.
     pub queries: &'a [&'a str],
+    /// Names of the copies of its backups.
+    pub copies: &'a [&'a str],
 }
 
 impl Metrics {
@@ -142,6 +144,9 @@ fn start_at_zero(database: &str, expected: Expected<'_>) {
     }
     for table in expected.tables {
         let _ = names::CLEANUP_ROWS.counter([database, table]);
+    }
+    for copy in expected.copies {
+        let _ = names::BACKUP_COPY_FAILURES.counter([database, copy]);
     }
     for query in expected.queries {
         let _ = names::WATCH_DURATION.histogram([database, query]);

@@ -22,6 +22,8 @@ pub const TABLES: &str = "tables";
 pub const SPACE: &str = "space";
 /// [`Content`] of the newest backup, to notice a database that has shrunk.
 pub const CONTENT: &str = "content";
+/// Where copies of the backups were made, by the copy's name: a map of texts.
+pub const COPIES: &str = "copies";
 /// Declared indexes that are not as declared: pairs of name and word.
 pub const INDEX_PROBLEMS: &str = "index_problems";
 /// [`Measured`]: what the file looked like when its tables were measured.

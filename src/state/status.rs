@@ -85,6 +85,8 @@ pub struct DatabaseStatus {
     pub damaged_backups: u64,
     /// Why the backups cannot be looked at.
     pub backups_error: Option<String>,
+    /// The other places of its backups, in the order of the configuration.
+    pub copies: Vec<CopyStatus>,
     /// The largest tables, largest first.
     pub tables: Vec<TableStatus>,
     /// The slow statements by shape, the most costly in total first.
@@ -200,6 +202,19 @@ pub struct BackupStatus {
     pub verified: Option<DateTime<Utc>>,
 }
 
+/// Another place of the backups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// How many good backups there are.
+    pub backups: u64,
+    /// When the state in the newest good one was taken.
+    pub newest: Option<DateTime<Utc>>,
+    /// Why it cannot be looked at.
+    pub error: Option<String>,
+}
+
 /// One table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableStatus {
@@ -296,6 +311,9 @@ impl DatabaseStatus {
         if self.damaged_backups > 0 {
             let backups = words::plural(self.damaged_backups, "backup is damaged", "backups are damaged");
             found.push(failure(format!("{backups}; `litekeeper backups {}` names them", self.name)));
+        }
+        for (copy, error) in self.copies.iter().filter_map(|c| Some((&c.name, c.error.as_ref()?))) {
+            found.push(failure(format!("the copy {copy} cannot be looked at: {error}")));
         }
         if self.pool.is_some_and(|p| p.waiting > 0 && p.in_use >= p.max) {
             found.push(warning("pool", "all connections are in use and callers wait for one"));

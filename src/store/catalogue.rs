@@ -6,10 +6,10 @@
 //! Until the data has been read back, the manifest says that it does not count yet. So at every moment, and after any
 //! crash, one that counts is whole, and a file without a manifest is not one that was made here.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -35,6 +35,8 @@ const LEFT_OVER_AFTER: TimeDelta = TimeDelta::days(1);
 pub struct Catalogue {
     database: String,
     store: Arc<dyn Store>,
+    /// Manifests read before, by file and version: a place that tells versions is one where each look costs.
+    read: Arc<Mutex<HashMap<(String, String), Manifest>>>,
 }
 
 /// One backup.
@@ -108,12 +110,22 @@ impl Backup {
 impl Catalogue {
     /// The backups of `database` in `store`.
     pub fn new(database: &str, store: Arc<dyn Store>) -> Self {
-        Self { database: database.to_owned(), store }
+        Self { database: database.to_owned(), store, read: Arc::default() }
     }
 
     /// Where they lie, for messages: a path or a URL.
     pub fn place(&self) -> String {
         self.store.place()
+    }
+
+    /// Whose they are.
+    pub(super) fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The place itself.
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
     }
 
     /// Bytes that may still be written there; `None` where there is no such limit.
@@ -124,10 +136,10 @@ impl Catalogue {
     /// All backups, the newest name first.
     pub fn list(&self) -> Result<Vec<Backup>> {
         let entries = self.store.list()?;
-        let names: HashSet<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+        let files: HashMap<&str, &Entry> = entries.iter().map(|e| (e.name.as_str(), e)).collect();
         let ours = entries.iter().filter_map(|e| Some((e, BackupName::parse(&e.name, &self.database)?)));
         let mut backups: Vec<Backup> = ours
-            .map(|(entry, name)| self.load(entry, &name, names.contains(name.manifest().as_str())))
+            .map(|(entry, name)| self.load(entry, &name, files.get(name.manifest().as_str()).copied()))
             .collect();
         backups.sort_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
         Ok(backups)
@@ -205,6 +217,8 @@ impl Catalogue {
             if is_same {
                 return Err(Error::new(Reason::Refused, format!("{file} would hold nothing new")));
             }
+            // Others wait for the lock below, not for a slow place.
+            out.flush().map_err(|e| Error::io(format!("cannot write {file}"), &e))?;
             // Until the file has its name: nobody must take the manifest for a leftover, nor its number.
             let edit = self.store.edit()?;
             let sequence = next_sequence(&self.list()?);
@@ -291,7 +305,7 @@ impl Catalogue {
 
     /// Whether somebody holds or reads it now.
     pub fn in_use(&self, backup: &Backup) -> Result<bool> {
-        Ok(self.store.claim(&backup.name)?.is_none())
+        self.store.is_held(&backup.name)
     }
 
     /// Pins or unpins a backup.
@@ -391,8 +405,8 @@ impl Catalogue {
         Ok(name)
     }
 
-    fn load(&self, entry: &Entry, name: &BackupName, has_manifest: bool) -> Backup {
-        let read = if has_manifest { Some(self.manifest(&name.manifest())) } else { None };
+    fn load(&self, entry: &Entry, name: &BackupName, manifest: Option<&Entry>) -> Backup {
+        let read = manifest.map(|manifest| self.manifest(manifest));
         let (state, manifest) = match read {
             None => (State::Incomplete, None),
             Some(Ok(m)) => (judge(&m, entry), Some(m)),
@@ -402,11 +416,22 @@ impl Catalogue {
         Backup { name: entry.name.clone(), time: name.time, size: entry.size, state, manifest }
     }
 
-    fn manifest(&self, file: &str) -> Result<Manifest> {
+    fn manifest(&self, entry: &Entry) -> Result<Manifest> {
+        let file = &entry.name;
+        let key = entry.version.clone().map(|version| (file.clone(), version));
+        // Whoever panicked was only looking or adding.
+        let known = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(manifest) = key.as_ref().and_then(|key| known().get(key).cloned()) {
+            return Ok(manifest);
+        }
         let mut json = Vec::new();
         let read = self.store.get(file)?.take(MAX_MANIFEST).read_to_end(&mut json);
         read.map_err(|e| Error::io(format!("cannot read {file}"), &e))?;
-        Manifest::parse(&json)
+        let manifest = Manifest::parse(&json)?;
+        if let Some(key) = key {
+            known().insert(key, manifest.clone());
+        }
+        Ok(manifest)
     }
 
     fn missing(&self, what: &str) -> Error {

@@ -116,6 +116,7 @@ impl Store for Local {
                 name,
                 size: u64::try_from(stat.st_size).unwrap_or(0),
                 modified: DateTime::<Utc>::from_timestamp(stat.st_mtime, 0).unwrap_or_default(),
+                version: None,
             });
         }
         Ok(entries)

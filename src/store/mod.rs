@@ -1,7 +1,7 @@
 //! WHERE backups lie: a flat place of named files that appear whole or not at all, and what the backups of
 //! one database in it are. Must never open a database: it moves bytes and reads manifests.
 //!
-//! [`Store`] is the place, [`Local`] a directory; [`codec`] packs and hashes, [`Manifest`] describes one backup,
+//! [`Store`] is the place, [`Local`] a directory and `Object` a bucket; [`codec`] packs and hashes, [`Manifest`] describes one backup,
 //! [`Catalogue`] knows the backups of one database, [`rotation`] says which of them stay.
 
 mod blocks;
@@ -15,6 +15,8 @@ mod likeness;
 mod local;
 mod manifest;
 mod name;
+#[cfg(feature = "object-storage")]
+mod object;
 mod pace;
 mod packer;
 mod read_back;
@@ -22,6 +24,7 @@ pub mod restore;
 pub mod rotation;
 pub mod scratch;
 mod temp;
+mod transfer;
 mod unfinished;
 
 pub use catalogue::{Backup, Catalogue, Made, State};
@@ -29,12 +32,44 @@ pub use inventory::Known;
 pub use local::Local;
 pub use manifest::{FORMAT, Manifest, Snapshot, Verification};
 pub use name::BackupName;
+#[cfg(feature = "object-storage")]
+pub use object::{Object, Patience};
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::config::Place;
 use crate::error::{Error, Reason, Result};
+
+/// Opens the place of the backups of `database` below `place`. [`Reason::NotFound`]: none was made yet.
+pub fn open(place: &Place, database: &str) -> Result<Arc<dyn Store>> {
+    match place {
+        Place::Directory(base) => Ok(Arc::new(Local::open(base, database)?)),
+        Place::Bucket(bucket) => connect(bucket, database),
+    }
+}
+
+/// The same, and makes it where it is missing. A bucket is never made.
+pub fn create(place: &Place, database: &str) -> Result<Arc<dyn Store>> {
+    match place {
+        Place::Directory(base) => Ok(Arc::new(Local::create(base, database)?)),
+        Place::Bucket(bucket) => connect(bucket, database),
+    }
+}
+
+#[cfg(feature = "object-storage")]
+fn connect(bucket: &crate::config::Bucket, database: &str) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(Object::connect(bucket, database, Patience::default())?))
+}
+
+#[cfg(not(feature = "object-storage"))]
+fn connect(bucket: &crate::config::Bucket, _: &str) -> Result<Arc<dyn Store>> {
+    let text =
+        format!("{bucket} cannot be used: this litekeeper was built without the feature `object-storage`");
+    Err(Error::new(Reason::Unsupported, text))
+}
 
 /// A flat place of named files. Synchronous: called from threads that may block.
 ///
@@ -52,9 +87,9 @@ pub trait Store: Send + Sync {
     /// new one, whole.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()>;
 
-    /// Reads a file from its start, one just put as it lies in its place, not
-    /// out of a cache, where that can be had. A reader that has begun is not disturbed by [`Store::delete`] or
-    /// [`Store::replace`].
+    /// Reads a file from its start, one just put as it lies in its place, not out of a cache, where that can be had. A
+    /// reader that has begun is not disturbed by [`Store::delete`] or [`Store::replace`]; where it cannot be, because
+    /// the place keeps no second version of a large file, it ends with an error and never with other bytes.
     fn get(&self, name: &str) -> Result<Box<dyn Read + Send>>;
 
     /// The files, in no order. Files being written, and names that [`check_name`] refuses, are not listed.
@@ -72,6 +107,11 @@ pub trait Store: Send + Sync {
     /// The right to remove a file; `None` while anyone holds it.
     fn claim(&self, name: &str) -> Result<Option<Lock>>;
 
+    /// Whether anyone holds a file now: for showing and planning. Removing takes a claim.
+    fn is_held(&self, name: &str) -> Result<bool> {
+        Ok(self.claim(name)?.is_none())
+    }
+
     /// One at a time may change what several files say together: a manifest that is read, changed and
     /// replaced, a backup that is removed. Held for moments only; waits for the other for a bounded time.
     fn edit(&self) -> Result<Lock>;
@@ -86,6 +126,8 @@ pub struct Entry {
     pub size: u64,
     /// Last change, by the clock of the place.
     pub modified: DateTime<Utc>,
+    /// Changes with the content, where the place tells such a thing.
+    pub version: Option<String>,
 }
 
 /// A lock, over processes, until it is dropped or its process ends.

@@ -1,15 +1,15 @@
-//! What the files tell without being opened: sizes by `stat`, room by `statvfs`, and the backups in their directory.
+//! What the files tell without being opened: sizes by `stat`, room by `statvfs`, and the backups in their places.
 //! Must never be asked by the loop or under the lock of the run history: a disk may hang.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
-use crate::config::{Config, Database};
+use super::remote::Remote;
+use crate::config::{Config, Database, Place};
 use crate::error::{Reason, Result};
 use crate::sqlite::facts::{disk_free, resolved, wal_bytes};
 use crate::state::status::DiskFree;
-use crate::store::{Catalogue, Known, Local};
+use crate::store::{self, Catalogue, Known};
 
 /// The files of one database.
 pub struct OnDisk {
@@ -21,31 +21,44 @@ pub struct OnDisk {
     pub disk_free: DiskFree,
     /// Its backups.
     pub backups: Result<Known>,
+    /// Its copies, by their names in the order of the configuration.
+    pub copies: Vec<(String, Result<Known>)>,
 }
 
-/// Looks at the files of every database.
-pub fn look(config: &Config) -> BTreeMap<String, OnDisk> {
-    config.databases.values().map(|database| (database.name.clone(), of(database))).collect()
+/// Looks at the files of every database. Of buckets what `remote` knows; without it, asks them.
+pub fn look(config: &Config, remote: Option<&Remote>) -> BTreeMap<String, OnDisk> {
+    config.databases.values().map(|database| (database.name.clone(), of(database, remote))).collect()
 }
 
-fn of(database: &Database) -> OnDisk {
+fn of(database: &Database, remote: Option<&Remote>) -> OnDisk {
     let file = resolved(&database.path);
     let directory = file.parent().unwrap_or(Path::new("/"));
+    let copies = database.backup.copies.iter();
     OnDisk {
         size_bytes: std::fs::metadata(&database.path).ok().map(|file| file.len()),
         wal_bytes: wal_bytes(&database.path),
         disk_free: DiskFree {
             data: disk_free(directory).ok(),
-            // Before the first backup its directory may not be there yet.
-            backup: database.backup.dir.ancestors().find_map(|dir| disk_free(dir).ok()),
+            // Before the first backup its directory may not be there yet. A bucket has no end.
+            backup: database
+                .backup
+                .dir
+                .directory()
+                .and_then(|dir| dir.ancestors().find_map(|dir| disk_free(dir).ok())),
         },
-        backups: backups(database),
+        backups: backups(database, &database.backup.dir, remote),
+        copies: copies.map(|copy| (copy.name.clone(), backups(database, &copy.dir, remote))).collect(),
     }
 }
 
-fn backups(database: &Database) -> Result<Known> {
-    match Local::open(&database.backup.dir, &database.name) {
-        Ok(store) => Catalogue::new(&database.name, Arc::new(store)).known(),
+fn backups(database: &Database, place: &Place, remote: Option<&Remote>) -> Result<Known> {
+    let (name, at) = (database.name.clone(), place.clone());
+    let open = move || Ok(Catalogue::new(&name, store::open(&at, &name)?));
+    if let (Place::Bucket(_), Some(remote)) = (place, remote) {
+        return remote.known(&place.join(&database.name), open);
+    }
+    match open() {
+        Ok(catalogue) => catalogue.known(),
         Err(error) if error.reason == Reason::NotFound => Ok(Known::default()),
         Err(error) => Err(error),
     }

@@ -7,13 +7,13 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde::Serialize;
 
-use crate::config::{Config, Database};
+use crate::config::{Config, Database, Place};
 use crate::error::{Error, Reason, Result};
 use crate::http::ask;
 use crate::sqlite::access;
 use crate::sqlite::facts::{disk_free, resolved};
 use crate::state::State;
-use crate::store::Local;
+use crate::store;
 use crate::words;
 
 /// One thing that was looked at.
@@ -66,7 +66,10 @@ pub fn look(config: &Config, path: &Path) -> Vec<Look> {
         if let Some(text) = no_room_for_vacuum(database) {
             looks.push(warning(text));
         }
-        looks.push(one(key("backup.dir"), backups(database)));
+        looks.push(one(key("backup.dir"), backups(database, &database.backup.dir)));
+        for copy in &database.backup.copies {
+            looks.push(one(key(&format!("backup.copy.{}", copy.name)), backups(database, &copy.dir)));
+        }
     }
     looks
 }
@@ -98,14 +101,19 @@ fn address(config: &Config, path: &Path) -> Result<String> {
     }
 }
 
-fn backups(database: &Database) -> Result<String> {
-    let base = &database.backup.dir;
+fn backups(database: &Database, place: &Place) -> Result<String> {
+    let Some(base) = place.directory() else {
+        // Reading is all that can be tried without leaving something there.
+        let known = store::open(place, &database.name)?.list()?.len();
+        let known = words::plural(known as u64, "file", "files");
+        return Ok(format!("{} can be read and has {known}", place.join(&database.name)));
+    };
     if !base.exists() {
         return may_be_made(base);
     }
-    let place = match Local::open(base, &database.name) {
+    let place = match store::open(place, &database.name) {
         Ok(_) => base.join(&database.name),
-        Err(error) if error.reason == Reason::NotFound => base.clone(),
+        Err(error) if error.reason == Reason::NotFound => base.to_owned(),
         Err(error) => return Err(error),
     };
     may_write(&place)?;

@@ -7,6 +7,7 @@ mod drain;
 pub mod environment;
 pub mod overview;
 mod reload;
+mod remote;
 mod runs;
 mod signals;
 mod systemd;
@@ -25,7 +26,7 @@ use crate::config::{Config, Database, JobKind};
 use crate::error::Result;
 use crate::http::{self, Readiness, Window};
 use crate::jobs::registry;
-use crate::metrics::events::ConfigLoaded;
+use crate::metrics::events::{BackupCopy, ConfigLoaded};
 use crate::metrics::{Expected, Metrics};
 use crate::pool::{Pool, SlowStatement};
 use crate::queries::slow_log;
@@ -37,6 +38,7 @@ use crate::state::State;
 use crate::state::runs as history;
 use crate::state::status::{ConfigState, Reload, Status};
 use overview::Live;
+use remote::Remote;
 use runs::{Ended, InProgress};
 use signals::{Signal, Signals};
 use systemd::Systemd;
@@ -70,6 +72,8 @@ pub struct Supervisor {
     changed: mpsc::Sender<()>,
     view: watch::Sender<Arc<Status>>,
     readiness: Readiness,
+    /// What was last seen in the buckets.
+    remote: Remote,
     refreshing: Option<tokio::task::JoinHandle<()>>,
     /// Something happened since the snapshot that is being made was begun.
     stale: bool,
@@ -139,6 +143,7 @@ pub async fn run(
         changed,
         view,
         readiness,
+        remote: Remote::default(),
         refreshing: None,
         stale: false,
         systemd: Systemd::new(),
@@ -196,7 +201,13 @@ impl Supervisor {
         let jobs = JobKind::ALL.map(JobKind::as_str);
         let tables: Vec<_> = database.cleanup.rules.iter().map(|rule| rule.table.as_str()).collect();
         let queries: Vec<_> = database.watch.queries.iter().map(|query| query.name.as_str()).collect();
-        self.metrics.add_database(&name, Expected { jobs: &jobs, tables: &tables, queries: &queries });
+        let copies: Vec<_> = database.backup.copies.iter().map(|copy| copy.name.as_str()).collect();
+        let expected = Expected { jobs: &jobs, tables: &tables, queries: &queries, copies: &copies };
+        self.metrics.add_database(&name, expected);
+        let before = self.kept.get(&name).map(|kept| kept.database.backup.copies.as_slice());
+        for gone in before.unwrap_or_default().iter().filter(|copy| !copies.contains(&copy.name.as_str())) {
+            BackupCopy { database: &name, copy: &gone.name, count: None, newest: None }.emit();
+        }
         self.timetable.set_database(&database, &registry::kinds(&database), now);
         self.kept.insert(name, Kept { database, pool });
     }
@@ -230,10 +241,13 @@ impl Supervisor {
         let (live, state) = (self.live(), self.state.clone());
         let config = Arc::new(self.config.clone());
         self.systemd.status(&live.in_a_line());
-        let (view, readiness) = (self.view.clone(), self.readiness.clone());
+        let (view, readiness, remote) = (self.view.clone(), self.readiness.clone(), self.remote.clone());
         self.refreshing = Some(tokio::spawn(async move {
             let looking = Arc::clone(&config);
-            let Ok(disk) = tokio::task::spawn_blocking(move || disk::look(&looking)).await else { return };
+            let Ok(disk) = tokio::task::spawn_blocking(move || disk::look(&looking, Some(&remote))).await
+            else {
+                return;
+            };
             let taken = state.with(move |c| {
                 State::check_writable(c)?;
                 let status = overview::take(c, &config, &disk, Some(&live))?;

@@ -17,9 +17,11 @@ use crate::metrics::events::{self, JobScheduled, JobSucceededBefore, TableSize};
 use crate::pool::PoolState;
 use crate::schedule::calendar;
 use crate::state::status::{
-    ConfigState, DatabaseStatus, JobStatus, LastRun, PoolStatus, Progress, Running, SlowShape, Status,
+    ConfigState, CopyStatus, DatabaseStatus, JobStatus, LastRun, PoolStatus, Progress, Running, SlowShape,
+    Status,
 };
 use crate::state::{facts, runs, slow};
+use crate::store::Known;
 
 /// Slow statements shown per database, and how far back.
 const SLOW_SHOWN: u32 = 5;
@@ -158,6 +160,7 @@ fn database_status(
         backups: backups.map_or(0, |b| b.count),
         damaged_backups: backups.map_or(0, |b| b.damaged),
         backups_error: backups.err().map(ToString::to_string),
+        copies: disk.copies.iter().map(|(name, known)| copy_status(name, known)).collect(),
         tables: facts::recall(connection, name, facts::TABLES)?.map(|(tables, _)| tables).unwrap_or_default(),
         slow: slow
             .into_iter()
@@ -170,6 +173,16 @@ fn database_status(
             .collect(),
         disk_free: disk.disk_free,
     })
+}
+
+fn copy_status(name: &str, known: &Result<Known>) -> CopyStatus {
+    let seen = known.as_ref().ok();
+    CopyStatus {
+        name: name.to_owned(),
+        backups: seen.map_or(0, |known| known.count),
+        newest: seen.and_then(|known| known.newest.as_ref()).map(|newest| newest.taken),
+        error: known.as_ref().err().map(ToString::to_string),
+    }
 }
 
 fn job_status(
@@ -276,6 +289,16 @@ fn publish_database(database: &DatabaseStatus) {
         newest_verified: database.verified_backup,
     }
     .emit();
+    for copy in &database.copies {
+        let seen = copy.error.is_none();
+        events::BackupCopy {
+            database: name,
+            copy: &copy.name,
+            count: seen.then_some(copy.backups),
+            newest: copy.newest,
+        }
+        .emit();
+    }
     events::DiskFree { database: name, data: database.disk_free.data, backup: database.disk_free.backup }
         .emit();
 }

@@ -110,6 +110,8 @@ impl Supervisor {
     /// Takes note of the end of a run, and starts what waited for it.
     pub(super) fn finished(&mut self, ended: &Ended) {
         self.running.remove(&(ended.database.clone(), ended.kind));
+        // A database's files lie in a directory of its name, whatever the bucket.
+        self.remote.look_again(|place| place.ends_with(&format!("/{}", ended.database)));
         let admitted = self.admission.finished(&ended.database, ended.kind);
         self.start_admitted(admitted);
         self.refresh();

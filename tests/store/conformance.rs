@@ -1,10 +1,16 @@
 //! What every store must do, written against `&dyn Store`: a new store is one more line at the end.
 
+#[cfg(feature = "object-storage")]
+use super::s3;
 use super::{noise, read_all};
 use litekeeper::error::{Error, Reason, Result};
+#[cfg(feature = "object-storage")]
+use litekeeper::store::Object;
 use litekeeper::store::{Local, Store};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(feature = "object-storage")]
+use std::{sync::Arc, time::Duration};
 
 fn put(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<u64> {
     store.put(name, &mut |out| {
@@ -225,3 +231,28 @@ fn with_local(test: fn(&dyn Store)) {
 }
 
 conformance!(local, super::with_local);
+
+/// A bucket of the client library's own, which keeps to what S3 documents.
+#[cfg(feature = "object-storage")]
+fn with_memory(test: fn(&dyn Store)) {
+    let client = Arc::new(object_store::memory::InMemory::new());
+    test(&Object::over(client, "backups/here", "app", "memory://backups/here/app".to_owned()).unwrap());
+}
+
+#[cfg(feature = "object-storage")]
+conformance!(memory, super::with_memory);
+
+/// A real server.
+#[cfg(feature = "object-storage")]
+fn with_s3(test: fn(&dyn Store)) {
+    let Some(server) = s3::server() else { return };
+    let bucket = server.bucket();
+    let client = s3::client(server.address, &bucket, Duration::from_secs(60));
+    test(&Object::over(client, "backups/here", "app", format!("s3://{bucket}/backups/here/app")).unwrap());
+    assert_eq!(server.unfinished_uploads(&bucket), 0);
+    let left = server.keys(&bucket).into_iter().filter(|key| key.contains("/.locks/")).collect::<Vec<_>>();
+    assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+#[cfg(feature = "object-storage")]
+conformance!(s3_server, super::with_s3);

@@ -7,8 +7,14 @@ mod catalogue;
 mod codec;
 mod conformance;
 mod local;
+#[cfg(feature = "object-storage")]
+mod object;
 mod rotation;
 mod scratch;
+#[cfg(feature = "object-storage")]
+#[path = "../support/s3.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
+mod s3;
 
 use std::io::Read;
 

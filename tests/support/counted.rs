@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 /// Counts what happens to the database of this name from now on.
 pub fn count(database: &str, jobs: &[&str], queries: &[&str]) {
-    series().add_database(database, Expected { jobs, tables: &[], queries });
+    series().add_database(database, Expected { jobs, tables: &[], queries, copies: &[] });
 }
 
 /// What is counted so far.

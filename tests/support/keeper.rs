@@ -31,7 +31,7 @@ impl Keeper {
         let state = State::open(&sandbox.state()).unwrap();
         let mut database = configured::database("attendance", &sandbox.database());
         database.pool.retries = 1;
-        database.backup.dir = sandbox.backups();
+        database.backup.dir = sandbox.backups().into();
         let (slow, statements) = unbounded_channel();
         Self { sandbox, state, database, slow, slow_statements: Some(statements) }
     }

@@ -49,6 +49,19 @@ fn facts(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
                     None => { dd { "none" } },
                 }
             }
+            @for copy in &db.copies {
+                div {
+                    dt { "Copy " (copy.name) }
+                    @match (&copy.error, copy.newest) {
+                        (Some(_), _) => { dd { "cannot be looked at" } },
+                        (None, Some(taken)) => {
+                            dd { (when(now, taken)) }
+                            dd.quiet { (words::count(copy.backups)) " kept" }
+                        },
+                        (None, None) => { dd { "empty" } },
+                    }
+                }
+            }
             div {
                 dt { "Size" }
                 dd { (bytes(db.size_bytes)) }

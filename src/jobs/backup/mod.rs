@@ -2,6 +2,7 @@
 //! Must never count a missing, empty or shrunken database as a backup, and never remove the newest good one.
 
 mod contents;
+mod copies;
 pub mod preview;
 pub mod rotate;
 mod shrunken;
@@ -23,7 +24,7 @@ use crate::sqlite::snapshot::{Bounds, Snapshot};
 use crate::sqlite::stamp::Stamp;
 use crate::state::facts::{self, Content};
 use crate::store::codec::Encoding;
-use crate::store::{self, Catalogue, Local, Verification};
+use crate::store::{self, Catalogue, Verification};
 use crate::words;
 use contents::Contents;
 use rotate::Rotated;
@@ -52,6 +53,7 @@ struct Done {
     /// How long it took to read the new file back from where it lies.
     read_back_seconds: f64,
     removed: Vec<String>,
+    copies: Vec<copies::Place>,
 }
 
 /// What earlier runs remembered.
@@ -101,8 +103,9 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     };
     if let Some(newest) = current {
         let newest = note_current(&catalogue, newest, context.started).await?;
-        let rotated = rotate::rotate(context, catalogue).await;
-        return Ok(report(context.started, &newest, None, rotated));
+        let rotated = rotate::rotate(context, catalogue.clone()).await;
+        let copied = copies::copy(context, &catalogue, true).await;
+        return Ok(report(context.started, &newest, None, rotated, copied));
     }
 
     let before = memory.content.filter(|_| !accept_smaller);
@@ -116,11 +119,13 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     };
     // While the database is damaged, any older backup may be the last that is not.
     let rotated = match (&taken.contents.damage, &forgotten) {
-        (None, None) => rotate::rotate(context, catalogue).await,
+        (None, None) => rotate::rotate(context, catalogue.clone()).await,
         (None, Some(error)) => Err(error.clone().context("whether the database has shrunk is not known")),
         (Some(_), _) => Ok(Rotated::default()),
     };
-    let mut report = report(context.started, &newest, Some(&taken), rotated);
+    let may_rotate = taken.contents.damage.is_none() && forgotten.is_none();
+    let copied = copies::copy(context, &catalogue, may_rotate).await;
+    let mut report = report(context.started, &newest, Some(&taken), rotated, copied);
     if let Some(damage) = taken.contents.damage {
         report.problems.push(damage);
     }
@@ -155,10 +160,13 @@ async fn open(context: &Context, before: Option<PathBuf>) -> Result<Catalogue> {
     let database = Arc::clone(&context.database);
     blocking(move || {
         let (dir, name) = (&database.backup.dir, &database.name);
-        if before.as_ref() == Some(dir) && !dir.join(name).is_dir() {
-            return Err(vanished(&dir.join(name)));
+        if let Some(directory) = dir.directory()
+            && before.as_deref() == Some(directory)
+            && !directory.join(name).is_dir()
+        {
+            return Err(vanished(&directory.join(name)));
         }
-        Ok(Catalogue::new(name, Arc::new(Local::create(dir, name)?)))
+        Ok(Catalogue::new(name, store::create(dir, name)?))
     })
     .await
 }
@@ -189,7 +197,7 @@ async fn take(context: &Context, catalogue: Catalogue, before: Option<Content>, 
                 most_wal_growth: database.maintain.max_wal,
             };
             let snapshot = Snapshot::begin(source, &database.path, bounds)?;
-            let contents = contents::read(&snapshot, database.backup.dir.clone(), &go_on)?;
+            let contents = contents::read(&snapshot, database.backup.dir.to_string().into(), &go_on)?;
             shrunken::compare(&database.name, before.as_ref(), &contents)?;
             let described = contents::described(&snapshot, &database.path, &contents);
             let (facts, blocked_writers) = (snapshot.facts.clone(), snapshot.blocks_writers());
@@ -248,6 +256,7 @@ fn report(
     newest: &store::Backup,
     taken: Option<&Taken>,
     rotated: Result<Rotated>,
+    copied: copies::Copied,
 ) -> Report {
     let manifest = newest.manifest.as_ref();
     let unchanged = taken.is_none_or(|taken| taken.made.is_none());
@@ -265,6 +274,7 @@ fn report(
             .and_then(|t| t.made.as_ref())
             .map_or(0.0, |made| made.read_back.as_secs_f64()),
         removed: rotated.as_ref().map(|r| r.removed.clone()).unwrap_or_default(),
+        copies: copied.places,
     };
     let mut report = Report::new(summary(&done, newest), &done);
     match rotated {
@@ -272,6 +282,7 @@ fn report(
         // The backup is made and counts; only the old ones stay longer than they should.
         Err(error) => report.problems.push(error.context("old backups were not removed")),
     }
+    report.problems.extend(copied.problems);
     report
 }
 
@@ -292,7 +303,11 @@ fn summary(done: &Done, newest: &store::Backup) -> String {
         1 => String::from("; removed 1 old one"),
         n => format!("; removed {n} old ones"),
     };
-    format!("{what}{held}{removed}")
+    let brought = done.copies.iter().filter(|place| !place.brought.is_empty());
+    let brought: Vec<&str> = brought.map(|place| place.copy.as_str()).collect();
+    let copied =
+        if brought.is_empty() { String::new() } else { format!("; copied to {}", brought.join(", ")) };
+    format!("{what}{held}{removed}{copied}")
 }
 
 /// SQLite says only that the database is locked.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::config::JobKind;
 use crate::error::{Reason, Result};
 use crate::jobs::{Context, Job, Report, Running, blocking};
-use crate::store::{Catalogue, Local};
+use crate::store::{self, Catalogue};
 use crate::words;
 
 /// The job.
@@ -48,13 +48,10 @@ async fn run(context: &Context) -> Result<Report> {
     let (database, zone, now) = (Arc::clone(&context.database), context.zone, context.started);
     let backups = blocking(move || {
         let (name, backup) = (&database.name, &database.backup);
-        let decisions = match Local::open(&backup.dir, name) {
-            Ok(store) => Catalogue::new(name, Arc::new(store)).plan_after(
-                now,
-                backup.compression,
-                &backup.keep,
-                zone,
-            )?,
+        let decisions = match store::open(&backup.dir, name) {
+            Ok(store) => {
+                Catalogue::new(name, store).plan_after(now, backup.compression, &backup.keep, zone)?
+            }
             // The first backup makes the directory.
             Err(error) if error.reason == Reason::NotFound => Vec::new(),
             Err(error) => return Err(error),

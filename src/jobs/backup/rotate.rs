@@ -1,5 +1,8 @@
 //! Rotation: what `store::rotation` decides, carried out.
 
+use chrono_tz::Tz;
+
+use crate::config::Keep;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::{Context, blocking};
 use crate::store::Catalogue;
@@ -17,24 +20,27 @@ pub(super) struct Rotated {
 pub(super) async fn rotate(context: &Context, catalogue: Catalogue) -> Result<Rotated> {
     let (keep, zone) = (context.database.backup.keep, context.zone);
     let name = context.database.name.clone();
-    blocking(move || {
-        let mut rotated = Rotated::default();
-        for (backup, decision) in catalogue.plan(&keep, zone)? {
-            if decision.keep {
-                continue;
-            }
-            match catalogue.prune(&backup, &keep, zone) {
-                Ok(()) => {
-                    let why = decision.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                    tracing::info!(database = name, backup = backup.name, why, "backup removed");
-                    rotated.removed.push(backup.name);
-                }
-                // It came into use, was pinned or verified a moment ago: the next run looks again.
-                Err(error) if matches!(error.reason, Reason::Locked | Reason::Refused) => {}
-                Err(error) => rotated.problems.push(error),
-            }
+    blocking(move || sweep(&catalogue, &keep, zone, &name)).await
+}
+
+/// The same in any place, on a thread that may wait.
+pub(super) fn sweep(catalogue: &Catalogue, keep: &Keep, zone: Tz, database: &str) -> Result<Rotated> {
+    let mut rotated = Rotated::default();
+    for (backup, decision) in catalogue.plan(keep, zone)? {
+        if decision.keep {
+            continue;
         }
-        Ok(rotated)
-    })
-    .await
+        match catalogue.prune(&backup, keep, zone) {
+            Ok(()) => {
+                let why = decision.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let place = catalogue.place();
+                tracing::info!(database, place, backup = backup.name, why, "backup removed");
+                rotated.removed.push(backup.name);
+            }
+            // It came into use, was pinned or verified a moment ago: the next run looks again.
+            Err(error) if matches!(error.reason, Reason::Locked | Reason::Refused) => {}
+            Err(error) => rotated.problems.push(error),
+        }
+    }
+    Ok(rotated)
 }

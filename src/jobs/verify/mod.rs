@@ -1,7 +1,7 @@
 //! Verify: the newest backup is really restored, into scratch space, and checked with SQLite's own means; the result
 //! is written into its manifest. Must never call a backup damaged that cannot be checked, nor one good.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Context, Job, Progress, Report, Running, Unit, blocking};
 use crate::clock;
-use crate::config::{Database, JobKind};
+use crate::config::JobKind;
 use crate::error::{Error, Reason, Result};
 use crate::pool::Call;
 use crate::sqlite::checks::{self, Depth, Found};
@@ -17,13 +17,15 @@ use crate::sqlite::facts::disk_free;
 use crate::sqlite::open;
 use crate::sqlite::schema;
 use crate::store::scratch::Nameless;
-use crate::store::{Backup, Catalogue, Local, Manifest, State, Verification, hash, restore};
+use crate::store::{self, Backup, Catalogue, Manifest, State, Verification, hash, restore};
 use crate::words;
 
 /// The verify job.
 pub struct Verify {
     /// Which backup; `None` is the newest good one.
     pub backup: Option<String>,
+    /// Out of which copy; `None` is `backup.dir`.
+    pub from: Option<String>,
 }
 
 /// What a run did.
@@ -47,22 +49,25 @@ impl Job for Verify {
     }
 
     fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
-        Box::pin(run(context, self.backup.clone()))
+        Box::pin(run(context, self.backup.clone(), self.from.clone()))
     }
 }
 
-async fn run(context: &Context, selector: Option<String>) -> Result<Report> {
+async fn run(context: &Context, selector: Option<String>, from: Option<String>) -> Result<Report> {
     let database = Arc::clone(&context.database);
     let (call, progress) = (context.call.clone(), context.progress.clone());
     let (done, damaged) = blocking(move || {
-        let catalogue =
-            Catalogue::new(&database.name, Arc::new(Local::open(&database.backup.dir, &database.name)?));
+        let Some((place, _)) = database.place(from.as_deref()) else {
+            let text = format!("{} has no copy {}", database.name, from.unwrap_or_default());
+            return Err(Error::new(Reason::NotFound, text));
+        };
+        let catalogue = Catalogue::new(&database.name, store::open(place, &database.name)?);
         let backup = catalogue.find(selector.as_deref().unwrap_or("latest")).or_else(|error| {
             // Where none is good, one that is damaged says more than that there is none.
             let damaged = catalogue.list()?.into_iter().find_map(|backup| damaged(&backup));
             Err(damaged.unwrap_or(error))
         })?;
-        let done = verify(&catalogue, &backup, &scratch_directory(&database), &call, &|p| {
+        let done = verify(&catalogue, &backup, &database.scratch_dir(place), &call, &|p| {
             progress.send_replace(Some(p));
         })?;
         let newer =
@@ -88,11 +93,6 @@ async fn run(context: &Context, selector: Option<String>) -> Result<Report> {
 fn damaged(backup: &Backup) -> Option<Error> {
     matches!(backup.state, State::Damaged(_))
         .then(|| Error::new(Reason::Damaged, format!("{} is {}", backup.name, backup.state)))
-}
-
-/// Where a backup is unpacked to be checked.
-fn scratch_directory(database: &Database) -> PathBuf {
-    database.backup.dir.join(&database.name)
 }
 
 fn verify(

@@ -39,6 +39,44 @@ impl Backups<'_> {
     }
 }
 
+/// One copy of a database's backups, as it was last seen. No log line.
+#[derive(Debug)]
+pub struct BackupCopy<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// The copy's name.
+    pub copy: &'a str,
+    /// How many good backups it has; `None`: it cannot be looked at.
+    pub count: Option<u64>,
+    /// When the state in the newest one was taken.
+    pub newest: Option<DateTime<Utc>>,
+}
+
+impl BackupCopy<'_> {
+    /// Writes the metrics.
+    pub fn emit(&self) {
+        let labels = [self.database, self.copy];
+        n::BACKUP_COPIES.gauge(labels).set(self.count.map_or(ABSENT, |count| count as f64));
+        n::BACKUP_COPY_NEWEST.gauge(labels).set(timestamp_or_absent(self.newest));
+    }
+}
+
+/// Backups could not be brought to a copy. No log line: the run's own says why.
+#[derive(Debug)]
+pub struct BackupCopyFailed<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// The copy's name.
+    pub copy: &'a str,
+}
+
+impl BackupCopyFailed<'_> {
+    /// Writes the metric.
+    pub fn emit(&self) {
+        n::BACKUP_COPY_FAILURES.counter([self.database, self.copy]).increment(1);
+    }
+}
+
 /// Cleanup removed rows of a table: one batch's, or a whole rule's.
 #[derive(Debug)]
 pub struct Cleaned<'a> {

@@ -12,7 +12,7 @@ mod jobs;
 mod pool;
 mod queries;
 
-pub use backup::{Backups, Cleaned, Reclaimed};
+pub use backup::{BackupCopy, BackupCopyFailed, Backups, Cleaned, Reclaimed};
 pub use config::{ConfigLoaded, ConfigRejected, ConfigReloaded};
 pub use database::{Check, CheckChanged, DiskFree, IndexProblems, Sizes, TableSize, Verdict};
 pub use jobs::{JobFinished, JobScheduled, JobSkipped, JobStarted, JobSucceededBefore};

@@ -1,0 +1,78 @@
+//! What was last seen in the buckets. A look there costs requests, money and an unknown time, so it is taken in the
+//! background, and seldom. Must never hold up whoever asks, but for the moment in which nothing is known yet.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Reason, Result};
+use crate::store::{Catalogue, Known};
+
+/// What is seen is at most this old, and what this process did not do itself is noticed as late.
+const LOOK_EVERY: Duration = Duration::from_secs(300);
+/// How long somebody waits who asks for what nobody has seen yet.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+
+/// What was seen, by place.
+#[derive(Clone, Default)]
+pub struct Remote(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    seen: Mutex<HashMap<String, Seen>>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Seen {
+    known: Option<Result<Known>>,
+    /// Kept from look to look, as it remembers what it read.
+    catalogue: Option<Catalogue>,
+    /// When the look began; `None`: look again.
+    at: Option<Instant>,
+    looking: bool,
+}
+
+impl Remote {
+    /// What is known of the backups in `place`. A new look is begun where the last one is too old.
+    pub fn known(
+        &self,
+        place: &str,
+        open: impl FnOnce() -> Result<Catalogue> + Send + 'static,
+    ) -> Result<Known> {
+        let mut all = self.lock();
+        let seen = all.entry(place.to_owned()).or_default();
+        if !seen.looking && seen.at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+            (seen.looking, seen.at) = (true, Some(Instant::now()));
+            let (this, place, kept) = (self.clone(), place.to_owned(), seen.catalogue.take());
+            std::thread::spawn(move || {
+                let opened = kept.map_or_else(open, Ok);
+                let known = opened.as_ref().map_err(Clone::clone).and_then(Catalogue::known);
+                let mut all = this.lock();
+                let seen = all.entry(place).or_default();
+                (seen.looking, seen.known, seen.catalogue) = (false, Some(known), opened.ok());
+                drop(all);
+                this.0.changed.notify_all();
+            });
+        }
+        let is_unknown =
+            |all: &mut HashMap<String, Seen>| all.get(place).is_none_or(|seen| seen.known.is_none());
+        let waited = self.0.changed.wait_timeout_while(all, FIRST_LOOK, is_unknown);
+        let (all, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        all.get(place)
+            .and_then(|seen| seen.known.clone())
+            .unwrap_or_else(|| Err(Error::new(Reason::Io, format!("{place} has not answered yet"))))
+    }
+
+    /// Something was done in `place`, or is over: what was seen there counts no more.
+    pub fn look_again(&self, is_meant: impl Fn(&str) -> bool) {
+        for (_, seen) in self.lock().iter_mut().filter(|(place, _)| is_meant(place)) {
+            seen.at = None;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Seen>> {
+        // Whoever panicked was only reading or writing one value.
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,300 @@
+//! A real S3 server on loopback, moto's, one for the test process and gone with it; and between it and us a proxy that
+//! fails as networks and servers do.
+
+use object_store::aws::AmazonS3Builder;
+use object_store::{ClientOptions, ObjectStore};
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
+use std::time::Duration;
+
+pub const KEY: &str = "AKIATESTTESTTEST";
+/// Nothing that we write may ever hold it.
+pub const SECRET: &str = "sEcReT0000doNotShowThis1111";
+
+/// A server with buckets.
+#[derive(Debug, Clone, Copy)]
+pub struct Server {
+    pub address: SocketAddr,
+}
+
+/// The server of this process; `None`, which is an error under CI, where there is no moto.
+pub fn server() -> Option<Server> {
+    static SERVER: OnceLock<Option<SocketAddr>> = OnceLock::new();
+    let address = *SERVER.get_or_init(|| {
+        let program = moto()?;
+        let (tell, address) = mpsc::channel();
+        // The kernel ends it with the thread that started it, which ends with the process, however that ends.
+        std::thread::spawn(move || {
+            let mut command = Command::new("setpriv");
+            command.args(["--pdeathsig", "KILL"]).arg(program).args(["-H", "127.0.0.1", "-p", "0"]);
+            command.env("PYTHONUNBUFFERED", "1").stdout(Stdio::null()).stderr(Stdio::piped());
+            let mut child = command.spawn().expect("setpriv runs");
+            let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+            for line in lines.map_while(Result::ok) {
+                if let Some((_, url)) = line.split_once("Running on http://") {
+                    tell.send(url.trim().parse::<SocketAddr>().unwrap()).unwrap();
+                }
+            }
+            child.wait().unwrap();
+        });
+        Some(address.recv().expect("moto_server says where it listens"))
+    });
+    if address.is_none() {
+        let why = "no moto_server: tests/run installs it, or: python3 -m venv ~/.cache/litekeeper-tests/moto && \
+                   ~/.cache/litekeeper-tests/moto/bin/pip install 'moto[s3,server]'";
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "may not be skipped under CI: {why}");
+        eprintln!("skipped: {why}");
+    }
+    address.map(|address| Server { address })
+}
+
+fn moto() -> Option<PathBuf> {
+    let home = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let cache = home("XDG_CACHE_HOME").or_else(|| Some(home("HOME")?.join(".cache")));
+    let kept = cache.map(|cache| cache.join("litekeeper-tests/moto/bin/moto_server"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    kept.into_iter()
+        .chain(std::env::split_paths(&path).map(|dir| dir.join("moto_server")))
+        .find(|p| p.is_file())
+}
+
+impl Server {
+    /// Makes a bucket that nobody else has, and gives its name.
+    pub fn bucket(self) -> String {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("bucket-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let (status, answer) = self.ask("PUT", &format!("/{name}"));
+        assert_eq!(status, 200, "{answer}");
+        name
+    }
+
+    /// What it says to a request of its own, unsigned: moto asks for no signature.
+    pub fn ask(self, method: &str, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            self.address
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
+    }
+
+    /// Uploads that were begun and neither completed nor aborted.
+    pub fn unfinished_uploads(self, bucket: &str) -> usize {
+        let (status, answer) = self.ask("GET", &format!("/{bucket}?uploads"));
+        assert_eq!(status, 200, "{answer}");
+        answer.matches("<UploadId>").count()
+    }
+
+    /// The keys in a bucket, sorted.
+    pub fn keys(self, bucket: &str) -> Vec<String> {
+        let (status, answer) = self.ask("GET", &format!("/{bucket}?list-type=2"));
+        assert_eq!(status, 200, "{answer}");
+        let keys = answer.split("<Key>").skip(1).filter_map(|rest| rest.split('<').next());
+        let mut keys: Vec<String> = keys.map(str::to_owned).collect();
+        keys.sort();
+        keys
+    }
+}
+
+/// A client of a bucket at this address that gives up soon.
+pub fn client(address: SocketAddr, bucket: &str, timeout: Duration) -> Arc<dyn ObjectStore> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let patience = litekeeper::store::Patience {
+        retries: 3,
+        first_pause: Duration::from_millis(5),
+        longest_pause: Duration::from_millis(50),
+    };
+    let client = AmazonS3Builder::new()
+        .with_client_options(ClientOptions::new().with_allow_http(true).with_timeout(timeout))
+        .with_endpoint(format!("http://{address}"))
+        .with_access_key_id(KEY)
+        .with_secret_access_key(SECRET)
+        .with_bucket_name(bucket)
+        .with_disable_bulk_delete(true)
+        .with_retry(patience.into())
+        .build();
+    Arc::new(client.unwrap())
+}
+
+/// What becomes of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Closed at once.
+    Close,
+    /// Answered with this status, whatever is asked.
+    Status(u16),
+    /// Cut when so many bytes have gone to the server.
+    CutUp(u64),
+    /// Cut when so many bytes have come from the server.
+    CutDown(u64),
+    /// Never answered.
+    Stall,
+    /// Cut when the server has completed an upload and says so.
+    LoseCompletion,
+}
+
+/// A proxy before the server.
+pub struct Proxy {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// And how many times more.
+    fault: Mutex<Option<(Fault, u32)>>,
+    /// A connection that was there before a fault would not meet it.
+    open: Mutex<HashMap<u64, [TcpStream; 2]>>,
+    faults: AtomicU64,
+    down: AtomicU64,
+    happened: Condvar,
+    happening: Mutex<()>,
+}
+
+impl Proxy {
+    pub fn before(server: Server) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, shared) = (listener.local_addr().unwrap(), Arc::new(Shared::default()));
+        let of_proxy = Arc::downgrade(&shared);
+        std::thread::spawn(move || {
+            for (number, client) in listener.incoming().map_while(Result::ok).enumerate() {
+                let Some(shared) = of_proxy.upgrade() else { return };
+                std::thread::spawn(move || shared.serve(number as u64, client, server.address));
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// From now on so many connections fail like this.
+    pub fn fail(&self, fault: Fault, times: u32) {
+        *self.shared.fault.lock().unwrap() = Some((fault, times));
+        for streams in self.shared.open.lock().unwrap().values() {
+            for stream in streams {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    /// From now on all is well.
+    pub fn heal(&self) {
+        *self.shared.fault.lock().unwrap() = None;
+    }
+
+    /// How many connections have failed.
+    pub fn faults(&self) -> u64 {
+        self.shared.faults.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many have.
+    pub fn wait_for_faults(&self, count: u64) {
+        let guard = self.shared.happening.lock().unwrap();
+        let waited = self
+            .shared
+            .happened
+            .wait_timeout_while(guard, Duration::from_secs(60), |()| self.faults() < count);
+        assert!(!waited.unwrap().1.timed_out(), "waited in vain for {count} failed connections");
+    }
+
+    /// Bytes that came from the server.
+    pub fn bytes_down(&self) -> u64 {
+        self.shared.down.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // The thread that listens looks whether anybody still wants it.
+        self.shared.fault.lock().unwrap().replace((Fault::Close, u32::MAX));
+    }
+}
+
+impl Shared {
+    /// Whether this fault happens now.
+    fn happens(&self, meant: impl Fn(Fault) -> bool) -> Option<Fault> {
+        let mut fault = self.fault.lock().unwrap();
+        let now = fault.filter(|(now, times)| *times > 0 && meant(*now))?;
+        *fault = Some((now.0, now.1.saturating_sub(u32::from(now.1 != u32::MAX))));
+        drop(fault);
+        let _happening = self.happening.lock().unwrap();
+        self.faults.fetch_add(1, Ordering::SeqCst);
+        self.happened.notify_all();
+        Some(now.0)
+    }
+
+    fn serve(self: Arc<Self>, number: u64, mut client: TcpStream, server: SocketAddr) {
+        match self.happens(|fault| matches!(fault, Fault::Close | Fault::Status(_) | Fault::Stall)) {
+            Some(Fault::Status(status)) => return answer(&mut client, status),
+            Some(Fault::Stall) => {
+                // Until the client gives up.
+                let _ = std::io::copy(&mut client, &mut std::io::sink());
+                return;
+            }
+            Some(_) => return,
+            None => {}
+        }
+        let Ok(upstream) = TcpStream::connect(server) else { return };
+        let both = [client.try_clone().unwrap(), upstream.try_clone().unwrap()];
+        self.open.lock().unwrap().insert(number, both);
+        let (from_client, to_server) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+        let this = Arc::clone(&self);
+        let completing = Arc::new(AtomicBool::new(false));
+        let request = Arc::clone(&completing);
+        let up = std::thread::spawn(move || {
+            pass_on(from_client, to_server, |done, bytes| {
+                let head = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]);
+                if head.contains(" HTTP/1.1") {
+                    request.store(head.starts_with("POST ") && head.contains("uploadId="), Ordering::SeqCst);
+                }
+                this.happens(|fault| matches!(fault, Fault::CutUp(after) if done > after))
+            });
+        });
+        pass_on(upstream, client, |done, bytes| {
+            self.down.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+            self.happens(|fault| match fault {
+                Fault::CutDown(after) => done > after,
+                Fault::LoseCompletion => completing.load(Ordering::SeqCst),
+                _ => false,
+            })
+        });
+        up.join().unwrap();
+        self.open.lock().unwrap().remove(&number);
+    }
+}
+
+/// Passes on until `cut` says so of all the bytes that came so far and the last of them.
+fn pass_on(mut from: TcpStream, mut to: TcpStream, cut: impl Fn(u64, &[u8]) -> Option<Fault>) {
+    let (mut buffer, mut done) = (vec![0; 64 << 10], 0);
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        done += read as u64;
+        if cut(done, &buffer[..read]).is_some() || to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}
+
+/// Reads a whole request, so that the answer is not lost with what was not read, and answers it.
+fn answer(client: &mut TcpStream, status: u16) {
+    let mut reader = BufReader::new(client.try_clone().unwrap());
+    let (mut length, mut line) = (0, String::new());
+    while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let _ = std::io::copy(&mut reader.take(length), &mut std::io::sink());
+    let _ = write!(client, "HTTP/1.1 {status} Fault\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+}
