@@ -114,7 +114,7 @@ fn without_wal() -> Sandbox {
 #[test]
 fn a_dry_run_of_a_backup_says_what_rotation_will_do_and_does_nothing() {
     let sandbox = Sandbox::new();
-    sandbox.configure("[backup]\nkeep_last = 2\n");
+    sandbox.configure("[backup]\nkeep_last = 2\nskip_unchanged = false\n");
     let nothing_yet = json(&sandbox, 0, &["backup", "attendance", "--dry-run"]);
     assert_eq!(nothing_yet["detail"]["backups"], serde_json::json!([]));
     assert!(!sandbox.backups().join("attendance").exists());

@@ -79,12 +79,14 @@ fn shown(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-const IN_BUCKET: &str = "[backup]\ndir = \"s3://BUCKET/some/prefix\"\nkeep_last = 2\n";
+const IN_BUCKET: &str =
+    "[backup]\ndir = \"s3://BUCKET/some/prefix\"\nkeep_last = 2\nskip_unchanged = false\n";
 
 /// Copies to a directory and to a bucket.
 fn copies(sandbox: &Path) -> String {
     format!(
-        "[[database.attendance.backup.copy]]\nname = \"usb\"\ndir = \"{}\"\n\
+        "[database.attendance.backup]\nskip_unchanged = false\n\
+         [[database.attendance.backup.copy]]\nname = \"usb\"\ndir = \"{}\"\n\
          [[database.attendance.backup.copy]]\nname = \"offsite\"\ndir = \"s3://BUCKET\"\nkeep_last = 2\n",
         sandbox.join("usb").display()
     )

@@ -508,7 +508,7 @@ fn a_directory_without_room_is_refused_before_anything_is_written() {
 #[test]
 fn h26_a_backup_that_is_being_restored_is_not_rotated_away_by_another_process() {
     let sandbox = Sandbox::new();
-    sandbox.configure("[backup]\nkeep_last = 1\n");
+    sandbox.configure("[backup]\nkeep_last = 1\nskip_unchanged = false\n");
     let sql = "CREATE TABLE noise (x); INSERT INTO noise SELECT randomblob(1 << 20) FROM attendance LIMIT 48";
     rusqlite::Connection::open(sandbox.database()).unwrap().execute_batch(sql).unwrap();
     backed_up(&sandbox);
@@ -520,7 +520,7 @@ fn h26_a_backup_that_is_being_restored_is_not_rotated_away_by_another_process() 
     kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
     // Another machine's view: its lock is not ours, so that its backup is not kept out.
     sandbox.configure(&format!(
-        "[daemon]\nstate_dir = {:?}\n[backup]\nkeep_last = 1\n",
+        "[daemon]\nstate_dir = {:?}\n[backup]\nkeep_last = 1\nskip_unchanged = false\n",
         sandbox.path().join("other").to_str().unwrap()
     ));
     backed_up(&sandbox);

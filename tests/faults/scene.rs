@@ -29,6 +29,8 @@ pub struct Scene {
 pub struct Before {
     /// Names of the backups, the oldest first.
     pub backups: Vec<String>,
+    /// Those that may be damaged, and may go.
+    pub doubted: Vec<String>,
     /// The last commit that the application knew of.
     pub committed: u64,
 }
@@ -40,6 +42,13 @@ pub struct Listed {
     pub state: String,
     pub why: Option<String>,
     pub keep: bool,
+}
+
+impl Listed {
+    /// Made while the disk could not be read for a moment. It restores, and goes once a better one is made.
+    fn is_doubted(&self) -> bool {
+        self.why.as_ref().is_some_and(|why| why.contains("its disk cannot be read"))
+    }
 }
 
 impl Scene {
@@ -72,16 +81,18 @@ impl Scene {
 
     /// Looks at what is there, after one more commit: a run that follows has something to back up.
     pub fn before(&self) -> Before {
-        Before {
-            committed: self.application.wait_for_commits(1),
-            backups: self.listed().into_iter().map(|backup| backup.name).collect(),
-        }
+        self.now_with(self.application.wait_for_commits(1))
+    }
+
+    fn now_with(&self, committed: u64) -> Before {
+        let (doubted, all): (Vec<_>, Vec<_>) = self.listed().into_iter().partition(Listed::is_doubted);
+        let names = |backups: Vec<Listed>| backups.into_iter().map(|backup| backup.name).collect();
+        Before { committed, backups: names(all), doubted: names(doubted) }
     }
 
     /// The same where the application cannot write.
     pub fn before_nothing_new(&self) -> Before {
-        let committed = self.application.seen().last();
-        Before { committed, backups: self.listed().into_iter().map(|backup| backup.name).collect() }
+        self.now_with(self.application.seen().last())
     }
 
     /// A backup that must succeed, and leave nothing but backups.
@@ -130,13 +141,17 @@ impl Scene {
     pub fn assert_nothing_lost(&mut self, before: &Before) -> Option<String> {
         let listed = self.listed();
         for backup in &listed {
-            // One that was not read back yet, as its run was killed, must restore all the same; and so must one that was
-            // made while the disk could not be read for a moment.
-            let is_doubted = backup.why.as_ref().is_some_and(|why| why.contains("its disk cannot be read"));
-            assert!(is_doubted || ["good", "unconfirmed"].contains(&backup.state.as_str()), "{listed:?}");
+            // One that was not read back yet, as its run was killed, must restore all the same.
+            assert!(
+                backup.is_doubted() || ["good", "unconfirmed"].contains(&backup.state.as_str()),
+                "{listed:?}"
+            );
         }
         let names: Vec<String> = listed.into_iter().map(|backup| backup.name).collect();
-        let made: Vec<&String> = names.iter().filter(|name| !before.backups.contains(name)).collect();
+        let made: Vec<&String> = names
+            .iter()
+            .filter(|name| !before.backups.contains(name) && !before.doubted.contains(name))
+            .collect();
         assert!(made.len() <= 1, "one run made {made:?}");
         let ever: Vec<&String> = before.backups.iter().chain(made.iter().copied()).collect();
         for name in &ever[ever.len().saturating_sub(KEPT)..] {
@@ -144,7 +159,7 @@ impl Scene {
         }
         for name in &names {
             let last = self.prove(name);
-            let is_new = !before.backups.contains(name);
+            let is_new = made.contains(&name);
             assert!(
                 !is_new || last >= before.committed,
                 "{name} ends at {last}, {} is older",

@@ -82,7 +82,8 @@ fn h01_the_daemon_opens_the_database_and_its_sidecars_through_sqlite_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn h01_no_commit_is_lost_while_two_pools_write_beside_the_application() {
-    for journal_mode in ["wal", "delete"] {
+    // Outside WAL mode an application that never pauses leaves the lock free for an instant at a time.
+    for (journal_mode, commits) in [("wal", 200), ("delete", 40)] {
         let options = ["--journal-mode", journal_mode];
         let one =
             Fixture::on(Sandbox::with_database(&options), |d| (d.pool.size, d.pool.busy_timeout) = (2, LONG));
@@ -113,7 +114,7 @@ async fn h01_no_commit_is_lost_while_two_pools_write_beside_the_application() {
         });
         let writers = [one.pool.clone(), one.pool.clone(), two.clone()].map(|pool| {
             tokio::spawn(async move {
-                for _ in 0..200 {
+                for _ in 0..commits {
                     let call = call();
                     let write = pool.run(&call, |c| {
                         c.execute_batch("PRAGMA synchronous = OFF")?;
@@ -132,7 +133,7 @@ async fn h01_no_commit_is_lost_while_two_pools_write_beside_the_application() {
         let seen = application.stop();
         assert_eq!(seen.errors, Vec::<String>::new());
         assert!(seen.commits.len() > 100, "the application wrote only {} times", seen.commits.len());
-        assert_eq!(one.number("SELECT count(*) FROM users WHERE name = 'ours'").await.unwrap(), 600);
+        assert_eq!(one.number("SELECT count(*) FROM users WHERE name = 'ours'").await.unwrap(), 3 * commits);
         assert_eq!(assert_sound(&path), seen.last());
         two.close();
     }
