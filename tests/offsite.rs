@@ -20,6 +20,7 @@ use support::backups;
 use support::daemon::Daemon;
 use support::sandbox::{Sandbox, program};
 use support::soundness::assert_sound;
+use support::wait_until;
 
 /// A sandbox and the way to a server.
 struct Away {
@@ -242,6 +243,52 @@ fn a_copy_that_fails_spoils_neither_the_backup_nor_the_others_and_catches_up() {
     fs::rename(away.sandbox.path().join("unmounted"), away.sandbox.path().join("usb")).unwrap();
     away.run(0, &["backup", "attendance"]);
     assert_eq!(away.backups(&["--from", "usb"]), away.backups(&[]));
+}
+
+/// What burnt with the machine had made many; those that are made after it are the newer all the same.
+#[test]
+fn backups_of_a_directory_that_began_anew_are_copied_and_are_the_newest() {
+    let Some(away) = with_copies() else { return };
+    for _ in 0..3 {
+        away.run(0, &["backup", "attendance"]);
+    }
+    let last = away.backups(&["--from", "usb"]).remove(0);
+    fs::remove_dir_all(backups::directory(&away.sandbox)).unwrap();
+    fs::create_dir(backups::directory(&away.sandbox)).unwrap();
+    // Three in a second took the names of three seconds.
+    wait_until("names are free again", || {
+        (format!("attendance_{}", chrono::Utc::now().format("%Y%m%dT%H%M%SZ")) > last).then_some(())
+    });
+    for _ in 0..2 {
+        let told = away.json(0, &["backup", "attendance"]);
+        assert!(told["summary"].as_str().unwrap().ends_with("; copied to usb, offsite"), "{told}");
+    }
+    assert_eq!(away.backups(&["--from", "offsite"]), away.backups(&[]));
+}
+
+#[test]
+fn a_copy_that_was_damaged_is_brought_again() {
+    let Some(away) = with_copies() else { return };
+    away.run(0, &["backup", "attendance"]);
+    let name = away.backups(&[]).pop().unwrap();
+    let copy = away.sandbox.path().join("usb/attendance").join(&name);
+    let whole = fs::read(&copy).unwrap();
+    fs::write(&copy, "short").unwrap();
+    away.run(0, &["backup", "attendance"]);
+    assert!(fs::read(&copy).unwrap() == whole);
+}
+
+#[test]
+fn a_copy_into_the_directory_of_the_backups_under_another_name_is_refused() {
+    let Some(away) = Away::new("") else { return };
+    std::os::unix::fs::symlink(away.sandbox.path(), away.sandbox.path().join("other")).unwrap();
+    let same = away.sandbox.path().join("other/backups");
+    away.sandbox.configure(&format!(
+        "[[database.attendance.backup.copy]]\nname = \"same\"\ndir = \"{}\"\nkeep_last = 1\n",
+        same.display()
+    ));
+    let told = away.json(3, &["backup", "attendance"]);
+    assert!(told["problems"][0]["message"].as_str().unwrap().contains("under another name"), "{told}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::pool::Call;
 use crate::sqlite::facts::{SIDECARS, disk_free, sidecar};
 use crate::state::locks;
 use crate::store::in_place::Hooks;
-use crate::store::{self, Backup, Catalogue, restore};
+use crate::store::{self, Backup, Catalogue, State, restore};
 use crate::words;
 
 /// Restore a backup to a new file, or in place of the database, and check it.
@@ -136,8 +136,12 @@ impl Restore {
             let passed_over = catalogue.list()?.into_iter().filter(|newer| {
                 newer.time > backup.time && !newer.is_good() && at.is_none_or(|at| newer.time <= at)
             });
-            told.warnings
-                .extend(passed_over.map(|b| format!("passed over {}, which is newer: {}", b.name, b.state)));
+            for newer in passed_over {
+                if self.in_place && matches!(newer.state, State::Unknown(_) | State::Unconfirmed) {
+                    return Err(undecided(&newer, &backup));
+                }
+                told.warnings.push(format!("passed over {}, which is newer: {}", newer.name, newer.state));
+            }
         }
         let code = if self.in_place {
             self.replace(&config, database, &catalogue, &backup, &mut told)?
@@ -234,6 +238,18 @@ fn work<T>(
     told.check = said.into_inner();
     told.warnings.extend(warned.into_inner());
     Ok(done)
+}
+
+/// Nobody should find out afterwards that an older state than he meant is in place.
+fn undecided(newer: &Backup, good: &Backup) -> Error {
+    Error::new(
+        Reason::Refused,
+        format!(
+            "{} is newer than {}, the newest that is known to be good, and may be good: {}. Name the one that you want, \
+             or let `litekeeper verify` look at the newer one",
+            newer.name, good.name, newer.state
+        ),
+    )
 }
 
 fn has_room(target: &Path, bytes: Option<u64>) -> Result<()> {

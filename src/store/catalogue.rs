@@ -192,8 +192,16 @@ impl Catalogue {
         }
     }
 
+    /// What is to be done before a backup is made, and takes its time: leftovers are removed, and backups of runs that
+    /// were killed are read back. To be called where nobody else makes a backup of this database.
+    pub fn prepare(&self, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
+        self.sweep()?;
+        self.confirm_left_over(go_on)
+    }
+
     /// Makes a backup begun at `started`: `write` writes the pages and says what it saw. The stored file is read back
-    /// before it counts. On any error nothing is left; one that `go_on` has ends the work within a moment. Where a
+    /// before it counts. On any error nothing is left, but for one while it is read back, which the next run does
+    /// again; one that `go_on` has ends the work within a moment. Where a
     /// backup of that second exists, the name takes the next free second. `None`, and nothing made, where the pages
     /// are those that `unless` holds.
     pub fn add(
@@ -204,8 +212,6 @@ impl Catalogue {
         go_on: &dyn Fn() -> Result<()>,
         write: &mut dyn FnMut(&mut dyn Write) -> Result<Snapshot>,
     ) -> Result<Option<Made>> {
-        self.sweep()?;
-        self.confirm_left_over(go_on)?;
         let name = self.free_name(started, encoding.compression)?;
         let file = name.file();
         let mut made: Option<(Manifest, Lock)> = None;
@@ -221,7 +227,8 @@ impl Catalogue {
             out.flush().map_err(|e| Error::io(format!("cannot write {file}"), &e))?;
             // Until the file has its name: nobody must take the manifest for a leftover, nor its number.
             let edit = self.store.edit()?;
-            let sequence = next_sequence(&self.list()?);
+            self.check_free(&name)?;
+            let sequence = next_sequence(&self.list()?, started);
             let written = Written {
                 database: &self.database,
                 file: &file,
@@ -249,6 +256,10 @@ impl Catalogue {
                 });
                 let read_back = began.elapsed();
                 confirmed.map(|backup| Some(Made { backup, read_back })).map_err(|error| {
+                    if error.reason != Reason::Damaged {
+                        return error
+                            .context(format!("{} was not read back; the next run does it", backup.name));
+                    }
                     match self.discard(&backup) {
                         Ok(()) => error,
                         // It still does not count.
@@ -395,14 +406,23 @@ impl Catalogue {
     pub(super) fn free_name(&self, started: DateTime<Utc>, compression: Compression) -> Result<BackupName> {
         let entries = self.store.list()?;
         let mut name = BackupName::new(&self.database, started, compression);
-        // By the stem: the two suffixes share a manifest.
-        let taken = |stem: &str| {
-            entries.iter().any(|e| e.name.strip_prefix(stem).is_some_and(|rest| rest.starts_with('.')))
-        };
-        while taken(&name.stem()) {
+        while is_taken(&entries, &name) {
             name.time += TimeDelta::seconds(1);
         }
         Ok(name)
+    }
+
+    /// Refuses a name that another machine took meanwhile: its manifest must not be overwritten. To be asked while
+    /// [`Store::edit`] is held.
+    pub(super) fn check_free(&self, name: &BackupName) -> Result<()> {
+        if !is_taken(&self.store.list()?, name) {
+            return Ok(());
+        }
+        let (stem, place) = (name.stem(), self.store.place());
+        let text = format!(
+            "{stem} was made in {place} by somebody else just now; give each machine a place of its own"
+        );
+        Err(Error::new(Reason::Refused, text))
     }
 
     fn load(&self, entry: &Entry, name: &BackupName, manifest: Option<&Entry>) -> Backup {
@@ -446,12 +466,20 @@ fn newest(backups: Vec<Backup>) -> Option<Backup> {
     backups.into_iter().filter(Backup::is_good).max_by_key(Backup::age)
 }
 
-/// One more than the highest there is. A manifest that cannot be read now may have the highest: numbers are left free for
+/// By the stem: the suffixes share a manifest.
+fn is_taken(entries: &[Entry], name: &BackupName) -> bool {
+    let stem = name.stem();
+    entries.iter().any(|e| e.name.strip_prefix(&stem).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// One more than the highest there is, and no less than the time: a directory that begins anew must not fall behind
+/// copies elsewhere, which have the old numbers. A manifest that cannot be read now may have the highest: numbers are left free for
 /// it, so that no two backups have the same, of which the wrong one might be taken for the newer.
-fn next_sequence(backups: &[Backup]) -> u64 {
+fn next_sequence(backups: &[Backup], started: DateTime<Utc>) -> u64 {
     let highest = backups.iter().filter_map(|b| b.manifest.as_ref()).map(|m| m.sequence).max();
     let hidden = backups.iter().filter(|b| b.manifest.is_none()).count() as u64;
-    highest.unwrap_or(0).saturating_add(hidden).saturating_add(1)
+    let next = highest.unwrap_or(0).saturating_add(hidden).saturating_add(1);
+    next.max(u64::try_from(started.timestamp()).unwrap_or(0))
 }
 
 fn judge(manifest: &Manifest, entry: &Entry) -> State {

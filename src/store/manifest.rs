@@ -23,8 +23,8 @@ pub struct Manifest {
     pub database: String,
     /// The backup's file, in the same directory.
     pub file: String,
-    /// The how manieth backup of this database: one more than the highest there was. Tells which of two is
-    /// newer even when the clock was set back between them.
+    /// Grows with each backup of this database, by one at least, and is no less than the seconds since 1970. Tells which
+    /// of two is newer even when the clock was set back between them, or the directory began anew.
     pub sequence: u64,
     /// The database's file when it was backed up.
     pub source: PathBuf,
@@ -104,6 +104,8 @@ pub struct Snapshot {
     pub schema_sha256: String,
     /// See [`Manifest::tables`].
     pub tables: BTreeMap<String, Option<u64>>,
+    /// What was found wrong with the database: its backup counts as damaged from the beginning.
+    pub damage: Option<String>,
 }
 
 /// What is settled once the bytes are written.
@@ -120,6 +122,12 @@ pub(super) struct Written<'a> {
 
 impl Manifest {
     pub(super) fn new(snapshot: Snapshot, written: Written<'_>) -> Self {
+        let damage = snapshot.damage.map(|message| Verification {
+            started: None,
+            at: written.finished,
+            ok: false,
+            message,
+        });
         Self {
             format: FORMAT,
             database: written.database.to_owned(),
@@ -141,7 +149,7 @@ impl Manifest {
             schema_sha256: snapshot.schema_sha256,
             tables: snapshot.tables,
             current_until: None,
-            verification: None,
+            verification: damage,
             pinned: false,
             unconfirmed: true,
         }

@@ -1,12 +1,13 @@
 //! A backup brought from one place to another as it is, and what is missing in the other. Must never make a copy of what
 //! is not known to be good, nor leave half of one.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io::{Read as _, Write};
 
 use chrono_tz::Tz;
 
-use super::catalogue::{Backup, Catalogue};
+use super::catalogue::{Backup, Catalogue, State};
 use super::codec::read_error;
 use super::hash::Hashing;
 use super::manifest::{Manifest, Verification};
@@ -22,13 +23,21 @@ const CHUNK: usize = 1 << 20;
 impl Catalogue {
     /// The good backups of `source` that are not here and that rotation would keep if they were, the newest first.
     pub fn missing_from(&self, source: &Self, keep: &Keep, zone: Tz) -> Result<Vec<Backup>> {
-        let here = self.list()?;
+        // One that is damaged here is brought again.
+        let is_here = |backup: &Backup| !matches!(backup.state, State::Damaged(_));
+        let here: Vec<Backup> = self.list()?.into_iter().filter(is_here).collect();
         let names: HashSet<&str> = here.iter().map(|backup| backup.name.as_str()).collect();
-        let missing: Vec<Backup> = source
-            .list()?
-            .into_iter()
-            .filter(|backup| backup.is_good() && !names.contains(backup.name.as_str()))
-            .collect();
+        let there: Vec<Backup> = source.list()?.into_iter().filter(Backup::is_good).collect();
+        if let Some(other) = there.iter().find(|backup| here.iter().any(|same| is_another(same, backup))) {
+            let text = format!(
+                "{} in {} is another backup of that name; give each machine a place of its own",
+                other.name,
+                self.place()
+            );
+            return Err(Error::new(Reason::Refused, text));
+        }
+        let missing: Vec<Backup> =
+            there.into_iter().filter(|backup| !names.contains(backup.name.as_str())).collect();
         let candidate =
             |backup: &Backup| Candidate { pinned: false, verified: false, ..Candidate::new(backup, false) };
         let all: Vec<Candidate> = missing
@@ -73,7 +82,10 @@ impl Catalogue {
             let text = format!("{} has no manifest, without which it is not copied", backup.name);
             return Err(Error::new(Reason::Refused, text));
         };
-        let copy = Manifest { verification: None, pinned: false, ..manifest.clone() };
+        if let Some(damaged) = self.list()?.iter().find(|here| here.name == backup.name) {
+            self.remove(damaged)?;
+        }
+        let copy = Manifest { verification: None, pinned: false, unconfirmed: true, ..manifest.clone() };
         let json = copy.to_json()?;
         let _held = source.hold(backup)?;
         let mut begun = None;
@@ -82,17 +94,44 @@ impl Catalogue {
             // Others wait for the lock, not for the network.
             out.flush().map_err(|e| Error::io(format!("cannot copy {}", backup.name), &e))?;
             // As when a backup is made: the manifest first, so that a file with a name has one.
-            begun = Some(self.store().edit()?);
+            let edit = self.store().edit()?;
+            self.check_free(&name)?;
+            begun = Some(edit);
             self.store().replace(&name.manifest(), &json)
         });
-        put.map(drop).map_err(|error| {
-            if begun.is_some() && error.reason != Reason::Refused {
+        put.map_err(|error| {
+            if begun.is_some() {
                 // If even that fails, a later run sweeps it away.
                 let _ = self.store().delete(&name.manifest());
             }
             marked(source, backup, error)
-        })
+        })?;
+        drop(begun);
+        // As when a backup is made: it counts when it was read back.
+        let progress = RefCell::new(progress);
+        let go_on = || (progress.borrow_mut())(backup.size);
+        self.confirm_left_over(&go_on)?;
+        let state = self.list()?.into_iter().find(|here| here.name == backup.name).map(|here| here.state);
+        let (name, place) = (&backup.name, self.place());
+        match state {
+            Some(State::Good) => Ok(()),
+            Some(State::Unconfirmed) => {
+                let text = format!("{name} could not be read back from {place}; the next run tries again");
+                Err(Error::new(Reason::Io, text))
+            }
+            _ => {
+                let text =
+                    format!("{name} did not read back from {place} as it was written; check what it lies on");
+                Err(Error::new(Reason::Damaged, text))
+            }
+        }
     }
+}
+
+/// Whether two backups of one name hold different things: two machines that were given one place.
+fn is_another(here: &Backup, there: &Backup) -> bool {
+    let content = |backup: &Backup| backup.manifest.as_ref().map(|m| m.stored_sha256.clone());
+    here.name == there.name && content(here).is_some() && content(here) != content(there)
 }
 
 fn pass_on(

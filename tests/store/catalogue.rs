@@ -43,6 +43,7 @@ impl Place {
     }
 
     fn add_as(&self, time: &str, content: &[u8], encoding: Encoding) -> Backup {
+        self.catalogue.prepare(&|| Ok(())).unwrap();
         self.catalogue
             .add(at(time), encoding, None, &|| Ok(()), &mut |out| {
                 out.write_all(content).unwrap();
@@ -79,6 +80,7 @@ fn snapshot() -> Snapshot {
         application_id: -1,
         schema_sha256: "00".into(),
         tables: BTreeMap::from([("users".into(), Some(5)), ("big".into(), None)]),
+        damage: None,
     }
 }
 
@@ -105,9 +107,11 @@ fn a_backup_is_a_gzip_file_and_a_manifest_that_says_what_is_in_it() {
     assert_eq!(json["raw_sha256"], said("gunzip -c \"$1\" | sha256sum"));
     assert_eq!(json["stored_bytes"].to_string(), said("stat -c %s \"$1\""));
     assert_eq!(json["raw_bytes"], content.len());
+    // The first: no less than the time, so that it is newer than what copies elsewhere hold of a lost directory.
+    let seconds = at("2026-11-23T05:00:07.9").timestamp();
     assert_eq!(
         (&json["format"], &json["database"], &json["file"], &json["sequence"], &json["compression"]),
-        (&1.into(), &"app".into(), &made.name.clone().into(), &1.into(), &"gzip".into())
+        (&1.into(), &"app".into(), &made.name.clone().into(), &seconds.into(), &"gzip".into())
     );
     assert_eq!(
         (&json["source"], &json["page_size"], &json["page_count"]),
@@ -411,7 +415,7 @@ fn a_backup_counts_only_once_it_was_read_back_which_the_next_run_does_for_one_th
 }
 
 #[test]
-fn a_run_that_is_stopped_while_it_reads_back_leaves_nothing() {
+fn a_run_that_is_stopped_while_it_reads_back_leaves_what_the_next_one_counts_and_before_that_nothing() {
     let place = Place::new();
     // The last look at whether to go on is the one after the last byte that was read back.
     let looks = AtomicU64::new(0);
@@ -422,6 +426,7 @@ fn a_run_that_is_stopped_while_it_reads_back_leaves_nothing() {
     let made =
         place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, &count, &mut x).unwrap().unwrap().backup;
     place.catalogue.remove(&made).unwrap();
+    let mut read_back = 0;
     for stop_at in 1..=looks.into_inner() {
         let look = AtomicU64::new(0);
         let go_on = || {
@@ -430,8 +435,51 @@ fn a_run_that_is_stopped_while_it_reads_back_leaves_nothing() {
         };
         let stopped = place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, &go_on, &mut x);
         assert_eq!(stopped.unwrap_err().reason, Reason::Cancelled, "at look {stop_at}");
+        for left in place.catalogue.list().unwrap() {
+            assert_eq!(left.state, State::Unconfirmed, "at look {stop_at}");
+            read_back += 1;
+            place.catalogue.prepare(&|| Ok(())).unwrap();
+            let counted = place.catalogue.latest().unwrap().unwrap();
+            assert_eq!(counted.name, left.name);
+            place.catalogue.remove(&counted).unwrap();
+        }
         assert_eq!(place.files(), Vec::<String>::new(), "at look {stop_at}");
     }
+    assert!(read_back > 0, "none was stopped while it read back");
+}
+
+/// Two machines that were given one place, or one with two state directories, begin in the same second.
+#[test]
+fn who_comes_second_to_a_name_takes_nothing_from_who_came_first() {
+    let place = Place::new();
+    let other = Catalogue::new("app", Arc::new(Local::open(place.base.path(), "app").unwrap()));
+    let mut first = None;
+    let late = other.add(at("2026-11-23T05:00:00"), GZIP, None, &|| Ok(()), &mut |out| {
+        first = Some(place.add("2026-11-23T05:00:00", b"of the first"));
+        x(out)
+    });
+    let error = late.unwrap_err();
+    assert_eq!(error.reason, Reason::Refused);
+    assert!(error.message.contains("by somebody else"), "{error}");
+    let first = first.unwrap();
+    assert_eq!(place.catalogue.latest().unwrap().as_ref(), Some(&first));
+    let mut content = Vec::new();
+    place.catalogue.read(&first).unwrap().read_to_end(&mut content).unwrap();
+    assert_eq!(content, b"of the first");
+}
+
+#[test]
+fn the_backup_of_a_damaged_database_counts_as_damaged_from_its_beginning() {
+    let place = Place::new();
+    let before = place.add("2026-11-23T04:00:00", b"x");
+    let write = &mut |out: &mut dyn Write| {
+        out.write_all(b"damaged").unwrap();
+        Ok(Snapshot { damage: Some("a page is none".into()), ..snapshot() })
+    };
+    let made = place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, &|| Ok(()), write);
+    let made = made.unwrap().unwrap().backup;
+    assert!(matches!(&made.state, State::Damaged(why) if why.contains("a page is none")), "{made:?}");
+    assert_eq!(place.catalogue.latest().unwrap(), Some(before));
 }
 
 /// A store in which one kind of step fails, as when the process ends just before it.

@@ -151,9 +151,14 @@ fn stores_what_does_not_get_smaller_nearly_as_it_is() {
     assert!(gunzip(packed) == raw);
     let packed = pack(&raw, zstd(9, 2));
     assert!(packed.len() > raw.len() && packed.len() < raw.len() + raw.len() / 1000, "{}", packed.len());
-    // A block that is half of each is still compressed.
-    let mixed = [noise(BLOCK / 2), rows(BLOCK / 2)].concat();
-    assert!(pack(&mixed, gzip(6, 1)).len() < BLOCK * 3 / 4);
+    // Images between rows: each part for itself.
+    let image = noise(100 << 10);
+    let mixed = [rows(200 << 10), image.clone(), rows(150 << 10), image.clone()].concat();
+    let packed = pack(&mixed, gzip(6, 1));
+    let inside = &image[40_000..60_000];
+    assert_eq!(packed.windows(inside.len()).filter(|bytes| *bytes == inside).count(), 2, "stored as it is");
+    assert!(packed.len() < 2 * image.len() + pack(&rows(350 << 10), gzip(6, 1)).len() * 5 / 4);
+    assert!(gunzip(packed) == mixed);
 }
 
 #[test]

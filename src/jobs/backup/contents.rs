@@ -82,6 +82,7 @@ pub(super) fn described(snapshot: &Snapshot<'_>, source: &Path, contents: &Conte
         application_id: small(facts.application_id),
         schema_sha256: hash::sha256(snapshot.schema.as_bytes()),
         tables: contents.tables.clone(),
+        damage: contents.damage.as_ref().map(|damage| damage.message.clone()),
     }
 }
 

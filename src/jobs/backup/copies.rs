@@ -2,12 +2,13 @@
 //! spoils neither the backup that was made nor the other places.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::rotate::{self, Rotated};
-use crate::config::BackupCopy;
+use crate::config::{self, BackupCopy, Database};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::{Context, Progress, Unit, blocking};
 use crate::metrics::events::BackupCopyFailed;
@@ -77,6 +78,13 @@ async fn one(
             return Err(gone(&to.dir.join(&database.name)));
         }
         let there = Catalogue::new(&database.name, store::create(&to.dir, &database.name)?);
+        if let (Some(one), Some(other)) = (inode(&database, &database.backup.dir), inode(&database, &to.dir))
+            && one == other
+        {
+            let text = format!("{} is the directory of the backups themselves under another name", to.dir);
+            return Err(Error::new(Reason::Refused, text));
+        }
+        there.prepare(&|| call.check())?;
         let missing = there.missing_from(&primary, &to.keep, zone)?;
         let total = missing.iter().map(|backup| backup.size).sum();
         let (mut before, mut brought) = (0, Vec::new());
@@ -102,6 +110,12 @@ async fn one(
         let _ = context.state.with(move |c| facts::remember(c, &name, facts::COPIES, &places)).await;
     }
     Ok(done)
+}
+
+/// Which directory the backups of a database are in, whatever it is called.
+fn inode(database: &Database, place: &config::Place) -> Option<(u64, u64)> {
+    let stat = std::fs::metadata(place.directory()?.join(&database.name)).ok()?;
+    Some((stat.dev(), stat.ino()))
 }
 
 /// An empty mount point looks like a place where nothing was copied yet; the memory knows better.

@@ -8,6 +8,7 @@ pub mod rotate;
 mod shrunken;
 mod unchanged;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,7 +19,7 @@ use serde::Serialize;
 use super::{Context, Job, Progress, Report, Running, Unit, blocking};
 use crate::clock;
 use crate::config::{Database, JobKind, units};
-use crate::error::{Error, Reason, Result};
+use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::facts::Facts;
 use crate::sqlite::snapshot::{Bounds, Snapshot};
 use crate::sqlite::stamp::Stamp;
@@ -109,13 +110,25 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     }
 
     let before = memory.content.filter(|_| !accept_smaller);
-    let taken = take(context, catalogue.clone(), before, skip).await?;
+    let taken = match take(context, catalogue.clone(), before, skip).await {
+        Ok(taken) => taken,
+        Err(error) => {
+            // What copies still lack is worth the more now.
+            if error.class() != Class::Cancelled {
+                copies::copy(context, &catalogue, false).await;
+            }
+            return Err(error);
+        }
+    };
     let newest = if let Some(made) = &taken.made {
-        mark_damaged(&catalogue, &made.backup, taken.contents.damage.as_ref()).await?
+        made.backup.clone()
     } else {
         let found = catalogue.clone();
         let newest = blocking(move || found.find("latest")).await?;
-        note_current(&catalogue, newest, context.started).await?
+        match &taken.contents.damage {
+            None => note_current(&catalogue, newest, context.started).await?,
+            Some(damage) => mark_damaged(&catalogue, newest, damage).await?,
+        }
     };
     // While the database is damaged, any older backup may be the last that is not.
     let rotated = match (&taken.contents.damage, &forgotten) {
@@ -188,7 +201,8 @@ async fn take(context: &Context, catalogue: Catalogue, before: Option<Content>, 
     let (call, progress, started) = (context.call.clone(), context.progress.clone(), context.started);
     let taken = context
         .sql(move |source| {
-            let go_on = || call.check();
+            // Before the database is read: it takes its time.
+            catalogue.prepare(&|| call.check())?;
             let newest = catalogue.latest()?;
             has_room(&catalogue, newest.as_ref(), Facts::read(source)?.bytes())?;
             let bounds = Bounds {
@@ -197,27 +211,31 @@ async fn take(context: &Context, catalogue: Catalogue, before: Option<Content>, 
                 most_wal_growth: database.maintain.max_wal,
             };
             let snapshot = Snapshot::begin(source, &database.path, bounds)?;
-            let contents = contents::read(&snapshot, database.backup.dir.to_string().into(), &go_on)?;
+            let place = database.backup.dir.to_string().into();
+            let contents = contents::read(&snapshot, place, &|| call.check())?;
             shrunken::compare(&database.name, before.as_ref(), &contents)?;
             let described = contents::described(&snapshot, &database.path, &contents);
             let (facts, blocked_writers) = (snapshot.facts.clone(), snapshot.blocks_writers());
 
             let total = facts.bytes();
-            let (mut snapshot, mut held) = (Some(snapshot), Duration::ZERO);
+            let (snapshot, mut held) = (RefCell::new(Some(snapshot)), Duration::ZERO);
+            // Also while a slow place is waited for, the database is held no longer than it may be.
+            let go_on = || {
+                call.check()?;
+                snapshot.borrow().as_ref().map_or(Ok(()), Snapshot::within_bounds)
+            };
             let encoding = Encoding::from(&database.backup);
             let known = newest.filter(|newest| skip && newest.is_packed(encoding.compression));
             let made = catalogue.add(started, encoding, known.as_ref(), &go_on, &mut |out| {
-                let Some(snapshot) = snapshot.take() else {
-                    return Err(Error::new(Reason::Io, "a snapshot can be written only once"));
-                };
-                snapshot.pages(
+                let once = || Error::new(Reason::Io, "a snapshot can be written only once");
+                snapshot.borrow().as_ref().ok_or_else(once)?.pages(
                     &mut |bytes| out.write_all(bytes).map_err(|e| Error::io("cannot write the backup", &e)),
                     &go_on,
                     &mut |done| {
                         progress.send_replace(Some(Progress { done, total, unit: Unit::Bytes }));
                     },
                 )?;
-                held = snapshot.end()?;
+                held = snapshot.take().ok_or_else(once)?.end()?;
                 Ok(described.clone())
             })?;
             Ok(Taken { made, facts, contents, held, blocked_writers })
@@ -239,16 +257,11 @@ async fn note_current(
     blocking(move || catalogue.current(&backup, until)).await
 }
 
-/// What a damaged database gave is no backup to restore by default: it counts as damaged itself.
-async fn mark_damaged(
-    catalogue: &Catalogue,
-    made: &store::Backup,
-    damage: Option<&Error>,
-) -> Result<store::Backup> {
-    let Some(damage) = damage else { return Ok(made.clone()) };
+/// A backup that holds what a damaged database holds is none to restore by default: it counts as damaged itself.
+async fn mark_damaged(catalogue: &Catalogue, backup: store::Backup, damage: &Error) -> Result<store::Backup> {
     let found = Verification { started: None, at: clock::now(), ok: false, message: damage.message.clone() };
-    let (catalogue, made) = (catalogue.clone(), made.clone());
-    blocking(move || catalogue.verified(&made, &found)).await
+    let catalogue = catalogue.clone();
+    blocking(move || catalogue.verified(&backup, &found)).await
 }
 
 fn report(

@@ -115,9 +115,10 @@ impl Locks {
         let name = format!("{}-{}-{}-{number}", mode.letter(), *HOST, std::process::id());
         let (client, path) = (Arc::clone(&self.object.client), self.directory.clone().join(name));
         let (writing, own) = (Arc::clone(&client), path.clone());
+        // Before it is written: it may be there although the answer was lost.
+        let mut held = Held { client, path, beating: None };
         let written = runtime::run(async move { writing.put(&own, Vec::new().into()).await })?;
         written.map_err(|e| self.failed(&e))?;
-        let mut held = Held { client, path, beating: None };
 
         let all = self.list()?;
         let Some(own) = all.iter().find(|lock| lock.location == held.path) else {
