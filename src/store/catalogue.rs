@@ -19,10 +19,11 @@ use super::hash::{Hashing, Sum};
 use super::manifest::{Manifest, Snapshot, Verification, Written};
 use super::name::BackupName;
 use super::pace::Paced;
+use super::read_back::Checked;
 use super::{Entry, Lock, Store};
 use crate::clock;
 use crate::config::Compression;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Class, Error, Reason, Result};
 
 /// More than any manifest has: one that claims to be longer is not one.
 const MAX_MANIFEST: u64 = 64 << 20;
@@ -256,7 +257,7 @@ impl Catalogue {
                 });
                 let read_back = began.elapsed();
                 confirmed.map(|backup| Some(Made { backup, read_back })).map_err(|error| {
-                    if error.reason != Reason::Damaged {
+                    if error.class() == Class::Cancelled {
                         return error
                             .context(format!("{} was not read back; the next run does it", backup.name));
                     }
@@ -514,26 +515,4 @@ fn pack(
         Ok((snapshot, packed.finish().map_err(failed)?))
     });
     done.map_err(|error| stopped.unwrap_or(error))
-}
-
-/// A reader whose end is an error when the whole is not what the manifest says.
-struct Checked {
-    pages: Hashing<Box<dyn Read + Send>>,
-    expected: Option<Sum>,
-    _hold: Lock,
-}
-
-impl Read for Checked {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.pages.read(buffer)?;
-        if n == 0
-            && !buffer.is_empty()
-            && let Some(expected) = &self.expected
-            && self.pages.sum() != *expected
-        {
-            let text = "it does not hold the bytes that its manifest says";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-        }
-        Ok(n)
-    }
 }

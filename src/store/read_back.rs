@@ -1,7 +1,7 @@
 //! A stored file read back from where it lies and compared with what was written, before it counts: a disk, or what
 //! lies between it and us, may say that all is well and have something else. Must never count what it has not read.
 
-use std::io::Read as _;
+use std::io::{self, Read};
 
 use super::catalogue::{Backup, Catalogue, State};
 use super::hash::{Hashing, Sum};
@@ -76,5 +76,27 @@ impl Catalogue {
                 backup.name
             ),
         ))
+    }
+}
+
+/// A reader whose end is an error when the whole is not what the manifest says.
+pub(super) struct Checked {
+    pub(super) pages: Hashing<Box<dyn Read + Send>>,
+    pub(super) expected: Option<Sum>,
+    pub(super) _hold: Lock,
+}
+
+impl Read for Checked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.pages.read(buffer)?;
+        if n == 0
+            && !buffer.is_empty()
+            && let Some(expected) = &self.expected
+            && self.pages.sum() != *expected
+        {
+            let text = "it does not hold the bytes that its manifest says";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(n)
     }
 }
