@@ -335,6 +335,12 @@ impl Catalogue {
         self.change(backup, |m| m.verification = Some(result.clone()))
     }
 
+    /// Notes that a backup was found damaged, so that rotation, and whoever restores next, takes it for that.
+    pub fn found_damaged(&self, backup: &Backup, error: &Error) -> Result<Backup> {
+        let message = error.message.clone();
+        self.verified(backup, &Verification { started: None, at: clock::now(), ok: false, message })
+    }
+
     /// Removes a backup, as it was seen. [`Reason::Locked`] while it is in use; [`Reason::Refused`] when it has
     /// changed since, for it may have been pinned or verified.
     pub fn remove(&self, seen: &Backup) -> Result<()> {

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use super::codec::read_error;
 use super::directory::Directory;
 use super::unfinished::Unfinished;
-use super::{Backup, Catalogue, Verification};
-use crate::clock;
+use super::{Backup, Catalogue};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::facts::{SIDECARS, sidecar};
 
@@ -96,8 +95,7 @@ fn marked(catalogue: &Catalogue, backup: &Backup, error: Error) -> Error {
     if error.reason != Reason::Damaged {
         return error;
     }
-    let result = Verification { started: None, at: clock::now(), ok: false, message: error.message.clone() };
-    match catalogue.verified(backup, &result) {
+    match catalogue.found_damaged(backup, &error) {
         Ok(_) => Error {
             message: format!(
                 "{}. It counts as damaged from now on: `latest` and --at name the one before it",

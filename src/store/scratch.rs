@@ -1,5 +1,5 @@
-//! A database file of our own that lives as long as one piece of work: the raw copy behind a backup, a backup
-//! unpacked to be checked. Must never be taken for a backup: its name starts with a dot.
+//! A database file of our own that lives as long as one piece of work: a backup unpacked to be checked. Must never be
+//! taken for a backup: its name starts with a dot.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,57 +13,21 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::sqlite::facts::{SIDECARS, sidecar};
 use crate::sqlite::open;
 
 const PREFIX: &str = ".scratch-";
-
-/// A path in a directory for one scratch file; removed with its sidecars when dropped.
-#[derive(Debug)]
-pub struct Scratch {
-    path: PathBuf,
-}
-
-impl Scratch {
-    /// Names a scratch file in `directory`, for the process and `purpose`. Nothing is made yet. What a process that
-    /// no longer lives left there is removed.
-    pub fn create(directory: &Path, purpose: &str) -> Result<Self> {
-        remove_those_of_dead_processes(directory)?;
-        let scratch = Self { path: directory.join(format!("{PREFIX}{}-{purpose}", std::process::id())) };
-        scratch.remove();
-        Ok(scratch)
-    }
-
-    /// Where it lies.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn remove(&self) {
-        remove(&self.path);
-        for suffix in SIDECARS {
-            remove(&sidecar(&self.path, suffix));
-        }
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.remove();
-    }
-}
 
 /// A scratch file without a name, so that nothing is ever left of it: only for the moment in which SQLite opens it, it
 /// has one, as SQLite opens by path and follows `/proc/self/fd` to a path that does not exist. Where the filesystem
 /// makes no files without names, it has one until then.
 #[derive(Debug)]
-pub struct Nameless {
+pub struct Scratch {
     file: File,
     path: PathBuf,
     named: bool,
 }
 
-impl Nameless {
+impl Scratch {
     /// Makes one in `directory`. What a process that no longer lives left there is removed.
     pub fn create(directory: &Path, purpose: &str) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -101,7 +65,7 @@ impl Nameless {
     }
 }
 
-impl Drop for Nameless {
+impl Drop for Scratch {
     fn drop(&mut self) {
         if self.named {
             remove(&self.path);

@@ -10,10 +10,9 @@ use chrono_tz::Tz;
 use super::catalogue::{Backup, Catalogue, State};
 use super::codec::read_error;
 use super::hash::Hashing;
-use super::manifest::{Manifest, Verification};
+use super::manifest::Manifest;
 use super::name::BackupName;
 use super::rotation::{self, Candidate};
-use crate::clock;
 use crate::config::Keep;
 use crate::error::{Error, Reason, Result};
 
@@ -165,10 +164,8 @@ fn pass_on(
 /// What is found damaged is marked, so that rotation and whoever restores next take it for that.
 fn marked(source: &Catalogue, backup: &Backup, error: Error) -> Error {
     if error.reason == Reason::Damaged {
-        let result =
-            Verification { started: None, at: clock::now(), ok: false, message: error.message.clone() };
         // Who copies need not be able to write there.
-        let _ = source.verified(backup, &result);
+        let _ = source.found_damaged(backup, &error);
     }
     error
 }

@@ -1,6 +1,6 @@
 //! Scratch files of a verification.
 
-use litekeeper::store::scratch::Nameless;
+use litekeeper::store::scratch::Scratch;
 use rusqlite::Connection;
 use std::fs;
 use std::io::Write;
@@ -18,9 +18,9 @@ fn a_nameless_scratch_file_is_a_database_to_sqlite_and_nothing_to_anybody_else()
     fs::write(base.path().join(".scratch-4194305-verify-0"), "left").unwrap();
 
     let listed = || fs::read_dir(base.path()).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
-    let mut first = Nameless::create(base.path(), "verify").unwrap();
+    let mut first = Scratch::create(base.path(), "verify").unwrap();
     first.file().write_all(&bytes).unwrap();
-    let second = Nameless::create(base.path(), "verify").unwrap();
+    let second = Scratch::create(base.path(), "verify").unwrap();
     assert!(listed().is_empty(), "{:?}", listed());
     let connection = first.open().unwrap();
     assert!(listed().is_empty(), "{:?}", listed());

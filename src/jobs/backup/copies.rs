@@ -13,7 +13,7 @@ use crate::error::{Error, Reason, Result};
 use crate::jobs::{Context, Progress, Unit, blocking};
 use crate::metrics::events::BackupCopyFailed;
 use crate::state::facts;
-use crate::store::{self, Catalogue};
+use crate::store::Catalogue;
 
 /// What became of the copies.
 #[derive(Debug, Default)]
@@ -74,10 +74,7 @@ async fn one(
     let (database, to, primary) = (Arc::clone(&context.database), copy.clone(), primary.clone());
     let (call, progress, zone) = (context.call.clone(), context.progress.clone(), context.zone);
     let done = blocking(move || {
-        if was_there && to.dir.directory().is_some_and(|dir| !dir.join(&database.name).is_dir()) {
-            return Err(gone(&to.dir.join(&database.name)));
-        }
-        let there = Catalogue::new(&database.name, store::create(&to.dir, &database.name)?);
+        let there = super::catalogue(&database.name, &to.dir, was_there, "copies")?;
         if let (Some(one), Some(other)) = (inode(&database, &database.backup.dir), inode(&database, &to.dir))
             && one == other
         {
@@ -116,12 +113,4 @@ async fn one(
 fn inode(database: &Database, place: &config::Place) -> Option<(u64, u64)> {
     let stat = std::fs::metadata(place.directory()?.join(&database.name)).ok()?;
     Some((stat.dev(), stat.ino()))
-}
-
-/// An empty mount point looks like a place where nothing was copied yet; the memory knows better.
-fn gone(place: &str) -> Error {
-    let text = format!(
-        "copies were made in {place} before, and it is gone; mount its disk, or make the directory to begin anew"
-    );
-    Error::new(Reason::Io, text)
 }

@@ -9,7 +9,7 @@ mod shrunken;
 mod unchanged;
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,15 +17,14 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Context, Job, Progress, Report, Running, Unit, blocking};
-use crate::clock;
-use crate::config::{Database, JobKind, units};
+use crate::config::{Database, JobKind, Place, units};
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::facts::Facts;
 use crate::sqlite::snapshot::{Bounds, Snapshot};
 use crate::sqlite::stamp::Stamp;
 use crate::state::facts::{self, Content};
 use crate::store::codec::Encoding;
-use crate::store::{self, Catalogue, Verification};
+use crate::store::{self, Catalogue};
 use crate::words;
 use contents::Contents;
 use rotate::Rotated;
@@ -172,27 +171,23 @@ async fn remember(context: &Context, now: Content, seen: Option<Seen>) -> Result
 async fn open(context: &Context, before: Option<PathBuf>) -> Result<Catalogue> {
     let database = Arc::clone(&context.database);
     blocking(move || {
-        let (dir, name) = (&database.backup.dir, &database.name);
-        if let Some(directory) = dir.directory()
-            && before.as_deref() == Some(directory)
-            && !directory.join(name).is_dir()
-        {
-            return Err(vanished(&directory.join(name)));
-        }
-        Ok(Catalogue::new(name, store::create(dir, name)?))
+        let dir = &database.backup.dir;
+        let was_there = dir.directory().is_some_and(|directory| before.as_deref() == Some(directory));
+        catalogue(&database.name, dir, was_there, "backups")
     })
     .await
 }
 
-/// An empty mount point looks like a place where no backup was made yet; the history knows better.
-fn vanished(place: &Path) -> Error {
-    Error::new(
-        Reason::Io,
-        format!(
-            "backups were made in {} before, and it is gone; mount its disk, or make the directory to begin anew",
-            place.display()
-        ),
-    )
+/// The catalogue of a place. An empty mount point looks like one where nothing was made yet; the history knows better.
+fn catalogue(database: &str, place: &Place, was_there: bool, what: &str) -> Result<Catalogue> {
+    if was_there && place.directory().is_some_and(|directory| !directory.join(database).is_dir()) {
+        let gone = place.join(database);
+        let text = format!(
+            "{what} were made in {gone} before, and it is gone; mount its disk, or make the directory to begin anew"
+        );
+        return Err(Error::new(Reason::Io, text));
+    }
+    Ok(Catalogue::new(database, store::create(place, database)?))
 }
 
 /// The snapshot, from the first page to the backup that has its name: on one connection and its thread, page by page.
@@ -259,9 +254,8 @@ async fn note_current(
 
 /// A backup that holds what a damaged database holds is none to restore by default: it counts as damaged itself.
 async fn mark_damaged(catalogue: &Catalogue, backup: store::Backup, damage: &Error) -> Result<store::Backup> {
-    let found = Verification { started: None, at: clock::now(), ok: false, message: damage.message.clone() };
-    let catalogue = catalogue.clone();
-    blocking(move || catalogue.verified(&backup, &found)).await
+    let (catalogue, damage) = (catalogue.clone(), damage.clone());
+    blocking(move || catalogue.found_damaged(&backup, &damage)).await
 }
 
 fn report(

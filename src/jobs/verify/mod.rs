@@ -16,7 +16,7 @@ use crate::sqlite::checks::{self, Depth, Found};
 use crate::sqlite::facts::disk_free;
 use crate::sqlite::open;
 use crate::sqlite::schema;
-use crate::store::scratch::Nameless;
+use crate::store::scratch::Scratch;
 use crate::store::{self, Backup, Catalogue, Manifest, State, Verification, hash, restore};
 use crate::words;
 
@@ -123,7 +123,7 @@ fn verify(
         ));
     }
     let _held = catalogue.hold(backup)?;
-    let mut scratch = Nameless::create(directory, "verify")?;
+    let mut scratch = Scratch::create(directory, "verify")?;
     let unpacked = restore::unpack(catalogue, backup, scratch.file(), directory, &mut |done| {
         progress(Progress { done, total, unit: Unit::Bytes });
         call.check()
