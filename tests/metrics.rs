@@ -54,6 +54,7 @@ fn everything(db: &str) {
     PoolRecycled { database, connections: 2 }.emit();
     BusyRetry { database, job, attempt: 1 }.emit();
     QueryTimed { database, job, duration: Duration::from_micros(700) }.emit();
+    WritersHeld { database, job, duration: Duration::from_millis(4) }.emit();
     SlowQuery { database, job, shape: "SELECT ?", duration: second, vm_steps: 9 }.emit();
     WatchTimed { database, query: "todays_attendance", duration: second }.emit();
     PlanChanged { database, query: "todays_attendance", before: "SEARCH", after: "SCAN" }.emit();
@@ -231,7 +232,8 @@ fn buckets_rise_and_end_with_the_count() {
             assert!((buckets.last().unwrap().1 - count).abs() < 0.5, "{name} {labels:?}");
         }
     }
-    assert_eq!(histograms, 2 * (JOBS.len() * 2 + 2));
+    // Of two databases: a run, a statement and a hold of each job, a wait for the pool and a watched query.
+    assert_eq!(histograms, 2 * (JOBS.len() * 3 + 2));
 }
 
 #[test]

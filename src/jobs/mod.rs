@@ -20,13 +20,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 use serde::Serialize;
 use tokio::sync::watch::Sender;
 
 use crate::config::{Database, JobKind};
 use crate::error::{Error, Reason, Result};
 use crate::pool::{Call, Pool};
+use crate::sqlite::hold::{self, Holds};
 use crate::state::State;
 
 /// The future of a run.
@@ -61,6 +62,8 @@ pub struct Context {
     pub state: State,
     /// The run's name, deadline and cancellation, for each call on the pool.
     pub call: Call,
+    /// Collects how long it keeps the application's writers out.
+    pub holds: Arc<Holds>,
     /// How far it is, for whoever watches.
     pub progress: Sender<Option<Progress>>,
     /// When it was started; the one time by which it decides what is old.
@@ -86,6 +89,17 @@ impl Context {
         F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     {
         self.pool.run(&self.call.within(limit), work).await
+    }
+
+    /// Runs `work` in one transaction that has the write lock from its beginning, and notes for how long it had it.
+    /// Past `limit` it is rolled back, `deadline`.
+    pub async fn write_within<T, F>(&self, limit: Duration, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+    {
+        let holds = Arc::clone(&self.holds);
+        self.sql_within(limit, move |c| hold::write(c, &holds, work)).await
     }
 
     /// An error when the run must stop. For work between statements.

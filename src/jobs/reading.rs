@@ -2,6 +2,7 @@
 //! for a reader (HAZARDS H9), in WAL mode a reader keeps the log from being reset (H11).
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -54,7 +55,14 @@ impl<'a> Reader<'a> {
     {
         let limit = self.context.database.maintain.max_block;
         let began = Instant::now();
-        let result = self.context.sql_within(limit, work).await;
+        let holds = Arc::clone(&self.context.holds);
+        let result = self
+            .context
+            .sql_within(limit, move |connection| {
+                let _hold = holds.begin();
+                work(connection)
+            })
+            .await;
         match result {
             Err(error) if error.reason == Reason::Deadline && began.elapsed() >= limit => {
                 self.context.go_on()?;

@@ -13,9 +13,10 @@ use super::{Context, Job, Progress, Report};
 use crate::clock;
 use crate::config::Database;
 use crate::error::{Class, Error, Reason, Result};
-use crate::metrics::events::{JobFinished, JobSkipped, JobStarted};
+use crate::metrics::events::{JobFinished, JobSkipped, JobStarted, WritersHeld};
 use crate::pool::{Call, Pool};
 use crate::sqlite::access;
+use crate::sqlite::hold::Holds;
 use crate::state::State;
 use crate::state::locks::Lock;
 use crate::state::runs::{self, Cause, Ending, Outcome};
@@ -132,10 +133,16 @@ fn context(state: &State, order: &Order, started: DateTime<Utc>) -> Arc<Context>
             cancel: order.cancel.clone(),
             deadline: Some(Instant::now() + order.database.when(kind).timeout),
         },
+        holds: Arc::new(holds(&order.database.name, kind.as_str())),
         progress: order.progress.clone(),
         started,
         zone: order.zone,
     })
+}
+
+fn holds(database: &str, job: &'static str) -> Holds {
+    let database = database.to_owned();
+    Holds::new(move |duration| WritersHeld { database: &database, job, duration }.emit())
 }
 
 /// Writes down a run that did not start because the same job is still running or waiting.

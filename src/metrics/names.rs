@@ -52,6 +52,12 @@ const JOB_SECONDS: &[f64] =
 const QUERY_SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
+/// Writers are to be held up for milliseconds; a VACUUM holds them for as long as `max_block` allows.
+const HOLD_SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    60.0,
+];
+
 macro_rules! table {
     ($($id:ident = $kind:expr, $name:literal [$($label:literal),*] $help:literal;)*) => {
         $(
@@ -101,6 +107,8 @@ table! {
 
     QUERY_DURATION = Kind::Histogram(QUERY_SECONDS), "litekeeper_query_duration_seconds" ["database", "job"]
         "How long litekeeper's own statements took, by the job that ran them.";
+    WRITE_HOLD = Kind::Histogram(HOLD_SECONDS), "litekeeper_write_hold_seconds" ["database", "job"]
+        "How long litekeeper kept the application's writers out, each time it did.";
     SLOW_QUERIES = Kind::Counter, "litekeeper_slow_queries_total" ["database", "job"]
         "Statements slower than watch.slow_threshold.";
     WATCH_DURATION = Kind::Histogram(QUERY_SECONDS), "litekeeper_watch_duration_seconds" ["database", "query"]

@@ -140,6 +140,7 @@ fn start_at_zero(database: &str, expected: Expected<'_>) {
         let _ = names::JOB_RUNNING.gauge([database, job]);
         let _ = names::JOB_DURATION.histogram([database, job]);
         let _ = names::QUERY_DURATION.histogram([database, job]);
+        let _ = names::WRITE_HOLD.histogram([database, job]);
         let _ = names::SLOW_QUERIES.counter([database, job]);
     }
     for table in expected.tables {

@@ -70,7 +70,8 @@ struct Taken {
     facts: Facts,
     contents: Contents,
     held: Duration,
-    blocked_writers: bool,
+    /// 0 in WAL mode.
+    writers_held_seconds: f64,
 }
 
 impl Job for Backup {
@@ -194,6 +195,7 @@ fn catalogue(database: &str, place: &Place, was_there: bool, what: &str) -> Resu
 async fn take(context: &Context, catalogue: Catalogue, before: Option<Content>, skip: bool) -> Result<Taken> {
     let database = Arc::clone(&context.database);
     let (call, progress, started) = (context.call.clone(), context.progress.clone(), context.started);
+    let holds = Arc::clone(&context.holds);
     let taken = context
         .sql(move |source| {
             // Before the database is read: it takes its time.
@@ -206,11 +208,12 @@ async fn take(context: &Context, catalogue: Catalogue, before: Option<Content>, 
                 most_wal_growth: database.maintain.max_wal,
             };
             let snapshot = Snapshot::begin(source, &database.path, bounds)?;
+            let mut writers_wait = snapshot.blocks_writers().then(|| holds.begin());
             let place = database.backup.dir.to_string().into();
             let contents = contents::read(&snapshot, place, &|| call.check())?;
             shrunken::compare(&database.name, before.as_ref(), &contents)?;
             let described = contents::described(&snapshot, &database.path, &contents);
-            let (facts, blocked_writers) = (snapshot.facts.clone(), snapshot.blocks_writers());
+            let facts = snapshot.facts.clone();
 
             let total = facts.bytes();
             let (snapshot, mut held) = (RefCell::new(Some(snapshot)), Duration::ZERO);
@@ -231,9 +234,10 @@ async fn take(context: &Context, catalogue: Catalogue, before: Option<Content>, 
                     },
                 )?;
                 held = snapshot.take().ok_or_else(once)?.end()?;
+                writers_wait = None;
                 Ok(described.clone())
             })?;
-            Ok(Taken { made, facts, contents, held, blocked_writers })
+            Ok(Taken { made, facts, contents, held, writers_held_seconds: holds.take().longest_seconds })
         })
         .await;
     taken.map_err(|error| match error.reason {
@@ -267,7 +271,6 @@ fn report(
 ) -> Report {
     let manifest = newest.manifest.as_ref();
     let unchanged = taken.is_none_or(|taken| taken.made.is_none());
-    let held = taken.map_or(0.0, |taken| taken.held.as_secs_f64());
     let done = Done {
         name: newest.name.clone(),
         unchanged,
@@ -275,8 +278,8 @@ fn report(
         raw_bytes: manifest.map_or(0, |m| m.raw_bytes),
         stored_bytes: newest.size,
         pages: taken.map_or_else(|| manifest.map_or(0, |m| m.page_count), |taken| taken.facts.pages),
-        read_transaction_seconds: held,
-        writers_held_seconds: if taken.is_some_and(|taken| taken.blocked_writers) { held } else { 0.0 },
+        read_transaction_seconds: taken.map_or(0.0, |taken| taken.held.as_secs_f64()),
+        writers_held_seconds: taken.map_or(0.0, |taken| taken.writers_held_seconds),
         read_back_seconds: taken
             .and_then(|t| t.made.as_ref())
             .map_or(0.0, |made| made.read_back.as_secs_f64()),

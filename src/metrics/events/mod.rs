@@ -17,7 +17,7 @@ pub use config::{ConfigLoaded, ConfigRejected, ConfigReloaded};
 pub use database::{Check, CheckChanged, DiskFree, IndexProblems, Sizes, TableSize, Verdict};
 pub use jobs::{JobFinished, JobScheduled, JobSkipped, JobStarted, JobSucceededBefore};
 pub use pool::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited};
-pub use queries::{PlanChanged, QueryTimed, SlowQuery, WatchTimed};
+pub use queries::{PlanChanged, QueryTimed, SlowQuery, WatchTimed, WritersHeld};
 
 /// The target of the log lines: the program, not the file that happens to write them.
 const LOG: &str = "litekeeper";

@@ -23,6 +23,24 @@ impl QueryTimed<'_> {
     }
 }
 
+/// The application's writers were kept out, and may go on. No log line.
+#[derive(Debug)]
+pub struct WritersHeld<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// The kind of job that kept them out.
+    pub job: &'a str,
+    /// For how long.
+    pub duration: Duration,
+}
+
+impl WritersHeld<'_> {
+    /// Writes the metric.
+    pub fn emit(&self) {
+        n::WRITE_HOLD.histogram([self.database, self.job]).record(self.duration.as_secs_f64());
+    }
+}
+
 /// A statement took longer than `watch.slow_threshold`. It counts here only: [`QueryTimed`] is its own fact.
 #[derive(Debug)]
 pub struct SlowQuery<'a> {
