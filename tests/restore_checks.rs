@@ -8,7 +8,9 @@ use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
 use support::backups::{file, manifests};
+use support::restoring::{can_trace, stderr, traced};
 use support::sandbox::Sandbox;
+use support::skip;
 
 fn json(sandbox: &Sandbox, code: i32, args: &[&str]) -> Value {
     let output = sandbox.litekeeper(&[args, &["--json"]].concat());
@@ -131,4 +133,32 @@ fn in_place_the_bytes_that_verify_found_good_are_not_checked_again_either() {
     call_it_verified(&sandbox);
     let told = json(&sandbox, 0, &in_place);
     assert!(told["check"].as_str().unwrap().contains("2026-11-23 04:30"), "{told}");
+}
+
+/// The disk is told of its bytes as they come: what it says then, it does not say again at the end.
+#[test]
+fn a_disk_that_fails_while_the_bytes_come_ends_the_restore() {
+    if !can_trace() {
+        return skip("strace is missing or may not trace");
+    }
+    let sandbox = Sandbox::new();
+    sandbox.configure("");
+    let connection = Connection::open(sandbox.database()).unwrap();
+    connection
+        .execute_batch("CREATE TABLE images (image BLOB); INSERT INTO images VALUES (zeroblob(20 << 20));")
+        .unwrap();
+    drop(connection);
+    json(&sandbox, 0, &["backup", "attendance"]);
+    let to = target(&sandbox);
+    let args = ["restore", "attendance", "--to", to.to_str().unwrap()];
+    let options = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1"];
+    let trace = sandbox.path().join("trace");
+    let output = traced(&sandbox, &trace, &options, &args).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("restored.sqlite"), "{}", stderr(&output));
+    let left: Vec<_> = to.parent().unwrap().read_dir().unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(fs::read_to_string(&trace).unwrap().contains("INJECTED"));
+    // It says nothing of the backup.
+    assert_eq!(state(&sandbox), "good");
 }

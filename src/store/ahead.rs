@@ -100,3 +100,71 @@ impl Drop for Ahead {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn gives_the_bytes_in_their_order_however_they_are_asked_for() {
+        for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 11 * CHUNK + 3] {
+            let bytes: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+            let mut ahead = Ahead::new(io::Cursor::new(bytes.clone())).unwrap();
+            let (mut all, mut piece) = (Vec::new(), [0; 10_007]);
+            loop {
+                let n = ahead.read(&mut piece).unwrap();
+                if n == 0 {
+                    break;
+                }
+                all.extend_from_slice(&piece[..n]);
+            }
+            assert!(all == bytes, "{length} bytes");
+            assert_eq!(ahead.read(&mut piece).unwrap(), 0, "the end stays the end");
+        }
+    }
+
+    #[test]
+    fn an_error_comes_through_as_it_was_and_after_whole_chunks_only() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::from_raw_os_error(5))
+            }
+        }
+        let bytes = io::repeat(7).take(3 * CHUNK as u64);
+        let mut all = Vec::new();
+        let error = Ahead::new(bytes.chain(Broken)).unwrap().read_to_end(&mut all).unwrap_err();
+        assert_eq!((error.raw_os_error(), all.len()), (Some(5), 3 * CHUNK));
+    }
+
+    #[test]
+    fn a_thread_that_died_is_an_error_and_not_the_end() {
+        struct Dying;
+        impl Read for Dying {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                std::panic::resume_unwind(Box::new("died"))
+            }
+        }
+        let mut all = Vec::new();
+        assert!(Ahead::new(Dying).unwrap().read_to_end(&mut all).is_err());
+    }
+
+    #[test]
+    fn dropped_early_it_has_read_a_few_chunks_and_reads_no_more() {
+        struct Endless(Arc<AtomicUsize>);
+        impl Read for Endless {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0.fetch_add(buffer.len(), Ordering::Relaxed);
+                Ok(buffer.len())
+            }
+        }
+        let read = Arc::default();
+        let mut ahead = Ahead::new(Endless(Arc::clone(&read))).unwrap();
+        ahead.read_exact(&mut [0; 10]).unwrap();
+        drop(ahead);
+        assert_eq!(Arc::strong_count(&read), 1, "the thread has ended");
+        assert!(read.load(Ordering::Relaxed) <= (DEPTH + 3) * CHUNK);
+    }
+}
