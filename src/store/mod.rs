@@ -15,6 +15,7 @@ mod inventory;
 mod likeness;
 mod local;
 mod manifest;
+mod member;
 mod name;
 #[cfg(feature = "object-storage")]
 mod object;
