@@ -53,6 +53,7 @@ was made: see `warnings`), `next` what is left to do. With --in-place also:
 `refused` is why it is not done, `holders` who has the database open, `unseen`
 why there may be more, `kept` the old database and the files kept with it,
 `back` the commands that put it back.")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Restore {
     /// Name of the database in the configuration.
     #[arg(value_name = "DB")]

@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn gives_the_bytes_in_their_order_however_they_are_asked_for() {
         for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 11 * CHUNK + 3] {
-            let bytes: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+            let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
             let mut ahead = Ahead::new(io::Cursor::new(bytes.clone())).unwrap();
             let (mut all, mut piece) = (Vec::new(), [0; 10_007]);
             loop {

@@ -63,7 +63,7 @@ enum From<R> {
     /// At the beginning of a member; whether it is the first.
     Start(R, bool),
     /// What is not ours, and all that follows it.
-    Foreign(MultiGzDecoder<Chain<Cursor<Vec<u8>>, R>>),
+    Foreign(Box<MultiGzDecoder<Chain<Cursor<Vec<u8>>, R>>>),
     /// At its end, or broken.
     End,
 }
@@ -84,7 +84,7 @@ impl<R: Read> Members<R> {
         }
         let Some(length) = length(&self.packed) else {
             let read = Cursor::new(std::mem::take(&mut self.packed));
-            return Ok(From::Foreign(MultiGzDecoder::new(read.chain(file))));
+            return Ok(From::Foreign(Box::new(MultiGzDecoder::new(read.chain(file)))));
         };
         self.packed.resize(length, 0);
         file.read_exact(&mut self.packed[HEAD..])?;
