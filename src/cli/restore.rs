@@ -22,7 +22,7 @@ use crate::pool::Call;
 use crate::sqlite::facts::{SIDECARS, disk_free, sidecar};
 use crate::state::locks;
 use crate::store::in_place::Hooks;
-use crate::store::{self, Backup, Catalogue, State, restore};
+use crate::store::{self, Backup, Catalogue, Manifest, State, restore};
 use crate::words;
 
 /// Restore a backup to a new file, or in place of the database, and check it.
@@ -243,7 +243,7 @@ impl Restore {
 
     /// What is known of the unpacked file, whose bytes are those of the manifest, where there is one.
     fn judge(&self, config: &Config, path: &Path, backup: &Backup, call: &Call) -> Result<String> {
-        match backup.verified() {
+        match backup.manifest.as_ref().and_then(Manifest::verified) {
             Some(before) if !self.full_check => {
                 let zone = config.daemon.timezone;
                 let at = time::local(before.at, zone);

@@ -98,13 +98,6 @@ impl Backup {
         self.state == State::Good
     }
 
-    /// The verification that found it good. Where its pages are still those of its manifest, which is seen whenever they
-    /// are unpacked, another would find the same.
-    pub fn verified(&self) -> Option<&Verification> {
-        let last = self.manifest.as_ref()?.verification.as_ref()?;
-        (self.is_good() && last.ok).then_some(last)
-    }
-
     /// Whether its file is packed so.
     pub fn is_packed(&self, compression: Compression) -> bool {
         self.name.ends_with(&format!(".sqlite{}", codec::suffix(compression)))
