@@ -597,7 +597,9 @@ fn a_step_that_fails_leaves_the_old_database_as_it_was() {
     }
     let of_no_use = || {
         let (sandbox, states) = killed_in_wal_mode();
+        // Its log as well: one that happens to hold the first page makes a database of the file again.
         fs::write(sandbox.database(), "no database").unwrap();
+        fs::write(beside(&sandbox.database(), "-wal"), "no log").unwrap();
         (sandbox, states)
     };
     for (scene, is_sound) in [(killed_in_wal_mode as fn() -> _, true), (of_no_use, false)] {

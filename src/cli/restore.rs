@@ -22,13 +22,14 @@ use crate::pool::Call;
 use crate::sqlite::facts::{SIDECARS, disk_free, sidecar};
 use crate::state::locks;
 use crate::store::in_place::Hooks;
-use crate::store::{self, Backup, Catalogue, State, restore};
+use crate::store::{self, Backup, Catalogue, Manifest, State, restore};
 use crate::words;
 
 /// Restore a backup to a new file, or in place of the database, and check it.
 ///
 /// --to never overwrites anything. --in-place replaces the database when nobody has it open, and keeps the old one
-/// beside it. Works without the daemon, and when the database is gone.
+/// beside it. Works without the daemon, and when the database is gone. The bytes are always compared with the
+/// backup's checksum; integrity_check is left out where `verify` ran it on these very bytes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:
@@ -52,6 +53,7 @@ was made: see `warnings`), `next` what is left to do. With --in-place also:
 `refused` is why it is not done, `holders` who has the database open, `unseen`
 why there may be more, `kept` the old database and the files kept with it,
 `back` the commands that put it back.")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Restore {
     /// Name of the database in the configuration.
     #[arg(value_name = "DB")]
@@ -73,6 +75,9 @@ pub(super) struct Restore {
     /// With --in-place: go on where processes of other users or other containers cannot be looked into.
     #[arg(long, requires = "in_place")]
     accept_unseen: bool,
+    /// Run integrity_check even if `verify` found this backup good before.
+    #[arg(long)]
+    full_check: bool,
     /// Take it from the copy of this name.
     #[arg(long, value_name = "COPY")]
     from: Option<String>,
@@ -150,7 +155,7 @@ impl Restore {
             has_room(&told.to, told.bytes)?;
             if !self.dry_run {
                 let to = told.to.clone();
-                let done = work(&mut told, &backup, |_, progress, check| {
+                let done = self.work(&config, &mut told, &backup, |_, progress, check| {
                     restore::restore(&catalogue, &backup, &to, progress, check)
                 })?;
                 told.bytes = Some(done);
@@ -187,7 +192,7 @@ impl Restore {
         if self.dry_run {
             return Ok(plan.refusals.first().map_or(exit::OK, |refusal| exit::code(refusal.reason)));
         }
-        let done = work(told, backup, |call, progress, check| {
+        let done = self.work(config, told, backup, |call, progress, check| {
             let mut waiting = in_place::waiting(call, &plan);
             let mut hooks = Hooks { progress, check, waiting: &mut waiting };
             store::in_place::restore(catalogue, backup, &plan, database.pool.busy_timeout, &mut hooks)
@@ -199,46 +204,60 @@ impl Restore {
         }
         Ok(exit::OK)
     }
+
+    /// Restores by `how`, with progress on the terminal and what the check says in `told`.
+    fn work<T>(
+        &self,
+        config: &Config,
+        told: &mut Told,
+        backup: &Backup,
+        how: impl FnOnce(&Call, Progressing<'_>, Checking<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let call = Call { job: "restore", cancel: interrupt::token()?, deadline: None };
+        let mut line = Line::new(format!("restore of {}", told.database));
+        let total = told.bytes.unwrap_or(0);
+        let (said, warned) = (RefCell::new(None), RefCell::new(None));
+        let done = how(
+            &call,
+            &mut |done| {
+                line.show(Progress { done, total: total.max(done), unit: Unit::Bytes });
+                call.check()
+            },
+            &|path| match self.judge(config, path, backup, &call) {
+                Ok(text) => {
+                    said.replace(Some(text));
+                    Ok(())
+                }
+                // Only the application has what it takes; that is no reason to keep its data from it.
+                Err(error) if error.reason == Reason::Unsupported => {
+                    warned.replace(Some(format!("it could not be checked: {error}")));
+                    Ok(())
+                }
+                Err(error) => Err(error.context(format!("{} is not restored", backup.name))),
+            },
+        )?;
+        told.check = said.into_inner();
+        told.warnings.extend(warned.into_inner());
+        Ok(done)
+    }
+
+    /// What is known of the unpacked file, whose bytes are those of the manifest, where there is one.
+    fn judge(&self, config: &Config, path: &Path, backup: &Backup, call: &Call) -> Result<String> {
+        match backup.manifest.as_ref().and_then(Manifest::verified) {
+            Some(before) if !self.full_check => {
+                let zone = config.daemon.timezone;
+                let at = time::local(before.at, zone);
+                Ok(format!("the same bytes as verified on {at} ({zone}): {}", before.message))
+            }
+            _ => verify::check(path, backup.manifest.as_ref(), call),
+        }
+    }
 }
 
 /// What is told how far a restore is, and says whether to go on.
 type Progressing<'a> = &'a mut dyn FnMut(u64) -> Result<()>;
 /// What judges an unpacked file.
 type Checking<'a> = &'a dyn Fn(&Path) -> Result<()>;
-
-/// Restores by `how`, with progress on the terminal and what the check says in `told`.
-fn work<T>(
-    told: &mut Told,
-    backup: &Backup,
-    how: impl FnOnce(&Call, Progressing<'_>, Checking<'_>) -> Result<T>,
-) -> Result<T> {
-    let call = Call { job: "restore", cancel: interrupt::token()?, deadline: None };
-    let mut line = Line::new(format!("restore of {}", told.database));
-    let total = told.bytes.unwrap_or(0);
-    let (said, warned) = (RefCell::new(None), RefCell::new(None));
-    let done = how(
-        &call,
-        &mut |done| {
-            line.show(Progress { done, total: total.max(done), unit: Unit::Bytes });
-            call.check()
-        },
-        &|path| match verify::check(path, backup.manifest.as_ref(), &call) {
-            Ok(text) => {
-                said.replace(Some(text));
-                Ok(())
-            }
-            // Only the application has what it takes; that is no reason to keep its data from it.
-            Err(error) if error.reason == Reason::Unsupported => {
-                warned.replace(Some(format!("it could not be checked: {error}")));
-                Ok(())
-            }
-            Err(error) => Err(error.context(format!("{} is not restored", backup.name))),
-        },
-    )?;
-    told.check = said.into_inner();
-    told.warnings.extend(warned.into_inner());
-    Ok(done)
-}
 
 /// Nobody should find out afterwards that an older state than he meant is in place.
 fn undecided(newer: &Backup, good: &Backup) -> Error {

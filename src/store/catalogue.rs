@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::ahead::Ahead;
 use super::codec::{self, Compressor, Encoding, Sums};
 use super::hash::{Hashing, Sum};
 use super::manifest::{Manifest, Snapshot, Verification, Written};
@@ -303,7 +304,7 @@ impl Catalogue {
     /// says. Rotation stays away while the reader lives. Turn its errors into ours by [`codec::read_error`].
     pub fn read(&self, backup: &Backup) -> Result<Box<dyn Read + Send>> {
         let hold = self.hold(backup)?;
-        let pages = codec::reader(self.store.get(&backup.name)?, &backup.name);
+        let pages = codec::reader(self.store.get(&backup.name)?, &backup.name).and_then(Ahead::new);
         let pages = pages.map_err(|e| Error::io(format!("cannot unpack {}", backup.name), &e))?;
         let expected =
             backup.manifest.as_ref().map(|m| Sum { bytes: m.raw_bytes, sha256: m.raw_sha256.clone() });

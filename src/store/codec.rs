@@ -5,10 +5,9 @@ use std::fmt::Display;
 use std::io::{self, BufReader, Read, Write};
 use std::num::NonZeroU64;
 
-use flate2::read::MultiGzDecoder;
-
 use super::blocks::Blocks;
 use super::hash::{Hashing, Sum};
+use super::member::Members;
 use super::packer::Packer;
 use crate::config::{self, Compression};
 use crate::error::{Error, Reason};
@@ -111,7 +110,7 @@ impl<W: Write> Write for Compressor<W> {
 /// with the manifest, as [`super::Catalogue::read`] does.
 pub fn reader(file: Box<dyn Read + Send>, name: &str) -> io::Result<Box<dyn Read + Send>> {
     if name.ends_with(suffix(Compression::Gzip)) {
-        Ok(Box::new(MultiGzDecoder::new(file)))
+        Ok(Box::new(Members::new(file)))
     } else if name.ends_with(suffix(Compression::Zstd)) {
         Ok(Box::new(Zstd(zstd::Decoder::new(Source { file, failed: false })?)))
     } else {

@@ -155,6 +155,12 @@ impl Manifest {
         }
     }
 
+    /// The verification that found it good. While the pages are those of the manifest, which is seen whenever they are
+    /// unpacked, another would find the same.
+    pub fn verified(&self) -> Option<&Verification> {
+        self.verification.as_ref().filter(|last| last.ok)
+    }
+
     /// Whether the bytes of the database, unpacked, are these.
     pub(super) fn holds(&self, raw: &Sum) -> bool {
         self.raw_bytes == raw.bytes && self.raw_sha256 == raw.sha256

@@ -4,6 +4,7 @@
 //! [`Store`] is the place, [`Local`] a directory and `Object` a bucket; [`codec`] packs and hashes, [`Manifest`] describes one backup,
 //! [`Catalogue`] knows the backups of one database, [`rotation`] says which of them stay.
 
+mod ahead;
 mod blocks;
 mod catalogue;
 pub mod codec;
@@ -14,6 +15,7 @@ mod inventory;
 mod likeness;
 mod local;
 mod manifest;
+mod member;
 mod name;
 #[cfg(feature = "object-storage")]
 mod object;

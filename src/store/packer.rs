@@ -3,7 +3,9 @@
 
 use std::io;
 
-use libdeflater::{CompressionError, CompressionLvl};
+use libdeflater::CompressionLvl;
+
+use super::member;
 
 /// What one thread packs with.
 pub(super) enum Packer {
@@ -72,7 +74,7 @@ impl Gzip {
         // Also of nothing there is one.
         loop {
             let (run, packs, after) = run(rest);
-            member(if packs { &mut self.level } else { &mut self.stored }, run, packed)?;
+            member::append(if packs { &mut self.level } else { &mut self.stored }, run, packed)?;
             if after.is_empty() {
                 return Ok(());
             }
@@ -108,15 +110,4 @@ fn packs(piece: &[u8]) -> bool {
         .map(|share| -share * share.log2())
         .sum();
     bits < NOISE
-}
-
-/// Appends one.
-fn member(compressor: &mut libdeflater::Compressor, bytes: &[u8], packed: &mut Vec<u8>) -> io::Result<()> {
-    let begin = packed.len();
-    packed.resize(begin + compressor.gzip_compress_bound(bytes.len()), 0);
-    let packing = compressor.gzip_compress(bytes, &mut packed[begin..]);
-    // The bound is enough for any bytes.
-    let length = packing.map_err(|e: CompressionError| io::Error::other(e))?;
-    packed.truncate(begin + length);
-    Ok(())
 }

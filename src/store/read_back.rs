@@ -3,6 +3,7 @@
 
 use std::io::{self, Read};
 
+use super::ahead::Ahead;
 use super::catalogue::{Backup, Catalogue, State};
 use super::hash::{Hashing, Sum};
 use super::{Lock, Manifest};
@@ -81,7 +82,7 @@ impl Catalogue {
 
 /// A reader whose end is an error when the whole is not what the manifest says.
 pub(super) struct Checked {
-    pub(super) pages: Hashing<Box<dyn Read + Send>>,
+    pub(super) pages: Hashing<Ahead>,
     pub(super) expected: Option<Sum>,
     pub(super) _hold: Lock,
 }

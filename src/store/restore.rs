@@ -1,10 +1,10 @@
 //! A backup made a database again: unpacked beside the target, compared with its manifest, made durable, and only
 //! then given its name. Must never touch a file that is there already; [`super::in_place`] does.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 
+use super::ahead::Ahead;
 use super::codec::read_error;
 use super::directory::Directory;
 use super::unfinished::Unfinished;
@@ -13,28 +13,29 @@ use crate::error::{Error, Reason, Result};
 use crate::sqlite::facts::{SIDECARS, sidecar};
 
 /// Bytes passed on at a time.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 256 << 10;
 
-/// Writes the database in `backup` to an open file, without fsync, and compares it with the manifest. `shown` is where
-/// the file is, for messages; `progress` is told the bytes done and is asked whether to go on.
+/// Writes the database in `backup` to `out`, without fsync, and compares it with the manifest. `shown` is where that is,
+/// for messages; `progress` is told the bytes done and is asked whether to go on.
 pub fn unpack(
     catalogue: &Catalogue,
     backup: &Backup,
-    mut file: &File,
+    out: &mut dyn Write,
     shown: &Path,
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<u64> {
-    let mut pages = catalogue.read(backup)?;
+    let cannot = || format!("cannot restore {}", backup.name);
+    // Compared on a thread of its own, as it was unpacked on one.
+    let mut pages = Ahead::new(catalogue.read(backup)?).map_err(|e| Error::io(cannot(), &e))?;
     let mut buffer = vec![0; CHUNK];
     let mut done = 0;
     loop {
         progress(done)?;
-        let read =
-            pages.read(&mut buffer).map_err(|e| read_error(format!("cannot restore {}", backup.name), &e))?;
+        let read = pages.read(&mut buffer).map_err(|e| read_error(cannot(), &e))?;
         if read == 0 {
             return Ok(done);
         }
-        file.write_all(&buffer[..read])
+        out.write_all(&buffer[..read])
             .map_err(|e| Error::io(format!("cannot write {}", shown.display()), &e))?;
         done += read as u64;
     }
@@ -69,7 +70,7 @@ pub(super) fn checked(
     check: &dyn Fn(&Path) -> Result<()>,
 ) -> Result<u64> {
     let path = to.path();
-    unpack(catalogue, backup, to.file(), &path, progress)
+    to.write(|out| unpack(catalogue, backup, out, &path, progress))
         .and_then(|bytes| to.sync().map(|()| bytes))
         .and_then(|bytes| check(&path).map(|()| bytes))
         .map_err(|error| marked(catalogue, backup, error))

@@ -54,7 +54,7 @@ impl<'a> Temp<'a> {
 
     /// A writer into it that flushes as it goes.
     pub(super) fn writer(&self) -> Flushing {
-        Flushing { file: Arc::clone(&self.file), written: 0, given: 0, flusher: None, failure: None }
+        Flushing::new(Arc::clone(&self.file), Behind::Forget)
     }
 
     /// Makes it durable and gives it its name; with `new`, only if that is not taken.
@@ -146,11 +146,21 @@ pub(super) fn lock(file: &File, kind: Kind, limit: Duration) -> io::Result<bool>
     }
 }
 
+/// What becomes of the page cache behind a [`Flushing`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// It is let go of: it is the application's, and nobody reads this file soon.
+    Forget,
+    /// It stays, for whoever reads the file next.
+    Keep,
+}
+
 /// Writes to a file, and has it sent to disk every [`FLUSH_EVERY`] bytes by a thread of its own, so that the writer
-/// goes on meanwhile; of the page cache, which is the application's, it lets go. At most two such stretches are not
+/// goes on meanwhile. At most two such stretches are not
 /// on disk: a writer that is faster than the disk waits for it. Remembers its first error, however the caller words it.
 pub(super) struct Flushing {
     file: Arc<File>,
+    behind: Behind,
     written: u64,
     /// Where the last stretch that was given to the thread ends.
     given: u64,
@@ -160,6 +170,11 @@ pub(super) struct Flushing {
 }
 
 impl Flushing {
+    /// Into `file`, at its start.
+    pub(super) fn new(file: Arc<File>, behind: Behind) -> Self {
+        Self { file, behind, written: 0, given: 0, flusher: None, failure: None }
+    }
+
     /// Bytes written.
     pub(super) fn written(&self) -> u64 {
         self.written
@@ -184,7 +199,7 @@ impl Flushing {
     fn flush_to_disk(&mut self) -> io::Result<()> {
         let flusher = match self.flusher.take() {
             Some(flusher) => flusher,
-            None => Flusher::start(Arc::clone(&self.file))?,
+            None => Flusher::start(Arc::clone(&self.file), self.behind)?,
         };
         let flusher = self.flusher.insert(flusher);
         flusher.flush(self.given..self.written)?;
@@ -220,12 +235,12 @@ struct Flusher {
 }
 
 impl Flusher {
-    fn start(file: Arc<File>) -> io::Result<Self> {
+    fn start(file: Arc<File>, behind: Behind) -> io::Result<Self> {
         let (stretches, given) = sync_channel::<Range<u64>>(1);
         let (outcome, done) = sync_channel(1);
         let thread = std::thread::Builder::new().name("flush".into()).spawn(move || {
             for stretch in given {
-                if outcome.send(flush(&file, &stretch)).is_err() {
+                if outcome.send(flush(&file, &stretch, behind)).is_err() {
                     return;
                 }
             }
@@ -257,9 +272,11 @@ impl Flusher {
     }
 }
 
-fn flush(file: &File, stretch: &Range<u64>) -> io::Result<()> {
+fn flush(file: &File, stretch: &Range<u64>, behind: Behind) -> io::Result<()> {
     fdatasync(file)?;
-    forget(file, stretch.start, NonZeroU64::new(stretch.end - stretch.start));
+    if behind == Behind::Forget {
+        forget(file, stretch.start, NonZeroU64::new(stretch.end - stretch.start));
+    }
     Ok(())
 }
 

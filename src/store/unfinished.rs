@@ -2,18 +2,20 @@
 //! behind: dropped, it is removed; that of a killed process, the next restore to the same name removes.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::directory::Directory;
-use super::temp::{Kind, is_linked, lock};
+use super::temp::{Behind, Flushing, Kind, is_linked, lock};
 use crate::error::{Error, Reason, Result};
 
 /// The hidden file. Locked by `flock` while it lives, which tells it from one of a dead process.
 pub(super) struct Unfinished<'a> {
     dir: &'a Directory,
     name: String,
-    file: File,
+    file: Arc<File>,
     /// Still under its hidden name.
     pending: bool,
 }
@@ -32,7 +34,7 @@ impl<'a> Unfinished<'a> {
                     format!("{} belongs to another restore that is at work", dir.shown(&name)),
                 ));
             };
-            let unfinished = Self { dir, name: name.clone(), file, pending: true };
+            let unfinished = Self { dir, name: name.clone(), file: Arc::new(file), pending: true };
             // Another process may have taken it for dead between its making and its locking.
             if lock(&unfinished.file, Kind::Exclusive, Duration::from_secs(10))
                 .map_err(|e| dir.failed("cannot lock", &name, e))?
@@ -48,7 +50,18 @@ impl<'a> Unfinished<'a> {
         self.dir.path().join(&self.name)
     }
 
-    /// To write to.
+    /// Has `write` write it, and sends it to disk meanwhile.
+    pub(super) fn write<T>(&self, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+        let mut out = Flushing::new(Arc::clone(&self.file), Behind::Keep);
+        let outcome = write(&mut out);
+        match out.finish() {
+            // What the disk said explains more than what the writer made of it.
+            Some(e) => Err(self.dir.failed("cannot write", &self.name, e)),
+            None => outcome,
+        }
+    }
+
+    /// The open file.
     pub(super) fn file(&self) -> &File {
         &self.file
     }

@@ -114,12 +114,26 @@ END""",
 
 
 def restore_of(compression):
+    """Of a backup that the daily verification has found good."""
     return Way(
         f"litekeeper restore {compression}",
         """"$LITEKEEPER" --config "$MADE/litekeeper.toml" --json restore bench --to "$PWD/result/restored.sqlite" \\
             >report.json""",
+        prepare="""grep -q '"ok": true' "$MADE"/result/bench/*.json ||
+        "$LITEKEEPER" --config "$MADE/litekeeper.toml" --json verify bench >verified.json""",
         of=f"litekeeper {compression}",
-        note="checksums, integrity_check",
+        note="checksums; integrity_check was made by verify",
+    )
+
+
+def full_restore_of(compression):
+    """Of a backup that was never verified: it is checked in full, as with this option."""
+    return Way(
+        f"litekeeper restore --full-check {compression}",
+        """"$LITEKEEPER" --config "$MADE/litekeeper.toml" --json restore bench --full-check \\
+            --to "$PWD/result/restored.sqlite" >report.json""",
+        of=f"litekeeper {compression}",
+        note="checksums, integrity_check, foreign keys, rows",
     )
 
 
@@ -127,6 +141,7 @@ RESTORE = [
     restore_of("gzip 6"),
     restore_of("zstd 3"),
     restore_of("none"),
+    full_restore_of("gzip 6"),
     Way(
         "gunzip",
         """gunzip --stdout "$MADE"/result/bench/*.sqlite.gz >result/restored.sqlite

@@ -266,7 +266,7 @@ fn a_backup_that_was_altered_or_cut_between_two_blocks_does_not_read_to_its_end(
     let whole = fs::read(&path).unwrap();
     // The second member's header: what is before it is a whole gzip file.
     let second =
-        (1..whole.len()).find(|&i| i > 1 << 20 && whole[i..].starts_with(&[0x1f, 0x8b, 8, 0])).unwrap();
+        (1..whole.len()).find(|&i| i > 1 << 20 && whole[i..].starts_with(&[0x1f, 0x8b, 8, 4])).unwrap();
     fs::write(&path, &whole[..second]).unwrap();
     let mut unpacked = Vec::new();
     let error = place.catalogue.read(&made).unwrap().read_to_end(&mut unpacked).unwrap_err();

@@ -11,6 +11,9 @@ use std::process::{Command, Stdio};
 
 const BLOCK: usize = 1 << 20;
 
+/// RFC 1952: ten bytes, and the extra field, of ten as well.
+const HEAD: usize = 20;
+
 fn gzip(level: u32, threads: usize) -> Encoding {
     Encoding { compression: Compression::Gzip, level, threads, max_rate: None }
 }
@@ -98,6 +101,44 @@ fn any_gunzip_reads_what_several_threads_packed() {
 }
 
 #[test]
+fn reads_what_gzip_made_before_behind_and_between_members_of_ours() {
+    let (one, two) = (rows(2 * BLOCK + 7), noise(3 * BLOCK));
+    let ours = pack(&one, gzip(6, 2));
+    let theirs = by_tool(&["gzip", "-c"], two.clone()).unwrap();
+    let unpacked = |files: &[&[u8]]| unpack(files.concat(), Compression::Gzip);
+    assert!(unpacked(&[&theirs]) == two);
+    assert!(unpacked(&[&theirs, &ours, &theirs]) == [&two[..], &one, &two].concat());
+    assert!(unpacked(&[&ours, &theirs, &ours]) == [&one[..], &two, &one].concat());
+    // A member of nothing is not the end.
+    let nothing = pack(&[], gzip(6, 1));
+    assert!(unpacked(&[&nothing, &ours, &nothing, &nothing, &theirs]) == [&one[..], &two].concat());
+}
+
+/// Each length that a member may say of itself: the wrong ones lead into the next member, or to the end of one further on.
+#[test]
+fn a_member_that_does_not_say_its_length_is_damaged_and_takes_no_other_with_it() {
+    let blocks = [rows(BLOCK), rows(2 * BLOCK).split_off(BLOCK), noise(BLOCK)];
+    let members: Vec<Vec<u8>> = blocks.iter().map(|block| pack(block, gzip(6, 1))).collect();
+    let lengths: Vec<usize> = members.iter().map(Vec::len).collect();
+    let whole = members.concat();
+    assert!(whole == pack(&blocks.concat(), gzip(6, 1)), "one member for each");
+    let said = |file: &[u8]| u32::from_le_bytes(file[HEAD - 4..HEAD].try_into().unwrap()) as usize;
+    assert_eq!(said(&whole), lengths[0]);
+    let wrong =
+        [0, 1, HEAD, HEAD + 8, lengths[0] - 1, lengths[0] + 1, lengths[0] + lengths[1], whole.len(), 1 << 31];
+    for wrong in wrong {
+        let mut file = whole.clone();
+        file[HEAD - 4..HEAD].copy_from_slice(&u32::try_from(wrong).unwrap().to_le_bytes());
+        let mut unpacked = Vec::new();
+        match unpacking(file, Compression::Gzip).read_to_end(&mut unpacked) {
+            // What none of ours would say is left to a reader that needs no length.
+            Ok(_) => assert!(unpacked == blocks.concat(), "{wrong}"),
+            Err(error) => assert_eq!(read_error("x", &error).reason, Reason::Damaged, "{wrong}: {error}"),
+        }
+    }
+}
+
+#[test]
 fn any_zstd_reads_what_several_threads_packed() {
     let tool = has_zstd();
     for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 9 * BLOCK + 12345] {
@@ -145,8 +186,8 @@ fn stores_what_does_not_get_smaller_nearly_as_it_is() {
     // RFC 1952, XFL: the fastest way was taken (4), not the slowest (2) that was asked for.
     assert_eq!(packed[8], 4);
     // RFC 1951, 3.2.4: the block's type is 00, stored; its bytes follow as they are.
-    assert_eq!(packed[10] & 0b110, 0);
-    assert!(packed[15..1000] == raw[..985]);
+    assert_eq!(packed[HEAD] & 0b110, 0);
+    assert!(packed[HEAD + 5..1000] == raw[..1000 - HEAD - 5]);
     assert_eq!(pack(&rows(BLOCK), gzip(9, 2))[8], 2);
     assert!(gunzip(packed) == raw);
     let packed = pack(&raw, zstd(9, 2));
