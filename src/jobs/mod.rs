@@ -22,11 +22,13 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use rusqlite::{Connection, Transaction};
 use serde::Serialize;
+use tokio::sync::oneshot;
 use tokio::sync::watch::Sender;
 
 use crate::config::{Database, JobKind};
 use crate::error::{Error, Reason, Result};
 use crate::pool::{Call, Pool};
+use crate::priority;
 use crate::sqlite::hold::{self, Holds};
 use crate::state::State;
 
@@ -117,9 +119,25 @@ impl Context {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
-        Err(Error::new(Reason::Panic, "the run panicked, which is a defect in litekeeper"))
-    })
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(panicked()))
+}
+
+/// The same at low priority, on a thread that ends with it. For work that has nothing to do with the application's file.
+pub(crate) async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (done, result) = oneshot::channel();
+    let spawned = std::thread::Builder::new().name("background".into()).spawn(move || {
+        priority::lower();
+        // Where nobody waits any more, nobody needs the result.
+        let _ = done.send(work());
+    });
+    spawned.map_err(|e| Error::io("cannot start a thread", &e))?;
+    result.await.unwrap_or_else(|_| Err(panicked()))
+}
+
+fn panicked() -> Error {
+    Error::new(Reason::Panic, "the run panicked, which is a defect in litekeeper")
 }
 
 /// How far a run is.

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 const BLOCK: usize = 1 << 20;
 
 fn gzip(level: u32, threads: usize) -> Encoding {
-    Encoding { compression: Compression::Gzip, level, threads, max_rate: None }
+    Encoding { compression: Compression::Gzip, level, threads, max_rate: None, low_priority: false }
 }
 
 fn zstd(level: u32, threads: usize) -> Encoding {
@@ -271,6 +271,7 @@ fn encodings() -> impl Strategy<Value = Encoding> {
         level,
         threads,
         max_rate: None,
+        low_priority: false,
     })
 }
 
