@@ -75,7 +75,8 @@ fn what_is_due_within_a_blackout_runs_once_when_it_ends() {
         let labels = [("database", "attendance"), ("job", "maintain")];
         metrics.get("litekeeper_job_next_run_timestamp_seconds", &labels)
     });
-    assert_eq!(DateTime::from_timestamp(next as i64, 0).unwrap(), until.parse::<DateTime<Utc>>().unwrap());
+    let seconds = until.parse::<DateTime<Utc>>().unwrap().timestamp() as f64;
+    assert!((next - seconds).abs() < 1.0, "{next} {seconds}");
     // Due each second, it is told of once, and is no run that was skipped.
     assert_eq!(daemon.log().iter().filter(|line| line.contains("due within its blackout")).count(), 1);
     assert_eq!(runs(&sandbox, "attendance", "maintain"), []);
@@ -268,7 +269,7 @@ fn h12_a_reader_that_keeps_the_log_is_reported_and_the_log_is_emptied_when_it_en
     let shown = String::from_utf8(sandbox.litekeeper(&["status"]).stdout).unwrap();
     assert!(shown.contains("wal: the write-ahead log cannot be emptied"), "{shown}");
     // Nothing that could keep writers out was tried: it would have been in vain.
-    assert_eq!(holds(&daemon, "checkpoint", None), 0.0);
+    assert!(holds(&daemon, "checkpoint", None) < 1.0);
 
     reader.release();
     writer.pause();
@@ -277,7 +278,8 @@ fn h12_a_reader_that_keeps_the_log_is_reported_and_the_log_is_emptied_when_it_en
     wait_until("the metric says so", || (pinned(&daemon) == 0.0).then_some(()));
     assert!(holds(&daemon, "checkpoint", None) >= 1.0);
     // A wait of 200 ms for the last reader, and what the machine adds.
-    assert_eq!(holds(&daemon, "checkpoint", Some("0.5")), holds(&daemon, "checkpoint", None));
+    let longer = holds(&daemon, "checkpoint", None) - holds(&daemon, "checkpoint", Some("0.5"));
+    assert!(longer < 1.0, "{longer}");
     let run = runs(&sandbox, "attendance", "checkpoint").pop().unwrap();
     assert_eq!((run.cause.as_str(), run.outcome.as_str()), ("upkeep", "success"), "{run:?}");
     assert!(daemon.stop().success());

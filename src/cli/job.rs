@@ -39,6 +39,8 @@ With --json:
 `detail` is the job's own, as in `litekeeper history --json`.";
 
 /// Vacuum, analyze and reindex a database now, by its maintain settings.
+///
+/// Also within `maintain.blackout`, with a note. The other jobs likewise.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Maintain {

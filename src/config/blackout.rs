@@ -160,9 +160,9 @@ fn days(list: &str, text: &str) -> Result<Vec<u32>, Fault> {
     for part in list.split(',').map(str::trim) {
         match part.split_once('-') {
             None => days.push(number(part)?),
-            Some((first, last)) => {
-                let (first, last) = (number(first.trim())?, number(last.trim())?);
-                days.extend((0..=(last + 7 - first) % 7).map(|n| (first + n) % 7));
+            Some((from, to)) => {
+                let (from, to) = (number(from.trim())?, number(to.trim())?);
+                days.extend((0..=(to + 7 - from) % 7).map(|n| (from + n) % 7));
             }
         }
     }
@@ -177,7 +177,9 @@ mod tests {
 
     fn blackout(windows: &[&str]) -> Blackout {
         let mut blackout = Blackout::default();
-        windows.iter().for_each(|window| blackout.add(window).unwrap());
+        for window in windows {
+            blackout.add(window).unwrap();
+        }
         blackout
     }
 

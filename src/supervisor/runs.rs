@@ -52,9 +52,9 @@ impl Supervisor {
             for kind in registry::kinds(&database) {
                 let cut_short = last.get(&kind).is_some_and(Run::was_cut_short);
                 if missed.iter().any(|(missed, _)| *missed == kind) {
-                    tracing::info!(database = database.name, job = %kind, "a run was missed; it happens now");
+                    tracing::info!(database = database.name, job = %kind, "a run was missed; it happens as soon as it may");
                 } else if cut_short && database.when(kind).catch_up {
-                    tracing::info!(database = database.name, job = %kind, "the last run was cut short; it happens again");
+                    tracing::info!(database = database.name, job = %kind, "the last run was cut short; it happens again as soon as it may");
                 } else {
                     continue;
                 }

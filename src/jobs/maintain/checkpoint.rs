@@ -84,7 +84,7 @@ pub(super) async fn run(context: &Context, after_vacuum: bool) -> Result<Step> {
     if let Some((_, last)) = stands.filter(|_| bytes > limit) {
         let by = note(context, last.moved_pages, since, bytes).await?;
         if !by.is_empty() {
-            why = format!("{why} ({by})");
+            why = format!("{why}: {by}");
         }
     } else if !last.is_some_and(is_held) {
         let name = context.database.name.clone();
