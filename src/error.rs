@@ -30,6 +30,8 @@ pub enum Reason {
     Deadline,
     /// Stopped by a shutdown, a reload or the operator.
     Cancelled,
+    /// Stopped between two slices, because a blackout began.
+    Blackout,
     /// The database, backup, table, column or index does not exist.
     NotFound,
     /// The file is not an SQLite database, or an encrypted one.
@@ -65,6 +67,7 @@ impl Reason {
             Self::PoolTimeout => "pool_timeout",
             Self::Deadline => "deadline",
             Self::Cancelled => "cancelled",
+            Self::Blackout => "blackout",
             Self::NotFound => "not_found",
             Self::NotADatabase => "not_a_database",
             Self::Damaged => "damaged",
@@ -84,7 +87,7 @@ impl Reason {
     pub const fn class(self) -> Class {
         match self {
             Self::Busy | Self::PoolTimeout => Class::Transient,
-            Self::Cancelled => Class::Cancelled,
+            Self::Cancelled | Self::Blackout => Class::Cancelled,
             _ => Class::Permanent,
         }
     }

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use litekeeper::config::{
-    Analyze, Backup, Children, Cleanup, Compression, Config, Database, DateFormat, Health, Integrity, Keep,
-    Maintain, Missing, Place, Pool, Reindex, Rejected, RowidPolicy, Schedule, Triggers, Vacuum, Value,
-    Verify, Watch, When, diff, keys,
+    Analyze, Backup, Blackout, Children, Cleanup, Compression, Config, Database, DateFormat, Health,
+    Integrity, Keep, Maintain, Missing, Place, Pool, Reindex, Rejected, RowidPolicy, Schedule, Triggers,
+    Vacuum, Value, Verify, Watch, When, diff, keys,
 };
 #[cfg(feature = "object-storage")]
 use litekeeper::config::{Bucket, Cloud};
@@ -157,7 +157,7 @@ fn defaults_are_those_of_the_documentation() {
     let (daemon, app) = (&config.daemon, &config.databases["app"]);
     assert_eq!(daemon.state_dir, Path::new("/var/lib/litekeeper"));
     assert_eq!(daemon.listen.unwrap().to_string(), "127.0.0.1:9742");
-    assert_eq!((daemon.parallel_jobs, daemon.shutdown_grace), (2, seconds(30)));
+    assert_eq!((daemon.parallel_jobs, daemon.jobs_per_disk, daemon.shutdown_grace), (2, 1, seconds(30)));
     assert_eq!((app.pool.size, app.pool.max_overflow, app.pool.retries), (5, 10, 3));
     assert_eq!((app.pool.timeout, app.pool.recycle), (seconds(30), seconds(1800)));
     assert_eq!((app.pool.retry_delay, app.pool.busy_timeout), (seconds(1), seconds(5)));
@@ -167,7 +167,7 @@ fn defaults_are_those_of_the_documentation() {
     assert!((1..=4).contains(&app.backup.threads));
     assert_eq!(app.cleanup.batch_target, Duration::from_millis(5));
     assert_eq!((app.cleanup.max_share, app.watch.slow_threshold), (0.5, seconds(1)));
-    let hours: Vec<_> = litekeeper::config::JobKind::ALL
+    let hours: Vec<_> = litekeeper::config::JobKind::SCHEDULED
         .iter()
         .map(|kind| (app.when(*kind).schedule.to_string(), app.when(*kind).catch_up, app.when(*kind).timeout))
         .collect();
@@ -366,6 +366,51 @@ fn a_wrong_schedule_points_at_its_field() {
 }
 
 #[test]
+fn a_wrong_blackout_points_at_its_window() {
+    let help = "write [\"08:00-18:00 Mon-Fri\"], or [] for none";
+    says(
+        "[maintain]\nblackout = [\"08:00-18:00 Mon-Fri\", \"20:00-25:00\"]\n",
+        "2:43: `maintain.blackout` has the window \"20:00-25:00\", which has a wrong time, `25:00`: times are 00:00 to 24:00",
+    );
+    says(
+        "[health]\nintegrity_blackout = [\"08:00-18:00 Mon-Frei\"]\n",
+        "2:40: `health.integrity_blackout` has the window \"08:00-18:00 Mon-Frei\", which has a wrong day, `Frei`: days are Mon, Tue, Wed, Thu, Fri, Sat, Sun",
+    );
+    says(
+        "[backup]\nblackout = \"08:00-18:00\"\n",
+        "2:12: `backup.blackout` must be a list of windows, not \"08:00-18:00\"",
+    );
+    says(
+        "[backup]\nblackout = [\"08:00-18:00\", 5]\n",
+        "2:28: `backup.blackout` must be a list of texts, not 5",
+    );
+    says(
+        "[verify]\nblackout = [\"00:00-12:00\", \"12:00-24:00\"]\n",
+        "2:12: `verify.blackout` leaves no minute of the week",
+    );
+    let rejected = rejected("[cleanup]\nblackout = [\"8-18\"]\n");
+    assert_eq!(rejected.problems[0].help.as_deref(), Some(help));
+    // What is light has none.
+    for (table, key) in [("watch", "blackout"), ("health", "blackout")] {
+        says(&format!("[{table}]\n{key} = []\n"), &format!("2:1: unknown key `{table}.{key}`"));
+    }
+}
+
+#[test]
+fn a_schedule_that_is_due_only_within_its_blackout_is_warned_of() {
+    let text = format!(
+        "{APP}[cleanup]\nblackout = [\"00:00-06:00\"]\n[database.app.maintain]\nblackout = [\"00:00-02:00\"]\n"
+    );
+    assert_eq!(
+        accepted(&text).warnings,
+        [
+            "database app: the schedule of cleanup, \"0 2 * * *\", is due only within cleanup.blackout, 00:00-06:00: each run \
+          waits until that ends"
+        ]
+    );
+}
+
+#[test]
 fn a_text_with_escapes_or_over_several_lines_is_pointed_at_as_a_whole() {
     says(
         "[watch]\nschedule = \"0 \\u0032\\u0034 * * *\"\n",
@@ -400,23 +445,30 @@ fn every_key_reaches_its_own_value() {
             n % 2 == 1
         )
     };
+    let heavy = |n: u64| format!("{}blackout = [\"0{n}:00-0{n}:30\"]\n", job(n));
+    let blackout = |n: u64| {
+        let mut blackout = Blackout::default();
+        blackout.add(&format!("0{n}:00-0{n}:30")).unwrap();
+        blackout
+    };
     let when = |n: u64| When {
         schedule: Schedule::parse(&format!("{n} 1 * * *")).unwrap(),
         catch_up: n % 2 == 1,
         jitter: seconds(n),
         timeout: seconds(60 * n),
+        blackout: if n == 5 || n == 7 { Blackout::default() } else { blackout(n) },
     };
-    let integrity = job(6).replace('\n', "\nintegrity_");
+    let integrity = heavy(6).replace('\n', "\nintegrity_");
     let integrity = format!("integrity_{}", integrity.trim_end_matches("integrity_"));
     let text = [
         APP.to_owned(),
         "[pool]\nsize = 11\nmax_overflow = 12\ntimeout = \"13s\"\nrecycle = \"14s\"\nretries = 15\nretry_delay = \"16s\"\nbusy_timeout = \"17s\"\n".to_owned(),
         "[maintain]\nvacuum = \"incremental\"\nvacuum_min_free = \"21%\"\nvacuum_min_size = 22\nvacuum_rowids = \"renumber\"\n".to_owned(),
-        "analyze = \"always\"\nreindex = \"never\"\nmax_block = \"23s\"\nmax_wal = \"24B\"\n".to_owned() + &job(1),
+        "analyze = \"always\"\nreindex = \"never\"\nmax_block = \"23s\"\nmax_wal = \"24B\"\n".to_owned() + &heavy(1),
         "[backup]\ndir = \"/b\"\ncompression = \"none\"\nlevel = 7\nthreads = 8\nmax_rate = \"9MiB\"\nmax_snapshot = \"9s\"\nskip_unchanged = false\nkeep_last = 31\nkeep_hourly = 32\n".to_owned(),
-        "keep_daily = 33\nkeep_weekly = 34\nkeep_monthly = 35\nkeep_yearly = 36\n".to_owned() + &job(2),
-        "[verify]\nscratch_dir = \"/s\"\n".to_owned() + &job(3),
-        "[cleanup]\nbatch_target = \"41ms\"\nmax_share = \"42%\"\n".to_owned() + &job(4),
+        "keep_daily = 33\nkeep_weekly = 34\nkeep_monthly = 35\nkeep_yearly = 36\n".to_owned() + &heavy(2),
+        "[verify]\nscratch_dir = \"/s\"\n".to_owned() + &heavy(3),
+        "[cleanup]\nbatch_target = \"41ms\"\nmax_share = \"42%\"\n".to_owned() + &heavy(4),
         "[health]\nintegrity = \"full\"\n".to_owned() + &job(5) + &integrity,
         "[watch]\nslow_threshold = \"51s\"\n".to_owned() + &job(7),
     ];
@@ -752,7 +804,7 @@ fn a_reload_knows_what_was_added_removed_and_changed() {
 fn keys_that_need_a_restart_are_told_from_those_that_do_not() {
     let old = accepted("[daemon]\ntimezone = \"UTC\"\n");
     let new = accepted(
-        "[daemon]\nlisten = \"off\"\nstate_dir = \"/s\"\nlog_format = \"json\"\ntimezone = \"Asia/Tokyo\"\nparallel_jobs = 3\nshutdown_grace = \"1m\"\n",
+        "[daemon]\nlisten = \"off\"\nstate_dir = \"/s\"\nlog_format = \"json\"\ntimezone = \"Asia/Tokyo\"\nparallel_jobs = 3\njobs_per_disk = 0\nshutdown_grace = \"1m\"\n",
     );
     let found = diff(&old, &new);
     let shown = |changes: &[litekeeper::config::Change]| -> Vec<String> {
@@ -771,6 +823,7 @@ fn keys_that_need_a_restart_are_told_from_those_that_do_not() {
         [
             "daemon.timezone UTC -> Asia/Tokyo",
             "daemon.parallel_jobs 2 -> 3",
+            "daemon.jobs_per_disk 1 -> 0",
             "daemon.shutdown_grace 30s -> 1m"
         ]
     );

@@ -23,7 +23,7 @@ Exit codes:
 With --json a list of:
   {id, database, job, cause, pid, started, finished, outcome, reason, summary,
    detail}
-`cause` is schedule, catch_up or manual; `outcome` is success, failure, skipped
+`cause` is schedule, catch_up, manual or upkeep; `outcome` is success, failure, skipped
 or interrupted, and like `finished` null while the run is at work.")]
 pub(super) struct History {
     /// Name of a database in the configuration [default: all].

@@ -7,15 +7,18 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::backups::catalogue;
 use super::{Global, block_on, database, detail, exit, interrupt, log, out, progress};
+use crate::clock;
 use crate::config::{Config, Database, JobKind};
 use crate::error::{Reason, Result};
 use crate::jobs::runner::{self, Finished, Order};
 use crate::jobs::{self, Job, registry};
 use crate::pool::Pool;
 use crate::queries::slow_log;
+use crate::schedule::blackout;
 use crate::state::State;
 use crate::state::runs::{self, Cause, Outcome};
 
@@ -36,6 +39,8 @@ With --json:
 `detail` is the job's own, as in `litekeeper history --json`.";
 
 /// Vacuum, analyze and reindex a database now, by its maintain settings.
+///
+/// Also within `maintain.blackout`, with a note. The other jobs likewise.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Maintain {
@@ -207,6 +212,9 @@ async fn work(config: &Config, database: &Arc<Database>, jobs: Vec<Arc<dyn Job>>
         if cancel.is_cancelled() {
             break;
         }
+        if !job.is_preview() {
+            tell_of_blackout(config, database, job.kind());
+        }
         let (progress, mut watched) = watch::channel(None);
         let mut line = progress::Line::new(format!("{} of {}", job.kind(), database.name));
         let order = Order {
@@ -216,6 +224,7 @@ async fn work(config: &Config, database: &Arc<Database>, jobs: Vec<Arc<dyn Job>>
             cause: Cause::Manual,
             zone: config.daemon.timezone,
             cancel: cancel.clone(),
+            blackout: CancellationToken::new(),
             progress,
         };
         let mut run = std::pin::pin!(runner::run(&state, order));
@@ -236,6 +245,14 @@ async fn work(config: &Config, database: &Arc<Database>, jobs: Vec<Arc<dyn Job>>
     // The last slow statements; only a run that was given up keeps the channel open.
     let _ = tokio::time::timeout(Duration::from_secs(2), kept).await;
     Ok(finished)
+}
+
+/// Whoever asks for a run by hand may not have the time in mind.
+fn tell_of_blackout(config: &Config, database: &Database, kind: JobKind) {
+    let (windows, key) = (&database.when(kind).blackout, kind.blackout_key());
+    if let Some(key) = key.filter(|_| blackout::holds(windows, config.daemon.timezone, clock::now())) {
+        out::say(&format!("litekeeper: within {key} ({windows}); it runs all the same, as you asked for it"));
+    }
 }
 
 fn told<'a>(database: &'a str, job: JobKind, finished: &'a Finished) -> Told<'a> {

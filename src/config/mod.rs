@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use blackout::Blackout;
 pub use cron_text::Fault;
 pub use diagnostic::{Position, Problem, Rejected};
 pub use diff::{Change, Diff, diff};
@@ -17,6 +18,7 @@ pub use load::{DEFAULT_PATH, keys};
 pub use place::{Bucket, Cloud, Place};
 pub use schedule::Schedule;
 
+mod blackout;
 mod cron_text;
 mod defaults;
 mod diagnostic;
@@ -64,8 +66,10 @@ pub struct Daemon {
     pub listen: Option<SocketAddr>,
     /// Zone in which schedules are read; `"local"` is already resolved.
     pub timezone: chrono_tz::Tz,
-    /// Jobs at the same time over all databases; at least 1.
+    /// Heavy jobs at the same time over all databases; at least 1.
     pub parallel_jobs: usize,
+    /// Of them, those on databases of one disk; 0: no limit.
+    pub jobs_per_disk: usize,
     /// How long running jobs may go on after a TERM.
     pub shutdown_grace: Duration,
     /// Form of the log lines.

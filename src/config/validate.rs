@@ -5,7 +5,26 @@ use std::path::Path;
 
 use super::file::{Findings, Span};
 use super::value::Wrong;
-use super::{Config, Database};
+use super::{Config, Database, JobKind};
+
+/// What is valid and yet perhaps not meant, over all databases.
+pub(super) fn doubts(config: &Config) -> Vec<String> {
+    config.databases.values().flat_map(|database| always_postponed(database)).collect()
+}
+
+/// Schedules that fire only when nothing may start.
+fn always_postponed(database: &Database) -> Vec<String> {
+    let doubt = |kind: JobKind| {
+        let (when, key) = (database.when(kind), kind.blackout_key()?);
+        when.blackout.covers_all_of(&when.schedule).then(|| {
+            format!(
+                "database {}: the schedule of {kind}, \"{}\", is due only within {key}, {}: each run waits until that ends",
+                database.name, when.schedule, when.blackout
+            )
+        })
+    };
+    JobKind::SCHEDULED.into_iter().filter_map(doubt).collect()
+}
 
 /// All checks.
 pub(super) fn validate(config: &Config, findings: &Findings<'_>) {

@@ -122,6 +122,8 @@ table! {
         "Bytes in free pages of the database file, which VACUUM would give back.";
     WAL_SIZE = Kind::Gauge, "litekeeper_wal_size_bytes" ["database"]
         "Size of the write-ahead log; 0 when there is none.";
+    WAL_PINNED = Kind::Gauge, "litekeeper_wal_pinned_seconds" ["database"]
+        "For how long one reader has kept a write-ahead log past maintain.max_wal from being emptied; 0 when none does.";
     TABLE_SIZE = Kind::Gauge, "litekeeper_table_size_bytes" ["database", "table"]
         "Size of a table with its indexes.";
     TABLE_ROWS = Kind::Gauge, "litekeeper_table_rows" ["database", "table"]

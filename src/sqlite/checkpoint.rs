@@ -26,6 +26,13 @@ pub struct Checkpoint {
     pub moved_pages: u64,
 }
 
+impl Checkpoint {
+    /// Whether all that was in the log is in the database file.
+    pub const fn is_complete(&self) -> bool {
+        !self.busy && self.moved_pages == self.log_pages
+    }
+}
+
 /// Makes a checkpoint; `None` where the database has no write-ahead log.
 pub fn checkpoint(connection: &Connection, mode: Mode) -> Result<Option<Checkpoint>> {
     let sql = match mode {

@@ -28,6 +28,8 @@ pub const COPIES: &str = "copies";
 pub const INDEX_PROBLEMS: &str = "index_problems";
 /// [`Measured`]: what the file looked like when its tables were measured.
 pub const MEASURED: &str = "measured";
+/// The [`super::pin::Pin`] of the write-ahead log, or none.
+pub const PIN: &str = "pin";
 /// [`PoolTimeouts`] when health last looked.
 pub const POOL_TIMEOUTS: &str = "pool_timeouts";
 /// [`Watched`] queries by name.

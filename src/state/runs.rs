@@ -22,6 +22,8 @@ pub enum Cause {
     CatchUp,
     /// From the command line.
     Manual,
+    /// The daemon saw that it was needed.
+    Upkeep,
 }
 
 impl Cause {
@@ -30,6 +32,7 @@ impl Cause {
             Self::Schedule => "schedule",
             Self::CatchUp => "catch_up",
             Self::Manual => "manual",
+            Self::Upkeep => "upkeep",
         }
     }
 }

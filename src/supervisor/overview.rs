@@ -15,12 +15,12 @@ use crate::error::Result;
 use crate::jobs::{self, registry};
 use crate::metrics::events::{self, JobScheduled, JobSucceededBefore, TableSize};
 use crate::pool::PoolState;
-use crate::schedule::calendar;
+use crate::schedule::{blackout, calendar};
 use crate::state::status::{
     ConfigState, CopyStatus, DatabaseStatus, JobStatus, LastRun, PoolStatus, Progress, Running, SlowShape,
-    Status,
+    Status, WalPinned,
 };
-use crate::state::{facts, runs, slow};
+use crate::state::{facts, pin, runs, slow};
 use crate::store::Known;
 
 /// Slow statements shown per database, and how far back.
@@ -55,6 +55,8 @@ pub struct LiveJob {
     pub running: Option<(DateTime<Utc>, Option<jobs::Progress>)>,
     /// Due, and waiting for its turn.
     pub queued: bool,
+    /// Due, and waiting until a blackout ends.
+    pub postponed: bool,
 }
 
 impl Live {
@@ -151,7 +153,8 @@ fn database_status(
         path: database.path.display().to_string(),
         size_bytes: disk.size_bytes,
         free_bytes: space.map(|space| space.free_bytes),
-        wal_bytes: Some(disk.wal_bytes),
+        wal_bytes: Some(disk.seen.wal_bytes),
+        wal_pinned: pin::recall(connection, name)?.map(|pin| WalPinned { since: pin.since, by: pin.by }),
         pool: live.map(|live| pool_status(live.pool)),
         jobs: jobs.collect::<Result<_>>()?,
         health: facts::recall(connection, name, facts::HEALTH)?.map(|(checks, _)| checks).unwrap_or_default(),
@@ -193,7 +196,9 @@ fn job_status(
     live: Option<&LiveJob>,
     now: DateTime<Utc>,
 ) -> Result<JobStatus> {
-    let schedule = &database.when(kind).schedule;
+    let when = database.when(kind);
+    let zone = config.daemon.timezone;
+    let not_in_blackout = |at| blackout::ends(&when.blackout, zone, at).unwrap_or(at);
     let last = runs::newest(connection, &database.name, kind)?;
     // A run of another process, from the command line, is seen by its open row.
     let elsewhere = last.as_ref().filter(|run| run.finished.is_none()).map(|run| (run.started, None));
@@ -204,10 +209,11 @@ fn job_status(
     };
     Ok(JobStatus {
         kind,
-        schedule: schedule.to_string(),
+        schedule: when.schedule.to_string(),
         next_run: match live {
-            Some(live) => live.next_run,
-            None => calendar::next(schedule, config.daemon.timezone, now),
+            Some(live) if live.postponed => Some(not_in_blackout(now)),
+            Some(live) => live.next_run.map(not_in_blackout),
+            None => calendar::next(&when.schedule, zone, now).map(not_in_blackout),
         },
         running: running.map(|(since, progress)| Running {
             since,
@@ -218,6 +224,7 @@ fn job_status(
             }),
         }),
         queued: live.is_some_and(|live| live.queued),
+        postponed: live.is_some_and(|live| live.postponed),
         last: last.and_then(|run| {
             Some(LastRun {
                 id: run.id,
@@ -253,12 +260,12 @@ pub fn publish(connection: &Connection, status: &Status) -> Result<()> {
             facts::recall(connection, name, facts::INDEX_PROBLEMS)?.map(|(p, _)| p).unwrap_or_default();
         let problems: Vec<_> = problems.iter().map(|(index, word)| (index.as_str(), word.as_str())).collect();
         events::IndexProblems { database: name, problems: &problems }.emit();
-        publish_database(database);
+        publish_database(database, status.now);
     }
     Ok(())
 }
 
-fn publish_database(database: &DatabaseStatus) {
+fn publish_database(database: &DatabaseStatus, now: DateTime<Utc>) {
     let name = database.name.as_str();
     for job in &database.jobs {
         let kind = job.kind.as_str();
@@ -275,6 +282,7 @@ fn publish_database(database: &DatabaseStatus) {
     if let (Some(file), Some(wal)) = (database.size_bytes, database.wal_bytes) {
         events::Sizes { database: name, file, free: database.free_bytes, wal, tables: Some(&tables) }.emit();
     }
+    events::LogPinnedFor { database: name, seconds: database.wal_pinned_seconds(now) }.emit();
     for check in &database.health {
         events::Check { database: name, check: &check.check, verdict: check.result }.emit();
     }

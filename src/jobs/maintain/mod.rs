@@ -16,6 +16,7 @@ use super::{Context, Job, Report, Running, Unit};
 use crate::config::JobKind;
 use crate::error::{Class, Error, Result};
 use crate::sqlite::facts::Facts;
+pub use checkpoint::Checkpoint;
 pub use step::{Decision, Step, StepName};
 
 /// The maintenance job, as `[maintain]` of the database says.
