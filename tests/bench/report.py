@@ -98,8 +98,8 @@ def felt(results, title):
 def upkept(results, title):
     """Of upkeep: `results` is a list of ways with their rounds, or with why there are none. Two tables: what the application
     felt, all rounds together, and what was done. Ratios are to the plain command of the same group."""
-    sides = ["transactions", "p50, ms", "p99", "worst", "BUSY", "reads", "p50, ms", "p99", "worst", "BUSY"]
-    felt_head = ["", *sides, "worst ratio", "p99 ratio", "WAL, MiB"]
+    figures = ["p50, ms", "p99", "worst", "of the time", "BUSY"]
+    felt_head = ["", "transactions", *figures, "reads", *figures, "worst ratio", "p99 ratio", "WAL, MiB"]
     done_head = ["", "time, s", "ratio", "CPU, s", "smaller, MiB", "then free, MiB", "says it held, ms", "and says"]
     felt_rows, done_rows, plain = [], [], {}
     for way, rounds in results:
@@ -117,9 +117,11 @@ def upkept(results, title):
                 way.name,
                 str(sum(len(one.wrote) for one in rounds)),
                 *(f"{value * 1000:.2f}" for value in wrote),
+                f"{statistics.mean(one.writing for one in rounds):.1%}",
                 str(sum(one.writer_busy for one in rounds)),
                 str(sum(len(one.read) for one in rounds)),
                 *(f"{value * 1000:.2f}" for value in read),
+                f"{statistics.mean(one.reading for one in rounds):.1%}",
                 str(sum(one.reader_busy for one in rounds)),
                 *(f"{wrote[which] / base_wrote[which]:.3f}" if base_wrote else "" for which in (2, 1)),
                 mib([one.run.wal for one in rounds]),

@@ -22,6 +22,9 @@ class Round:
 
     wrote: list
     read: list
+    # Shares of the time in which the two were at it.
+    writing: float
+    reading: float
     writer_busy: int
     reader_busy: int
     run: measure.Run
@@ -39,16 +42,25 @@ def feel(bench, way, original, copy, application):
         time.sleep(AFTER)
     # All have closed it, and the last one has moved the log into the file.
     free = inspect(way, copy, run)
-    wrote, read = (beside.within(part.taken, run.began, run.ended + AFTER) for part in (writer, reader))
+    span = run.began, run.ended + AFTER
+    wrote, read = (beside.within(part.taken, *span) for part in (writer, reader))
     return Round(
         wrote=[abs(seconds) for seconds in wrote],
         read=[abs(seconds) for seconds in read],
+        writing=under_way(writer.taken, *span),
+        reading=under_way(reader.taken, *span),
         writer_busy=sum(seconds < 0 for seconds in wrote),
         reader_busy=sum(seconds < 0 for seconds in read),
         run=run,
         smaller=size - os.stat(copy).st_size,
         free=free,
     )
+
+
+def under_way(taken, began, ended):
+    """The share of the time between the two that turns took."""
+    parts = (min(ended, begun + abs(seconds)) - max(began, begun) for begun, seconds in taken)
+    return sum(part for part in parts if part > 0) / (ended - began)
 
 
 def inspect(way, database, run):
