@@ -7,6 +7,9 @@ use std::fs;
 /// Rows before this are past their retention; the application's and those made with the database are much younger.
 pub const OLD: &str = "2022-01-01";
 
+/// Bytes. What the application adds within seconds is less.
+const LONG_LOG: u64 = 3 << 20;
+
 /// A chore.
 pub struct Chore {
     pub name: &'static str,
@@ -30,9 +33,17 @@ pub const TABLES: &str = "
         id INTEGER PRIMARY KEY, attendance_id INTEGER NOT NULL REFERENCES attendance(id), text TEXT NOT NULL);
     CREATE INDEX idx_remark_attendance ON remark(attendance_id);
     CREATE TABLE ballast (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+    CREATE TABLE tag (id INTEGER PRIMARY KEY, word TEXT NOT NULL);
+    CREATE INDEX idx_tag_word ON tag(word);
     INSERT INTO remark (attendance_id, text) SELECT id, 'kept' FROM attendance WHERE id % 3 = 0;";
 
 const DROP_INDEX: &str = "DROP INDEX IF EXISTS idx_declared;";
+/// An index whose pages are half empty.
+const SPARSE_INDEX: &str = "
+    DELETE FROM tag;
+    INSERT INTO tag (word) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2400)
+        SELECT hex(randomblob(50)) FROM n;
+    DELETE FROM tag WHERE id % 6 <> 0;";
 /// A third of the file becomes free pages among others.
 const FREE_PAGES: &str = "
     DELETE FROM ballast;
@@ -40,9 +51,10 @@ const FREE_PAGES: &str = "
         SELECT randomblob(4000) FROM n;
     DELETE FROM ballast WHERE id % 2 = 0;";
 const FORGET_STATISTICS: &str = "DROP TABLE IF EXISTS sqlite_stat1; DROP TABLE IF EXISTS sqlite_stat4;";
+/// More than `LONG_LOG` in one transaction.
 const LOG: &str = "
     DELETE FROM ballast;
-    INSERT INTO ballast (bytes) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+    INSERT INTO ballast (bytes) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)
         SELECT randomblob(4000) FROM n;";
 const OLD_ROWS: &str = "
     INSERT INTO attendance (user_id, date, time_in, confidence)
@@ -55,8 +67,9 @@ const OLD_ROWS: &str = "
 const HAS_INDEX: &str = "SELECT count(*) FROM sqlite_schema WHERE name = 'idx_declared' AND type = 'index'";
 // The application frees none, but may leave one or two when it splits a page.
 const NO_FREE_PAGES: &str = "SELECT freelist_count < 20 FROM pragma_freelist_count";
-const STATISTICS: &str =
-    "SELECT count(*) > 0 FROM sqlite_stat1 WHERE tbl = 'attendance' AND idx = 'idx_attendance_date'";
+const FULL_PAGES: &str = "SELECT sum(unused) * 5 < sum(pgsize) FROM dbstat WHERE name = 'idx_tag_word'";
+const STATISTICS: &str = "
+    SELECT count(*) = 2 FROM sqlite_stat1 WHERE idx IN ('idx_attendance_date', 'idx_users_name')";
 const NO_OLD_ROWS: &str = "SELECT NOT EXISTS (SELECT 1 FROM attendance WHERE date < '2022-01-01')
     AND NOT EXISTS (SELECT 1 FROM remark WHERE text = 'old')";
 
@@ -107,6 +120,8 @@ pub const REINDEX: Chore = Chore {
         vacuum = "never"
         analyze = "never"
         reindex = "always""#,
+    soil: &[SPARSE_INDEX],
+    done: &[FULL_PAGES],
     ..NONE
 };
 
@@ -195,8 +210,8 @@ pub const ALL: Chore = Chore {
         table = "attendance"
         columns = ["time_in", "date"]
         missing = "create""#,
-    soil: &[DROP_INDEX, FREE_PAGES, FORGET_STATISTICS],
-    done: &[HAS_INDEX, NO_FREE_PAGES, STATISTICS],
+    soil: &[DROP_INDEX, SPARSE_INDEX, FREE_PAGES, FORGET_STATISTICS],
+    done: &[HAS_INDEX, FULL_PAGES, NO_FREE_PAGES, STATISTICS],
     ..NONE
 };
 
@@ -231,6 +246,6 @@ impl Chore {
         let log = fs::metadata(sandbox.data().join("attendance.sqlite-wal")).map_or(0, |file| file.len());
         // Where a table is missing, the work is, too.
         self.done.iter().map(number).all(|answer| answer.is_ok_and(|found| found == 1))
-            && !(self.empties_log && log >= 1 << 20)
+            && !(self.empties_log && log >= LONG_LOG)
     }
 }

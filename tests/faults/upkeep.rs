@@ -18,8 +18,8 @@ use std::time::Duration;
 /// What a run of it does that can be met: on the disk, and with locks.
 pub const CALLS: &str = "openat,write,pwrite64,pread64,fsync,fdatasync,ftruncate,?unlink,unlinkat,fcntl";
 
-/// Between two commits: often enough that each transaction of a run meets some.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Between two commits: often enough that each run meets some.
+const PAUSE: Duration = Duration::from_millis(20);
 
 pub struct Upkeep {
     pub sandbox: Sandbox,
@@ -220,6 +220,7 @@ fn kept(connection: &Connection) -> Vec<String> {
              WHERE source IS NULL AND date >= '{OLD}' ORDER BY id"
         ),
         "SELECT concat_ws(':', 'r', id, attendance_id, text) FROM remark WHERE text = 'kept' ORDER BY id",
+        "SELECT concat_ws(':', 't', id, word) FROM tag ORDER BY id",
         "SELECT concat_ws(':', 'u', id, name, email, created_at) FROM users ORDER BY id",
         "SELECT concat_ws(':', 'f', id, user_id, hex(embedding), captured_at) FROM face_samples ORDER BY id",
         "SELECT concat_ws(':', 'b', id, hex(bytes)) FROM ballast ORDER BY id",
