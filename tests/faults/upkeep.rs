@@ -138,8 +138,8 @@ impl Upkeep {
         assert!(last >= committed, "the database ends at {last}, {committed} was acknowledged");
         let connection = self.connect();
         let now = kept(&connection);
-        let lost: Vec<_> = before.kept.iter().filter(|row| !now.contains(row)).take(5).collect();
-        assert!(now == before.kept, "what should stay is not as it was: {lost:?}");
+        let missing: Vec<_> = before.kept.iter().filter(|row| !now.contains(row)).take(5).collect();
+        assert!(now == before.kept, "what should stay is not as it was: {missing:?}");
         let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
         let halves = format!(
             "SELECT count(*) FROM attendance AS a WHERE a.date < '{OLD}'
@@ -157,7 +157,10 @@ impl Upkeep {
         let Some(run) = runs.first() else { return };
         match run.outcome.as_str() {
             "success" => assert!(self.is_done(), "{run:?}, and it is not"),
-            "running" => assert_eq!(self.told(run.id), "interrupted", "of a process that is gone"),
+            "running" => {
+                assert_eq!(self.told(run.id), "interrupted", "of a process that is gone");
+                assert!(!self.is_told_at_work(), "a process that is gone");
+            }
             _ => panic!("{run:?}"),
         }
     }
@@ -170,11 +173,22 @@ impl Upkeep {
 
     /// The outcome that `litekeeper history` shows.
     fn told(&self, id: i64) -> String {
-        let output = self.sandbox.litekeeper(&["--json", "history", "attendance"]);
-        assert!(output.status.success(), "{}", said(&output));
-        let runs: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let runs = self.json("history");
         let run = runs.as_array().unwrap().iter().find(|run| run["id"] == id).expect("a run is missing");
         run["outcome"].as_str().unwrap_or("running").to_owned()
+    }
+
+    /// Whether `litekeeper status` shows a run at work.
+    fn is_told_at_work(&self) -> bool {
+        let status = self.json("status");
+        let jobs = status["databases"][0]["jobs"].as_array().unwrap();
+        !jobs.iter().find(|job| job["kind"] == self.chore.verb).unwrap()["running"].is_null()
+    }
+
+    fn json(&self, verb: &str) -> serde_json::Value {
+        let output = self.sandbox.litekeeper(&["--json", verb, "attendance"]);
+        assert!(output.status.success(), "{}", said(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// The next run finishes the work, and the one before it is known to have been interrupted.
