@@ -201,7 +201,7 @@ fn job_status(
     let not_in_blackout = |at| blackout::ends(&when.blackout, zone, at).unwrap_or(at);
     let last = runs::newest(connection, &database.name, kind)?;
     // A run of another process, from the command line, is seen by its open row.
-    let elsewhere = last.as_ref().filter(|run| run.finished.is_none()).map(|run| (run.started, None));
+    let elsewhere = last.as_ref().filter(|run| run.outcome.is_none()).map(|run| (run.started, None));
     let running = live.and_then(|live| live.running).or(elsewhere);
     let last = match last {
         Some(run) if run.finished.is_none() => runs::newest_ended(connection, &database.name, kind)?,
