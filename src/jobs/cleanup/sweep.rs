@@ -25,6 +25,9 @@ use crate::words;
 /// Three parts of pause to one of work: the application's writers have the lock for three quarters of the time.
 const PAUSE_PER_WORK: u32 = 3;
 
+/// Per cent of `max_size` that are filled when it was passed: rows differ, and pages have headers that stay.
+const FILLED: u128 = 99;
+
 /// Attempts at a batch that finds the database locked; each waits for `pool.busy_timeout` itself.
 pub(super) const ATTEMPTS: u32 = 3;
 
@@ -153,7 +156,7 @@ async fn newest(
     let table = plan.table.clone();
     let rows = reader.read(move |c| sizes::rows(c, &table)).await?;
     // Rows of an average size: what one takes is known of none.
-    let fitting = u128::from(rows) * u128::from(most) / u128::from(bytes.max(1));
+    let fitting = u128::from(rows) * u128::from(most) * FILLED / (u128::from(bytes.max(1)) * 100);
     let fitting = u64::try_from(fitting).unwrap_or(u64::MAX);
     let fits = (bytes > most)
         .then(|| (fitting, format!("{}, which fit into max_size = {}", beyond(fitting), words::bytes(most))));

@@ -1,6 +1,10 @@
 //! Retention: what goes, what stays whatever a rule says, and what the application notices of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod archive;
+mod limits;
+mod log;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::path::{Path, PathBuf};
