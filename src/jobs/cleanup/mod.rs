@@ -107,6 +107,9 @@ async fn run(dry_run: bool, context: &Context) -> Result<Report> {
             report.refused = Some(error.message.clone());
             problems.push(error);
         }
+        for advice in report.advice.iter().filter(|_| !dry_run) {
+            tracing::info!(database = context.database.name, job = %JobKind::Cleanup, "{advice}");
+        }
         detail.rules.push(report);
     }
     // A preview is made to be looked at, whatever would be refused.
