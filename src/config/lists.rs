@@ -59,7 +59,7 @@ pub(super) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
                 .flatten(),
             archive_dir: t.get("archive_dir", auto_or_path).flatten(),
         };
-        if rule.keep.is_none() && rule.keep_rows.is_none() && rule.max_size.is_none() {
+        if !t.entries().any(|(name, ..)| ["keep", "keep_rows", "max_size"].contains(&name)) {
             let wrong = Wrong::new("this rule limits nothing");
             t.note(None, wrong.help("set keep, keep_rows or max_size, or several of them"));
         }

@@ -79,7 +79,7 @@ fn read_back(file: &Path, table: &str) -> Connection {
             .into_iter()
             .map(|(is_text, bytes)| match (is_text, bytes.is_empty()) {
                 (true, _) => {
-                    let hex = bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+                    let hex = bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().concat();
                     format!("CAST(x'{hex}' AS TEXT)")
                 }
                 (false, true) => "NULL".to_owned(),

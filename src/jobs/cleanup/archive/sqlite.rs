@@ -3,6 +3,7 @@
 //! again; one that has the same key and other values is.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -58,7 +59,8 @@ impl Month {
         }
         let missing = columns.names.iter().filter(|name| !known.iter().any(|k| k.eq_ignore_ascii_case(name)));
         for name in missing.filter(|_| !known.is_empty()) {
-            sql += &format!("ALTER TABLE {} ADD COLUMN {};", quoted(table), quoted(name));
+            // Writing to a String does not fail.
+            let _ = write!(sql, "ALTER TABLE {} ADD COLUMN {};", quoted(table), quoted(name));
         }
         self.connection.execute_batch(&sql).map_err(|error| failed(&self.path, error))?;
         let values: Vec<_> = (1..=names.len()).map(|number| format!("?{number}")).collect();
