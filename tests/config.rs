@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use litekeeper::config::{
-    Analyze, Backup, Blackout, Children, Cleanup, Compression, Config, Database, DateFormat, Health,
-    Integrity, Keep, Maintain, Missing, Place, Pool, Reindex, Rejected, RowidPolicy, Schedule, Triggers,
-    Vacuum, Value, Verify, Watch, When, diff, keys,
+    Analyze, ArchiveFormat, Backup, Blackout, Children, Cleanup, Compression, Config, Database, DateFormat,
+    Health, Integrity, Keep, Maintain, Missing, Place, Pool, Reindex, Rejected, RowidPolicy, Schedule,
+    Triggers, Vacuum, Value, Verify, Watch, When, diff, keys,
 };
 #[cfg(feature = "object-storage")]
 use litekeeper::config::{Bucket, Cloud};
@@ -213,6 +213,13 @@ keep = "2w"
 format = "unix_milliseconds"
 triggers = "allow"
 children = "cascade"
+[[database.app.cleanup.rule]]
+table = "blob"
+keep_rows = 1000
+max_size = "500MiB"
+timezone = "Europe/Berlin"
+archive = "csv"
+archive_dir = "/srv/archive"
 [[database.app.index]]
 name = "i"
 table = "attendance"
@@ -229,10 +236,19 @@ params = { user = 1, on = true, at = "2026-01-01", r = 1.5 }
     assert_eq!(
         rules,
         [
-            ("attendance", seconds(31_536_000), None, Triggers::Refuse, Children::Refuse),
-            ("log", seconds(1_209_600), milliseconds, Triggers::Allow, Children::Cascade),
+            ("attendance", Some(seconds(31_536_000)), None, Triggers::Refuse, Children::Refuse),
+            ("log", Some(seconds(1_209_600)), milliseconds, Triggers::Allow, Children::Cascade),
+            ("blob", None, None, Triggers::Refuse, Children::Refuse),
         ]
     );
+    let limits = |n: usize| {
+        let rule = &app.cleanup.rules[n];
+        (rule.column.as_deref(), rule.keep_rows, rule.max_size, rule.timezone, rule.archive)
+    };
+    assert_eq!(limits(0), (Some("date"), None, None, chrono_tz::UTC, None));
+    let berlin = chrono_tz::Tz::Europe__Berlin;
+    assert_eq!(limits(2), (None, Some(1000), Some(500 << 20), berlin, Some(ArchiveFormat::Csv)));
+    assert_eq!(app.cleanup.rules[2].archive_dir.as_deref(), Some(Path::new("/srv/archive")));
     assert_eq!((app.indexes[0].columns.len(), app.indexes[0].missing), (2, Missing::Create));
     let query = &app.watch.queries[0];
     assert_eq!(query.name, "today");
@@ -660,11 +676,38 @@ fn a_policy_that_keeps_nothing_is_refused_where_it_is_set() {
 }
 
 #[test]
-fn rules_need_table_column_and_keep() {
+fn rules_need_a_table_a_limit_and_what_the_limit_needs() {
     let rule = format!("{APP}[[database.app.cleanup.rule]]\n");
     let found: Vec<String> = rejected(&rule).problems.into_iter().map(|p| p.message).collect();
-    let missing = |key: &str| format!("`database.app.cleanup.rule.{key}` is missing");
-    assert_eq!(found, [missing("table"), missing("column"), missing("keep")]);
+    assert_eq!(found, ["`database.app.cleanup.rule.table` is missing", "this rule limits nothing"]);
+    let table = format!("{rule}table = \"t\"\n");
+    let begins = |text: &str, expected: &str| {
+        let found = problem(text).0;
+        assert!(found.starts_with(expected), "{text}: {found}");
+    };
+    begins(&format!("{table}keep = \"1d\"\n"), "5:8: `keep` needs the column with the date");
+    begins(
+        &format!("{table}keep_rows = 0\n"),
+        "5:13: `database.app.cleanup.rule.keep_rows` must be a whole number",
+    );
+    begins(
+        &format!("{table}keep_rows = 5\narchive_dir = \"/a\"\n"),
+        "6:15: `archive_dir` without an archive",
+    );
+    let twice = format!("{table}keep_rows = 5\n");
+    begins(
+        &format!("{twice}{}", twice.trim_start_matches(APP)),
+        "6:1: a second rule without a column for table \"t\"",
+    );
+    #[cfg(feature = "object-storage")]
+    {
+        let in_bucket =
+            format!("{table}keep_rows = 5\narchive = \"csv\"\n[backup]\ndir = \"s3://bucket/prefix\"\n");
+        let found = problem(&in_bucket).0;
+        assert!(found.ends_with("the archive of table \"t\" has no place"), "{found}");
+        let placed = in_bucket.replace("[backup]", "archive_dir = \"/a\"\n[backup]");
+        assert!(app(&placed).cleanup.rules[0].archive.is_some());
+    }
     let whole = format!("{rule}table = \"t\"\ncolumn = \"c\"\nkeep = \"1d\"\n");
     says(
         &format!("{whole}[[database.app.cleanup.rule]]\ntable = \"T\"\ncolumn = \"C\"\nkeep = \"2d\"\n"),

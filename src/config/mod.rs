@@ -333,27 +333,46 @@ pub struct Cleanup {
     pub rules: Vec<Rule>,
 }
 
-/// One retention rule: rows whose `column` is older than `keep` go.
+/// One retention rule. A row goes as soon as one of `keep`, `keep_rows` and `max_size` says so; at least one is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// The table.
     pub table: String,
-    /// Its date column.
-    pub column: String,
-    /// Rows older than this are removed.
-    pub keep: Duration,
+    /// Its date column; `None`: rows are ordered by their rowid or primary key.
+    pub column: Option<String>,
+    /// Rows older than this are removed; only with a column.
+    pub keep: Option<Duration>,
+    /// All but so many of the newest rows are removed.
+    pub keep_rows: Option<u64>,
+    /// The oldest rows are removed until the table and its indexes take no more bytes.
+    pub max_size: Option<u64>,
     /// How the column tells the time; `None`: found out.
     pub format: Option<DateFormat>,
+    /// The zone of dates in text that have no offset.
+    pub timezone: chrono_tz::Tz,
     /// What to do where the table has DELETE triggers.
     pub triggers: Triggers,
     /// What to do where other tables point here.
     pub children: Children,
+    /// To what kind of file rows go before they are removed.
+    pub archive: Option<ArchiveFormat>,
+    /// Where that is: a directory in this one, named after the database; `None`: `archive` beside its backups.
+    pub archive_dir: Option<PathBuf>,
+}
+
+/// `rule.archive`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArchiveFormat {
+    /// A database of SQLite for each month.
+    Sqlite,
+    /// A text file for each table and run.
+    Csv,
 }
 
 /// `rule.format`: how a column tells the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DateFormat {
-    /// ISO 8601 text, UTC where it has no offset.
+    /// ISO 8601 text, in the rule's zone where it has no offset.
     Iso,
     /// Seconds since 1970.
     UnixSeconds,
