@@ -128,6 +128,7 @@ fn a_commit_at_any_moment_is_never_lost() {
         application.wait_for_commits(1);
         let last = application.pause();
         assert_eq!(assert_sound(&path), last, "round {round}");
+        assert_eq!(application.seen().last(), last, "round {round}");
     }
     let seen = application.stop();
     assert_eq!(seen.errors, Vec::<String>::new());
