@@ -1,13 +1,18 @@
 //! Gives free pages back a few at a time, in a database with auto_vacuum = INCREMENTAL, so that neither our transaction
 //! nor the application's next one is felt. Must not be called where a replicator owns the write-ahead log.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::checkpoint::{Mode, checkpoint};
 use super::hold::{self, Holds};
-use crate::error::Result;
+use super::{open, replicator};
+use crate::error::{Error, Reason, Result};
+
+/// Virtual machine instructions between two looks at whether it must stop: each frees a page.
+const STEPS_BETWEEN_LOOKS: i32 = 100;
 
 /// One transaction that freed some pages.
 #[derive(Debug, Clone, Copy)]
@@ -20,39 +25,59 @@ pub struct Slice {
     pub held: Duration,
 }
 
-/// Frees up to `pages` pages in one transaction, and then moves them out of the write-ahead log, PASSIVE: the
-/// application's next commit would have to otherwise, as SQLite's automatic checkpoint.
-///
-/// In WAL mode the commit does not wait for the disk: what a power cut undoes is done again by the next run, and the
-/// checkpoint waits without holding anybody up.
-pub fn free(connection: &mut Connection, holds: &Holds, pages: u64) -> Result<Slice> {
-    let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let (automatic, synchronous) = (number("wal_autocheckpoint")?, number("synchronous")?);
-    let has_log: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-    if has_log != "wal" {
-        return slice(connection, holds, pages);
-    }
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "synchronous", "normal")?;
-    let freed = slice(connection, holds, pages);
-    // The connection is the pool's, and others will use it.
-    connection.pragma_update(None, "synchronous", synchronous)?;
-    connection.pragma_update(None, "wal_autocheckpoint", automatic)?;
-    let freed = freed?;
-    checkpoint(connection, Mode::Passive)?;
-    Ok(freed)
+/// A connection that frees pages, and nothing else: what is set on it is not what other work expects.
+pub struct Freeing {
+    connection: Connection,
+    path: PathBuf,
+    has_log: bool,
 }
 
-fn slice(connection: &mut Connection, holds: &Holds, pages: u64) -> Result<Slice> {
-    let mut began = Instant::now();
-    let (worked, left) = hold::write(connection, holds, |transaction| {
-        began = Instant::now();
-        // The statement frees a page with each row that is asked for.
-        let mut statement = transaction.prepare(&format!("PRAGMA main.incremental_vacuum({pages})"))?;
-        let mut rows = statement.query([])?;
-        while rows.next()?.is_some() {}
-        let left = transaction.query_row("PRAGMA main.freelist_count", [], |row| row.get(0))?;
-        Ok((began.elapsed(), left))
-    })?;
-    Ok(Slice { left, worked, held: began.elapsed() })
+impl Freeing {
+    /// Opens it. It waits so long for the application's lock.
+    ///
+    /// In WAL mode its commits do not wait for the disk: what a power cut undoes is done again by the next run.
+    pub fn begin(path: &Path, busy_timeout: Duration) -> Result<Self> {
+        let connection = open::another(path)?;
+        connection.busy_timeout(busy_timeout)?;
+        let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        let has_log = journal == "wal";
+        if has_log {
+            connection.pragma_update(None, "synchronous", "normal")?;
+            connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        }
+        Ok(Self { connection, path: path.to_owned(), has_log })
+    }
+
+    /// Frees up to `pages` pages in one transaction, and then moves them out of the write-ahead log, PASSIVE: the
+    /// application's next commit would have to otherwise, as SQLite's automatic checkpoint. This one waits for the
+    /// disk, and holds nobody up.
+    ///
+    /// Errors: `cancelled` where `must_stop` says so, and all is rolled back; `refused` where a replicator has come to
+    /// own the log.
+    pub fn slice(
+        &mut self,
+        holds: &Holds,
+        pages: u64,
+        must_stop: impl FnMut() -> bool + Send + 'static,
+    ) -> Result<Slice> {
+        if replicator::owns(&self.connection, &self.path) {
+            return Err(Error::new(Reason::Refused, "a replicator owns the database's write-ahead log now"));
+        }
+        self.connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(must_stop))?;
+        let mut began = Instant::now();
+        let (worked, left) = hold::write(&mut self.connection, holds, |transaction| {
+            began = Instant::now();
+            // The statement frees a page with each row that is asked for.
+            let mut statement = transaction.prepare(&format!("PRAGMA main.incremental_vacuum({pages})"))?;
+            let mut rows = statement.query([])?;
+            while rows.next()?.is_some() {}
+            let left = transaction.query_row("PRAGMA main.freelist_count", [], |row| row.get(0))?;
+            Ok((began.elapsed(), left))
+        })?;
+        let held = began.elapsed();
+        if self.has_log {
+            checkpoint(&self.connection, Mode::Passive)?;
+        }
+        Ok(Slice { left, worked, held })
+    }
 }

@@ -34,23 +34,14 @@ impl AutoVacuum {
 /// Rewrites the database in place, with this mode of auto_vacuum; how long it took. It waits for the application's lock
 /// first, and that time is counted in.
 pub fn vacuum(connection: &Connection, holds: &Holds, mode: AutoVacuum) -> Result<Duration> {
-    let before: i64 = connection.pragma_query_value(None, "auto_vacuum", |row| row.get(0))?;
     let clock = Instant::now();
-    let done = hold::alone(connection, holds, &format!("PRAGMA main.auto_vacuum = {}; VACUUM", mode as i64));
-    if done.is_err() && before == 0 {
-        connection.pragma_update(None, "auto_vacuum", 0)?;
-    }
-    done.map(|()| clock.elapsed())
+    hold::alone(connection, holds, &format!("PRAGMA main.auto_vacuum = {}; VACUUM", mode as i64))?;
+    Ok(clock.elapsed())
 }
 
 /// Writes a compact copy of a database without auto_vacuum to `path`, an empty file of ours. Only reads the database.
-/// The copy need not outlive a power cut.
 pub fn into(connection: &Connection, path: &Path) -> Result<()> {
-    let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
     connection.pragma_update(None, "auto_vacuum", AutoVacuum::None as i64)?;
-    connection.pragma_update(None, "synchronous", "off")?;
-    let done = connection.execute("VACUUM main INTO ?1", [path.to_string_lossy()]);
-    connection.pragma_update(None, "synchronous", synchronous)?;
-    done?;
+    connection.execute("VACUUM main INTO ?1", [path.to_string_lossy()])?;
     Ok(())
 }

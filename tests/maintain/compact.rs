@@ -1,7 +1,7 @@
 //! A compact copy that is put in place at a quiet moment.
 
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -196,26 +196,56 @@ async fn h09_what_takes_longer_than_max_block_is_rolled_back_and_refused_the_nex
     assert_eq!(assert_sound(&path), seen.last());
 }
 
+/// A commit that comes while the first copy is made costs that copy, and nothing else.
+#[test]
+fn it_is_tried_again_after_the_application_wrote() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    fill(&path, 48);
+    let (start, scratch) = command(&sandbox);
+    let mut application = Application::start(&path);
+    let run = start();
+    wait_until("a copy is made", || {
+        let sizes =
+            std::fs::read_dir(&scratch).unwrap().filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len()));
+        sizes.into_iter().any(|size| size > 0).then_some(())
+    });
+    application.sql("INSERT INTO users VALUES (4711, 'late', 'late@example.com', '2026-01-01')");
+    let output = run.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("put in place, at attempt 2"), "{text}");
+    assert_eq!(number(&path, "SELECT count(*) FROM users WHERE id = 4711"), 1);
+    application.stop();
+    assert_sound(&path);
+}
+
+/// Starts the command that maintains the database; and where it makes its copies.
+fn command(sandbox: &Sandbox) -> (impl Fn() -> Child + use<>, PathBuf) {
+    let configuration = sandbox.configure(
+        "[maintain]\nvacuum = \"auto\"\nvacuum_min_size = \"1MiB\"\nanalyze = \"never\"\nreindex = \"never\"",
+    );
+    let scratch = sandbox.path().join("tmp");
+    std::fs::create_dir(&scratch).unwrap();
+    let directory = scratch.clone();
+    let start = move || {
+        let mut command = program();
+        command.env("SQLITE_TMPDIR", &directory).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.arg("--config").arg(&configuration).args(["maintain", "attendance"]).spawn().unwrap()
+    };
+    (start, scratch)
+}
+
 /// The kill comes while pages are written to the log under the lock.
 #[test]
 fn killed_in_the_middle_it_leaves_the_database_as_it_was() {
     let sandbox = Sandbox::new();
     let path = sandbox.database();
     fill(&path, 48);
-    sandbox.configure(
-        "[maintain]\nvacuum = \"auto\"\nvacuum_min_size = \"1MiB\"\nanalyze = \"never\"\nreindex = \"never\"",
-    );
-    let scratch = sandbox.path().join("tmp");
-    std::fs::create_dir(&scratch).unwrap();
+    let (start, scratch) = command(&sandbox);
     let before = number(&path, "PRAGMA page_count");
     let mut application = Application::start(&path);
     application.sql("PRAGMA wal_autocheckpoint = 0");
     as_application(&path, "c.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall()");
-    let start = || {
-        let mut command = program();
-        command.env("SQLITE_TMPDIR", &scratch).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.arg("--config").arg(sandbox.configuration()).args(["maintain", "attendance"]).spawn().unwrap()
-    };
     let mut first = start();
     wait_until("pages are written", || (wal(&path) > 1 << 20).then_some(()));
     first.kill().unwrap();

@@ -29,8 +29,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// What came of it.
 pub(super) enum Compacted {
-    /// The file is compact; writers were held for so long.
-    Done(Duration),
+    /// The file is compact; writers were held for so long, and it is the attempt of this number.
+    Done(Duration, u32),
     /// Nothing was changed, and why.
     NotNow(String),
     /// It was rolled back, for it would have held writers for longer than it may.
@@ -39,13 +39,13 @@ pub(super) enum Compacted {
 
 pub(super) async fn run(context: &Context) -> Result<Compacted> {
     let mut why = String::new();
-    for _ in 0..ATTEMPTS {
+    for number in 1..=ATTEMPTS {
         let Some(watcher) = quiet(context).await? else {
             why = String::from("the application wrote all the time");
             continue;
         };
         match attempt(context, watcher).await {
-            Ok(Overwritten::Done(held)) => return Ok(Compacted::Done(held)),
+            Ok(Overwritten::Done(held)) => return Ok(Compacted::Done(held, number)),
             Ok(Overwritten::TooLong) => return Ok(Compacted::TooLong),
             Ok(Overwritten::Outdated) => {
                 why = format!("the application wrote during each of {ATTEMPTS} attempts");

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::limits::within;
+use super::limits::part;
 use super::step::{Cost, Step, StepName};
 use super::vacuum::freed;
 use crate::error::Result;
-use crate::jobs::Context;
+use crate::jobs::{Context, blocking};
 use crate::sqlite::facts::Facts;
-use crate::sqlite::incremental::{self, Slice};
+use crate::sqlite::incremental::{Freeing, Slice};
 use crate::words::{count, plural};
 
 const STEP: StepName = StepName::Vacuum;
@@ -35,20 +35,30 @@ pub(super) async fn run(context: &Context, before: &Facts, preview: bool) -> Res
         };
         return Ok(Step::planned(STEP, why, cost));
     }
+    let (path, wait) = (context.database.path.clone(), context.database.pool.busy_timeout);
+    // Beside one of the pool, which knows that opening does no harm.
+    let mut freeing = context.sql(move |_| Freeing::begin(&path, wait)).await?;
     let (mut pages, mut asked, mut slices) = (FIRST, 0, 0);
     // The application may free and take pages meanwhile; what was free at the beginning bounds the whole.
     while asked < before.free_pages {
-        let holds = Arc::clone(&context.holds);
-        let work = move |c: &mut rusqlite::Connection| incremental::free(c, &holds, pages);
-        let slice =
-            match within(context, context.database.maintain.max_block, "incremental VACUUM", work).await? {
-                Ok(slice) => slice,
-                Err(problem) => {
-                    let so_far = freed(context, before, "").await?;
-                    let (freed_bytes, freed_pages) = (so_far.freed_bytes, so_far.freed_pages);
-                    return Ok(Step { freed_bytes, freed_pages, ..Step::failed(STEP, problem) });
-                }
-            };
+        let (holds, call) =
+            (Arc::clone(&context.holds), context.call.within(context.database.maintain.max_block));
+        let (same, done) = blocking(move || {
+            let limit = call.clone();
+            let done = freeing.slice(&holds, pages, move || limit.check().is_err());
+            // An interrupted statement says only that it was.
+            Ok((freeing, done.map_err(|error| call.check().err().unwrap_or(error))))
+        })
+        .await?;
+        freeing = same;
+        let slice = match part(context, "incremental VACUUM", done)? {
+            Ok(slice) => slice,
+            Err(problem) => {
+                let so_far = freed(context, before, "").await?;
+                let (freed_bytes, freed_pages) = (so_far.freed_bytes, so_far.freed_pages);
+                return Ok(Step { freed_bytes, freed_pages, ..Step::failed(STEP, problem) });
+            }
+        };
         (asked, slices) = (asked + pages, slices + 1);
         if slice.left == 0 {
             break;

@@ -137,13 +137,14 @@ async fn rewrite(context: &Context, facts: &Facts, mode: AutoVacuum, preview: bo
             return Ok(Step::planned(STEP, why, cost(speeds.of_overwrite(used))));
         }
         match part(context, "VACUUM", compact::run(context).await)? {
-            Ok(Compacted::Done(took)) => {
+            Ok(Compacted::Done(took, number)) => {
                 speeds.learn_overwrite(used, took);
                 remember(context, speeds).await?;
-                return freed(context, facts, " by a compact copy that was put in place").await;
+                let how = format!(" by a compact copy that was put in place, at attempt {number}");
+                return freed(context, facts, &how).await;
             }
             Ok(Compacted::NotNow(why)) => {
-                not_now = format!("; a compact copy could not be put in place: {why}")
+                not_now = format!("; a compact copy could not be put in place: {why}");
             }
             Ok(Compacted::TooLong) => {
                 speeds.learn_overwrite_is_slower(used, settings.max_block);
