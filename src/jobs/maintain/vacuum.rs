@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::compact::{self, Compacted};
 use super::limits::{in_step, part, within};
 use super::speed::{SPEEDS, Speeds, interruptible};
-use super::step::{Cost, Step, StepName};
+use super::step::{Cost, Decision, Step, StepName};
 use super::{recall, slices};
 use crate::config::units::show_duration;
 use crate::config::{Maintain, RowidPolicy, Vacuum};
@@ -159,43 +159,49 @@ async fn rewrite(context: &Context, facts: &Facts, mode: AutoVacuum, preview: bo
     if expected > limit {
         return Ok(Step::refused(STEP, too_slow(context, used, &speeds, &not_now)));
     }
-    let converts = mode != AutoVacuum::of(facts.auto_vacuum);
     if preview {
-        let why = if converts {
+        let why = if mode != AutoVacuum::of(facts.auto_vacuum) {
             "would run VACUUM to convert the file to auto_vacuum = INCREMENTAL"
         } else {
             "would run VACUUM"
         };
         return Ok(Step::planned(STEP, why, cost(expected)));
     }
+    let done = in_place(context, facts, mode, speeds).await?;
+    Ok(if done.decision == Decision::Done { Step { why: done.why + &not_now, ..done } } else { done })
+}
+
+/// By VACUUM itself.
+async fn in_place(context: &Context, facts: &Facts, mode: AutoVacuum, mut speeds: Speeds) -> Result<Step> {
+    let max_block = context.database.maintain.max_block;
+    let used = facts.used_bytes();
+    let first_part = interruptible(max_block, used, &speeds, facts.journal_mode == "wal");
     let holds = Arc::clone(&context.holds);
-    let first_part = interruptible(settings.max_block, used, &speeds, has_log);
-    match within(context, first_part, "VACUUM", move |c| vacuum(c, &holds, mode)).await? {
-        Ok(took) => {
-            speeds.learn_vacuum(used, took);
-            remember(context, speeds).await?;
-            let how = if converts { " and converted the file to auto_vacuum = INCREMENTAL" } else { "" };
-            let mut step = freed(context, facts, &format!("{how}{not_now}")).await?;
-            // The application's load may have made the second part longer than it was measured to be.
-            if took > settings.max_block {
-                step.why = format!(
-                    "{} but held writers up for {}, longer than maintain.max_block = {}: its last part cannot be \
-                     interrupted",
-                    step.why,
-                    words::duration(took.as_secs_f64()),
-                    show_duration(settings.max_block)
-                );
-            }
-            Ok(step)
-        }
+    let took = match within(context, first_part, "VACUUM", move |c| vacuum(c, &holds, mode)).await? {
+        Ok(took) => took,
         Err(problem) => {
             if problem.reason == Reason::Deadline {
-                speeds.learn_vacuum_is_slower(used, settings.max_block);
+                speeds.learn_vacuum_is_slower(used, max_block);
                 remember(context, speeds).await?;
             }
-            Ok(Step::failed(STEP, problem))
+            return Ok(Step::failed(STEP, problem));
         }
+    };
+    speeds.learn_vacuum(used, took);
+    remember(context, speeds).await?;
+    let converted = mode != AutoVacuum::of(facts.auto_vacuum);
+    let how = if converted { " and converted the file to auto_vacuum = INCREMENTAL" } else { "" };
+    let mut step = freed(context, facts, how).await?;
+    // The application's load may have made the second part longer than it was measured to be.
+    if took > max_block {
+        step.why = format!(
+            "{} but held writers up for {}, longer than maintain.max_block = {}: its last part cannot be interrupted",
+            step.why,
+            words::duration(took.as_secs_f64()),
+            show_duration(max_block)
+        );
     }
+    Ok(step)
 }
 
 fn too_slow(context: &Context, used: u64, speeds: &Speeds, not_now: &str) -> Error {
