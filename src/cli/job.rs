@@ -47,6 +47,9 @@ pub(super) struct Maintain {
     /// Name of the database in the configuration.
     #[arg(value_name = "DB")]
     database: String,
+    /// Only show what each step would do, and for how long it would hold the application's writers; change nothing.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Back up a database now, and rotate its backups.
@@ -107,7 +110,7 @@ pub(super) struct Health {
 
 impl Maintain {
     pub(super) fn run(&self, global: &Global) -> Result<u8> {
-        run(global, &self.database, vec![registry::job(JobKind::Maintain)])
+        run(global, &self.database, vec![Arc::new(jobs::maintain::Maintain { dry_run: self.dry_run })])
     }
 }
 

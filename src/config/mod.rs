@@ -179,7 +179,7 @@ pub struct Maintain {
 pub enum Vacuum {
     /// When enough pages are free.
     Auto,
-    /// `PRAGMA incremental_vacuum`, only in files that have `auto_vacuum=INCREMENTAL`.
+    /// `PRAGMA incremental_vacuum`; a file without auto_vacuum is converted first, by one VACUUM.
     Incremental,
     /// Every run.
     Always,

@@ -27,7 +27,7 @@ pub fn job(kind: JobKind) -> Arc<dyn Job> {
     match kind {
         JobKind::Backup => Arc::new(Backup { accept_smaller: false }),
         JobKind::Cleanup => Arc::new(Cleanup { dry_run: false }),
-        JobKind::Maintain => Arc::new(Maintain),
+        JobKind::Maintain => Arc::new(Maintain { dry_run: false }),
         JobKind::Verify => Arc::new(Verify { backup: None, from: None }),
         JobKind::Health => Arc::new(Health),
         JobKind::Integrity => Arc::new(Integrity),

@@ -5,3 +5,4 @@ pub mod fingerprint;
 pub mod plans;
 pub mod slow_log;
 mod tokens;
+pub mod watched;

@@ -1,5 +1,5 @@
-//! A database file of our own that lives as long as one piece of work: a backup unpacked to be checked. Must never be
-//! taken for a backup: its name starts with a dot.
+//! A database file of our own that lives as long as one piece of work: a backup unpacked to be checked, a copy to
+//! compute from. Must never be taken for a backup: its name starts with a dot.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -55,13 +55,23 @@ impl Scratch {
 
     /// Opens the database in it, for reading. Afterwards it has no name.
     pub fn open(mut self) -> Result<Connection> {
+        Ok(open::immutable(self.named()?)?)
+    }
+
+    /// Opens the database in it, which must be in no WAL mode, for changes that go with it. Afterwards it has no name.
+    pub fn open_to_change(mut self) -> Result<Connection> {
+        Ok(open::throwaway(self.named()?)?)
+    }
+
+    /// Its path, for SQLite to write to. From then on it has a name, until it is opened or dropped.
+    pub fn named(&mut self) -> Result<&Path> {
         if !self.named {
             let link = format!("/proc/self/fd/{}", self.file.as_raw_fd());
             rustix::fs::linkat(CWD, link, CWD, &self.path, AtFlags::SYMLINK_FOLLOW)
                 .map_err(|e| Error::io(format!("cannot name {}", self.path.display()), &e.into()))?;
             self.named = true;
         }
-        Ok(open::immutable(&self.path)?)
+        Ok(&self.path)
     }
 }
 
