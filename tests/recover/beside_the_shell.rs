@@ -1,0 +1,1 @@
+//! 500 damages, beside the `sqlite3` shell's `.recover`.

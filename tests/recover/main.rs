@@ -1,0 +1,12 @@
+//! Salvage: what is read of damaged databases, beside what SQLite itself and the `sqlite3` shell's `.recover` read.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod beside_the_shell;
+mod damage;
+mod databases;
+mod random;
+mod reader;
+mod rows;
