@@ -10,10 +10,14 @@ pub struct Damage {
 }
 
 /// Damages a database of this page size, differently for each seed.
-pub fn damage(sound: &[u8], page: usize, seed: u64) -> Damage {
+///
+/// Pages change places only with pages that are in use: what lies on a free page is right for its table in every
+/// respect, and nothing in the file tells that it was deleted.
+pub fn damage(sound: &[u8], page: usize, free: &[u32], seed: u64) -> Damage {
     let mut random = Random::new(seed);
     let mut bytes = sound.to_vec();
     let pages = bytes.len() / page;
+    let used: Vec<usize> = (1..pages).filter(|at| !free.contains(&u32::try_from(at + 1).unwrap())).collect();
     let words = match seed % 10 {
         0 | 1 => {
             let flips = 1 + random.below(16);
@@ -32,7 +36,7 @@ pub fn damage(sound: &[u8], page: usize, seed: u64) -> Damage {
             format!("pages {zeroed:?} (from 0) zeroed")
         }
         3 => {
-            let (one, other) = (1 + random.below(pages - 1), 1 + random.below(pages - 1));
+            let (one, other) = (used[random.below(used.len())], used[random.below(used.len())]);
             for at in 0..page {
                 bytes.swap(one * page + at, other * page + at);
             }
@@ -92,7 +96,7 @@ pub fn damage(sound: &[u8], page: usize, seed: u64) -> Damage {
             format!("page {at} (from 0) overwritten with noise")
         }
         _ => {
-            let (from, to) = (1 + random.below(pages - 1), 1 + random.below(pages - 1));
+            let (from, to) = (used[random.below(used.len())], used[random.below(used.len())]);
             bytes.copy_within(from * page..(from + 1) * page, to * page);
             format!("page {from} written over page {to} (from 0)")
         }

@@ -49,8 +49,10 @@ CREATE INDEX idx_title ON document (title);
 BEGIN;
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)
 INSERT INTO document SELECT i * 3, 'Title ' || i || ' ä€😀',
-  CASE WHEN i % 3 = 0 THEN replace(hex(zeroblob(i * 3)), '00', char(65 + i % 26) || i) ELSE 'short ' || i END,
-  CASE WHEN i % 4 = 0 THEN CAST(replace(hex(zeroblob(i * 5)), '0', 'b' || i) AS BLOB) WHEN i % 50 = 1 THEN zeroblob(5000) END FROM n;
+  CASE WHEN i % 3 = 0 THEN substr(long, i * 41, i * 6) ELSE 'short ' || i END,
+  CASE WHEN i % 4 = 0 THEN CAST(substr(long, i * 29, i * 10) AS BLOB) WHEN i % 50 = 1 THEN zeroblob(5000) END
+FROM n, (WITH RECURSIVE m(j) AS (SELECT 1 UNION ALL SELECT j + 1 FROM m WHERE j < 4000)
+  SELECT group_concat(j * 7919 % 10007, ' ') AS long FROM m);
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
 INSERT INTO tag SELECT 'tag' || (i % 40), i, i / 7.0 FROM n;
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400)

@@ -1,5 +1,5 @@
 //! Salvage: what is read of damaged databases, beside what SQLite itself and the `sqlite3` shell's `.recover` read.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs, unreachable_pub)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::header::{LENGTH, array, number};
+use super::record::Fields;
 use super::varint::varint;
 
 /// What a page of a tree is.
@@ -104,12 +105,26 @@ impl Page {
 
     /// A cell; `None` where it does not lie within the page.
     pub fn cell(&self, index: usize) -> Option<Cell> {
+        let head = self.head(index)?;
+        self.with_length(head.length, head)
+    }
+
+    /// A cell by what the header of its record says of its length, where the cell itself says something else. Only of a
+    /// record that lies in the page as a whole.
+    pub fn cell_by_record(&self, index: usize) -> Option<Cell> {
+        let head = self.head(index).filter(|_| self.kind != Kind::TableInterior)?;
+        let length = Fields::read(self.bytes.get(head.local.start..self.usable)?)?.length;
+        self.with_length(length, head).filter(|cell| cell.overflow.is_none())
+    }
+
+    /// What comes before the record of a cell.
+    fn head(&self, index: usize) -> Option<Cell> {
         if index >= self.cells {
             return None;
         }
         let at = usize::from(u16::from_be_bytes(array(&self.bytes, self.pointers + 2 * index)?));
-        // Behind the pointers: what lies before is no cell's.
-        if at < self.pointers + 2 * self.cells {
+        // Behind its pointer: what lies before is no cell's. How many pointers there are may be damaged.
+        if at < self.pointers + 2 * (index + 1) {
             return None;
         }
         let usable = self.bytes.get(..self.usable)?;
@@ -122,16 +137,31 @@ impl Page {
         };
         let length = if self.kind == Kind::TableInterior { 0 } else { take()? };
         let rowid = if self.kind.is_table() { Some(take()?.cast_signed()) } else { None };
+        Some(Cell { child, rowid, length, local: next..next, overflow: None, place: at..next })
+    }
+
+    fn with_length(&self, length: u64, head: Cell) -> Option<Cell> {
         let (local, has_more) = self.local(length)?;
-        let local = next..next.checked_add(local)?;
-        let overflow = if has_more { Some(number(usable, local.end)?) } else { None };
-        let end = local.end + if has_more { 4 } else { 0 };
-        (end <= self.usable).then_some(Cell { child, rowid, length, local, overflow, place: at..end })
+        let local = head.local.start..head.local.start.checked_add(local)?;
+        let overflow = if has_more { Some(number(self.bytes.get(..self.usable)?, local.end)?) } else { None };
+        let place = head.place.start..local.end + if has_more { 4 } else { 0 };
+        (place.end <= self.usable).then_some(Cell { length, local, overflow, place, ..head })
     }
 
     /// The part of a cell's record that lies in the page.
     pub fn local_part(&self, cell: &Cell) -> &[u8] {
         self.bytes.get(cell.local.clone()).unwrap_or_default()
+    }
+
+    /// Where the first cells lie that a page gets: at its very end.
+    pub const fn end(&self) -> usize {
+        self.usable
+    }
+
+    /// The page read as one of another kind.
+    pub fn read_as(&self, kind: Kind) -> Option<Self> {
+        let usable = u32::try_from(self.usable).ok()?;
+        Self::parse_as(kind, self.number, self.bytes.clone(), usable)
     }
 
     /// Where the content of cells begins, by the header.

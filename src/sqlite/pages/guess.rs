@@ -2,7 +2,7 @@
 //! is cut so, the reserved bytes by where their content ends, the encoding by the words that every schema has.
 
 use super::header::is_page_size;
-use super::{Bytes, Encoding, Header, Layout, Page, field_types};
+use super::{Bytes, Encoding, Fields, Header, Layout, Page, Value};
 
 /// Pages that are looked at for each size: enough to tell, few enough to take no time.
 const SAMPLE: u64 = 512;
@@ -83,9 +83,12 @@ fn with_encoding(bytes: &dyn Bytes, layout: Layout) -> (Layout, bool) {
     let found = (0..page.len()).find_map(|at| {
         let cell = page.cell(at)?;
         let local = page.local_part(&cell);
-        let (types, header) = field_types(local, cell.length)?;
-        let end = header + usize::try_from(super::record::size(*types.first()?)?).ok()?;
-        match local.get(header..end)? {
+        // As bytes, whatever the encoding.
+        let fields = Fields::read(local).filter(|fields| fields.length == cell.length)?;
+        let Some(Value::Text(sort)) = fields.values(local, Encoding::Utf8).into_iter().next().flatten() else {
+            return None;
+        };
+        match sort.as_slice() {
             b"table" | b"index" | b"view" | b"trigger" => Some(Encoding::Utf8),
             [a, 0, ..] if *a != 0 => Some(Encoding::Utf16Le),
             [0, a, ..] if *a != 0 => Some(Encoding::Utf16Be),

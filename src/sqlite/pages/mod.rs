@@ -14,7 +14,7 @@ pub use btree::{Cell, Kind, Page};
 pub use chain::{Payload, payload};
 pub use freelist::Freelist;
 pub use header::{Encoding, Header, MAGIC};
-pub use record::{Value, field_types, fields};
+pub use record::{Fields, Value};
 
 /// Where a database's bytes are.
 pub trait Bytes {

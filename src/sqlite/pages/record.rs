@@ -22,7 +22,7 @@ pub enum Value {
 }
 
 /// Bytes of a value of a serial type; `None` for the two that do not occur.
-pub(super) const fn size(serial: u64) -> Option<u64> {
+const fn size(serial: u64) -> Option<u64> {
     match serial {
         0 | 8 | 9 => Some(0),
         1..=4 => Some(serial),
@@ -33,39 +33,50 @@ pub(super) const fn size(serial: u64) -> Option<u64> {
     }
 }
 
-/// The serial types of a record of `length` bytes that begins with `start`, and the bytes of its header.
-///
-/// `None` where they do not make up the record exactly: what SQLite writes always does, so that hardly any damage of a
-/// header passes for another record.
-pub fn field_types(start: &[u8], length: u64) -> Option<(Vec<u64>, usize)> {
-    let (header, mut at) = varint(start)?;
-    let header = usize::try_from(header).ok()?;
-    let bytes = start.get(..header)?;
-    let (mut types, mut total) = (Vec::new(), header as u64);
-    while at < header {
-        let (serial, size_of_type) = varint(bytes.get(at..)?)?;
-        at += size_of_type;
-        total = total.checked_add(size(serial)?)?;
-        if types.len() == MOST_FIELDS {
-            return None;
-        }
-        types.push(serial);
-    }
-    (at == header && total == length).then_some((types, header))
+/// The header of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields {
+    /// The serial types.
+    pub types: Vec<u64>,
+    /// Bytes of the header.
+    header: usize,
+    /// Bytes of the whole record, by the types.
+    pub length: u64,
 }
 
-/// The values of a record of `length` bytes of which these were found. A value that they do not have whole, or that is
-/// none in this encoding, is `None`; so is the whole where the header is not there.
-pub fn fields(found: &[u8], length: u64, encoding: Encoding) -> Option<Vec<Option<Value>>> {
-    let (types, mut at) = field_types(found, length)?;
-    let mut values = Vec::with_capacity(types.len());
-    for serial in types {
-        let size = usize::try_from(size(serial)?).ok()?;
-        let end = at.checked_add(size)?;
-        values.push(found.get(at..end).and_then(|bytes| value(serial, bytes, encoding)));
-        at = end;
+impl Fields {
+    /// Reads the header of the record that begins with `start`. `None` where it is not all there, or is none.
+    ///
+    /// In what SQLite writes, [`Fields::length`] is exactly that of the record, so that hardly any damage of a header
+    /// passes for another one.
+    pub fn read(start: &[u8]) -> Option<Self> {
+        let (header, mut at) = varint(start)?;
+        let header = usize::try_from(header).ok()?;
+        let bytes = start.get(..header)?;
+        let (mut types, mut length) = (Vec::new(), header as u64);
+        while at < header {
+            let (serial, size_of_type) = varint(bytes.get(at..)?)?;
+            at += size_of_type;
+            length = length.checked_add(size(serial).unwrap_or(0))?;
+            if types.len() == MOST_FIELDS {
+                return None;
+            }
+            types.push(serial);
+        }
+        (at == header).then_some(Self { types, header, length })
     }
-    Some(values)
+
+    /// The values, out of what was found of the record. One that is not there whole, or that is none in this encoding, is
+    /// `None`.
+    pub fn values(&self, found: &[u8], encoding: Encoding) -> Vec<Option<Value>> {
+        let mut at = self.header;
+        let mut one = |serial: &u64| {
+            let end = at.checked_add(usize::try_from(size(*serial)?).ok()?)?;
+            let bytes = found.get(std::mem::replace(&mut at, end)..end)?;
+            value(*serial, bytes, encoding)
+        };
+        self.types.iter().map(&mut one).collect()
+    }
 }
 
 fn value(serial: u64, bytes: &[u8], encoding: Encoding) -> Option<Value> {

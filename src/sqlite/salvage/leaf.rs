@@ -2,13 +2,15 @@
 //! of which table they can be rows.
 
 use super::table::{Fit, Table};
-use crate::sqlite::pages::{Cell, Database, Page, Value, field_types, fields, payload};
+use crate::sqlite::pages::{Cell, Database, Fields, Page, Value, payload};
 
 /// A cell whose record has a header that adds up.
 #[derive(Debug)]
 pub(super) struct Peek {
+    /// Its place among those of the page.
+    index: usize,
     pub(super) cell: Cell,
-    pub(super) types: Vec<u64>,
+    pub(super) fields: Fields,
     /// Its rowid is where its neighbours say that it cannot be, or it lies over another cell.
     pub(super) is_stray: bool,
 }
@@ -40,12 +42,36 @@ pub(super) struct Row {
 /// Looks at all cells of a page.
 pub(super) fn cells(database: &Database<'_>, page: &Page) -> Cells {
     let mut found = Cells { readable: Vec::new(), lost: 0 };
+    let mut odd = Vec::new();
     for at in 0..page.len() {
-        match page.cell(at).and_then(|cell| Some((types(database, page, &cell)?, cell))) {
-            Some((types, cell)) => found.readable.push(Peek { cell, types, is_stray: false }),
-            None => found.lost += 1,
+        let read = |cell: Option<Cell>| {
+            let cell = cell?;
+            Some(Peek { index: at, fields: header(database, page, &cell)?, cell, is_stray: false })
+        };
+        match read(page.cell(at)) {
+            Some(peek) if peek.fields.length == peek.cell.length => found.readable.push(peek),
+            other => match read(page.cell_by_record(at)).map(|own| (own, other)) {
+                Some((own, other)) => odd.push((own, other)),
+                // A record that goes on elsewhere has no second opinion.
+                None => match read(page.cell(at)) {
+                    Some(peek) => found.readable.push(Peek { is_stray: true, ..peek }),
+                    None => found.lost += 1,
+                },
+            },
         }
     }
+    // The length that the cell says and the one of its record differ: the right one ends where the next cell begins, or
+    // the page ends.
+    let mut starts: Vec<usize> = odd.iter().map(|(own, _)| own.cell.place.start).collect();
+    starts.extend(found.readable.iter().map(|peek| peek.cell.place.start));
+    let adjoins = |peek: &Peek| peek.cell.place.end == page.end() || starts.contains(&peek.cell.place.end);
+    let settled = odd.into_iter().map(|(own, other)| match other {
+        _ if adjoins(&own) => own,
+        Some(other) => Peek { is_stray: true, ..other },
+        None => Peek { is_stray: true, ..own },
+    });
+    found.readable.extend(settled.collect::<Vec<_>>());
+    found.readable.sort_by_key(|peek| peek.index);
     if page.kind.is_table() {
         mark_disordered(&mut found.readable);
     }
@@ -53,14 +79,10 @@ pub(super) fn cells(database: &Database<'_>, page: &Page) -> Cells {
     found
 }
 
-fn types(database: &Database<'_>, page: &Page, cell: &Cell) -> Option<Vec<u64>> {
-    let local = page.local_part(cell);
-    let found = field_types(local, cell.length).or_else(|| {
-        // Tables with hundreds of columns have headers that go on elsewhere.
-        cell.overflow?;
-        field_types(&payload(database, page, cell).bytes, cell.length)
-    });
-    found.map(|(types, _)| types)
+fn header(database: &Database<'_>, page: &Page, cell: &Cell) -> Option<Fields> {
+    let fields = Fields::read(page.local_part(cell));
+    // Tables with hundreds of columns have headers that go on elsewhere.
+    fields.or_else(|| cell.overflow.and_then(|_| Fields::read(&payload(database, page, cell).bytes)))
 }
 
 /// Rowids rise along a page. Those outside the longest run that does are strays; where several are as long, the one that
@@ -71,6 +93,10 @@ fn mark_disordered(peeks: &mut [Peek]) {
     let mut before: Vec<Option<usize>> = Vec::with_capacity(peeks.len());
     let rowid = |at: &usize| peeks.get(*at).map(Peek::rowid);
     for at in 0..peeks.len() {
+        if peeks.get(at).is_some_and(|peek| peek.is_stray) {
+            before.push(None);
+            continue;
+        }
         let length = ends.partition_point(|end| rowid(end) < rowid(&at));
         before.push(length.checked_sub(1).and_then(|last| ends.get(last).copied()));
         match ends.get_mut(length) {
@@ -125,12 +151,17 @@ impl Cells {
     /// changed.
     pub(super) fn fit(&self, table: &Table) -> Fit {
         let mut fits: Vec<Fit> =
-            self.readable.iter().filter(|peek| !peek.is_stray).map(|peek| table.fit(&peek.types)).collect();
+            self.readable.iter().filter(|peek| !peek.is_stray).map(|peek| table.fit(&peek.fields.types)).collect();
         fits.sort_unstable();
         let Some(last) = fits.len().checked_sub(1) else { return Fit::Not };
         let bad = fits.iter().filter(|fit| **fit >= Fit::Odd).count();
         let judged = if bad * 4 <= fits.len() { last - bad } else { last };
         fits.get(judged).copied().unwrap_or(Fit::Not)
+    }
+
+    /// How many values are of the very kind that their columns are declared for, of rows that fit.
+    pub(super) fn likeness(&self, table: &Table) -> usize {
+        self.readable.iter().filter(|peek| !peek.is_stray).map(|peek| table.likeness(&peek.fields.types)).sum()
     }
 
     /// Whether the rowids are those above `low` and up to `high`, as the pages above say. One at either end that is not
@@ -155,7 +186,7 @@ impl Cells {
 pub(super) fn row(database: &Database<'_>, page: &Page, peek: &Peek, of: Option<(&Table, Fit)>) -> Row {
     let record = payload(database, page, &peek.cell);
     let encoding = database.layout.encoding;
-    let values = fields(&record.bytes, peek.cell.length, encoding).unwrap_or_default();
+    let values = peek.fields.values(&record.bytes, encoding);
     let would_be_number = |(at, value): (usize, &Option<Value>)| match (value, of) {
         (Some(Value::Text(text)), Some((table, worst))) => worst < Fit::Odd && table.would_be_number(at, text),
         _ => false,
@@ -166,6 +197,6 @@ pub(super) fn row(database: &Database<'_>, page: &Page, peek: &Peek, of: Option<
         && !values.is_empty()
         && values.iter().all(Option::is_some)
         && !values.iter().enumerate().any(would_be_number)
-        && of.is_none_or(|(table, worst)| table.fit(&peek.types) <= worst.max(Fit::Short));
+        && of.is_none_or(|(table, worst)| table.fit(&peek.fields.types) <= worst.max(Fit::Short));
     Row { rowid: peek.cell.rowid, values, is_sure }
 }

@@ -123,6 +123,7 @@ pub fn salvage(
         claims: Claims::new(database, &free, &schema.pages),
         writer: Writer::new(target, taken),
         disputed: Vec::new(),
+        twins: None,
         told,
         tables,
         steps: Steps { done: 0, total: u64::from(database.count) * 2, going },

@@ -2,7 +2,8 @@
 //! has a gap for their rowids, its columns fit, and those of no other table with such a gap do. All others go to
 //! `lost_and_found`. An orphan is taken for lost, and not for deleted, only where the list of free pages is whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::leaf::{self, Cells};
 use super::schema::DEEPEST;
@@ -55,6 +56,7 @@ impl Trees<'_, '_, '_> {
         let known_as_free = self.database.pointer(number).is_some_and(|(kind, _)| kind == 2);
         let is_in_use = disputed.is_some() || (rules.knows_free && !known_as_free);
         let owner = if is_in_use { self.owner(&page, &cells, disputed) } else { None };
+        let owner = if owner.is_some() && self.has_twin(number)? { None } else { owner };
         let Some((owner, worst)) = owner.filter(|(owner, _)| self.claims.claim(number, tree(*owner))) else {
             if let Some(disputed) = disputed {
                 let root = self.tables.get(disputed.table).map_or(0, |table| table.root);
@@ -70,6 +72,32 @@ impl Trees<'_, '_, '_> {
         Ok(true)
     }
 
+    /// Whether another page of the file has the very same bytes: a write that went astray leaves two, and which of them
+    /// is where it belongs is not told by either.
+    fn has_twin(&mut self, number: u32) -> Result<bool> {
+        let hash = |page: Vec<u8>| {
+            let mut hasher = DefaultHasher::new();
+            page.hash(&mut hasher);
+            hasher.finish()
+        };
+        let twins = match self.twins.take() {
+            Some(twins) => twins,
+            None => {
+                let (mut seen, mut twins) = (HashSet::new(), HashSet::new());
+                for other in 1..=self.database.count {
+                    self.steps.go_on()?;
+                    if let Some(hash) = self.database.read(other).map(hash).filter(|hash| !seen.insert(*hash)) {
+                        twins.insert(hash);
+                    }
+                }
+                twins
+            }
+        };
+        let has = self.database.read(number).map(hash).is_some_and(|hash| twins.contains(&hash));
+        self.twins = Some(twins);
+        Ok(has)
+    }
+
     /// The one table that the rows of a page can be of.
     fn owner(&self, page: &Page, cells: &Cells, disputed: Option<Disputed>) -> Option<(usize, Fit)> {
         let range = cells.range()?;
@@ -82,11 +110,20 @@ impl Trees<'_, '_, '_> {
         });
         let fits: Vec<(usize, Fit)> = of_kind.map(|(number, table)| (number, cells.fit(table))).collect();
         for worst in [Fit::Exact, Fit::Short] {
-            let mut those = fits.iter().filter(|(_, fit)| *fit <= worst);
-            match (those.next(), those.next()) {
-                (Some((one, _)), None) => return Some((*one, worst)),
-                (Some(_), Some(_)) => return None,
-                (None, _) => {}
+            let those = fits.iter().filter(|(_, fit)| *fit <= worst).map(|(number, _)| *number);
+            let likeness = |number: usize| self.tables.get(number).map_or(0, |table| cells.likeness(table));
+            let those: Vec<(usize, usize)> = those.map(|number| (number, likeness(number))).collect();
+            let most = those.iter().map(|(_, likeness)| *likeness).max();
+            let best: Vec<usize> =
+                those.iter().filter(|(_, likeness)| Some(*likeness) == most).map(|(number, _)| *number).collect();
+            match best.as_slice() {
+                [one] => return Some((*one, worst)),
+                [] => {}
+                // As good for several: for the one whose tree leads here.
+                several => {
+                    let own = disputed.map(|disputed| disputed.table).filter(|own| several.contains(own));
+                    return own.map(|own| (own, worst));
+                }
             }
         }
         // Rows that its table would not have now, but the tree leads here and no other table wants them.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::sqlite::pages::{Database, Freelist, Kind, Page, Value, fields, payload};
+use crate::sqlite::pages::{Database, Fields, Freelist, Kind, Page, Value, payload};
 
 /// SQLite's trees are never deeper (`BTCURSOR_MAX_DEPTH`); what is, runs in a circle.
 pub(super) const DEEPEST: usize = 20;
@@ -116,7 +116,8 @@ impl Schema {
 fn entry(database: &Database<'_>, page: &Page, at: usize) -> Option<Entry> {
     let cell = page.cell(at)?;
     let record = payload(database, page, &cell);
-    let values = fields(&record.bytes, cell.length, database.layout.encoding)?;
+    let fields = Fields::read(&record.bytes).filter(|fields| fields.length == cell.length)?;
+    let values = fields.values(&record.bytes, database.layout.encoding);
     let [Some(Value::Text(sort)), Some(Value::Text(name)), Some(Value::Text(table)), root, sql] = values.as_slice()
     else {
         return None;

@@ -125,6 +125,18 @@ impl Table {
         worst
     }
 
+    /// How many values of a record are of the very kind that their columns are declared for.
+    pub(super) fn likeness(&self, types: &[u64]) -> usize {
+        let likeness = |column: &Column, serial: u64| match column.affinity {
+            // NULL in every single row is what hardly any other column has.
+            _ if column.is_rowid => 2 * usize::from(serial == 0),
+            Affinity::Text => usize::from(serial >= 13 && serial % 2 == 1),
+            Affinity::Number => usize::from((1..=9).contains(&serial)),
+            Affinity::None => 0,
+        };
+        self.columns.iter().zip(types).map(|(column, serial)| likeness(column, *serial)).sum()
+    }
+
     /// Whether a text in the column at this place of a record looks like a number that SQLite would have stored as one.
     pub(super) fn would_be_number(&self, at: usize, text: &[u8]) -> bool {
         self.columns.get(at).is_some_and(|column| column.affinity == Affinity::Number)

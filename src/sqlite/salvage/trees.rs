@@ -1,6 +1,8 @@
 //! Follows the trees of the tables and takes the rows of every page that is where it belongs. A page that is not, and one
 //! that cannot be read, leave a gap; what may fill it is judged when all trees have been followed.
 
+use std::collections::HashSet;
+
 use super::claims::Claims;
 use super::leaf::{self, Cells};
 use super::schema::DEEPEST;
@@ -39,6 +41,8 @@ pub(super) struct Trees<'a, 'b, 'c> {
     pub(super) gaps: Vec<Vec<Gap>>,
     pub(super) disputed: Vec<Disputed>,
     pub(super) told: Vec<Told>,
+    /// Hashes of pages that the file has more than once; known when it is first asked for.
+    pub(super) twins: Option<HashSet<u64>>,
     pub(super) steps: Steps<'a>,
 }
 
@@ -99,17 +103,13 @@ impl Trees<'_, '_, '_> {
         if !self.claims.enter(visit.page, tree) || self.database.is_reserved(visit.page) {
             return Ok(Found::Hole);
         }
-        let is_own = |page: &Page| page.kind.is_table() != without_rowid;
-        let page = match self.database.tree_page(visit.page) {
-            Some(page) if is_own(&page) => page,
-            Some(page) => {
-                if !page.kind.is_interior() && self.claims.dispute(visit.page) {
-                    self.disputed.push(Disputed { page: visit.page, table: number });
-                }
-                return Ok(Found::Hole);
+        let Some(page) = self.page(number, visit, without_rowid) else { return Ok(Found::Hole) };
+        if page.kind.is_table() == without_rowid {
+            if !page.kind.is_interior() && self.claims.dispute(visit.page) {
+                self.disputed.push(Disputed { page: visit.page, table: number });
             }
-            None => return self.unmarked_leaf(number, visit, without_rowid),
-        };
+            return Ok(Found::Hole);
+        }
         if !page.kind.is_interior() {
             return self.leaf(number, visit, &page);
         }
@@ -126,30 +126,65 @@ impl Trees<'_, '_, '_> {
         Ok(Found::Below(below(&page, visit)))
     }
 
-    /// A page whose first byte is no page's: a leaf all the same, where everything else on it is as it should be.
-    fn unmarked_leaf(&mut self, number: usize, visit: Visit, without_rowid: bool) -> Result<Found> {
-        let kind = if without_rowid { Kind::IndexLeaf } else { Kind::TableLeaf };
+    /// A page, whose first byte, which says what it is, may be damaged: it is of the kind as which everything else on it
+    /// is as it should be.
+    fn page(&self, number: usize, visit: Visit, without_rowid: bool) -> Option<Page> {
         let usable = self.database.layout.usable;
-        let page = self.database.read(visit.page);
-        let page = page.and_then(|bytes| Page::parse_as(kind, visit.page, bytes, usable));
-        let fits = |page: &Page| {
-            let mut cells = leaf::cells(self.database, page);
-            let table = self.tables.get(number);
-            cells.lost == 0
-                && !cells.readable.is_empty()
-                && cells.readable.iter().all(|peek| !peek.is_stray)
-                && table.is_some_and(|table| cells.fit(table) == Fit::Exact)
-                && (without_rowid || cells.keep_within(visit.low, visit.high))
+        let (leaf, interior) = if without_rowid {
+            (Kind::IndexLeaf, Kind::IndexInterior)
+        } else {
+            (Kind::TableLeaf, Kind::TableInterior)
         };
-        match page.filter(fits) {
-            Some(page) => self.leaf(number, visit, &page),
-            None => Ok(Found::Hole),
+        let bytes = self.database.read(visit.page)?;
+        let page = Page::parse(visit.page, bytes.clone(), usable);
+        if page.as_ref().is_none_or(|page| page.kind == interior)
+            && let Some(page) = Page::parse_as(leaf, visit.page, bytes.clone(), usable)
+            && self.is_sound_leaf(number, visit, &page)
+        {
+            return Some(page);
         }
+        if page.is_none()
+            && let Some(page) = Page::parse_as(interior, visit.page, bytes, usable)
+            && self.is_sound_interior(visit, &page)
+        {
+            return Some(page);
+        }
+        page
+    }
+
+    fn is_sound_leaf(&self, number: usize, visit: Visit, page: &Page) -> bool {
+        let mut cells = leaf::cells(self.database, page);
+        cells.lost == 0
+            && !cells.readable.is_empty()
+            && cells.readable.iter().all(|peek| !peek.is_stray)
+            && self.tables.get(number).is_some_and(|table| cells.fit(table) == Fit::Exact)
+            && (!page.kind.is_table() || cells.keep_within(visit.low, visit.high))
+    }
+
+    /// Every page below is in the file and there once, and the rowids rise.
+    fn is_sound_interior(&self, visit: Visit, page: &Page) -> bool {
+        let visits = below(page, visit);
+        let mut pages: Vec<u32> = visits.iter().map(|visit| visit.page).collect();
+        pages.sort_unstable();
+        let rises = |visit: &Visit| match (visit.low, visit.high) {
+            (Some(low), Some(high)) => low < high,
+            _ => true,
+        };
+        !page.is_empty()
+            && pages.iter().all(|page| *page > 1 && *page <= self.database.count)
+            && pages.windows(2).all(|pair| pair.first() != pair.last())
+            && visits.iter().all(rises)
     }
 
     fn leaf(&mut self, number: usize, visit: Visit, page: &Page) -> Result<Found> {
         let mut cells = leaf::cells(self.database, page);
         if cells.readable.is_empty() {
+            let interior = if page.kind.is_table() { Kind::TableInterior } else { Kind::IndexInterior };
+            let mended = page.read_as(interior).filter(|page| cells.lost > 0 && self.is_sound_interior(visit, page));
+            if let Some(page) = mended.filter(|_| visit.depth < DEEPEST) {
+                self.claims.claim(visit.page, tree(number));
+                return Ok(Found::Below(below(&page, visit)));
+            }
             let is_ours = self.claims.claim(visit.page, tree(number));
             if let Some(told) = self.told.get_mut(number).filter(|_| is_ours) {
                 told.unreadable += cells.lost;
@@ -157,12 +192,7 @@ impl Trees<'_, '_, '_> {
             let is_empty = is_ours && cells.lost == 0;
             return Ok(if is_empty { Found::Rows(None) } else { Found::Hole });
         }
-        let fits = match self.tables.get(number).map(|table| cells.fit(table)) {
-            Some(Fit::Exact) => true,
-            // Rows from before a column was added, if they are not whole rows of another table.
-            Some(Fit::Short) => !self.tables.iter().any(|other| cells.fit(other) == Fit::Exact),
-            _ => false,
-        };
+        let fits = self.fits_best(number, &cells, page.kind.is_table());
         let is_in_place = !page.kind.is_table() || cells.keep_within(visit.low, visit.high);
         if fits && is_in_place && self.claims.claim(visit.page, tree(number)) {
             let range = cells.range().filter(|_| page.kind.is_table());
@@ -173,6 +203,18 @@ impl Trees<'_, '_, '_> {
             self.disputed.push(Disputed { page: visit.page, table: number });
         }
         Ok(Found::Hole)
+    }
+
+    /// Whether rows look like those of this table, and not more like those of another.
+    fn fits_best(&self, number: usize, cells: &Cells, has_rowids: bool) -> bool {
+        let Some(table) = self.tables.get(number) else { return false };
+        let (fit, likeness) = (cells.fit(table), cells.likeness(table));
+        let is_better = |other: &Table| {
+            other.without_rowid != has_rowids
+                && cells.fit(other) == Fit::Exact
+                && (fit == Fit::Short || cells.likeness(other) > likeness)
+        };
+        fit <= Fit::Short && !self.tables.iter().any(is_better)
     }
 
     /// Takes the rows of a page for a table; those that are not sure, or that it refuses, beside it.
