@@ -35,10 +35,12 @@ pub enum JobKind {
     Integrity,
     /// The watch-list.
     Watch,
+    /// Salvage into a new file. Only by command: it has no schedule.
+    Recover,
 }
 
 impl JobKind {
-    /// All of them.
+    /// All that have a schedule.
     pub const ALL: [Self; 7] = [
         Self::Backup,
         Self::Verify,
@@ -59,6 +61,7 @@ impl JobKind {
             Self::Health => "health",
             Self::Integrity => "integrity",
             Self::Watch => "watch",
+            Self::Recover => "recover",
         }
     }
 }
@@ -70,13 +73,13 @@ impl std::fmt::Display for JobKind {
 }
 
 impl Database {
-    /// When jobs of this kind run on this database.
+    /// When jobs of this kind run on this database; of one that has no schedule, what maintenance has.
     pub const fn when(&self, kind: JobKind) -> &When {
         match kind {
             JobKind::Backup => &self.backup.when,
             JobKind::Verify => &self.verify.when,
             JobKind::Cleanup => &self.cleanup.when,
-            JobKind::Maintain => &self.maintain.when,
+            JobKind::Maintain | JobKind::Recover => &self.maintain.when,
             JobKind::Health => &self.health.when,
             JobKind::Integrity => &self.health.integrity_when,
             JobKind::Watch => &self.watch.when,

@@ -7,6 +7,7 @@ pub mod health;
 pub mod integrity;
 pub mod maintain;
 pub mod reading;
+pub mod recover;
 pub mod registry;
 pub mod runner;
 pub mod verdicts;
@@ -40,6 +41,11 @@ pub trait Job: Send + Sync {
     /// Whether it must be the only exclusive job on its database, over all processes.
     fn is_exclusive(&self) -> bool {
         true
+    }
+
+    /// Whether it runs until it is done, be it after the timeout of its kind.
+    fn takes_its_time(&self) -> bool {
+        false
     }
 
     /// Whether it only looks: then it takes no lock, and neither history nor metrics count it as a run.

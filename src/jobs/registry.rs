@@ -8,6 +8,7 @@ use super::cleanup::Cleanup;
 use super::health::Health;
 use super::integrity::Integrity;
 use super::maintain::Maintain;
+use super::recover::Recover;
 use super::verify::Verify;
 use super::watch::Watch;
 use crate::config::{Database, JobKind};
@@ -32,5 +33,6 @@ pub fn job(kind: JobKind) -> Arc<dyn Job> {
         JobKind::Health => Arc::new(Health),
         JobKind::Integrity => Arc::new(Integrity),
         JobKind::Watch => Arc::new(Watch),
+        JobKind::Recover => Arc::new(Recover::default()),
     }
 }

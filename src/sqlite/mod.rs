@@ -5,6 +5,7 @@ pub mod access;
 pub mod analyze;
 pub mod checkpoint;
 pub mod checks;
+pub mod copy;
 pub mod exclusive;
 pub mod explain;
 pub mod facts;

@@ -87,6 +87,35 @@ impl Header {
     }
 }
 
+/// A header for a file that has none that SQLite takes: it reads the pages so, and finds their number by the file's size.
+pub(super) fn written(layout: Layout, is_wal: bool) -> [u8; LENGTH] {
+    let mut header = [0; LENGTH];
+    let size = u16::try_from(layout.page_size).unwrap_or(1).to_be_bytes();
+    let version = if is_wal { 2 } else { 1 };
+    let reserved = u8::try_from(layout.page_size - layout.usable).unwrap_or(0);
+    let encoding = match layout.encoding {
+        Encoding::Utf8 => 1,
+        Encoding::Utf16Le => 2,
+        Encoding::Utf16Be => 3,
+    };
+    let fields: [(usize, &[u8]); 6] = [
+        (0, MAGIC),
+        (16, &size),
+        (18, &[version, version, reserved, 64, 32, 32]),
+        // The format of the schema.
+        (44, &[0, 0, 0, 4]),
+        (56, &[0, 0, 0, encoding]),
+        // Another change counter than that of the size, so that the size counts for nothing.
+        (24, &[0, 0, 0, 1]),
+    ];
+    for (at, bytes) in fields {
+        if let Some(place) = header.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    }
+    header
+}
+
 /// A power of two from 512 to 65536.
 pub(super) const fn is_page_size(size: u32) -> bool {
     size.is_power_of_two() && size >= 512 && size <= 65_536

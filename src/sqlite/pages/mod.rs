@@ -80,6 +80,11 @@ impl<'b> Database<'b> {
         Some(this)
     }
 
+    /// A header that SQLite takes, for a copy of a file whose own is broken.
+    pub fn mended_header(&self, is_wal: bool) -> [u8; header::LENGTH] {
+        header::written(self.layout, is_wal)
+    }
+
     /// A page's bytes; what lies behind the end of a cut file is zero. `None` where there is no such page.
     pub fn read(&self, number: u32) -> Option<Vec<u8>> {
         if number == 0 || number > self.count {
