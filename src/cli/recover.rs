@@ -64,7 +64,8 @@ pub(super) struct Recover {
 
 impl Recover {
     pub(super) fn run(&self, global: &Global) -> Result<u8> {
-        let to = std::path::absolute(&self.to).map_err(|e| Error::io("cannot find the current directory", &e))?;
+        let to =
+            std::path::absolute(&self.to).map_err(|e| Error::io("cannot find the current directory", &e))?;
         let work = recover::Recover { to, with_free: self.freelist, always: self.always };
         if let Some(database) = &self.database {
             return job::run(global, database, vec![Arc::new(work)]);

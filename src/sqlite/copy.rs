@@ -32,7 +32,8 @@ pub fn pages(
     // Neither reads the schema, which may be damaged as well; the second one takes hold of the present state.
     source.execute_batch("BEGIN; PRAGMA schema_version")?;
     let mode: String = source.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-    let held = Held { path, blocks_writers: mode != "wal", bounds, began: Instant::now(), log: wal_bytes(path) };
+    let held =
+        Held { path, blocks_writers: mode != "wal", bounds, began: Instant::now(), log: wal_bytes(path) };
     let copied = copied(&source, &held, out, go_on);
     // Read only: nothing to lose, and the next error would hide the first.
     let _ = source.execute_batch("ROLLBACK");
@@ -84,7 +85,10 @@ impl Held<'_> {
         let why = if self.began.elapsed() > limit {
             format!("it took longer than {key} = {} allows", words::duration(limit.as_secs_f64()))
         } else if grown > most_wal_growth {
-            format!("its write-ahead log grew by more than maintain.max_wal = {}", words::bytes(most_wal_growth))
+            format!(
+                "its write-ahead log grew by more than maintain.max_wal = {}",
+                words::bytes(most_wal_growth)
+            )
         } else {
             return Ok(());
         };

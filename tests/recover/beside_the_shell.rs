@@ -41,7 +41,9 @@ fn a_shop_keeps_as_many_rows_as_the_shell_and_invents_none() {
 }
 
 fn compare(name: &str, number: u64) {
-    let Some(shell) = shell() else { return skip("there is no sqlite3 shell with .recover; tests/run test builds it") };
+    let Some(shell) = shell() else {
+        return skip("there is no sqlite3 shell with .recover; tests/run test builds it");
+    };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sound.sqlite");
     databases::create(name, &path);
@@ -54,7 +56,8 @@ fn compare(name: &str, number: u64) {
     let places = places(&connection, &sound);
     let total: usize = original.values().map(|rows| rows.stored.len()).sum();
 
-    let (mut failures, mut ours_all, mut theirs_all, mut runs) = (Vec::new(), Measured::default(), Measured::default(), 0);
+    let (mut failures, mut ours_all, mut theirs_all, mut runs) =
+        (Vec::new(), Measured::default(), Measured::default(), 0);
     let only: Option<u64> = std::env::var("LITEKEEPER_DAMAGE").ok().and_then(|seed| seed.parse().ok());
     for seed in (0..DAMAGES).filter(|seed| seed / 10 % 3 == number && only.is_none_or(|only| only == *seed)) {
         let damage = damage(&sound, page, &free, seed);
@@ -77,15 +80,22 @@ fn compare(name: &str, number: u64) {
         let theirs = recovered(&shell, dir.path(), &damage.bytes);
         let theirs = rows::measure(&original, &theirs);
         if ours.kept < theirs.kept {
-            let what = format!("{seed} ({}): kept {} of {total}, .recover {}", damage.words, ours.kept, theirs.kept);
+            let what =
+                format!("{seed} ({}): kept {} of {total}, .recover {}", damage.words, ours.kept, theirs.kept);
             let there: HashSet<&String> = theirs.missing.iter().collect();
             let lost: Vec<_> = ours.missing.iter().filter(|row| !there.contains(row)).take(3).collect();
             failures.push(format!("{what}; among those that only it has: {lost:?}"));
         }
         for (table, foreign) in &ours.foreign {
-            let changed = changed(&sound, &damage.bytes, page, places.get(table).map(Vec::as_slice).unwrap_or_default());
+            let changed = changed(
+                &sound,
+                &damage.bytes,
+                page,
+                places.get(table).map(Vec::as_slice).unwrap_or_default(),
+            );
             if foreign.len() > changed {
-                let some: Vec<_> = foreign.iter().take(3).map(|row| row.chars().take(90).collect::<String>()).collect();
+                let some: Vec<_> =
+                    foreign.iter().take(3).map(|row| row.chars().take(90).collect::<String>()).collect();
                 let what = format!("{seed} ({}): {} rows in {table}", damage.words, foreign.len());
                 failures.push(format!("{what} that it had not, where {changed} were changed: {some:?}"));
             }
@@ -102,7 +112,9 @@ fn compare(name: &str, number: u64) {
         let foreign: usize = all.foreign.values().map(Vec::len).sum();
         println!(
             "{name}: {who}: {} of {} rows kept, {} of them in their tables; {foreign} rows that were not there",
-            all.kept, total * runs, all.in_tables
+            all.kept,
+            total * runs,
+            all.in_tables
         );
     };
     println!("{name}: {runs} damages");
@@ -118,7 +130,10 @@ fn recovered(shell: &Path, dir: &Path, bytes: &[u8]) -> Connection {
     let _ = fs::remove_file(&target);
     fs::write(&damaged, bytes).unwrap();
     let run = |command: &mut Command| command.stderr(Stdio::null()).status().unwrap();
-    run(Command::new(shell).arg(&damaged).arg(".recover --ignore-freelist").stdout(File::create(&sql).unwrap()));
+    run(Command::new(shell)
+        .arg(&damaged)
+        .arg(".recover --ignore-freelist")
+        .stdout(File::create(&sql).unwrap()));
     let mut input = b"PRAGMA synchronous = off;\n".to_vec();
     input.extend(fs::read(&sql).unwrap());
     fs::write(&sql, input).unwrap();
@@ -137,7 +152,8 @@ struct Place {
 fn places(connection: &Connection, sound: &[u8]) -> BTreeMap<String, Vec<Place>> {
     let holder = Held(sound);
     let database = Database::open(&holder).unwrap();
-    let mut statement = connection.prepare("SELECT name, pageno FROM dbstat WHERE pagetype <> 'overflow'").unwrap();
+    let mut statement =
+        connection.prepare("SELECT name, pageno FROM dbstat WHERE pagetype <> 'overflow'").unwrap();
     let pages = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?))).unwrap();
     let mut places: BTreeMap<String, Vec<Place>> = BTreeMap::new();
     for (name, number) in pages.map(Result::unwrap) {
@@ -162,7 +178,8 @@ fn changed(sound: &[u8], damaged: &[u8], page: usize, places: &[Place]) -> usize
         let (before, after) = of(place.page);
         let flipped = before.iter().zip(after).filter(|(a, b)| a != b).count();
         let own = before.get(place.bytes.clone()) != after.get(place.bytes.clone());
-        (own && flipped <= 16) || place.chain.iter().any(|at| of(*at as usize - 1).0 != of(*at as usize - 1).1)
+        (own && flipped <= 16)
+            || place.chain.iter().any(|at| of(*at as usize - 1).0 != of(*at as usize - 1).1)
     };
     places.iter().filter(is_changed).count()
 }

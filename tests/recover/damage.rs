@@ -52,7 +52,8 @@ pub fn damage(sound: &[u8], page: usize, free: &[u32], seed: u64) -> Damage {
             let chained = overflow_pages(sound, page);
             let count = chained.len().min(3);
             for _ in 0..count {
-                let (one, other) = (chained[random.below(chained.len())], chained[random.below(chained.len())]);
+                let (one, other) =
+                    (chained[random.below(chained.len())], chained[random.below(chained.len())]);
                 let to = u32::try_from(other + 1).unwrap().to_be_bytes();
                 bytes[one * page..one * page + 4].copy_from_slice(&to);
             }

@@ -50,7 +50,7 @@ BEGIN;
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)
 INSERT INTO document SELECT i * 3, 'Title ' || i || ' ä€😀',
   CASE WHEN i % 3 = 0 THEN substr(long, i * 41, i * 6) ELSE 'short ' || i END,
-  CASE WHEN i % 4 = 0 THEN CAST(substr(long, i * 29, i * 10) AS BLOB) WHEN i % 50 = 1 THEN zeroblob(5000) END
+  CASE WHEN i % 4 = 0 THEN CAST(substr(long, i * 29, i * 10) AS BLOB) WHEN i % 50 = 1 THEN zeroblob(1500) END
 FROM n, (WITH RECURSIVE m(j) AS (SELECT 1 UNION ALL SELECT j + 1 FROM m WHERE j < 4000)
   SELECT group_concat(j * 7919 % 10007, ' ') AS long FROM m);
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)

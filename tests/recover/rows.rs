@@ -1,7 +1,7 @@
 //! The rows of a database as texts that can be compared, and what was found of them elsewhere.
 
-use litekeeper::sqlite::salvage::{self, Salvaged};
 use litekeeper::sqlite::pages;
+use litekeeper::sqlite::salvage::{self, Salvaged};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -27,16 +27,23 @@ pub fn tables(connection: &Connection) -> Tables {
         .unwrap();
     let names: Vec<(String, bool)> =
         statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
-    names.into_iter().filter_map(|(name, wr)| Some((name.clone(), rows(connection, &name, wr).ok()?))).collect()
+    names
+        .into_iter()
+        .filter_map(|(name, wr)| Some((name.clone(), rows(connection, &name, wr).ok()?)))
+        .collect()
 }
 
 fn rows(connection: &Connection, table: &str, without_rowid: bool) -> rusqlite::Result<Rows> {
-    let mut statement = connection.prepare("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid")?;
+    let mut statement =
+        connection.prepare("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid")?;
     let columns: Vec<(String, String, i64, i64)> = statement
         .query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
         .collect::<rusqlite::Result<_>>()?;
     let has_pk_index: bool = connection.query_row(
-        "SELECT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')", [table], |row| row.get(0))?;
+        "SELECT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')",
+        [table],
+        |row| row.get(0),
+    )?;
     let rowid = if without_rowid { "NULL" } else { "rowid" };
     let show = |name: &str| format!("quote({0}) || typeof({0})", quoted(name));
     let shown: Vec<String> = columns.iter().map(|(name, ..)| show(name)).collect();
@@ -48,7 +55,8 @@ fn rows(connection: &Connection, table: &str, without_rowid: bool) -> rusqlite::
     let stored: Vec<String> = order
         .iter()
         .map(|(name, kind, pk, _)| {
-            let is_rowid = *pk == 1 && !without_rowid && !has_pk_index && kind.eq_ignore_ascii_case("integer");
+            let is_rowid =
+                *pk == 1 && !without_rowid && !has_pk_index && kind.eq_ignore_ascii_case("integer");
             if is_rowid { "'NULLnull'".to_owned() } else { show(name) }
         })
         .collect();
@@ -73,10 +81,12 @@ fn lossy(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<String> {
 pub fn lost_and_found(connection: &Connection) -> HashSet<String> {
     let Ok(mut statement) = connection.prepare("SELECT * FROM lost_and_found") else { return HashSet::new() };
     let columns = statement.column_count();
-    let sql: Vec<String> = (4..columns).map(|at| {
-        let name = quoted(statement.column_name(at).unwrap());
-        format!("CASE WHEN nfield > {} THEN '|' || quote({name}) || typeof({name}) ELSE '' END", at - 4)
-    }).collect();
+    let sql: Vec<String> = (4..columns)
+        .map(|at| {
+            let name = quoted(statement.column_name(at).unwrap());
+            format!("CASE WHEN nfield > {} THEN '|' || quote({name}) || typeof({name}) ELSE '' END", at - 4)
+        })
+        .collect();
     if sql.is_empty() {
         return HashSet::new();
     }
@@ -114,7 +124,8 @@ pub fn measure(original: &Tables, found: &Connection) -> Measured {
             let in_table = there.shown.contains(shown);
             measured.in_tables += usize::from(in_table);
             // A record from before a column was added has no value for it, not even its default.
-            let is_short = |row: &String| stored.strip_prefix(row.as_str()).is_some_and(|rest| rest.starts_with('|'));
+            let is_short =
+                |row: &String| stored.strip_prefix(row.as_str()).is_some_and(|rest| rest.starts_with('|'));
             if in_table || lost.contains(stored) || lost.iter().any(is_short) {
                 measured.kept += 1;
             } else {

@@ -32,12 +32,16 @@ impl Verdict {
 
 /// Checks the copy, and gives it back as what pages are read from.
 pub(super) fn examine(copied: Copied, watch: &Watch) -> Result<(Verdict, Pages)> {
-    let Copied { mut scratch, warnings } = copied;
+    let Copied { mut scratch, is_mended, warnings } = copied;
     let pages = Pages { disk: Disk::new(scratch.file())?, warnings };
     let connection = scratch.open()?;
-    let found = stoppable(&connection, watch, || check(&connection))?;
+    let mut found = stoppable(&connection, watch, || check(&connection))?;
+    if is_mended {
+        found.structure.insert(0, String::from("the header of the file is broken"));
+    }
     let verdict = if !found.structure.is_empty() {
-        let indexes = found.indexes.iter().map(|index| format!("index {index} does not agree with its table"));
+        let indexes =
+            found.indexes.iter().map(|index| format!("index {index} does not agree with its table"));
         Verdict::Damaged(found.structure.iter().cloned().chain(indexes).collect())
     } else if !found.indexes.is_empty() {
         Verdict::Indexes(found.indexes)
@@ -77,7 +81,11 @@ pub(super) fn check(connection: &Connection) -> Result<Found> {
 }
 
 /// Runs SQL that ends soon after the work is to stop.
-pub(super) fn stoppable<T>(connection: &Connection, watch: &Watch, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn stoppable<T>(
+    connection: &Connection,
+    watch: &Watch,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     let call = watch.call.clone();
     connection.progress_handler(10_000, Some(move || call.check().is_err()))?;
     let done = work().map_err(|error: Error| watch.call.check().err().unwrap_or(error));

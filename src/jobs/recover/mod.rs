@@ -84,7 +84,7 @@ impl Recover {
         let (this, database) = (self.clone(), Arc::clone(&context.database));
         blocking(move || {
             let alternative = Alternative::of(&database);
-            this.finish(pages, &verdict, &watch, Some(alternative))
+            this.finish(&pages, &verdict, &watch, Some(alternative))
         })
         .await
     }
@@ -100,12 +100,12 @@ impl Recover {
         let watch = Watch { call: call.clone(), progress: Arc::new(progress) };
         let copied = source::of_file(path, &self.to, &watch)?;
         let (verdict, pages) = examine::examine(copied, &watch)?;
-        self.finish(pages, &verdict, &watch, None)
+        self.finish(&pages, &verdict, &watch, None)
     }
 
     fn finish(
         &self,
-        pages: Pages,
+        pages: &Pages,
         verdict: &Verdict,
         watch: &Watch,
         alternative: Option<Alternative>,

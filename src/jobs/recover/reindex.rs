@@ -11,8 +11,10 @@ use crate::state::facts::{self, DAMAGED_INDEXES};
 
 pub(super) async fn run(context: &Context, wrong: &BTreeSet<String>) -> Result<Report> {
     let all = context.sql(|connection| rebuild::rebuildable(connection)).await?;
-    let indexes: Vec<Rebuildable> =
-        all.into_iter().filter(|index| wrong.iter().any(|name| name.eq_ignore_ascii_case(&index.name))).collect();
+    let indexes: Vec<Rebuildable> = all
+        .into_iter()
+        .filter(|index| wrong.iter().any(|name| name.eq_ignore_ascii_case(&index.name)))
+        .collect();
     let (mut rebuilt, mut problems) = (Vec::new(), Vec::new());
     for (done, index) in indexes.iter().enumerate() {
         context.at(done as u64, indexes.len() as u64, Unit::Steps);
@@ -24,8 +26,11 @@ pub(super) async fn run(context: &Context, wrong: &BTreeSet<String>) -> Result<R
             }
         }
     }
-    for name in wrong.iter().filter(|name| !indexes.iter().any(|index| index.name.eq_ignore_ascii_case(name))) {
-        let text = format!("index {name} cannot be rebuilt: it is a table's own, or is gone; use --always to make a new file");
+    for name in wrong.iter().filter(|name| !indexes.iter().any(|index| index.name.eq_ignore_ascii_case(name)))
+    {
+        let text = format!(
+            "index {name} cannot be rebuilt: it is a table's own, or is gone; use --always to make a new file"
+        );
         problems.push(Error::new(Reason::Damaged, text));
     }
     forget(context, rebuilt.clone()).await?;
@@ -65,7 +70,8 @@ async fn forget(context: &Context, rebuilt: Vec<String>) -> Result<()> {
     context
         .state
         .with(move |connection| {
-            let Some((mut names, _)) = facts::recall::<Vec<String>>(connection, &database, DAMAGED_INDEXES)? else {
+            let Some((mut names, _)) = facts::recall::<Vec<String>>(connection, &database, DAMAGED_INDEXES)?
+            else {
                 return Ok(());
             };
             names.retain(|name| !rebuilt.contains(name));

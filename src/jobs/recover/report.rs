@@ -53,8 +53,10 @@ impl Alternative {
             Err(error) if error.reason == Reason::NotFound => Vec::new(),
             Err(error) => return none(format!("the backups cannot be listed: {error}")),
         };
-        let verified = backups.into_iter().filter(store::Backup::is_good).filter_map(|backup| backup.manifest);
-        let verified = verified.filter(|manifest| manifest.verification.as_ref().is_some_and(|result| result.ok));
+        let verified =
+            backups.into_iter().filter(store::Backup::is_good).filter_map(|backup| backup.manifest);
+        let verified =
+            verified.filter(|manifest| manifest.verification.as_ref().is_some_and(|result| result.ok));
         let Some(newest) = verified.max_by_key(|manifest| manifest.sequence) else {
             return none(String::from("there is no verified backup"));
         };
@@ -98,7 +100,8 @@ impl Done {
             Verdict::Unknown(why) => (Outcome::Unknown, why.clone()),
             Verdict::Damaged(lines) => (Outcome::Salvaged, lines.clone()),
             Verdict::Indexes(indexes) => {
-                let lines = indexes.iter().map(|index| format!("index {index} does not agree with its table"));
+                let lines =
+                    indexes.iter().map(|index| format!("index {index} does not agree with its table"));
                 (Outcome::Salvaged, lines.collect())
             }
         };
@@ -107,7 +110,7 @@ impl Done {
         if more > 0 {
             damage.push(format!("and {more} more"));
         }
-        Self { result, damage, warnings, alternative, ..Self::nothing() }
+        Self { result, damage, alternative, warnings, ..Self::nothing() }
     }
 
     const fn nothing() -> Self {
@@ -149,11 +152,16 @@ impl Done {
     pub(super) fn report(self) -> Report {
         let mut problems = Vec::new();
         let summary = match (&self.result, &self.salvaged) {
-            (Outcome::Sound, _) => String::from("the database is sound: there is nothing to recover, and no file was made"),
+            (Outcome::Sound, _) => {
+                String::from("the database is sound: there is nothing to recover, and no file was made")
+            }
             (_, Some(salvaged)) => {
                 let lost = losses(salvaged);
                 if !lost.is_empty() {
-                    problems.push(Error::new(Reason::Shrunken, format!("not all could be saved: {}", lost.join("; "))));
+                    problems.push(Error::new(
+                        Reason::Shrunken,
+                        format!("not all could be saved: {}", lost.join("; ")),
+                    ));
                 }
                 if let Some(first) = self.wrong.first() {
                     let text = format!("the new file is not sound, do not use it as it is: {first}");
@@ -165,7 +173,9 @@ impl Done {
                 let to = self.to.as_deref().unwrap_or(Path::new("")).display().to_string();
                 format!("saved {kept} of {tables} to {to}; the database itself is as it was")
             }
-            _ => String::from("nothing wrong was found, but not all could be checked; --always makes a new file"),
+            _ => String::from(
+                "nothing wrong was found, but not all could be checked; --always makes a new file",
+            ),
         };
         let mut report = Report::new(summary, &self);
         if self.result == Outcome::Unknown {

@@ -82,7 +82,8 @@ fn checked(target: &Connection, salvaged: Salvaged) -> Result<Made> {
             Err(error) => return Err(error),
         }
     }
-    let indexes = found.indexes.into_iter().map(|index| format!("index {index} does not agree with its table"));
+    let indexes =
+        found.indexes.into_iter().map(|index| format!("index {index} does not agree with its table"));
     Ok(Made { salvaged, wrong: found.structure.into_iter().chain(indexes).collect(), unchecked, references })
 }
 

@@ -30,6 +30,8 @@ const UNBOUNDED: Bounds =
 /// A copy of the pages, without a name.
 pub(super) struct Copied {
     pub(super) scratch: Scratch,
+    /// The file's own header was replaced in the copy, so that SQLite reads it.
+    pub(super) is_mended: bool,
     /// What should be known of it.
     pub(super) warnings: Vec<String>,
 }
@@ -54,7 +56,9 @@ pub(super) fn of_live(database: &Database, to: &Path, watch: &Watch) -> Result<C
     };
     match through_sqlite(path, &directory, database.pool.busy_timeout, bounds, watch) {
         Err(error) if matches!(error.reason, Reason::NotADatabase | Reason::Damaged) => {
-            let why = format!("SQLite cannot read it at all ({error}), so that its bytes must be copied as they are");
+            let why = format!(
+                "SQLite cannot read it at all ({error}), so that its bytes must be copied as they are"
+            );
             plain(path, &directory, watch).map_err(|error| error.context(why))
         }
         Err(error) => Err(error.context(format!("cannot copy {}", path.display()))),
@@ -68,7 +72,7 @@ pub(super) fn of_live(database: &Database, to: &Path, watch: &Watch) -> Result<C
                     words::bytes(file - copied)
                 )
             });
-            Ok(Copied { scratch, warnings: more.into_iter().collect() })
+            Ok(Copied { scratch, is_mended: false, warnings: more.into_iter().collect() })
         }
     }
 }
@@ -114,12 +118,14 @@ fn plain(path: &Path, directory: &Path, watch: &Watch) -> Result<Copied> {
     let mut warnings: Vec<String> = nobody_has(path)?.into_iter().collect();
     let mut scratch = Scratch::create(directory, "recover")?;
     bytes(path, scratch.file(), watch)?;
+    let mut is_mended = false;
     if !beside.is_empty() {
         match played_in(&mut scratch, &beside, directory, watch) {
-            Ok(whole) => scratch = whole,
+            Ok((whole, mended)) => (scratch, is_mended) = (whole, mended),
             Err(error) if matches!(error.reason, Reason::NotADatabase | Reason::Damaged | Reason::Sqlite) => {
                 let names: Vec<String> = beside.iter().map(|(_, name)| name.display().to_string()).collect();
-                warnings.push(format!("what is in {} is not taken into account: {error}", names.join(" and ")));
+                warnings
+                    .push(format!("what is in {} is not taken into account: {error}", names.join(" and ")));
             }
             Err(error) => return Err(error),
         }
@@ -129,16 +135,16 @@ fn plain(path: &Path, directory: &Path, watch: &Watch) -> Result<Copied> {
         let text = format!("{} was written while it was copied; stop whoever uses it", path.display());
         return Err(Error::new(Reason::Locked, text));
     }
-    Ok(Copied { scratch, warnings })
+    Ok(Copied { scratch, is_mended, warnings })
 }
 
-/// The copy with what lies beside the file: SQLite rolls the `-journal` back, or reads the `-wal`, on copies of them.
+/// The copy with what lies beside the file, and whether it took a header of ours: SQLite rolls the `-journal` back, or reads the `-wal`, on copies of them.
 fn played_in(
     scratch: &mut Scratch,
     beside: &[(&str, PathBuf)],
     directory: &Path,
     watch: &Watch,
-) -> Result<Scratch> {
+) -> Result<(Scratch, bool)> {
     let named = Named::create(directory, "recover")?;
     let failed = |e: std::io::Error| Error::io("cannot write the copy of the database", &e);
     for (suffix, name) in beside {
@@ -154,12 +160,14 @@ fn played_in(
         main.write_all_at(part, offset).map_err(failed)?;
         offset += part.len() as u64;
     }
-    if let Some(database) = pages::Database::open(&disk).filter(|database| database.header.is_none()) {
+    let broken = pages::Database::open(&disk).filter(|database| database.header.is_none());
+    if let Some(database) = &broken {
         let has_log = beside.iter().any(|(suffix, _)| *suffix == "-wal");
         main.write_all_at(&database.mended_header(has_log), 0).map_err(failed)?;
     }
     drop(main);
-    through_sqlite(named.path(), directory, Duration::ZERO, UNBOUNDED, watch)
+    let whole = through_sqlite(named.path(), directory, Duration::ZERO, UNBOUNDED, watch)?;
+    Ok((whole, broken.is_some()))
 }
 
 /// Refuses a file that somebody has open. Those who cannot be seen are a warning: reading harms nobody, but what is read
@@ -170,7 +178,9 @@ fn nobody_has(path: &Path) -> Result<Option<String>> {
         names.filter_map(|name| std::fs::metadata(name).ok()).map(|file| (file.dev(), file.ino())).collect();
     let seen = holders::of(Files { there: &there, removed: &[] });
     if seen.holders.is_empty() {
-        return Ok(seen.unseen.map(|why| format!("whether nobody has {} open is not sure: {why}", path.display())));
+        return Ok(seen
+            .unseen
+            .map(|why| format!("whether nobody has {} open is not sure: {why}", path.display())));
     }
     let who: Vec<String> = seen.holders.iter().map(ToString::to_string).collect();
     let text = format!("{} is open in {}; stop it first", path.display(), who.join(", "));
@@ -178,7 +188,8 @@ fn nobody_has(path: &Path) -> Result<Option<String>> {
 }
 
 fn bytes(from: &Path, to: &mut File, watch: &Watch) -> Result<()> {
-    let mut source = File::open(from).map_err(|e| Error::io(format!("cannot read {}", from.display()), &e))?;
+    let mut source =
+        File::open(from).map_err(|e| Error::io(format!("cannot read {}", from.display()), &e))?;
     let total = file_bytes(from);
     let (mut buffer, mut done) = (vec![0; CHUNK], 0);
     loop {

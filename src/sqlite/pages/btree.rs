@@ -106,7 +106,7 @@ impl Page {
     /// A cell; `None` where it does not lie within the page.
     pub fn cell(&self, index: usize) -> Option<Cell> {
         let head = self.head(index)?;
-        self.with_length(head.length, head)
+        self.with_length(head.length, &head)
     }
 
     /// A cell by what the header of its record says of its length, where the cell itself says something else. Only of a
@@ -114,7 +114,7 @@ impl Page {
     pub fn cell_by_record(&self, index: usize) -> Option<Cell> {
         let head = self.head(index).filter(|_| self.kind != Kind::TableInterior)?;
         let length = Fields::read(self.bytes.get(head.local.start..self.usable)?)?.length;
-        self.with_length(length, head).filter(|cell| cell.overflow.is_none())
+        self.with_length(length, &head).filter(|cell| cell.overflow.is_none())
     }
 
     /// What comes before the record of a cell.
@@ -140,12 +140,12 @@ impl Page {
         Some(Cell { child, rowid, length, local: next..next, overflow: None, place: at..next })
     }
 
-    fn with_length(&self, length: u64, head: Cell) -> Option<Cell> {
+    fn with_length(&self, length: u64, head: &Cell) -> Option<Cell> {
         let (local, has_more) = self.local(length)?;
         let local = head.local.start..head.local.start.checked_add(local)?;
         let overflow = if has_more { Some(number(self.bytes.get(..self.usable)?, local.end)?) } else { None };
         let place = head.place.start..local.end + if has_more { 4 } else { 0 };
-        (place.end <= self.usable).then_some(Cell { length, local, overflow, place, ..head })
+        (place.end <= self.usable).then_some(Cell { length, local, overflow, place, ..*head })
     }
 
     /// The part of a cell's record that lies in the page.

@@ -41,7 +41,8 @@ pub fn payload(database: &Database<'_>, page: &Page, cell: &Cell) -> Payload {
     let (mut is_doubtful, mut parent) = (false, (3, page.number));
     while missing > 0 {
         let read = if seen.insert(next) { database.read(next) } else { None };
-        let Some((content, following)) = read.as_ref().and_then(|page| Some((page.get(4..)?, number(page, 0)?)))
+        let Some((content, following)) =
+            read.as_ref().and_then(|page| Some((page.get(4..)?, number(page, 0)?)))
         else {
             return Payload { bytes, pages, is_whole: false, is_doubtful: true };
         };

@@ -5,7 +5,7 @@ use super::header::is_page_size;
 use super::{Bytes, Encoding, Fields, Header, Layout, Page, Value};
 
 /// Pages that are looked at for each size: enough to tell, few enough to take no time.
-const SAMPLE: u64 = 512;
+const SAMPLE: u64 = 128;
 
 /// The layout, and whether it is the header's; `None` where no page is found and there is no header.
 pub(super) fn layout(bytes: &dyn Bytes, header: Option<&Header>) -> Option<(Layout, bool)> {
@@ -58,7 +58,8 @@ fn is_page(number: u32, page: &[u8], size: u32) -> bool {
     let Some(page) = Page::parse(number, page.to_vec(), size) else { return false };
     !page.is_empty()
         && page.content_start() <= size as usize
-        && (0..page.len()).all(|at| page.cell(at).is_some_and(|cell| cell.place.start >= page.content_start()))
+        && (0..page.len())
+            .all(|at| page.cell(at).is_some_and(|cell| cell.place.start >= page.content_start()))
 }
 
 /// Bytes at the end of all pages that no cell reaches. The first cell of a page is put at its very end.
@@ -85,7 +86,8 @@ fn with_encoding(bytes: &dyn Bytes, layout: Layout) -> (Layout, bool) {
         let local = page.local_part(&cell);
         // As bytes, whatever the encoding.
         let fields = Fields::read(local).filter(|fields| fields.length == cell.length)?;
-        let Some(Value::Text(sort)) = fields.values(local, Encoding::Utf8).into_iter().next().flatten() else {
+        let Some(Value::Text(sort)) = fields.values(local, Encoding::Utf8).into_iter().next().flatten()
+        else {
             return None;
         };
         match sort.as_slice() {

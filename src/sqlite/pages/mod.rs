@@ -31,7 +31,8 @@ impl Bytes for [u8] {
     }
 
     fn read(&self, offset: u64, into: &mut [u8]) -> bool {
-        let from = usize::try_from(offset).ok().and_then(|at| self.get(at..)).and_then(|b| b.get(..into.len()));
+        let from =
+            usize::try_from(offset).ok().and_then(|at| self.get(at..)).and_then(|b| b.get(..into.len()));
         from.map(|bytes| into.copy_from_slice(bytes)).is_some()
     }
 }
@@ -142,7 +143,8 @@ impl<'b> Database<'b> {
     /// Whether page 2 is a map, and not what it would be without auto_vacuum.
     fn first_pointer_map_is_one(&self) -> bool {
         let entries = self.count.saturating_sub(2).min(self.layout.usable / 5);
-        let wrong = (3..3 + entries).filter(|page| self.pointer(*page).is_none() && !self.is_reserved(*page)).count();
+        let wrong =
+            (3..3 + entries).filter(|page| self.pointer(*page).is_none() && !self.is_reserved(*page)).count();
         wrong * 10 <= entries as usize
     }
 

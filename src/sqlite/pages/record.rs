@@ -94,7 +94,7 @@ fn value(serial: u64, bytes: &[u8], encoding: Encoding) -> Option<Value> {
         }
         8 => Value::Integer(0),
         9 => Value::Integer(1),
-        _ if serial % 2 == 0 => Value::Blob(bytes.to_vec()),
+        _ if serial.is_multiple_of(2) => Value::Blob(bytes.to_vec()),
         _ => Value::Text(text(bytes, encoding)?),
     })
 }

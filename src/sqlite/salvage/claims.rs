@@ -14,7 +14,7 @@ const DISPUTED: u32 = u32::MAX - 2;
 
 /// What is known of the pages.
 pub(super) struct Claims {
-    claims: Vec<u32>,
+    owners: Vec<u32>,
     /// The tree that looked at a page last.
     visited: Vec<Tree>,
     /// How many looks at pages of others are left: a damaged file may lead every tree into every other.
@@ -25,7 +25,7 @@ impl Claims {
     pub(super) fn new(database: &Database<'_>, free: &Freelist, schema: &[u32]) -> Self {
         let pages = database.count as usize + 1;
         let mut this =
-            Self { claims: vec![0; pages], visited: vec![0; pages], looks: 4 * pages as u64 + 10_000 };
+            Self { owners: vec![0; pages], visited: vec![0; pages], looks: 4 * pages as u64 + 10_000 };
         for page in &free.pages {
             this.set(*page, FREE);
         }
@@ -36,11 +36,11 @@ impl Claims {
     }
 
     fn of(&self, page: u32) -> u32 {
-        self.claims.get(page as usize).copied().unwrap_or(SCHEMA)
+        self.owners.get(page as usize).copied().unwrap_or(SCHEMA)
     }
 
     fn set(&mut self, page: u32, claim: u32) {
-        if let Some(known) = self.claims.get_mut(page as usize) {
+        if let Some(known) = self.owners.get_mut(page as usize) {
             *known = claim;
         }
     }

@@ -97,9 +97,9 @@ pub(super) fn end_of_rows(target: &Connection, entries: &[Entry]) -> Result<()> 
     for entry in entries.iter().filter(is_counted) {
         let name = quoted(&entry.name);
         // A table of that word may be another's, or was not made.
-        let Ok(Some(highest)) =
-            target.query_row(&format!("SELECT max(rowid) FROM main.{name}"), [], |row| row.get::<_, Option<i64>>(0))
-        else {
+        let Ok(Some(highest)) = target.query_row(&format!("SELECT max(rowid) FROM main.{name}"), [], |row| {
+            row.get::<_, Option<i64>>(0)
+        }) else {
             continue;
         };
         let raised = target.execute(
@@ -107,7 +107,8 @@ pub(super) fn end_of_rows(target: &Connection, entries: &[Entry]) -> Result<()> 
             (&entry.name, highest),
         );
         if matches!(raised, Ok(0)) {
-            target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (&entry.name, highest))?;
+            target
+                .execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (&entry.name, highest))?;
         }
     }
     Ok(target.execute_batch("COMMIT")?)

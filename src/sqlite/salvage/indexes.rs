@@ -15,7 +15,9 @@ impl Trees<'_, '_, '_> {
             // Of a partial index: it has the entries of some rows.
             let has_all = index.sql.as_deref().is_none_or(|sql| !sql.to_ascii_uppercase().contains("WHERE"));
             let of = self.tables.iter().position(|table| table.name.eq_ignore_ascii_case(&index.table));
-            if let (Some(entries), Some(counts)) = (entries.filter(|_| has_all), of.and_then(|of| counts.get_mut(of))) {
+            if let (Some(entries), Some(counts)) =
+                (entries.filter(|_| has_all), of.and_then(|of| counts.get_mut(of)))
+            {
                 counts.push(entries);
             }
         }

@@ -119,7 +119,8 @@ fn mark_disordered(peeks: &mut [Peek]) {
 
 /// Cells share no byte; which of two that do is real cannot be told, unless one is a stray already.
 fn mark_overlapping(peeks: &mut [Peek]) {
-    let mut order: Vec<usize> = (0..peeks.len()).filter(|at| peeks.get(*at).is_some_and(|p| !p.is_stray)).collect();
+    let mut order: Vec<usize> =
+        (0..peeks.len()).filter(|at| peeks.get(*at).is_some_and(|p| !p.is_stray)).collect();
     order.sort_by_key(|at| peeks.get(*at).map(|peek| peek.cell.place.start));
     let mut widest: Option<usize> = None;
     for at in order {
@@ -150,8 +151,12 @@ impl Cells {
     /// Whether the page is as a whole of a table: how its rows fit, leaving out a quarter of them, which damage may have
     /// changed.
     pub(super) fn fit(&self, table: &Table) -> Fit {
-        let mut fits: Vec<Fit> =
-            self.readable.iter().filter(|peek| !peek.is_stray).map(|peek| table.fit(&peek.fields.types)).collect();
+        let mut fits: Vec<Fit> = self
+            .readable
+            .iter()
+            .filter(|peek| !peek.is_stray)
+            .map(|peek| table.fit(&peek.fields.types))
+            .collect();
         fits.sort_unstable();
         let Some(last) = fits.len().checked_sub(1) else { return Fit::Not };
         let bad = fits.iter().filter(|fit| **fit >= Fit::Odd).count();
@@ -161,7 +166,11 @@ impl Cells {
 
     /// How many values are of the very kind that their columns are declared for, of rows that fit.
     pub(super) fn likeness(&self, table: &Table) -> usize {
-        self.readable.iter().filter(|peek| !peek.is_stray).map(|peek| table.likeness(&peek.fields.types)).sum()
+        self.readable
+            .iter()
+            .filter(|peek| !peek.is_stray)
+            .map(|peek| table.likeness(&peek.fields.types))
+            .sum()
     }
 
     /// Whether the rowids are those above `low` and up to `high`, as the pages above say. One at either end that is not
@@ -188,7 +197,9 @@ pub(super) fn row(database: &Database<'_>, page: &Page, peek: &Peek, of: Option<
     let encoding = database.layout.encoding;
     let values = peek.fields.values(&record.bytes, encoding);
     let would_be_number = |(at, value): (usize, &Option<Value>)| match (value, of) {
-        (Some(Value::Text(text)), Some((table, worst))) => worst < Fit::Odd && table.would_be_number(at, text),
+        (Some(Value::Text(text)), Some((table, worst))) => {
+            worst < Fit::Odd && table.would_be_number(at, text)
+        }
         _ => false,
     };
     let is_sure = record.is_whole
@@ -197,6 +208,6 @@ pub(super) fn row(database: &Database<'_>, page: &Page, peek: &Peek, of: Option<
         && !values.is_empty()
         && values.iter().all(Option::is_some)
         && !values.iter().enumerate().any(would_be_number)
-        && of.is_none_or(|(table, worst)| table.fit(&peek.fields.types) <= worst.max(Fit::Short));
+        && of.is_none_or(|(table, worst)| table.fit_of_row(&peek.fields.types) <= worst.max(Fit::Short));
     Row { rowid: peek.cell.rowid, values, is_sure }
 }

@@ -48,7 +48,10 @@ impl Table {
     /// Whether nothing of it is known to be lost.
     pub fn is_whole(&self) -> bool {
         let all = self.expected.is_none_or(|expected| expected <= self.kept);
-        self.set_aside == 0 && self.unreadable == 0 && all && (self.pages_lost == 0 || self.expected.is_some())
+        self.set_aside == 0
+            && self.unreadable == 0
+            && all
+            && (self.pages_lost == 0 || self.expected.is_some())
     }
 }
 
@@ -106,7 +109,9 @@ pub fn salvage(
         if entry.is_internal() {
             continue;
         }
-        match finish::create(target, entry).and_then(|()| table::Table::describe(target, &entry.name, entry.root)) {
+        match finish::create(target, entry)
+            .and_then(|()| table::Table::describe(target, &entry.name, entry.root))
+        {
             Ok(table) => tables.push(table),
             Err(error) => left_out.push(said(entry, &stopped(error)?)),
         }
@@ -114,7 +119,11 @@ pub fn salvage(
     let internal = finish::internal(target, &schema.entries)?;
     tables.extend(internal);
 
-    let rules = Rules { knows_free: free.is_whole && database.header.is_some(), with_free, knows_all_tables: schema.lost == 0 };
+    let rules = Rules {
+        knows_free: free.is_whole && database.header.is_some(),
+        with_free,
+        knows_all_tables: schema.lost == 0 && left_out.is_empty(),
+    };
     let told = tables.iter().map(|table| Table { name: table.name.clone(), ..Table::default() }).collect();
     let taken = schema.entries.iter().map(|entry| entry.name.clone()).collect();
     let mut trees = Trees {
@@ -155,7 +164,10 @@ pub fn salvage(
 /// Tables that say that they have the same root: which one lies cannot be told from its pages alone.
 fn shared_roots(trees: &Trees<'_, '_, '_>) -> BTreeSet<usize> {
     let roots = || trees.tables.iter().map(|table| table.root).enumerate();
-    roots().filter(|(one, root)| roots().any(|(other, same)| *one != other && *root == same)).map(|(one, _)| one).collect()
+    roots()
+        .filter(|(one, root)| roots().any(|(other, same)| *one != other && *root == same))
+        .map(|(one, _)| one)
+        .collect()
 }
 
 /// `table x: why`.

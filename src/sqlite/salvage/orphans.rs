@@ -20,7 +20,7 @@ pub(super) struct Rules {
     pub(super) knows_free: bool,
     /// Pages on that list are looked at as well.
     pub(super) with_free: bool,
-    /// Rows of the schema are lost, so that there are tables of which nothing is known.
+    /// Every table is known: no row of the schema is lost, and each could be made.
     pub(super) knows_all_tables: bool,
 }
 
@@ -50,7 +50,7 @@ impl Trees<'_, '_, '_> {
 
     /// Whether the page found its table. A disputed one is set aside where it did not.
     fn judge(&mut self, number: u32, disputed: Option<Disputed>, rules: Rules) -> Result<bool> {
-        let leaf = self.database.tree_page(number).filter(|page| self.has_rows(page));
+        let leaf = self.database.tree_page(number).filter(has_rows);
         let Some(page) = leaf else { return Ok(false) };
         let cells = leaf::cells(self.database, &page);
         let known_as_free = self.database.pointer(number).is_some_and(|(kind, _)| kind == 2);
@@ -80,22 +80,22 @@ impl Trees<'_, '_, '_> {
             page.hash(&mut hasher);
             hasher.finish()
         };
-        let twins = match self.twins.take() {
-            Some(twins) => twins,
-            None => {
-                let (mut seen, mut twins) = (HashSet::new(), HashSet::new());
-                for other in 1..=self.database.count {
-                    self.steps.go_on()?;
-                    if let Some(hash) = self.database.read(other).map(hash).filter(|hash| !seen.insert(*hash)) {
-                        twins.insert(hash);
-                    }
+        if self.twins.is_none() {
+            let (mut seen, mut twins) = (HashSet::new(), HashSet::new());
+            for other in 1..=self.database.count {
+                self.steps.go_on()?;
+                if let Some(hash) = self.database.read(other).map(hash).filter(|hash| !seen.insert(*hash)) {
+                    twins.insert(hash);
                 }
-                twins
             }
-        };
-        let has = self.database.read(number).map(hash).is_some_and(|hash| twins.contains(&hash));
-        self.twins = Some(twins);
-        Ok(has)
+            self.twins = Some(twins);
+        }
+        let twins = self.twins.as_ref();
+        Ok(self
+            .database
+            .read(number)
+            .map(hash)
+            .is_some_and(|hash| twins.is_some_and(|twins| twins.contains(&hash))))
     }
 
     /// The one table that the rows of a page can be of.
@@ -105,17 +105,22 @@ impl Trees<'_, '_, '_> {
             let gaps = self.gaps.get(number).map(Vec::as_slice).unwrap_or_default();
             if page.kind.is_table() { gaps.iter().any(|gap| gap.holds(range)) } else { !gaps.is_empty() }
         };
-        let of_kind = self.tables.iter().enumerate().filter(|(number, table)| {
-            table.without_rowid != page.kind.is_table() && has_gap(*number)
-        });
+        let of_kind = self
+            .tables
+            .iter()
+            .enumerate()
+            .filter(|(number, table)| table.without_rowid != page.kind.is_table() && has_gap(*number));
         let fits: Vec<(usize, Fit)> = of_kind.map(|(number, table)| (number, cells.fit(table))).collect();
         for worst in [Fit::Exact, Fit::Short] {
             let those = fits.iter().filter(|(_, fit)| *fit <= worst).map(|(number, _)| *number);
             let likeness = |number: usize| self.tables.get(number).map_or(0, |table| cells.likeness(table));
             let those: Vec<(usize, usize)> = those.map(|number| (number, likeness(number))).collect();
             let most = those.iter().map(|(_, likeness)| *likeness).max();
-            let best: Vec<usize> =
-                those.iter().filter(|(_, likeness)| Some(*likeness) == most).map(|(number, _)| *number).collect();
+            let best: Vec<usize> = those
+                .iter()
+                .filter(|(_, likeness)| Some(*likeness) == most)
+                .map(|(number, _)| *number)
+                .collect();
             match best.as_slice() {
                 [one] => return Some((*one, worst)),
                 [] => {}
@@ -132,11 +137,17 @@ impl Trees<'_, '_, '_> {
     }
 
     fn set_aside(&mut self, number: u32, root: u32, rules: Rules) -> Result<()> {
-        let Some(page) = self.database.tree_page(number).filter(|page| self.has_rows(page)) else { return Ok(()) };
+        let Some(page) = self.database.tree_page(number).filter(has_rows) else {
+            return Ok(());
+        };
         let of_unknown = !rules.knows_all_tables;
         let may_be_rows = page.kind.is_table()
             || of_unknown
-            || self.tables.iter().zip(&self.gaps).any(|(table, gaps)| table.without_rowid && !gaps.is_empty());
+            || self
+                .tables
+                .iter()
+                .zip(&self.gaps)
+                .any(|(table, gaps)| table.without_rowid && !gaps.is_empty());
         if !may_be_rows {
             // Keys of an index, which is built anew.
             return Ok(());
@@ -146,10 +157,6 @@ impl Trees<'_, '_, '_> {
             self.writer.set_aside(Place { root, page: number }, &row)?;
         }
         Ok(())
-    }
-
-    fn has_rows(&self, page: &Page) -> bool {
-        page.kind != Kind::TableInterior
     }
 
     /// Which unknown page leads to which.
@@ -170,6 +177,10 @@ impl Trees<'_, '_, '_> {
         }
         Ok(parents)
     }
+}
+
+fn has_rows(page: &Page) -> bool {
+    page.kind != Kind::TableInterior
 }
 
 /// The page at the top from which a page is reached.

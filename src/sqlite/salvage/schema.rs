@@ -66,7 +66,8 @@ impl Schema {
                 schema.take(database, &page);
                 continue;
             }
-            let children = (0..page.len()).map(|at| page.cell(at).and_then(|cell| cell.child)).chain([page.right]);
+            let children =
+                (0..page.len()).map(|at| page.cell(at).and_then(|cell| cell.child)).chain([page.right]);
             // In their order from the stack; a damaged cell leads to page 0, which is none.
             let children: Vec<u32> = children.map(Option::unwrap_or_default).collect();
             stack.extend(children.into_iter().rev().map(|child| (child, depth + 1)));
@@ -106,7 +107,8 @@ impl Schema {
 
     /// The first of a name counts.
     fn add(&mut self, entry: Entry) {
-        let is_known = |known: &Entry| known.sort == entry.sort && known.name.eq_ignore_ascii_case(&entry.name);
+        let is_known =
+            |known: &Entry| known.sort == entry.sort && known.name.eq_ignore_ascii_case(&entry.name);
         if !self.entries.iter().any(is_known) {
             self.entries.push(entry);
         }
@@ -118,7 +120,8 @@ fn entry(database: &Database<'_>, page: &Page, at: usize) -> Option<Entry> {
     let record = payload(database, page, &cell);
     let fields = Fields::read(&record.bytes).filter(|fields| fields.length == cell.length)?;
     let values = fields.values(&record.bytes, database.layout.encoding);
-    let [Some(Value::Text(sort)), Some(Value::Text(name)), Some(Value::Text(table)), root, sql] = values.as_slice()
+    let [Some(Value::Text(sort)), Some(Value::Text(name)), Some(Value::Text(table)), root, sql] =
+        values.as_slice()
     else {
         return None;
     };

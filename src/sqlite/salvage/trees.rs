@@ -180,7 +180,8 @@ impl Trees<'_, '_, '_> {
         let mut cells = leaf::cells(self.database, page);
         if cells.readable.is_empty() {
             let interior = if page.kind.is_table() { Kind::TableInterior } else { Kind::IndexInterior };
-            let mended = page.read_as(interior).filter(|page| cells.lost > 0 && self.is_sound_interior(visit, page));
+            let mended =
+                page.read_as(interior).filter(|page| cells.lost > 0 && self.is_sound_interior(visit, page));
             if let Some(page) = mended.filter(|_| visit.depth < DEEPEST) {
                 self.claims.claim(visit.page, tree(number));
                 return Ok(Found::Below(below(&page, visit)));

@@ -78,10 +78,14 @@ impl<'c> Writer<'c> {
         ]
         .map(Some);
         let marks: Vec<String> = (1..=own.len() + values).map(|at| format!("?{at}")).collect();
-        let names: String = (0..values).map(|at| format!(", c{at}")).collect();
+        let names: Vec<String> = (0..values).map(|at| format!("c{at}")).collect();
+        let names =
+            [&["rootpgno".to_owned(), "pgno".to_owned(), "nfield".to_owned(), "id".to_owned()][..], &names]
+                .concat();
         let sql = format!(
-            "INSERT INTO main.{} (rootpgno, pgno, nfield, id{names}) VALUES ({})",
+            "INSERT INTO main.{} ({}) VALUES ({})",
             quoted(&lost.name),
+            names.join(", "),
             marks.join(", ")
         );
         let bound = own.iter().chain(row.values.iter().take(values)).map(Bound);
