@@ -106,7 +106,15 @@ fn text(bytes: &[u8], encoding: Encoding) -> Option<Vec<u8>> {
         Encoding::Utf16Be => u16::from_be_bytes,
     };
     let (pairs, rest) = bytes.as_chunks::<2>();
-    let units = pairs.iter().map(|pair| unit(*pair));
-    let text: Result<String, _> = char::decode_utf16(units).collect();
-    rest.is_empty().then_some(text.ok()?.into_bytes())
+    let mut units = pairs.iter().map(|pair| u32::from(unit(*pair)));
+    let mut text = String::with_capacity(bytes.len());
+    // As SQLite reads it: a surrogate takes the next unit for its other half, whatever that is.
+    while let Some(first) = units.next() {
+        let code = match first {
+            0xd800..0xe000 => 0x1_0000 + ((first & 0x3ff) << 10) + (units.next()? & 0x3ff),
+            _ => first,
+        };
+        text.push(char::from_u32(code)?);
+    }
+    rest.is_empty().then_some(text.into_bytes())
 }
