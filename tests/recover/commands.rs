@@ -268,3 +268,29 @@ fn h20_killed_half_way_it_leaves_nothing_that_looks_finished() {
     expect(&outcome, 3, "salvaged");
     assert_eq!(left_over(&sandbox), ["recovered.sqlite"], "what the killed ones left is gone");
 }
+
+/// Its rows can be read without it, and are kept beside the tables.
+#[test]
+fn h16_a_table_that_only_the_application_can_make_is_never_called_damaged_nor_lost() {
+    let sandbox = configured(&[]);
+    let path = sandbox.data().join("own.sqlite");
+    script(
+        &path,
+        "import sqlite3, sys\n\
+         c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+         c.create_collation('own', lambda a, b: (a > b) - (a < b))\n\
+         c.execute('CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT COLLATE own UNIQUE)')\n\
+         c.execute('CREATE TABLE other (a)')\n\
+         c.executemany('INSERT INTO t VALUES (?, ?)', [(i, 'row %d' % i) for i in range(100)])\n\
+         c.execute('INSERT INTO other VALUES (1)')\n\
+         c.close()",
+    );
+    let file = ["--file", path.to_str().unwrap()];
+    expect(&recover(&sandbox, &file), 1, "unknown");
+    assert_eq!(left_over(&sandbox), [""; 0]);
+    let outcome = recover(&sandbox, &[&file[..], &["--always"]].concat());
+    expect(&outcome, 3, "salvaged");
+    assert_eq!(rows(&target(&sandbox), "other"), 1);
+    assert_eq!(rows(&target(&sandbox), "lost_and_found"), 100, "{:#}", outcome.1);
+    assert!(outcome.1["detail"]["left_out"][0].as_str().unwrap().contains("own"), "{:#}", outcome.1);
+}
