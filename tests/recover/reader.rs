@@ -129,14 +129,14 @@ fn value() -> impl Strategy<Value = String> {
     });
     let blob = (any::<u32>(), long).prop_map(|(seed, length)| {
         let mut random = Random::new(seed.into());
-        let hex: String = (0..length).map(|_| format!("{:02x}", random.below(256))).collect();
-        format!("x'{hex}'")
+        let hex: Vec<String> = (0..length).map(|_| format!("{:02x}", random.below(256))).collect();
+        format!("x'{}'", hex.concat())
     });
     prop_oneof![
         Just("NULL".to_owned()),
         (-3..3_i64).prop_map(|number| number.to_string()),
         any::<i64>().prop_map(|number| format!("({} - 1)", number.saturating_add(1))),
-        any::<i32>().prop_map(|number| format!("{}.5", number)),
+        any::<i32>().prop_map(|number| format!("{number}.5")),
         text,
         blob,
     ]
@@ -200,25 +200,22 @@ fn written(plan: &Plan, path: &std::path::Path) -> Connection {
         plan.auto_vacuum,
         all.join(", ")
     );
-    let insert = |sql: &mut String, (key, values): &(i64, Vec<String>)| {
+    let insert = |(key, values): &(i64, Vec<String>)| {
         let names: Vec<String> = (0..values.len()).map(|at| format!("c{at}")).collect();
         let rowid = if plan.kind == 0 { ", rowid" } else { "" };
         // The lowest number has no literal.
         let key = format!("({} - 1)", key.saturating_add(1));
         let twice = if plan.kind == 0 { format!(", {key}") } else { String::new() };
-        sql.push_str(&format!(
-            "INSERT OR IGNORE INTO t ({}, k{rowid}) VALUES ({}, {key}{twice});",
-            names.join(", "),
-            values.join(", ")
-        ));
+        let (names, values) = (names.join(", "), values.join(", "));
+        format!("INSERT OR IGNORE INTO t ({names}, k{rowid}) VALUES ({values}, {key}{twice});")
     };
     let (early, late) = plan.rows.split_at(plan.rows.len() / 2);
-    early.iter().for_each(|row| insert(&mut sql, row));
-    sql.push_str(&format!("DELETE FROM t WHERE abs(k % 7) = {};", plan.deleted));
+    sql.extend(early.iter().map(insert));
+    sql.extend([format!("DELETE FROM t WHERE abs(k % 7) = {};", plan.deleted)]);
     if plan.added {
-        sql.push_str("ALTER TABLE t ADD COLUMN later DEFAULT 'then';");
+        sql += "ALTER TABLE t ADD COLUMN later DEFAULT 'then';";
     }
-    late.iter().for_each(|row| insert(&mut sql, row));
+    sql.extend(late.iter().map(insert));
     connection.execute_batch(&(sql + "COMMIT")).unwrap();
     connection
 }
