@@ -166,14 +166,19 @@ struct Told<'a> {
     findings: Vec<exit::Fault<'a>>,
 }
 
-fn run(global: &Global, name: &str, jobs: Vec<Arc<dyn Job>>) -> Result<u8> {
+/// Makes these runs, one after the other, and shows them.
+pub(super) fn run(global: &Global, name: &str, jobs: Vec<Arc<dyn Job>>) -> Result<u8> {
     let config = global.load()?;
     let database = Arc::clone(database(&config, name)?);
     log::start_quietly(global, config.daemon.log_format);
     let kinds: Vec<JobKind> = jobs.iter().map(|job| job.kind()).collect();
     let finished = block_on(work(&config, &database, jobs))?;
+    tell(global, name, &kinds, &finished)
+}
 
-    let runs: Vec<_> = kinds.iter().copied().zip(&finished).collect();
+/// Shows runs; the exit code.
+pub(super) fn tell(global: &Global, name: &str, kinds: &[JobKind], finished: &[Finished]) -> Result<u8> {
+    let runs: Vec<_> = kinds.iter().copied().zip(finished).collect();
     if global.json {
         let told: Vec<_> = runs.iter().map(|(kind, finished)| told(name, *kind, finished)).collect();
         match told.as_slice() {

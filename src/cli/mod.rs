@@ -15,6 +15,7 @@ mod out;
 mod page;
 mod pin;
 mod progress;
+mod recover;
 mod restore;
 mod run;
 mod slow;
@@ -64,6 +65,7 @@ enum Verb {
     Pin(pin::Pin),
     Unpin(pin::Unpin),
     Restore(restore::Restore),
+    Recover(recover::Recover),
     History(history::History),
     Slow(slow::Slow),
 }
@@ -107,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Pin(verb) => verb.run(&global),
         Verb::Unpin(verb) => verb.run(&global),
         Verb::Restore(verb) => verb.run(&global),
+        Verb::Recover(verb) => verb.run(&global),
         Verb::History(verb) => verb.run(&global),
         Verb::Slow(verb) => verb.run(&global),
     };

@@ -39,6 +39,8 @@ pub enum JobKind {
     Watch,
     /// The write-ahead log between two runs of maintenance. Has no schedule.
     Checkpoint,
+    /// Salvage into a new file. Only by command: it has no schedule.
+    Recover,
 }
 
 impl JobKind {
@@ -64,6 +66,7 @@ impl JobKind {
             Self::Integrity => "integrity",
             Self::Watch => "watch",
             Self::Checkpoint => "checkpoint",
+            Self::Recover => "recover",
         }
     }
 
@@ -86,7 +89,7 @@ impl JobKind {
             Self::Cleanup => Some("cleanup.blackout"),
             Self::Maintain => Some("maintain.blackout"),
             Self::Integrity => Some("health.integrity_blackout"),
-            Self::Health | Self::Watch | Self::Checkpoint => None,
+            Self::Health | Self::Watch | Self::Checkpoint | Self::Recover => None,
         }
     }
 }
@@ -98,13 +101,13 @@ impl std::fmt::Display for JobKind {
 }
 
 impl Database {
-    /// When jobs of this kind run on this database. Of a checkpoint, which has no schedule, only the timeout counts.
+    /// When jobs of this kind run on this database; of one that has no schedule, what maintenance has.
     pub const fn when(&self, kind: JobKind) -> &When {
         match kind {
             JobKind::Backup => &self.backup.when,
             JobKind::Verify => &self.verify.when,
             JobKind::Cleanup => &self.cleanup.when,
-            JobKind::Maintain | JobKind::Checkpoint => &self.maintain.when,
+            JobKind::Maintain | JobKind::Checkpoint | JobKind::Recover => &self.maintain.when,
             JobKind::Health => &self.health.when,
             JobKind::Integrity => &self.health.integrity_when,
             JobKind::Watch => &self.watch.when,

@@ -7,6 +7,7 @@ pub mod health;
 pub mod integrity;
 pub mod maintain;
 pub mod reading;
+pub mod recover;
 pub mod registry;
 pub mod runner;
 pub mod verdicts;
@@ -49,6 +50,11 @@ pub trait Job: Send + Sync {
 
     /// Whether nobody misses it where it cannot start: then that is not written down.
     fn is_optional(&self) -> bool {
+        false
+    }
+
+    /// Whether it runs until it is done, be it after the timeout of its kind.
+    fn takes_its_time(&self) -> bool {
         false
     }
 

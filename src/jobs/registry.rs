@@ -8,6 +8,7 @@ use super::cleanup::Cleanup;
 use super::health::Health;
 use super::integrity::Integrity;
 use super::maintain::{Checkpoint, Maintain};
+use super::recover::Recover;
 use super::verify::Verify;
 use super::watch::Watch;
 use crate::config::{Database, JobKind};
@@ -33,5 +34,6 @@ pub fn job(kind: JobKind) -> Arc<dyn Job> {
         JobKind::Integrity => Arc::new(Integrity),
         JobKind::Watch => Arc::new(Watch),
         JobKind::Checkpoint => Arc::new(Checkpoint),
+        JobKind::Recover => Arc::new(Recover::default()),
     }
 }

@@ -134,7 +134,8 @@ fn context(state: &State, order: &Order, started: DateTime<Utc>) -> Arc<Context>
         call: Call {
             job: kind.as_str(),
             cancel: order.cancel.clone(),
-            deadline: Some(Instant::now() + order.database.when(kind).timeout),
+            deadline: (!order.job.takes_its_time())
+                .then(|| Instant::now() + order.database.when(kind).timeout),
         },
         blackout: order.blackout.clone(),
         holds: Arc::new(holds(&order.database.name, kind.as_str())),

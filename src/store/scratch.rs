@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::sqlite::facts::SIDECARS;
 use crate::sqlite::open;
 
 const PREFIX: &str = ".scratch-";
@@ -30,10 +31,8 @@ pub struct Scratch {
 impl Scratch {
     /// Makes one in `directory`. What a process that no longer lives left there is removed.
     pub fn create(directory: &Path, purpose: &str) -> Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         remove_those_of_dead_processes(directory)?;
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = directory.join(format!("{PREFIX}{}-{purpose}-{number}", std::process::id()));
+        let path = next_path(directory, purpose);
         let failed = |e: io::Error| Error::io(format!("cannot make a file in {}", directory.display()), &e);
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
         let (file, named) = match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
@@ -73,6 +72,55 @@ impl Scratch {
         }
         Ok(&self.path)
     }
+}
+
+/// A name for a scratch database that SQLite opens with what lies beside it. All of it is removed when this is dropped.
+#[derive(Debug)]
+pub struct Named {
+    path: PathBuf,
+}
+
+impl Named {
+    /// Makes an empty one in `directory`. What a process that no longer lives left there is removed.
+    pub fn create(directory: &Path, purpose: &str) -> Result<Self> {
+        remove_those_of_dead_processes(directory)?;
+        let path = next_path(directory, purpose);
+        let this = Self { path };
+        this.beside("")?;
+        Ok(this)
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the file beside it that has this at the end of its name, to be written.
+    pub fn beside(&self, suffix: &str) -> Result<File> {
+        let mut name = self.path.clone().into_os_string();
+        name.push(suffix);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        options
+            .open(&name)
+            .map_err(|e| Error::io(format!("cannot make the file {}", Path::new(&name).display()), &e))
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        for suffix in std::iter::once("").chain(SIDECARS) {
+            let mut name = self.path.clone().into_os_string();
+            name.push(suffix);
+            remove(Path::new(&name));
+        }
+    }
+}
+
+fn next_path(directory: &Path, purpose: &str) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    directory.join(format!("{PREFIX}{}-{purpose}-{number}", std::process::id()))
 }
 
 impl Drop for Scratch {

@@ -30,7 +30,7 @@ pub(crate) fn database(name: &str, jobs: &[(JobKind, When)]) -> Database {
 
 fn when_of(database: &mut Database, kind: JobKind) -> &mut When {
     match kind {
-        JobKind::Maintain | JobKind::Checkpoint => &mut database.maintain.when,
+        JobKind::Maintain | JobKind::Checkpoint | JobKind::Recover => &mut database.maintain.when,
         JobKind::Backup => &mut database.backup.when,
         JobKind::Verify => &mut database.verify.when,
         JobKind::Cleanup => &mut database.cleanup.when,
