@@ -1,0 +1,195 @@
+//! What is read of a live database so that the rest can be thought out without it: its schema, its statistics and
+//! a sample of the rows. Each statement reads a bounded number of rows, and none is part of a longer transaction.
+
+use std::time::Instant;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::error::Result;
+use crate::sqlite::schema::quoted;
+
+/// A table with no more rows is read whole.
+const WHOLE: usize = 10_000;
+
+/// Of a larger one so many places are read, evenly over its rowids, with so many rows at each.
+const PLACES: i64 = 500;
+const ROWS_AT_A_PLACE: i64 = 20;
+
+/// A longer value is left out of the sample: nobody compares it, and it lies on pages of its own.
+const LONGEST_VALUE: u32 = 400;
+
+/// Of a table without rowids the rows are counted up to here.
+const COUNTED: i64 = 1_000_000;
+
+/// One CREATE statement of the schema.
+#[derive(Debug, Clone)]
+pub(super) struct Object {
+    /// `table`, `index` or `view`.
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) table: String,
+    pub(super) sql: String,
+}
+
+/// Rows of one table.
+#[derive(Debug, Clone)]
+pub(super) struct Sample {
+    pub(super) table: String,
+    pub(super) columns: Vec<String>,
+    pub(super) rows: Vec<Vec<Value>>,
+    /// How many there are in the table, as far as can be told from these.
+    pub(super) total: f64,
+}
+
+/// The schema and statistics.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Schema {
+    /// Tables first, then indexes, then views.
+    pub(super) objects: Vec<Object>,
+    /// Rows of sqlite_stat1; `None` where there is no such table.
+    pub(super) statistics: Option<Vec<[Value; 3]>>,
+    /// Rows of sqlite_stat4; `None` where there is no such table.
+    pub(super) histograms: Option<Vec<[Value; 6]>>,
+}
+
+impl Schema {
+    /// Reads all of it.
+    pub(super) fn read(connection: &Connection) -> Result<Self> {
+        let mut statement = connection.prepare(
+            "SELECT type, name, tbl_name, sql FROM main.sqlite_schema \
+             WHERE type IN ('table', 'index', 'view') AND sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+             ORDER BY type = 'view', type = 'index', rowid",
+        )?;
+        let objects = statement.query_map([], |row| {
+            Ok(Object { kind: row.get(0)?, name: row.get(1)?, table: row.get(2)?, sql: row.get(3)? })
+        })?;
+        Ok(Self {
+            objects: objects.collect::<rusqlite::Result<_>>()?,
+            statistics: rows(connection, "sqlite_stat1", "tbl, idx, stat")?,
+            histograms: rows(connection, "sqlite_stat4", "tbl, idx, neq, nlt, ndlt, sample")?,
+        })
+    }
+
+    /// Whether anything is called so.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.objects.iter().any(|object| object.name.eq_ignore_ascii_case(name))
+    }
+}
+
+/// The rows of a table of SQLite's own, if it is there.
+fn rows<const N: usize>(
+    connection: &Connection,
+    table: &str,
+    columns: &str,
+) -> Result<Option<Vec<[Value; N]>>> {
+    let exists = "SELECT 1 FROM main.sqlite_schema WHERE name = ?1";
+    if connection.query_row(exists, [table], |_| Ok(())).optional()?.is_none() {
+        return Ok(None);
+    }
+    let mut statement = connection.prepare(&format!("SELECT {columns} FROM main.{table}"))?;
+    let rows = statement.query_map([], |row| {
+        let mut values = [const { Value::Null }; N];
+        for (column, value) in values.iter_mut().enumerate() {
+            *value = row.get(column)?;
+        }
+        Ok(values)
+    })?;
+    Ok(Some(rows.collect::<rusqlite::Result<_>>()?))
+}
+
+/// Reads a sample of a table; what it has at `until` is the sample.
+pub(super) fn sample(connection: &Connection, table: &str, until: Instant) -> Result<Sample> {
+    let mut statement = connection
+        .prepare("SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden = 0 ORDER BY cid")?;
+    let columns =
+        statement.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    // Only the record's header is read of a value that is left out.
+    let values = columns.iter().map(|name| {
+        let name = quoted(name);
+        format!(
+            "iif(octet_length({name}) > {LONGEST_VALUE}, iif(typeof({name}) = 'blob', x'00', 'long'), {name})"
+        )
+    });
+    let values = values.collect::<Vec<_>>().join(", ");
+    let from = format!("FROM main.{}", quoted(table));
+    let mut sample = Sample { table: table.to_owned(), columns, rows: Vec::new(), total: 0.0 };
+
+    read(connection, &format!("SELECT {values}, 0 {from} LIMIT ?1"), [WHOLE as i64], &mut sample.rows)?;
+    sample.total = sample.rows.len() as f64;
+    if sample.rows.len() < WHOLE {
+        return Ok(sample);
+    }
+    let rowid = ["rowid", "_rowid_", "oid"]
+        .into_iter()
+        .find(|name| !sample.columns.iter().any(|column| column.eq_ignore_ascii_case(name)));
+    let ends = rowid.and_then(|rowid| {
+        let sql = format!("SELECT (SELECT min({rowid}) {from}), (SELECT max({rowid}) {from})");
+        let ends = connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+        // A table WITHOUT ROWID has none.
+        ends.ok().map(|ends| (rowid, ends))
+    });
+    match ends {
+        Some((rowid, (first, last))) => {
+            let sql =
+                format!("SELECT {values}, {rowid} {from} WHERE {rowid} >= ?1 ORDER BY {rowid} LIMIT ?2");
+            places(connection, &sql, (first, last), until, &mut sample)?;
+        }
+        None => {
+            let sql = format!("SELECT count(1) FROM (SELECT 1 {from} LIMIT {COUNTED})");
+            sample.total = connection.query_row(&sql, [], |row| row.get(0))?;
+        }
+    }
+    Ok(sample)
+}
+
+/// Rows from all over the table; how close their rowids are tells how many there are.
+fn places(
+    connection: &Connection,
+    sql: &str,
+    (first, last): (i64, i64),
+    until: Instant,
+    sample: &mut Sample,
+) -> Result<()> {
+    let mut found: Vec<Vec<Value>> = Vec::new();
+    let (mut seen, mut span) = (0.0, 0.0);
+    // Rowids may be any 64-bit numbers: their distance is none.
+    let distance = last as f64 - first as f64 + 1.0;
+    for place in 0..PLACES {
+        if Instant::now() >= until {
+            break;
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "within the rowids that there are")]
+        let from = (first as f64 + distance * place as f64 / PLACES as f64) as i64;
+        let mut rows = Vec::new();
+        let Some(end) = read(connection, sql, [from, ROWS_AT_A_PLACE], &mut rows)? else { continue };
+        seen += rows.len() as f64;
+        span += end as f64 - from as f64 + 1.0;
+        found.append(&mut rows);
+    }
+    if found.len() >= WHOLE / 10 {
+        sample.rows = found;
+    }
+    if span > 0.0 {
+        sample.total = (seen / span * distance).max(WHOLE as f64);
+    }
+    Ok(())
+}
+
+/// Rows with one column more, an integer; gives the last one's.
+fn read<const N: usize>(
+    connection: &Connection,
+    sql: &str,
+    parameters: [i64; N],
+    rows: &mut Vec<Vec<Value>>,
+) -> Result<Option<i64>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let columns = statement.column_count().saturating_sub(1);
+    let mut read = statement.query(rusqlite::params_from_iter(parameters))?;
+    let mut last = None;
+    while let Some(row) = read.next()? {
+        rows.push((0..columns).map(|column| row.get(column)).collect::<rusqlite::Result<_>>()?);
+        last = Some(row.get(columns)?);
+    }
+    Ok(last)
+}
