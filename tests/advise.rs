@@ -399,6 +399,7 @@ fn whatever_is_proposed_is_used_once_it_is_created_and_makes_its_query_ten_times
             }
             let uses_all = |when: &str| {
                 let plan = plan(&connection, sql);
+                assert!(!serde_json::to_string(&advice).unwrap().contains("lk_tried"), "{advice:#?}");
                 for proposal in &advice.proposals {
                     let is_used = plan.split_whitespace().any(|word| word == proposal.index);
                     assert!(is_used, "{name}, {when}: {sql} does not use {}:\n{plan}", proposal.sql);
@@ -416,4 +417,383 @@ fn whatever_is_proposed_is_used_once_it_is_created_and_makes_its_query_ten_times
         }
     }
     assert!(proposals > 20, "{proposals}");
+}
+
+/// What the text of a query could say better: subject, and a part of the other text or of the advice. In each schema one
+/// index more, for the queries here.
+#[test]
+fn a_query_whose_text_stands_in_the_way_is_told_so_with_the_plan_of_the_other_text() {
+    let guide = format!(
+        "{ATTENDANCE} CREATE INDEX ud ON attendance (user_id, date); CREATE INDEX n ON users (name);"
+    );
+    let django = format!(
+        "{DJANGO} CREATE INDEX author ON blog_post (author_id); CREATE INDEX title ON blog_post (title);"
+    );
+    let rails = format!(
+        "{RAILS} CREATE INDEX placed ON orders (placed_at); CREATE TABLE imports (sku integer, note text);
+        CREATE INDEX sku ON products (sku); INSERT INTO imports VALUES (1, 'a'), (2, 'b');"
+    );
+    let cases: [(&str, &str, &str, &[&str]); 9] = [
+        (
+            &rails,
+            "SELECT * FROM orders WHERE state = 'paid' ORDER BY placed_at DESC LIMIT 25 OFFSET 5000",
+            "offset",
+            &["WHERE (state = ?) AND placed_at < ? ORDER BY placed_at DESC LIMIT ?"],
+        ),
+        (
+            &guide,
+            "SELECT name FROM users ORDER BY name LIMIT 20 OFFSET 1000",
+            "offset",
+            &["WHERE name > ? ORDER BY"],
+        ),
+        (&django, "SELECT * FROM blog_post WHERE title LIKE '%77%'", "wildcard", &["FTS5"]),
+        (&django, "SELECT * FROM blog_post WHERE title LIKE 'Title 77%'", "like", &["title GLOB ?"]),
+        (
+            &rails,
+            "SELECT * FROM orders WHERE date(placed_at) = '2021-01-01'",
+            "function",
+            &["(placed_at >= ? AND placed_at < date(?, ?))"],
+        ),
+        (
+            &guide,
+            "SELECT * FROM users WHERE lower(name) = 'name 77'",
+            "function",
+            &["name = ? COLLATE NOCASE"],
+        ),
+        (
+            &django,
+            "SELECT * FROM auth_user u WHERE u.username = 'user5' AND u.id IN (SELECT p.author_id FROM blog_post p WHERE p.views > 10)",
+            "exists",
+            &["EXISTS (SELECT ? FROM blog_post p WHERE (p.views > ?) AND p.author_id = u.id)"],
+        ),
+        (
+            &guide,
+            "SELECT * FROM attendance WHERE user_id = :user AND date >= '2023-06-01'",
+            "covering",
+            &["SELECT user_id, date FROM"],
+        ),
+        (
+            &rails,
+            "SELECT p.name FROM imports i JOIN products p ON p.sku = i.sku",
+            "affinity",
+            &["p.sku = CAST(i.sku AS TEXT)"],
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (schema, sql, subject, words) in cases {
+        let connection = database(schema);
+        let advice = advise(&connection, &[watched("it", sql)]);
+        let told = serde_json::to_value(&advice.hints).unwrap();
+        let told = told.as_array().unwrap();
+        let text = |hint: &serde_json::Value| format!("{} {}", hint["rewritten"], hint["text"]);
+        let is_it = |hint: &&serde_json::Value| {
+            hint["subject"] == subject && words.iter().all(|word| text(hint).contains(word))
+        };
+        let others: Vec<_> = told.iter().filter(|hint| !is_it(hint)).collect();
+        match told.iter().find(is_it) {
+            None => wrong.push(format!("{sql}\n  wanted {subject} {words:?}\n  got {told:#?}")),
+            Some(hint) => {
+                assert_ne!(hint["before"], hint["after"], "{sql}");
+                assert!(others.is_empty(), "{sql}: {others:#?}");
+                let everything = serde_json::to_string(&told).unwrap();
+                assert!(
+                    !["paid", "77", "user5", "2021-01-01"].iter().any(|literal| everything.contains(literal)),
+                    "{everything}"
+                );
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_query_that_is_well_put_is_told_nothing() {
+    let indexed = format!("{ATTENDANCE} CREATE INDEX ud ON attendance (user_id, date); CREATE INDEX d ON attendance (date);
+        CREATE INDEX n ON users (name); CREATE INDEX c ON users (created_at); CREATE INDEX u ON face_samples (user_id);");
+    let connection = database(&indexed);
+    let questions: Vec<_> =
+        GUIDE.into_iter().chain([HISTORY]).map(|(name, sql)| watched(name, sql)).collect();
+    let advice = advise(&connection, &questions);
+    assert!(advice.hints.is_empty(), "{:#?}", advice.hints);
+    let rails = database(RAILS);
+    for sql in [
+        "SELECT * FROM users u WHERE EXISTS (SELECT 1 FROM orders o WHERE o.user_id = u.id AND o.state = 'open')",
+        // As many rows either way.
+        "SELECT * FROM users u WHERE u.id IN (SELECT o.user_id FROM orders o WHERE o.state = 'open')",
+        "SELECT * FROM orders WHERE user_id = :user ORDER BY id LIMIT 5",
+        "SELECT * FROM orders ORDER BY id LIMIT 5 OFFSET 1",
+    ] {
+        let advice = advise(&rails, &[watched("it", sql)]);
+        assert!(advice.hints.is_empty() && advice.proposals.is_empty(), "{sql}: {advice:#?}");
+    }
+}
+
+#[test]
+fn what_only_the_application_can_plan_is_named_with_the_reason() {
+    let connection = database(&format!("{POCKETBASE} CREATE VIRTUAL TABLE search USING fts5 (title);
+        CREATE TABLE labels (name TEXT);
+        PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE TABLE labels (name TEXT COLLATE german)' WHERE name = 'labels';"));
+    let cut = format!("SELECT {}", "a_long_name, ".repeat(200));
+    let shape = litekeeper::queries::fingerprint::shape(&cut);
+    let questions = [
+        watched("words", "SELECT * FROM search WHERE search MATCH 'x'"),
+        watched("folded", "SELECT * FROM posts WHERE fold(title) = 'x'"),
+        watched("sorted", "SELECT * FROM labels WHERE name = 'x'"),
+        watched("mistyped", "SELECT * FROM post"),
+        Question::slow(&shape, 1),
+        watched("fine", "SELECT * FROM posts WHERE author = 'u5'"),
+    ];
+    let advice = advise(&connection, &questions);
+    let why: Vec<_> = advice.unjudged.iter().map(|u| (u.query.as_deref(), u.why.as_str())).collect();
+    let words =
+        ["virtual table", "no such function: fold", "german", "no such table: post", "only its beginning"];
+    assert_eq!(why.len(), words.len(), "{why:?}");
+    for ((_, why), word) in why.iter().zip(words) {
+        assert!(why.contains(word), "{why} does not say {word}");
+    }
+    assert_eq!(proposed(&advice), ["posts(author)"], "the others are judged all the same");
+}
+
+mod health {
+    use super::support::keeper::Keeper;
+    use super::support::sandbox::Sandbox;
+    use super::support::sql::edit;
+    use chrono::{TimeDelta, Utc};
+    use litekeeper::config::{Index, Missing};
+    use litekeeper::jobs::health::Health;
+    use litekeeper::state::facts::{INDEX_PROBLEMS, INDEX_USE, IndexUse, PLANS, Watched};
+    use litekeeper::state::status::Verdict;
+    use std::collections::BTreeMap;
+
+    async fn advised(keeper: &Keeper) -> Vec<(String, String)> {
+        keeper.run(Health).await;
+        assert_eq!(
+            keeper.check("indexes").0,
+            Verdict::Good,
+            "advice is no fault: {}",
+            keeper.check("indexes").1
+        );
+        let mut problems: Vec<(String, String)> = keeper.fact(INDEX_PROBLEMS).unwrap();
+        problems.sort();
+        problems
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(index, word)| ((*index).to_owned(), (*word).to_owned())).collect()
+    }
+
+    const SCHEMA: &str = "
+        CREATE TABLE t (id INTEGER PRIMARY KEY, a, b, c TEXT, u UNIQUE, p REFERENCES users (id), q REFERENCES users (id));
+        CREATE TABLE inside (id INTEGER PRIMARY KEY REFERENCES users (id), x);
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
+        INSERT INTO t SELECT i, i, i, i, i, NULL, NULL FROM n;
+        CREATE INDEX ab ON t (a, b);
+        CREATE INDEX a ON t (a);
+        CREATE INDEX ba ON t (b, a);
+        CREATE INDEX ab_again ON t (a, b);
+        CREATE INDEX ab_backwards ON t (a DESC, b DESC);
+        CREATE INDEX ab_mixed ON t (a, b DESC);
+        CREATE UNIQUE INDEX c_unique ON t (c);
+        CREATE INDEX cb ON t (c, b);
+        CREATE INDEX c_plain ON t (c);
+        CREATE INDEX c_nocase ON t (c COLLATE NOCASE);
+        CREATE INDEX part_ab ON t (a, b) WHERE c IS NOT NULL;
+        CREATE INDEX part_a ON t (a) WHERE c is not null;
+        CREATE INDEX part_other ON t (a) WHERE c = 'x';
+        CREATE INDEX u_again ON t (u);
+        CREATE INDEX on_id ON t (id);
+        CREATE INDEX lower_c ON t (lower(c));
+        CREATE INDEX lower_c_again ON t ( LOWER (\"c\") );
+        CREATE INDEX q_known ON t (q, a) WHERE q IS NOT NULL;";
+
+    #[tokio::test]
+    async fn needless_indexes_and_keys_without_one_are_advised_with_the_statement_that_settles_it() {
+        let keeper = Keeper::new(Sandbox::new());
+        edit(&keeper.sandbox.database(), SCHEMA);
+        let expected = [
+            ("a", "redundant"),
+            ("ab_again", "duplicate"),
+            ("ab_backwards", "duplicate"),
+            ("c_plain", "duplicate"),
+            ("idx_t_p", "foreign_key"),
+            ("lower_c_again", "duplicate"),
+            ("on_id", "duplicate"),
+            ("part_a", "redundant"),
+            ("u_again", "duplicate"),
+        ];
+        assert_eq!(advised(&keeper).await, pairs(&expected));
+        let (_, detail) = keeper.check("indexes");
+        for (name, word) in expected {
+            let statement = match word {
+                "foreign_key" => r#"CREATE INDEX "idx_t_p" ON "t" ("p")"#.to_owned(),
+                _ => format!(r#"DROP INDEX "{name}""#),
+            };
+            assert!(detail.contains(&statement), "{statement} is not in {detail}");
+            edit(&keeper.sandbox.database(), &statement);
+        }
+        assert_eq!(advised(&keeper).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_declared_index_is_wanted_and_the_other_one_is_needless() {
+        let mut keeper = Keeper::new(Sandbox::new());
+        edit(&keeper.sandbox.database(), "CREATE INDEX newer ON users (name)");
+        assert_eq!(advised(&keeper).await, pairs(&[("newer", "duplicate")]));
+        keeper.database.indexes.push(Index {
+            name: "newer".to_owned(),
+            table: "users".to_owned(),
+            columns: vec!["name".to_owned()],
+            missing: Missing::Report,
+        });
+        assert_eq!(advised(&keeper).await, pairs(&[("idx_users_name", "duplicate")]));
+    }
+
+    #[tokio::test]
+    async fn an_index_counts_as_unused_only_where_many_queries_were_watched_for_long() {
+        let keeper = Keeper::new(Sandbox::new());
+        let queries = |count: usize| -> BTreeMap<String, Watched> {
+            let plan = |n: usize| match n % 3 {
+                0 => "SEARCH u USING INDEX idx_users_name (name=?)",
+                1 => "SCAN users",
+                _ => "SEARCH attendance USING COVERING INDEX idx_attendance_user_date (user_id=?)",
+            };
+            let watched = |n| Watched { query: String::new(), plan: vec![plan(n).to_owned()] };
+            (0..count).map(|n| (format!("query_{n}"), watched(n))).collect()
+        };
+        let since = |days| IndexUse { since: Utc::now() - TimeDelta::days(days), used: [].into() };
+        for (count, days, expected) in [
+            (9, 30, &[][..]),
+            (10, 6, &[]),
+            (10, 8, &[("idx_attendance_date", "unused"), ("idx_users_created_at", "unused")]),
+        ] {
+            keeper.pretend(PLANS, &queries(count));
+            keeper.pretend(INDEX_USE, &since(days));
+            assert_eq!(advised(&keeper).await, pairs(expected), "{count} queries for {days} days");
+        }
+        let (_, detail) = keeper.check("indexes");
+        for words in
+            ["none of the 10 watched queries", "7 of which read users", "DROP INDEX \"idx_users_created_at\""]
+        {
+            assert!(detail.contains(words), "{words} is not in {detail}");
+        }
+        // What was in use once stays used, also when its query has gone from the list.
+        keeper.pretend(INDEX_USE, &IndexUse { used: ["idx_attendance_date".to_owned()].into(), ..since(8) });
+        assert_eq!(advised(&keeper).await, pairs(&[("idx_users_created_at", "unused")]));
+    }
+}
+
+mod command {
+    use super::support::sandbox::Sandbox;
+    use super::support::sql::{self, edit};
+    use chrono::Utc;
+    use litekeeper::state::State;
+    use litekeeper::state::slow::{self, Execution};
+    use serde_json::Value;
+    use std::time::Duration;
+
+    fn sandbox() -> Sandbox {
+        let sandbox = Sandbox::new();
+        edit(
+            &sandbox.database(),
+            "DROP INDEX idx_attendance_user_date; DROP INDEX idx_attendance_date; DROP INDEX idx_users_name;",
+        );
+        sandbox.configure(
+            "[database.attendance.watch.todays_attendance]
+             sql = \"SELECT a.* FROM attendance a WHERE a.user_id = :user AND a.date = 'SECRET'\"
+             params = { user = 1 }",
+        );
+        sandbox
+    }
+
+    fn record(sandbox: &Sandbox, job: &'static str, shape: &str) {
+        let execution = Execution {
+            database: "attendance".to_owned(),
+            job,
+            shape: shape.to_owned(),
+            at: Utc::now(),
+            duration: Duration::from_secs(2),
+            vm_steps: 1,
+            full_scan_steps: 1,
+            sorts: 0,
+            automatic_indexes: 0,
+        };
+        State::open(&sandbox.state()).unwrap().now(|c| slow::record(c, &execution)).unwrap();
+    }
+
+    #[test]
+    fn advise_tells_what_would_help_the_watched_and_the_slow_and_changes_nothing() {
+        let sandbox = sandbox();
+        let schema = "SELECT group_concat(name || coalesce(sql, '')) FROM sqlite_schema";
+        let before: String = sql::value(&sandbox.database(), schema);
+        record(&sandbox, "watch", "SELECT * FROM attendance WHERE date = ?");
+        record(&sandbox, "maintain", "VACUUM");
+        record(&sandbox, "watch", "SELECT fold(name) FROM users");
+
+        let output = sandbox.litekeeper(&["advise", "attendance", "--json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let advice: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let proposals = advice["proposals"].as_array().unwrap();
+        let sqls: Vec<_> = proposals.iter().map(|p| p["sql"].as_str().unwrap()).collect();
+        // With a row or two a day, one on the day serves both.
+        assert_eq!(sqls, [r#"CREATE INDEX "idx_attendance_date" ON "attendance" ("date")"#]);
+        let serves: Vec<_> = proposals[0]["serves"].as_array().unwrap().iter().map(|s| &s["query"]).collect();
+        assert_eq!(serves, [&Value::from("todays_attendance"), &Value::Null]);
+        assert_eq!(advice["judged"], 2);
+        assert_eq!(advice["unjudged"][0]["shape"], "SELECT fold(name) FROM users");
+
+        let output = sandbox.litekeeper(&["advise", "attendance"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        for words in [
+            sqls[0],
+            "query todays_attendance",
+            "slow statement: SELECT * FROM attendance WHERE date = ?",
+            "now    SCAN a",
+            "then   SEARCH a USING INDEX idx_attendance_date (date=?)",
+            "cannot be judged: slow statement: SELECT fold(name) FROM users: no such function: fold",
+        ] {
+            assert!(text.contains(words), "{words} is not in:\n{text}");
+        }
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!text.contains("SECRET") && !stderr.contains("SECRET"), "{text}{stderr}");
+        assert_eq!(sql::value::<String>(&sandbox.database(), schema), before);
+        let kept: i64 = sql::value(&sandbox.state().join("state.db"), "SELECT count(*) FROM slow_statement");
+        assert_eq!(kept, 3, "its own reading is nobody's slow statement");
+    }
+
+    #[test]
+    fn a_declared_index_that_is_missing_is_proposed_under_its_name_with_what_it_makes_needless() {
+        let sandbox = sandbox();
+        let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+            INSERT INTO attendance (user_id, date, time_in, confidence) SELECT 1 + i % 100, date('2024-01-01', (i / 100) || ' days'), 'x', 1 FROM n;";
+        edit(&sandbox.database(), &format!("{rows} CREATE INDEX by_user ON attendance (user_id)"));
+        sandbox.configure(
+            "[[database.attendance.index]]
+             name = \"ours\"
+             table = \"attendance\"
+             columns = [\"user_id\", \"date\"]
+             [database.attendance.watch.todays_attendance]
+             sql = \"SELECT a.* FROM attendance a WHERE a.user_id = :user AND a.date = '2024-02-01'\"
+             params = { user = 1 }",
+        );
+        let output = sandbox.litekeeper(&["advise", "attendance", "--json"]);
+        let advice: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let proposals = advice["proposals"].as_array().unwrap();
+        let [proposal] = &proposals[..] else { panic!("{advice:#}") };
+        assert_eq!(proposal["sql"], r#"CREATE INDEX "ours" ON "attendance" ("user_id", "date")"#);
+        assert_eq!(proposal["replaces"], serde_json::json!([r#"DROP INDEX "by_user""#]));
+    }
+
+    #[test]
+    fn advise_says_what_it_lacks() {
+        let sandbox = Sandbox::new();
+        sandbox.configure("");
+        assert_eq!(sandbox.litekeeper(&["advise", "nothing"]).status.code(), Some(10));
+        let output = sandbox.litekeeper(&["advise", "attendance"]);
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("[database.attendance.watch.QUERY]"), "{text}");
+        std::fs::remove_file(sandbox.database()).unwrap();
+        sandbox.configure("[database.attendance.watch.q]\nsql = \"SELECT 1\"");
+        assert_eq!(sandbox.litekeeper(&["advise", "attendance"]).status.code(), Some(10));
+    }
 }

@@ -8,16 +8,16 @@ use super::page::Page;
 use super::{Global, block_on, database, exit, interrupt, log, out};
 use crate::error::Result;
 use crate::pool::Pool;
-use crate::queries::advice::{self, Advice, Proposal, Served};
+use crate::queries::advice::{self, Advice, Hint, Proposal, Served};
 use crate::queries::plans::Plan;
 use crate::state::State;
 use crate::state::slow;
 use crate::words;
 
-/// Say which indexes would make the watched queries and the slow statements of a database cheaper.
+/// Say which indexes, or which other words, would make the watched queries and the slow statements of a database cheaper.
 ///
 /// Indexes are tried on an empty copy of the schema in memory, with a sample of the rows to tell what they are worth.
-/// Said is only what a query plan shows, and only what makes a statement ten times cheaper. Nothing is changed.
+/// Said is only what a query plan shows; an index must make a statement ten times cheaper. Nothing is changed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:
@@ -29,10 +29,12 @@ Exit codes:
   78  the configuration is not valid
 
 With --json:
-  {judged, proposals: [{sql, index, table, size_bytes, writers,
+  {judged, proposals: [{sql, index, table, size_bytes, writers, replaces,
                         serves: [{query, shape, before, after, gain}]}],
+   hints: [{subject, query, shape, text, rewritten, indexes, before, after, gain}],
    unjudged: [{query, shape, why}]}
-`query` is null for a slow statement; `before` and `after` are plans, a list of lines.")]
+`query` is null for a slow statement; `before` and `after` are plans, a list of lines;
+`subject` is offset, exists, wildcard, like, function, covering or affinity.")]
 pub(super) struct Advise {
     /// Name of the database in the configuration.
     #[arg(value_name = "DB")]
@@ -59,20 +61,24 @@ impl Advise {
             out::json(&advice)?;
         } else {
             let mut page = out::page();
-            render(&mut page, &advice);
+            render(&mut page, &advice, &database.name);
             out::text(page.text())?;
         }
         Ok(exit::OK)
     }
 }
 
-fn render(page: &mut Page, advice: &Advice) {
+fn render(page: &mut Page, advice: &Advice, database: &str) {
     if advice.judged == 0 && advice.unjudged.is_empty() {
-        let text = "no query to judge: name the application's queries under [database.NAME.watch.QUERY]";
-        return page.paragraph(text);
+        return page.paragraph(&format!(
+            "no query to judge: name the application's queries under [database.{database}.watch.QUERY]"
+        ));
     }
     for proposal in &advice.proposals {
         index(page, proposal);
+    }
+    for hint in &advice.hints {
+        text(page, hint);
     }
     for unjudged in &advice.unjudged {
         page.beside(
@@ -91,6 +97,9 @@ fn index(page: &mut Page, proposal: &Proposal) {
     page.line(format!("{};", proposal.sql));
     page.beside("  size     ", &format!("about {}", words::bytes(proposal.size_bytes)));
     page.beside("  writers  ", &proposal.writers);
+    for drop in &proposal.replaces {
+        page.line(format!("  replaces {drop}"));
+    }
     for served in &proposal.serves {
         serves(page, served);
     }
@@ -103,6 +112,21 @@ fn serves(page: &mut Page, served: &Served) {
     page.beside("  serves   ", &gain);
     plan(page, "now", &served.before);
     plan(page, "then", &served.after);
+}
+
+fn text(page: &mut Page, hint: &Hint) {
+    let gain = hint.gain.map_or_else(String::new, |gain| format!(", about {gain:.0} times cheaper"));
+    page.paragraph(&format!("{}{gain}", name(hint.query.as_deref(), &hint.shape)));
+    page.beside("  ", &hint.text);
+    if let Some(rewritten) = &hint.rewritten {
+        page.beside("  as       ", rewritten);
+    }
+    for index in &hint.indexes {
+        page.beside("  with     ", index);
+    }
+    plan(page, "now", &hint.before);
+    plan(page, "then", &hint.after);
+    page.line("");
 }
 
 fn plan(page: &mut Page, when: &str, plan: &Plan) {

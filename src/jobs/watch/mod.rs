@@ -5,16 +5,16 @@ mod plans;
 
 use std::time::{Duration, Instant};
 
-use rusqlite::types;
 use serde::Serialize;
 
 use super::reading::Reader;
 use super::verdicts::met;
 use super::{Context, Job, Report, Running, Unit};
 use crate::config::units::show_duration;
-use crate::config::{JobKind, Query, Value};
+use crate::config::{JobKind, Query};
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::WatchTimed;
+use crate::queries::advice::values;
 use crate::queries::plans::Plan;
 use crate::sqlite::{explain, query};
 use crate::words;
@@ -114,15 +114,6 @@ async fn watch(context: &Context, reader: &Reader<'_>, query: &Query) -> Result<
         scans,
         plan_changed: false,
     })
-}
-
-fn values(query: &Query) -> Vec<(String, types::Value)> {
-    let value = |value: &Value| match value {
-        Value::Integer(n) => types::Value::Integer(*n),
-        Value::Real(x) => types::Value::Real(*x),
-        Value::Text(text) => types::Value::Text(text.clone()),
-    };
-    query.params.iter().map(|(name, v)| (name.clone(), value(v))).collect()
 }
 
 fn summary(all: usize, seen: &[Seen]) -> String {

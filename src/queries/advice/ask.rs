@@ -43,9 +43,10 @@ pub async fn advise(
     let call = Call { job: "advise", cancel, deadline: None };
     let limit = database.maintain.max_block;
     let until = Instant::now() + SAMPLING.min(limit / 2);
+    let declared = database.indexes.clone();
     let (material, questions) = pool
         .run(&call.within(limit), move |connection| {
-            let material = read(connection, &questions, until)?;
+            let material = read(connection, &questions, until)?.with_declared(&declared);
             Ok((material, questions))
         })
         .await?;

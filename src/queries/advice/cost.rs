@@ -54,8 +54,8 @@ pub(super) struct Access<'a> {
     pub(super) equal: usize,
     /// Sides of the range in the next one.
     pub(super) sides: usize,
-    is_search: bool,
-    is_covering: bool,
+    pub(super) is_search: bool,
+    pub(super) is_covering: bool,
     is_automatic: bool,
     /// By the rowid, or by the key of a table without.
     is_primary: bool,
@@ -83,7 +83,8 @@ impl<'a> Access<'a> {
             table,
             index: index.filter(|_| !is_automatic),
             equal: terms.matches("=?").count(),
-            sides: terms.matches(">?").count() + terms.matches("<?").count(),
+            // `(a,b)>(?,?)` for a pair.
+            sides: [">?", "<?", ">(?", "<(?"].iter().map(|side| terms.matches(side).count()).sum(),
             is_search,
             is_covering: method.contains("COVERING"),
             is_automatic,

@@ -44,6 +44,11 @@ impl Figures {
         Ok(Self { rows: twin.connection, totals, shares: RefCell::default() })
     }
 
+    /// Whether there is a sample of this table.
+    pub(super) fn knows(&self, table: &str) -> bool {
+        self.totals.contains_key(&table.to_ascii_lowercase())
+    }
+
     /// Rows of a table.
     pub(super) fn total(&self, table: &str) -> f64 {
         self.totals.get(&table.to_ascii_lowercase()).map_or(ROWS_UNKNOWN, |total| total.max(1.0))
@@ -176,6 +181,16 @@ impl Figures {
     fn has_column(&self, table: &str, column: &str) -> bool {
         let sql = "SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2 COLLATE NOCASE";
         self.rows.prepare_cached(sql).and_then(|mut s| s.exists([table, column])).unwrap_or(false)
+    }
+
+    /// Whether all that the sample has in a column is text, and it has some.
+    pub(super) fn holds_text(&self, table: &str, key: &Key) -> bool {
+        let sql = format!(
+            "SELECT min(typeof({0}) = 'text') FROM {1} WHERE {0} IS NOT NULL",
+            key.text,
+            quoted(table)
+        );
+        self.rows.query_row(&sql, [], |row| row.get(0)).unwrap_or(false)
     }
 
     /// Bytes that an index would take.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _};
 
+use crate::config;
 use crate::error::Result;
 use crate::sqlite::schema::quoted;
 
@@ -51,6 +52,8 @@ pub(super) struct Schema {
     pub(super) statistics: Option<Vec<[Value; 3]>>,
     /// Rows of sqlite_stat4; `None` where there is no such table.
     pub(super) histograms: Option<Vec<[Value; 6]>>,
+    /// Indexes that the configuration declares.
+    pub(super) declared: Vec<config::Index>,
 }
 
 impl Schema {
@@ -68,6 +71,7 @@ impl Schema {
             objects: objects.collect::<rusqlite::Result<_>>()?,
             statistics: rows(connection, "sqlite_stat1", "tbl, idx, stat")?,
             histograms: rows(connection, "sqlite_stat4", "tbl, idx, neq, nlt, ndlt, sample")?,
+            declared: Vec::new(),
         })
     }
 
@@ -192,4 +196,47 @@ fn read<const N: usize>(
         last = Some(row.get(columns)?);
     }
     Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn of(sql: &str) -> Sample {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(sql).unwrap();
+        sample(&connection, "t", Instant::now() + Duration::from_secs(60)).unwrap()
+    }
+
+    const FILL: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
+        INSERT INTO t SELECT i * 1000003, i % 7, zeroblob(i % 2000) FROM n WHERE i % 3 > 0";
+
+    #[test]
+    fn a_sample_is_bounded_and_tells_how_many_rows_there_are_however_far_apart_their_rowids_are() {
+        let sample = of(&format!("CREATE TABLE t (id INTEGER PRIMARY KEY, a, b); {FILL}"));
+        assert!(sample.rows.len() <= WHOLE && sample.rows.len() > WHOLE / 2, "{}", sample.rows.len());
+        assert!((30_000.0..37_000.0).contains(&sample.total), "{}", sample.total);
+        let last = sample.rows.last().map(|row| row[0].clone());
+        assert!(
+            matches!(last, Some(Value::Integer(id)) if id > 45_000 * 1_000_003),
+            "from all over: {last:?}"
+        );
+        let longest =
+            |row: &Vec<Value>| matches!(&row[2], Value::Blob(bytes) if bytes.len() > LONGEST_VALUE as usize);
+        assert!(!sample.rows.iter().any(longest), "long values stay where they are");
+    }
+
+    #[test]
+    fn a_table_without_rowids_is_counted() {
+        let sample = of(&format!("CREATE TABLE t (id INTEGER PRIMARY KEY, a, b) WITHOUT ROWID; {FILL}"));
+        assert_eq!((sample.rows.len(), sample.total), (WHOLE, 33_334.0));
+    }
+
+    #[test]
+    fn a_small_table_is_read_whole() {
+        let sample = of("CREATE TABLE t (a, rowid); INSERT INTO t VALUES (1, 2), (3, 4)");
+        assert_eq!((sample.rows.len(), sample.total), (2, 2.0));
+    }
 }

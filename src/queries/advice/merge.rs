@@ -1,8 +1,9 @@
 //! One set of indexes for all statements: as few as serve them all, each of them worth it.
 
+use super::bench::Bench;
 use super::index::Index;
 use super::question::Question;
-use super::search::{Bench, LEAST_GAIN};
+use super::search::LEAST_GAIN;
 use crate::error::Result;
 
 /// A statement may become so much dearer, and so many instructions, when one index less is created.

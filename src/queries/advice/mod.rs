@@ -6,19 +6,25 @@
 //!       └────────────┬───────────────────────────┘
 //!  twin ── plans without rows         figures ── rows without plans, for cost
 //!       └────────────┬───────────────────────────┘
+//!  bench ── indexes are tried, and judged by both
+//!       │
 //!  search ── for one statement ── merge ── for all ── hints ── what an index alone does not do
 //! ```
 //!
 //! Must never say anything that a plan does not show, and never a literal.
 
 mod ask;
+mod bench;
 mod conditions;
 mod cost;
+pub mod existing;
 mod figures;
+mod hints;
 mod index;
 mod material;
 mod merge;
 mod question;
+mod rewrite;
 mod search;
 mod twin;
 
@@ -30,16 +36,18 @@ use rusqlite::types::Value;
 use serde::Serialize;
 
 pub use ask::advise;
+pub use hints::Hint;
 pub use question::{Question, values};
+pub use rewrite::Subject;
 
+use self::bench::{Bench, Outcome};
 use self::figures::Figures;
-use self::index::Index;
+use self::index::{Index, Key};
 use self::material::{Sample, Schema};
-use self::search::{Bench, Outcome};
 use self::twin::Twin;
+use crate::config;
 use crate::error::Result;
 use crate::queries::plans::Plan;
-use crate::sqlite::explain::Step;
 
 /// What was read of a database, enough to judge without it.
 pub struct Material {
@@ -54,6 +62,8 @@ pub struct Advice {
     pub judged: usize,
     /// Indexes that would help.
     pub proposals: Vec<Proposal>,
+    /// What the text of a query could say better.
+    pub hints: Vec<Hint>,
     /// Statements that cannot be judged.
     pub unjudged: Vec<Unjudged>,
 }
@@ -71,6 +81,8 @@ pub struct Proposal {
     pub size_bytes: u64,
     /// What writers would pay for it.
     pub writers: String,
+    /// Drops what it makes needless.
+    pub replaces: Vec<String>,
     /// The statements that it serves.
     pub serves: Vec<Served>,
 }
@@ -112,6 +124,15 @@ pub fn read(connection: &Connection, questions: &[Question], until: Instant) -> 
     Ok(Material { schema, samples })
 }
 
+impl Material {
+    /// With the indexes that the configuration declares: one that is missing gets the name that it has there.
+    #[must_use]
+    pub fn with_declared(mut self, declared: &[config::Index]) -> Self {
+        self.schema.declared = declared.to_vec();
+        self
+    }
+}
+
 /// Judges these statements.
 pub fn judge(material: &Material, questions: &[Question]) -> Result<Advice> {
     let schema = &material.schema;
@@ -139,6 +160,9 @@ pub fn judge(material: &Material, questions: &[Question]) -> Result<Advice> {
     let chosen = merge::merge(&mut bench, &judged, found)?;
     let chosen = confirmed(material, &figures, &judged, chosen)?;
     advice.proposals = proposals(&mut bench, &judged, &chosen)?;
+    for question in &judged {
+        advice.hints.extend(hints::hints(&mut bench, question, &chosen)?);
+    }
     Ok(advice)
 }
 
@@ -187,11 +211,15 @@ fn bench_after<'a>(
     twin.try_only(chosen)?;
     if is_analyzed {
         let mut rows = schema.statistics.clone().unwrap_or_default();
-        for (index, name) in twin.tried() {
-            let text = |text: &str| Value::Text(text.to_owned());
-            let figures = figures.statistics(&index.table, &index.keys);
-            rows.push([text(&index.table), text(name), Value::Text(figures)]);
+        let text = |text: &str| Value::Text(text.to_owned());
+        let row = |table: &str, index: &str, keys: &[Key]| {
+            [text(table), text(index), Value::Text(figures.statistics(table, keys))]
+        };
+        if schema.statistics.is_none() {
+            let sampled = bench::existing(&twin)?.into_iter().filter(|(_, (table, _))| figures.knows(table));
+            rows.extend(sampled.map(|(name, (table, keys))| row(&table, &name, &keys)));
         }
+        rows.extend(twin.tried().map(|(index, name)| row(&index.table, name, &index.keys)));
         twin.set_statistics(Some(&rows), schema.histograms.as_deref())?;
     } else {
         twin.set_statistics(schema.statistics.as_deref(), schema.histograms.as_deref())?;
@@ -200,29 +228,26 @@ fn bench_after<'a>(
 }
 
 fn proposals(bench: &mut Bench<'_>, judged: &[&Question], chosen: &[Index]) -> Result<Vec<Proposal>> {
-    let mut outcomes: Vec<(&Question, Outcome, Outcome)> = Vec::new();
+    let mut outcomes: Vec<(&Question, Outcome, Outcome, Plan)> = Vec::new();
     for question in judged {
-        outcomes.push((question, bench.outcome(question, &[])?, bench.outcome(question, chosen)?));
+        let (before, after) = (bench.outcome(question, &[])?, bench.outcome(question, chosen)?);
+        // At once: tried again, an index has another name.
+        let plan = bench.shown(&after.steps);
+        outcomes.push((question, before, after, plan));
     }
-    let tried: Vec<(String, Index)> =
-        bench.twin.tried().map(|(index, name)| (name.to_owned(), index.clone())).collect();
-    let mut names: Vec<(String, String)> = Vec::new();
-    for (name, index) in &tried {
-        let is_taken = |name: &str| bench.schema.has(name) || names.iter().any(|(_, taken)| taken == name);
-        names.push((name.clone(), index.name(is_taken)));
-    }
+    let names = bench.names();
     let mut proposals = Vec::new();
-    for ((_, index), (_, name)) in tried.iter().zip(&names) {
+    for (index, name) in &names {
         let serves: Vec<Served> = outcomes
             .iter()
-            .filter(|(_, before, after)| {
+            .filter(|(_, before, after, _)| {
                 after.used.contains(index) && merge::is_served(before.cost, after.cost)
             })
-            .map(|(question, before, after)| Served {
+            .map(|(question, before, after, plan)| Served {
                 query: question.name.clone(),
                 shape: question.shape.clone(),
                 before: Plan::new(&before.steps),
-                after: Plan::new(&renamed(&after.steps, &names)),
+                after: plan.clone(),
                 gain: before.cost / after.cost,
             })
             .collect();
@@ -237,6 +262,7 @@ fn proposals(bench: &mut Bench<'_>, judged: &[&Question], chosen: &[Index]) -> R
             table: index.table.clone(),
             size_bytes,
             writers: writers(bench, index),
+            replaces: bench.replaced_by(index),
             serves,
         });
     }
@@ -251,13 +277,4 @@ fn writers(bench: &Bench<'_>, index: &Index) -> String {
         columns.join(" or "),
         table = index.table,
     )
-}
-
-/// The steps with the indexes under the names that they would have.
-fn renamed(steps: &[Step], names: &[(String, String)]) -> Vec<Step> {
-    let rename = |word: &str| {
-        names.iter().find(|(tried, _)| tried == word).map_or(word.to_owned(), |(_, n)| n.clone())
-    };
-    let words = |detail: &str| detail.split(' ').map(rename).collect::<Vec<_>>().join(" ");
-    steps.iter().map(|step| Step { detail: words(&step.detail), ..step.clone() }).collect()
 }

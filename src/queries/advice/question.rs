@@ -48,9 +48,10 @@ impl Question {
         self.name.as_deref().unwrap_or(&self.shape)
     }
 
-    /// Whether its end is missing, so that nobody can say what it does.
+    /// Whether its end is missing, so that nobody can say what it does. Many rows after VALUES are left out, too, but
+    /// their shape is short.
     pub(super) fn is_cut(&self) -> bool {
-        self.values.is_none() && self.sql.contains(LEFT_OUT) && self.shape.chars().count() + 2 >= LONGEST
+        self.values.is_none() && self.shape.ends_with(LEFT_OUT) && self.shape.chars().count() > LONGEST / 2
     }
 
     /// The same with another text.

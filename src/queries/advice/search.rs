@@ -1,19 +1,16 @@
 //! Finds the indexes that make one statement cheap: tries one key after the other on an empty copy of the database,
 //! and keeps what its planner picks and what is worth it.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::bench::Bench;
 use super::conditions::{Kind, Text, unquoted};
-use super::cost::{Access, Judge};
-use super::figures::{Figures, Known};
+use super::cost::Access;
 use super::index::{Index, Key};
-use super::material::Schema;
 use super::question::Question;
-use super::twin::{Column, Twin};
+use super::twin::Column;
 use crate::error::Result;
 use crate::queries::tokens::Token;
-use crate::sqlite::explain::Step;
 
 /// A statement must become so many times cheaper, or its index is not worth what writers pay for it.
 pub(super) const LEAST_GAIN: f64 = 10.0;
@@ -25,50 +22,7 @@ const WORTH_A_KEY: f64 = 0.8;
 const KEYS: usize = 4;
 const INDEXES: usize = 3;
 
-/// Rows that a LIMIT whose value nobody knows lets through.
-const USUAL_LIMIT: f64 = 100.0;
-
-/// Where indexes are tried.
-pub(super) struct Bench<'a> {
-    pub(super) twin: Twin,
-    pub(super) figures: &'a Figures,
-    pub(super) schema: &'a Schema,
-    /// Keys of the database's own indexes by name.
-    existing: BTreeMap<String, Vec<Key>>,
-}
-
-/// What a plan comes to.
-#[derive(Debug, Clone)]
-pub(super) struct Outcome {
-    pub(super) steps: Vec<Step>,
-    pub(super) cost: f64,
-    /// The tried indexes in it.
-    pub(super) used: BTreeSet<Index>,
-}
-
-impl<'a> Bench<'a> {
-    pub(super) fn new(twin: Twin, figures: &'a Figures, schema: &'a Schema) -> Result<Self> {
-        let existing = existing(&twin)?;
-        Ok(Self { twin, figures, schema, existing })
-    }
-
-    /// How the statement is answered with these indexes beside the database's own.
-    pub(super) fn outcome(&mut self, question: &Question, indexes: &[Index]) -> Result<Outcome> {
-        self.twin.try_only(indexes)?;
-        let steps = self.twin.plan(question)?;
-        let known = Known::new(question, self.schema);
-        let tried: BTreeMap<&str, &Index> = self.twin.tried().map(|(index, name)| (name, index)).collect();
-        let mut keys = self.existing.clone();
-        keys.extend(tried.iter().map(|(name, index)| ((*name).to_owned(), index.keys.clone())));
-        let limit = limit(question);
-        let judge =
-            Judge { figures: self.figures, known: &known, indexes: keys, limit, parts: RefCell::default() };
-        let cost = judge.cost(&steps);
-        let used = steps.iter().filter_map(|step| Access::of(&step.detail)?.index);
-        let used = used.filter_map(|name| tried.get(name).map(|index| (*index).clone())).collect();
-        Ok(Outcome { steps, cost, used })
-    }
-
+impl Bench<'_> {
     /// The indexes that make the statement [`LEAST_GAIN`] times cheaper; none where there are no such.
     pub(super) fn search(&mut self, question: &Question) -> Result<Vec<Index>> {
         let keys = self.keys(question)?;
@@ -82,7 +36,32 @@ impl<'a> Bench<'a> {
         if before / cost < LEAST_GAIN {
             return Ok(Vec::new());
         }
+        let (chosen, cost) = self.trimmed(question, chosen, cost)?;
         self.in_order_of_text(question, chosen, cost)
+    }
+
+    /// Without keys that others added later have made needless.
+    fn trimmed(
+        &mut self,
+        question: &Question,
+        mut chosen: Vec<Index>,
+        mut cost: f64,
+    ) -> Result<(Vec<Index>, f64)> {
+        for at in 0..chosen.len() {
+            for key in
+                (0..chosen[at].keys.len()).rev().filter(|_| chosen[at].keys.len() > 1).collect::<Vec<_>>()
+            {
+                let mut all = chosen.clone();
+                all[at].keys.remove(key);
+                if all[at].keys.is_empty() {
+                    break;
+                }
+                if let Some(with) = self.cheaper(question, &[], &all, cost / WORTH_A_KEY)? {
+                    (chosen, cost) = (all, with);
+                }
+            }
+        }
+        Ok((chosen, cost))
     }
 
     /// The best index more, or for alternatives the best pair, with the cost that it leads to.
@@ -102,6 +81,7 @@ impl<'a> Bench<'a> {
                 starts.extend(singles[at + 1..].iter().map(|other| [one.clone(), other.clone()].concat()));
             }
         }
+        starts.extend(self.extended(question, chosen, keys)?.into_iter().map(|index| vec![index]));
         for start in starts {
             let least = best.as_ref().map_or(cost * WORTH_A_KEY, |(_, cost)| *cost);
             if let Some(with) = self.cheaper(question, chosen, &start, least)? {
@@ -118,6 +98,29 @@ impl<'a> Bench<'a> {
             with = cost;
         }
         Ok(Some((grown, with)))
+    }
+
+    /// The database's own indexes that are in use now, each with one key more: alone, a key may be worth no more
+    /// than such an index.
+    fn extended(
+        &mut self,
+        question: &Question,
+        chosen: &[Index],
+        keys: &[(String, Key)],
+    ) -> Result<Vec<Index>> {
+        let steps = self.outcome(question, chosen)?.steps;
+        let used = steps.iter().filter_map(|step| self.existing.get(Access::of(&step.detail)?.index?));
+        let mut extended = Vec::new();
+        for (table, has) in used {
+            let index = Index { table: table.clone(), keys: has.clone() };
+            let more = keys
+                .iter()
+                .filter(|(of, key)| of == table && !has.iter().any(|has| has.column == key.column));
+            for (_, key) in more {
+                extended.extend([index.with(has.len(), key.clone()), index.with(0, key.clone())]);
+            }
+        }
+        Ok(extended)
     }
 
     /// Adds keys as long as each is worth it, at whatever place it is.
@@ -273,62 +276,4 @@ fn expressions(text: &Text<'_>, read: &BTreeSet<Column>) -> Vec<(String, Key)> {
         }
     }
     found
-}
-
-/// The keys of the indexes that there are.
-fn existing(twin: &Twin) -> Result<BTreeMap<String, Vec<Key>>> {
-    let mut statement = twin.connection.prepare(
-        "SELECT i.name, x.name, x.coll, x.\"desc\" FROM pragma_table_list AS t \
-         JOIN pragma_index_list(t.name) AS i JOIN pragma_index_xinfo(i.name) AS x \
-         WHERE t.schema = 'main' AND x.key ORDER BY i.name, x.seqno",
-    )?;
-    let mut rows = statement.query([])?;
-    let mut existing: BTreeMap<String, Vec<Key>> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let (index, column): (String, Option<String>) = (row.get(0)?, row.get(1)?);
-        // An expression: of its values nothing is known, and no column has this name.
-        let unknown = || Key { text: "[an expression]".to_owned(), ..Key::column("") };
-        let key = column.map_or_else(unknown, |column| Key {
-            nocase: row.get(2).is_ok_and(|c: String| c.eq_ignore_ascii_case("NOCASE")),
-            ..Key::column(&column)
-        });
-        existing.entry(index).or_default().push(key);
-    }
-    Ok(existing)
-}
-
-/// After how many rows the statement ends, where each row that it finds may be one of them.
-fn limit(question: &Question) -> Option<f64> {
-    let text = Text::new(&question.sql);
-    let at = text.outside("LIMIT")?;
-    let adds_up = [
-        "count",
-        "sum",
-        "total",
-        "avg",
-        "min",
-        "max",
-        "group_concat",
-        "GROUP",
-        "UNION",
-        "INTERSECT",
-        "EXCEPT",
-    ];
-    if adds_up.iter().any(|word| text.outside(word).is_some()) {
-        return None;
-    }
-    let number = |at: usize| {
-        let word = text.of(at..at + 1);
-        let named = |values: &Vec<(String, rusqlite::types::Value)>| {
-            let (_, value) = values.iter().find(|(name, _)| word.get(1..) == Some(name))?;
-            match value {
-                #[allow(clippy::cast_precision_loss, reason = "rows")]
-                rusqlite::types::Value::Integer(n) => Some(*n as f64),
-                _ => None,
-            }
-        };
-        word.parse::<f64>().ok().or_else(|| question.values.as_ref().and_then(named)).unwrap_or(USUAL_LIMIT)
-    };
-    let more = if text.is(at + 2, "OFFSET") || text.is(at + 2, ",") { number(at + 3) } else { 0.0 };
-    Some((number(at + 1) + more).max(1.0))
 }
