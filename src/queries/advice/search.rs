@@ -36,7 +36,7 @@ impl Bench<'_> {
         if before / cost < LEAST_GAIN {
             return Ok(Vec::new());
         }
-        let (chosen, cost) = self.trimmed(question, chosen, cost)?;
+        let (chosen, cost) = self.trimmed(question, chosen, cost, before / LEAST_GAIN)?;
         self.in_order_of_text(question, chosen, cost)
     }
 
@@ -46,17 +46,18 @@ impl Bench<'_> {
         question: &Question,
         mut chosen: Vec<Index>,
         mut cost: f64,
+        most: f64,
     ) -> Result<(Vec<Index>, f64)> {
         for at in 0..chosen.len() {
-            for key in
-                (0..chosen[at].keys.len()).rev().filter(|_| chosen[at].keys.len() > 1).collect::<Vec<_>>()
-            {
+            for key in (0..chosen[at].keys.len()).rev() {
                 let mut all = chosen.clone();
                 all[at].keys.remove(key);
                 if all[at].keys.is_empty() {
-                    break;
+                    continue;
                 }
-                if let Some(with) = self.cheaper(question, &[], &all, cost / WORTH_A_KEY)? {
+                // Never so far that the statement would not be served any more.
+                let least = (cost / WORTH_A_KEY).min(most);
+                if let Some(with) = self.cheaper(question, &[], &all, least)? {
                     (chosen, cost) = (all, with);
                 }
             }
