@@ -62,6 +62,8 @@ pub(super) struct Access<'a> {
     is_own_key: bool,
     has_terms: bool,
     skips: bool,
+    /// `a=? AND b>?`
+    terms: &'a str,
 }
 
 impl<'a> Access<'a> {
@@ -92,6 +94,7 @@ impl<'a> Access<'a> {
             is_own_key: method.contains("USING PRIMARY KEY"),
             has_terms: !terms.is_empty(),
             skips: terms.contains("ANY("),
+            terms: terms.trim_end_matches(')'),
         })
     }
 }
@@ -201,6 +204,11 @@ impl Judge<'_> {
         }
         // The key of a table WITHOUT ROWID is told without the name of its index.
         let own = format!("sqlite_autoindex_{table}_1");
+        if access.is_automatic {
+            let columns = access.terms.split(" AND ").filter_map(|term| term.strip_suffix("=?"));
+            let columns: Vec<Key> = columns.map(Key::column).collect();
+            return (self.figures.share(self.known, table, &columns, None) * total).max(1.0);
+        }
         let name = access.index.or(access.is_own_key.then_some(own.as_str()));
         let keys = name.and_then(|name| self.indexes.get(name));
         let Some(keys) = keys.filter(|keys| keys.len() >= access.equal) else {

@@ -10,6 +10,7 @@ use super::conditions::{Condition, Kind, Text};
 use super::index::{Index, Key};
 use super::material::{Sample, Schema};
 use super::question::Question;
+use super::rewrite::UNKNOWN;
 use super::twin::Twin;
 use crate::error::Result;
 use crate::sqlite::schema::quoted;
@@ -94,6 +95,9 @@ impl Figures {
             return None;
         }
         let rest = Text::new(&question.sql).of(condition.rest.clone());
+        if rest.contains(UNKNOWN.trim_matches('\'')) {
+            return None;
+        }
         let sql =
             format!("SELECT avg(coalesce(({} {rest}), 0)) FROM {}", quoted(&condition.column), quoted(table));
         let mut statement = self.rows.prepare(&sql).ok()?;

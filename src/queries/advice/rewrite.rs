@@ -26,6 +26,9 @@ pub enum Subject {
     Affinity,
 }
 
+/// Stands for a value that nobody knows: estimates take none from it.
+pub(super) const UNKNOWN: &str = "'…'";
+
 /// Another text for a query.
 pub(super) struct Rewrite {
     pub(super) subject: Subject,
@@ -93,7 +96,7 @@ fn keyset(question: &Question, text: &Text<'_>) -> Option<Rewrite> {
         at += 1;
     }
     let sign = if descending? { "<" } else { ">" };
-    let values = vec!["'x'"; columns.len()].join(", ");
+    let values = vec![UNKNOWN; columns.len()].join(", ");
     let beyond = match columns[..] {
         [only] => format!("{only} {sign} {values}"),
         _ => format!("({}) {sign} ({values})", columns.join(", ")),
@@ -196,7 +199,7 @@ fn pattern(question: &Question, text: &Text<'_>, condition: &Condition) -> Optio
     };
     let column = Some((condition.of.clone(), condition.column.clone()));
     if pattern.starts_with(['%', '_']) {
-        let sql = replaced(text, operand, "'x%'");
+        let sql = replaced(text, operand, &UNKNOWN.replace('…', "x…%"));
         let why = format!(
             "the pattern for {} begins with a wildcard, so every row is compared; one that begins with text is searched, \
              and for words within the text there is FTS5",
