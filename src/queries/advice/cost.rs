@@ -55,13 +55,8 @@ pub(super) struct Access<'a> {
     /// Sides of the range in the next one.
     pub(super) sides: usize,
     pub(super) is_search: bool,
-    pub(super) is_covering: bool,
-    is_automatic: bool,
-    /// By the rowid, or by the key of a table without.
-    is_primary: bool,
-    is_own_key: bool,
-    has_terms: bool,
-    skips: bool,
+    /// ` USING COVERING INDEX i`
+    method: &'a str,
     /// `a=? AND b>?`
     terms: &'a str,
 }
@@ -88,14 +83,38 @@ impl<'a> Access<'a> {
             // `(a,b)>(?,?)` for a pair.
             sides: [">?", "<?", ">(?", "<(?"].iter().map(|side| terms.matches(side).count()).sum(),
             is_search,
-            is_covering: method.contains("COVERING"),
-            is_automatic,
-            is_primary: method.contains("PRIMARY KEY"),
-            is_own_key: method.contains("USING PRIMARY KEY"),
-            has_terms: !terms.is_empty(),
-            skips: terms.contains("ANY("),
+            method,
             terms: terms.trim_end_matches(')'),
         })
+    }
+}
+
+impl Access<'_> {
+    pub(super) fn is_covering(&self) -> bool {
+        self.method.contains("COVERING")
+    }
+
+    fn is_automatic(&self) -> bool {
+        self.method.contains("AUTOMATIC")
+    }
+
+    /// By the rowid, or by the key of a table without.
+    fn is_primary(&self) -> bool {
+        self.method.contains("PRIMARY KEY")
+    }
+
+    /// By the key of a table without rowids.
+    fn is_own_key(&self) -> bool {
+        self.method.contains("USING PRIMARY KEY")
+    }
+
+    fn has_terms(&self) -> bool {
+        !self.terms.is_empty()
+    }
+
+    /// Tries each value of the first column.
+    fn skips(&self) -> bool {
+        self.terms.contains("ANY(")
     }
 }
 
@@ -118,7 +137,7 @@ impl Judge<'_> {
             let inner = || self.block(steps, step.id, false);
             if let Some(access) = Access::of(detail) {
                 let (cost, seen, left) = self.read(&access);
-                let once = if access.is_automatic { AUTOMATIC * self.total(access.table) } else { 0.0 };
+                let once = if access.is_automatic() { AUTOMATIC * self.total(access.table) } else { 0.0 };
                 apart += once;
                 loops += whole.rows * cost;
                 visited = whole.rows * seen;
@@ -183,36 +202,36 @@ impl Judge<'_> {
         let all_left = (self.figures.left(self.known, table) * total).max(1.0);
         // Without an index, "SEARCH t" for min() and max() looks at all rows (`sqlite3WhereExplainOneScan`).
         let is_scan =
-            !access.is_search || !access.has_terms && access.index.is_none() && !access.is_automatic;
-        if is_scan && !access.is_primary {
-            let row = if access.index.is_some() && !access.is_covering { ROW_BY_INDEX + 1.0 } else { ROW };
+            !access.is_search || !access.has_terms() && access.index.is_none() && !access.is_automatic();
+        if is_scan && !access.is_primary() {
+            let row = if access.index.is_some() && !access.is_covering() { ROW_BY_INDEX + 1.0 } else { ROW };
             return (SEEK + total * row, total, all_left.min(total));
         }
-        if !access.has_terms {
+        if !access.has_terms() {
             // The first or the last one, for min() or max().
             return (SEEK + ROW, 1.0, 1.0);
         }
         let seen = self.found(access, table, total);
-        let row = if access.is_covering || access.is_primary { ROW } else { ROW_BY_INDEX };
+        let row = if access.is_covering() || access.is_primary() { ROW } else { ROW_BY_INDEX };
         (SEEK + seen * row, seen, all_left.min(seen).max(seen.min(1.0)))
     }
 
     /// Rows that a search leads to.
     fn found(&self, access: &Access<'_>, table: &str, total: f64) -> f64 {
-        if access.skips {
+        if access.skips() {
             return total;
         }
         // The key of a table WITHOUT ROWID is told without the name of its index.
         let own = format!("sqlite_autoindex_{table}_1");
-        if access.is_automatic {
+        if access.is_automatic() {
             let columns = access.terms.split(" AND ").filter_map(|term| term.strip_suffix("=?"));
             let columns: Vec<Key> = columns.map(Key::column).collect();
             return (self.figures.share(self.known, table, &columns, None) * total).max(1.0);
         }
-        let name = access.index.or(access.is_own_key.then_some(own.as_str()));
+        let name = access.index.or(access.is_own_key().then_some(own.as_str()));
         let keys = name.and_then(|name| self.indexes.get(name));
         let Some(keys) = keys.filter(|keys| keys.len() >= access.equal) else {
-            let share = match (access.is_primary, access.equal, access.sides) {
+            let share = match (access.is_primary(), access.equal, access.sides) {
                 (true, 0, sides) => 0.25_f64.powi(if sides > 1 { 3 } else { 1 }),
                 (true, ..) => return 1.0,
                 _ => 10.0 / total,

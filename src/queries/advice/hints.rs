@@ -52,7 +52,7 @@ pub(super) fn hints(bench: &mut Bench<'_>, question: &Question, chosen: &[Index]
     for rewrite in &rewrites {
         hints.extend(hint(bench, question, &before, rewrite, chosen)?);
     }
-    hints.extend(covering(bench, question, &before)?);
+    hints.extend(covering(bench, question, &before));
     Ok(hints)
 }
 
@@ -115,12 +115,11 @@ fn shows(rewrite: &Rewrite, after: &Outcome) -> bool {
 fn index_for(bench: &Bench<'_>, rewrite: &Rewrite) -> Option<Index> {
     let (of, column) = rewrite.column.as_ref()?;
     let known = Known::new(&rewrite.question, bench.schema);
-    let table = match of {
-        Some(of) => known.table(of).to_owned(),
-        None => {
-            let columns = bench.twin.reads(&rewrite.question).ok()?;
-            columns.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(column))?.0
-        }
+    let table = if let Some(of) = of {
+        known.table(of).to_owned()
+    } else {
+        let columns = bench.twin.reads(&rewrite.question).ok()?;
+        columns.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(column))?.0
     };
     Some(Index::on(&table, Key { nocase: rewrite.nocase, ..Key::column(column) }))
 }
@@ -142,22 +141,22 @@ fn casts(bench: &Bench<'_>, question: &Question) -> Vec<Rewrite> {
 }
 
 /// Where many rows are taken from the table only because all columns are asked for.
-fn covering(bench: &mut Bench<'_>, question: &Question, before: &Outcome) -> Result<Option<Hint>> {
-    let [only] = &before.steps[..] else { return Ok(None) };
-    let Some(access) = Access::of(&only.detail) else { return Ok(None) };
-    let columns = access.index.filter(|_| access.is_search && !access.is_covering);
+fn covering(bench: &mut Bench<'_>, question: &Question, before: &Outcome) -> Option<Hint> {
+    let [only] = &before.steps[..] else { return None };
+    let access = Access::of(&only.detail)?;
+    let columns = access.index.filter(|_| access.is_search && !access.is_covering());
     let columns = columns.and_then(|index| bench.columns_of(index)).filter(|columns| columns.len() > 1);
-    let Some(rewrite) = columns.and_then(|columns| rewrite::naming(question, &columns)) else {
-        return Ok(None);
-    };
+    let rewrite = columns.and_then(|columns| rewrite::naming(question, &columns))?;
     // Of the cost of such a query, each row has its part.
     if before.cost < MANY_ROWS * 10.0 {
-        return Ok(None);
+        return None;
     }
-    let Ok(after) = bench.outcome(&rewrite.question, &[]) else { return Ok(None) };
-    let is_shown =
-        after.steps.iter().any(|step| Access::of(&step.detail).is_some_and(|a| a.is_covering && a.is_search));
-    Ok(is_shown.then(|| Hint {
+    let after = bench.outcome(&rewrite.question, &[]).ok()?;
+    let is_shown = after
+        .steps
+        .iter()
+        .any(|step| Access::of(&step.detail).is_some_and(|a| a.is_covering() && a.is_search));
+    is_shown.then(|| Hint {
         subject: rewrite.subject,
         query: question.name.clone(),
         shape: question.shape.clone(),
@@ -167,5 +166,5 @@ fn covering(bench: &mut Bench<'_>, question: &Question, before: &Outcome) -> Res
         before: Plan::new(&before.steps),
         after: Plan::new(&after.steps),
         gain: None,
-    }))
+    })
 }

@@ -63,7 +63,8 @@ impl Index {
         if !is_taken(&name) {
             return name;
         }
-        (2..).map(|n| format!("{name}_{n}")).find(|name| !is_taken(name)).unwrap_or(name)
+        // There are not so many names that one of these is not free.
+        (2..u16::MAX).map(|n| format!("{name}_{n}")).find(|name| !is_taken(name)).unwrap_or(name)
     }
 
     /// Whether another one of the same table begins with all of its keys.

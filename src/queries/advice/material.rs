@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::sqlite::schema::quoted;
 
 /// A table with no more rows is read whole.
-const WHOLE: usize = 10_000;
+const WHOLE: u16 = 10_000;
 
 /// Of a larger one so many places are read, evenly over its rowids, with so many rows at each.
 const PLACES: i64 = 500;
@@ -119,9 +119,9 @@ pub(super) fn sample(connection: &Connection, table: &str, until: Instant) -> Re
     let from = format!("FROM main.{}", quoted(table));
     let mut sample = Sample { table: table.to_owned(), columns, rows: Vec::new(), total: 0.0 };
 
-    read(connection, &format!("SELECT {values}, 0 {from} LIMIT ?1"), [WHOLE as i64], &mut sample.rows)?;
+    read(connection, &format!("SELECT {values}, 0 {from} LIMIT ?1"), [i64::from(WHOLE)], &mut sample.rows)?;
     sample.total = sample.rows.len() as f64;
-    if sample.rows.len() < WHOLE {
+    if sample.rows.len() < usize::from(WHOLE) {
         return Ok(sample);
     }
     let rowid = ["rowid", "_rowid_", "oid"]
@@ -133,16 +133,12 @@ pub(super) fn sample(connection: &Connection, table: &str, until: Instant) -> Re
         // A table WITHOUT ROWID has none.
         ends.ok().map(|ends| (rowid, ends))
     });
-    match ends {
-        Some((rowid, (first, last))) => {
-            let sql =
-                format!("SELECT {values}, {rowid} {from} WHERE {rowid} >= ?1 ORDER BY {rowid} LIMIT ?2");
-            places(connection, &sql, (first, last), until, &mut sample)?;
-        }
-        None => {
-            let sql = format!("SELECT count(1) FROM (SELECT 1 {from} LIMIT {COUNTED})");
-            sample.total = connection.query_row(&sql, [], |row| row.get(0))?;
-        }
+    if let Some((rowid, (first, last))) = ends {
+        let sql = format!("SELECT {values}, {rowid} {from} WHERE {rowid} >= ?1 ORDER BY {rowid} LIMIT ?2");
+        places(connection, &sql, (first, last), until, &mut sample)?;
+    } else {
+        let sql = format!("SELECT count(1) FROM (SELECT 1 {from} LIMIT {COUNTED})");
+        sample.total = connection.query_row(&sql, [], |row| row.get(0))?;
     }
     Ok(sample)
 }
@@ -171,11 +167,11 @@ fn places(
         span += end as f64 - from as f64 + 1.0;
         found.append(&mut rows);
     }
-    if found.len() >= WHOLE / 10 {
+    if found.len() >= usize::from(WHOLE / 10) {
         sample.rows = found;
     }
     if span > 0.0 {
-        sample.total = (seen / span * distance).max(WHOLE as f64);
+        sample.total = (seen / span * distance).max(f64::from(WHOLE));
     }
     Ok(())
 }
@@ -216,7 +212,8 @@ mod tests {
     #[test]
     fn a_sample_is_bounded_and_tells_how_many_rows_there_are_however_far_apart_their_rowids_are() {
         let sample = of(&format!("CREATE TABLE t (id INTEGER PRIMARY KEY, a, b); {FILL}"));
-        assert!(sample.rows.len() <= WHOLE && sample.rows.len() > WHOLE / 2, "{}", sample.rows.len());
+        let read = u16::try_from(sample.rows.len()).unwrap();
+        assert!(read <= WHOLE && read > WHOLE / 2, "{}", sample.rows.len());
         assert!((30_000.0..37_000.0).contains(&sample.total), "{}", sample.total);
         let last = sample.rows.last().map(|row| row[0].clone());
         assert!(
@@ -231,7 +228,7 @@ mod tests {
     #[test]
     fn a_table_without_rowids_is_counted() {
         let sample = of(&format!("CREATE TABLE t (id INTEGER PRIMARY KEY, a, b) WITHOUT ROWID; {FILL}"));
-        assert_eq!((sample.rows.len(), sample.total), (WHOLE, 33_334.0));
+        assert_eq!((sample.rows.len(), sample.total), (WHOLE.into(), 33_334.0));
     }
 
     #[test]

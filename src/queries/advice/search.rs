@@ -36,8 +36,8 @@ impl Bench<'_> {
         if before / cost < LEAST_GAIN {
             return Ok(Vec::new());
         }
-        let (chosen, cost) = self.trimmed(question, chosen, cost, before / LEAST_GAIN)?;
-        self.in_order_of_text(question, chosen, cost)
+        let (chosen, cost) = self.trimmed(question, chosen, cost, before / LEAST_GAIN);
+        Ok(self.in_order_of_text(question, chosen, cost))
     }
 
     /// Without keys that others added later have made needless.
@@ -47,7 +47,7 @@ impl Bench<'_> {
         mut chosen: Vec<Index>,
         mut cost: f64,
         most: f64,
-    ) -> Result<(Vec<Index>, f64)> {
+    ) -> (Vec<Index>, f64) {
         for at in 0..chosen.len() {
             for key in (0..chosen[at].keys.len()).rev() {
                 let mut all = chosen.clone();
@@ -57,12 +57,12 @@ impl Bench<'_> {
                 }
                 // Never so far that the statement would not be served any more.
                 let least = (cost / WORTH_A_KEY).min(most);
-                if let Some(with) = self.cheaper(question, &[], &all, least)? {
+                if let Some(with) = self.cheaper(question, &[], &all, least) {
                     (chosen, cost) = (all, with);
                 }
             }
         }
-        Ok((chosen, cost))
+        (chosen, cost)
     }
 
     /// The best index more, or for alternatives the best pair, with the cost that it leads to.
@@ -85,7 +85,7 @@ impl Bench<'_> {
         starts.extend(self.extended(question, chosen, keys)?.into_iter().map(|index| vec![index]));
         for start in starts {
             let least = best.as_ref().map_or(cost * WORTH_A_KEY, |(_, cost)| *cost);
-            if let Some(with) = self.cheaper(question, chosen, &start, least)? {
+            if let Some(with) = self.cheaper(question, chosen, &start, least) {
                 best = Some((start, with));
             }
         }
@@ -94,7 +94,7 @@ impl Bench<'_> {
         for index in &start {
             let others: Vec<Index> =
                 chosen.iter().chain(start.iter().filter(|other| *other != index)).cloned().collect();
-            let (index, cost) = self.grow(question, &others, index.clone(), with, keys)?;
+            let (index, cost) = self.grow(question, &others, index.clone(), with, keys);
             grown.push(index);
             with = cost;
         }
@@ -132,7 +132,7 @@ impl Bench<'_> {
         mut index: Index,
         mut cost: f64,
         keys: &[(String, Key)],
-    ) -> Result<(Index, f64)> {
+    ) -> (Index, f64) {
         while index.keys.len() < KEYS {
             let mut best = None;
             let more = keys.iter().filter(|(table, key)| {
@@ -146,7 +146,7 @@ impl Bench<'_> {
                     for key in ways {
                         let grown = index.with(at, key);
                         let least = best.as_ref().map_or(cost * WORTH_A_KEY, |(_, cost)| *cost);
-                        let with = self.cheaper(question, others, std::slice::from_ref(&grown), least)?;
+                        let with = self.cheaper(question, others, std::slice::from_ref(&grown), least);
                         best = with.map(|with| (grown, with)).or(best);
                     }
                 }
@@ -154,39 +154,28 @@ impl Bench<'_> {
             let Some((grown, with)) = best else { break };
             (index, cost) = (grown, with);
         }
-        Ok((index, cost))
+        (index, cost)
     }
 
     /// The cost with these as well, where it is below `least` and all are used.
-    fn cheaper(
-        &mut self,
-        question: &Question,
-        chosen: &[Index],
-        more: &[Index],
-        least: f64,
-    ) -> Result<Option<f64>> {
+    fn cheaper(&mut self, question: &Question, chosen: &[Index], more: &[Index], least: f64) -> Option<f64> {
         let all = [chosen, more].concat();
         // An expression that cannot be in an index, and a query that it makes ambiguous.
-        let Ok(outcome) = self.outcome(question, &all) else { return Ok(None) };
+        let outcome = self.outcome(question, &all).ok()?;
         let is_used = all.iter().all(|index| outcome.used.contains(index));
         // A clear difference: what is only rounding must not decide.
-        Ok((is_used && outcome.cost < least * 0.999).then_some(outcome.cost))
+        (is_used && outcome.cost < least * 0.999).then_some(outcome.cost)
     }
 
     /// Where the order of keys makes no difference, as between columns that are each compared with one value, they
     /// come in the order of the text.
-    fn in_order_of_text(
-        &mut self,
-        question: &Question,
-        mut chosen: Vec<Index>,
-        cost: f64,
-    ) -> Result<Vec<Index>> {
+    fn in_order_of_text(&mut self, question: &Question, mut chosen: Vec<Index>, cost: f64) -> Vec<Index> {
         let text = Text::new(&question.sql);
         let place = |key: &Key| {
             let is = |at: &usize| matches!(text.token(*at), Some(Token::Name(name)) if unquoted(name) == key.column);
-            let places = (0..text.tokens.len()).filter(is);
+            let mut places = (0..text.tokens.len()).filter(is);
             let compared = places.clone().find(|at| text.comparison(at + 1).is_some());
-            compared.or_else(|| places.last()).unwrap_or(usize::MAX)
+            compared.or_else(|| places.next_back()).unwrap_or(usize::MAX)
         };
         for at in 0..chosen.len() {
             let mut orders = chosen[at].rearranged();
@@ -196,13 +185,13 @@ impl Bench<'_> {
             for order in orders {
                 let mut all = chosen.clone();
                 all[at] = order;
-                if self.cheaper(question, &[], &all, cost * 1.05)?.is_some() {
+                if self.cheaper(question, &[], &all, cost * 1.05).is_some() {
                     chosen = all;
                     break;
                 }
             }
         }
-        Ok(chosen)
+        chosen
     }
 
     /// What may be the key of an index for this statement: the columns that its text names, those that LIKE
