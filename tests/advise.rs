@@ -658,6 +658,23 @@ mod health {
     }
 
     #[tokio::test]
+    async fn a_key_whose_declared_index_is_missing_is_told_of_once() {
+        let mut keeper = Keeper::new(Sandbox::new());
+        edit(&keeper.sandbox.database(), "DROP INDEX idx_attendance_user_date");
+        keeper.database.indexes.push(Index {
+            name: "ours".to_owned(),
+            table: "attendance".to_owned(),
+            columns: vec!["user_id".to_owned(), "date".to_owned()],
+            missing: Missing::Report,
+        });
+        keeper.run(Health).await;
+        assert_eq!(
+            keeper.fact::<Vec<(String, String)>>(INDEX_PROBLEMS).unwrap(),
+            pairs(&[("ours", "missing")])
+        );
+    }
+
+    #[tokio::test]
     async fn a_declared_index_is_wanted_and_the_other_one_is_needless() {
         let mut keeper = Keeper::new(Sandbox::new());
         edit(&keeper.sandbox.database(), "CREATE INDEX newer ON users (name)");

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
 
+use crate::config::Index;
 use crate::error::Result;
 use crate::jobs::Context;
-use crate::queries::advice::existing::{self, Existing, Remark};
+use crate::queries::advice::existing::{self, Existing, Keyless, Remark};
 use crate::queries::plans::Plan;
 use crate::sqlite::schema::quoted;
 use crate::state::facts::{self, INDEX_USE, IndexUse, PLANS, TABLES, Watched};
@@ -28,7 +29,7 @@ const SAID: usize = 10;
 
 /// What is known beside the schema.
 pub(super) struct Evidence {
-    declared: Vec<String>,
+    declared: Vec<Index>,
     /// Columns that the cleanup searches, with their tables.
     cleaned: Vec<(String, String)>,
     used: IndexUse,
@@ -62,7 +63,7 @@ impl Evidence {
             .await?;
         let rules = &context.database.cleanup.rules;
         Ok(Self {
-            declared: context.database.indexes.iter().map(|index| index.name.clone()).collect(),
+            declared: context.database.indexes.clone(),
             cleaned: rules.iter().map(|rule| (rule.table.clone(), rule.column.clone())).collect(),
             used,
             now,
@@ -74,11 +75,20 @@ impl Evidence {
     /// All that is advised.
     pub(super) fn remarks(&self, connection: &Connection) -> Result<Vec<Remark>> {
         let all = existing::existing(connection)?;
-        let mut remarks = existing::needless(&all, &self.declared);
-        let keyless = existing::keyless(connection, &all)?;
-        remarks.extend(
-            keyless.into_iter().filter(|(_, child)| !self.small.contains(child)).map(|(remark, _)| remark),
-        );
+        let declared: Vec<String> = self.declared.iter().map(|index| index.name.clone()).collect();
+        let mut remarks = existing::needless(&all, &declared);
+        // One that is declared and missing is told of already.
+        let is_declared = |key: &Keyless| {
+            let begins = |index: &Index| {
+                let begin = index.columns.iter().take(key.columns.len());
+                begin.zip(&key.columns).filter(|(has, wants)| has.eq_ignore_ascii_case(wants)).count()
+                    == key.columns.len()
+            };
+            self.declared.iter().any(|index| index.table.eq_ignore_ascii_case(&key.child) && begins(index))
+        };
+        let keyless = existing::keyless(connection, &all)?.into_iter();
+        let told = keyless.filter(|key| !self.small.contains(&key.child) && !is_declared(key));
+        remarks.extend(told.map(|key| key.remark));
         if self.queries.len() >= QUERIES && self.now - self.used.since >= WATCHED_FOR {
             let named: BTreeSet<String> = remarks.iter().map(|remark| remark.index.clone()).collect();
             let is_used = |index: &Existing| self.is_used(index) || named.contains(&index.name);
@@ -90,7 +100,8 @@ impl Evidence {
     }
 
     fn is_used(&self, index: &Existing) -> bool {
-        let is_declared = self.declared.iter().any(|name| name.eq_ignore_ascii_case(&index.name));
+        let is_declared =
+            self.declared.iter().any(|declared| declared.name.eq_ignore_ascii_case(&index.name));
         let is_cleaned = self
             .cleaned
             .iter()

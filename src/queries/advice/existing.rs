@@ -182,8 +182,19 @@ pub fn needless(all: &[Existing], declared: &[String]) -> Vec<Remark> {
     remarks
 }
 
-/// Foreign keys whose child rows can only be found by reading the whole table, with that table.
-pub fn keyless(connection: &Connection, all: &[Existing]) -> Result<Vec<(Remark, String)>> {
+/// A foreign key without an index.
+#[derive(Debug, Clone)]
+pub struct Keyless {
+    /// What to say of it.
+    pub remark: Remark,
+    /// The table with the key.
+    pub child: String,
+    /// The columns of the key.
+    pub columns: Vec<String>,
+}
+
+/// Foreign keys whose child rows can only be found by reading the whole table.
+pub fn keyless(connection: &Connection, all: &[Existing]) -> Result<Vec<Keyless>> {
     let mut statement = connection.prepare(
         "SELECT t.name, f.id, f.\"table\", f.\"from\", coalesce((SELECT pk FROM pragma_table_info(t.name) AS c \
            WHERE c.name = f.\"from\" COLLATE NOCASE AND c.type = 'INTEGER' COLLATE NOCASE), 0) \
@@ -200,7 +211,7 @@ pub fn keyless(connection: &Connection, all: &[Existing]) -> Result<Vec<(Remark,
             _ => keys.push((child, id, parent, vec![column], is_rowid)),
         }
     }
-    let mut remarks: Vec<(Remark, String)> = Vec::new();
+    let mut remarks: Vec<Keyless> = Vec::new();
     for (child, _, parent, columns, is_rowid) in keys {
         // A partial one serves where it leaves out only what no key points at.
         let serves = |index: &&Existing| {
@@ -216,7 +227,7 @@ pub fn keyless(connection: &Connection, all: &[Existing]) -> Result<Vec<(Remark,
             NewIndex { table: child.clone(), keys: columns.iter().map(|c| NewKey::column(c)).collect() };
         let is_taken = |name: &str| all.iter().any(|index| index.name.eq_ignore_ascii_case(name));
         let name = index.name(is_taken);
-        if remarks.iter().any(|(remark, _)| remark.index == name) {
+        if remarks.iter().any(|known| known.remark.index == name) {
             continue;
         }
         let text = format!(
@@ -225,7 +236,8 @@ pub fn keyless(connection: &Connection, all: &[Existing]) -> Result<Vec<(Remark,
             columns.join(", "),
             index.sql(&name)
         );
-        remarks.push((Remark { index: name, word: "foreign_key", text }, child));
+        let remark = Remark { index: name, word: "foreign_key", text };
+        remarks.push(Keyless { remark, child, columns });
     }
     Ok(remarks)
 }

@@ -273,8 +273,9 @@ fn writers(bench: &Bench<'_>, index: &Index) -> String {
     let others = bench.schema.objects.iter().filter(|o| o.kind == "index" && o.table == index.table).count();
     let columns: Vec<&str> = index.keys.iter().map(|key| key.column.as_str()).collect();
     format!(
-        "each INSERT into {table}, each DELETE, and each UPDATE of {} writes one index more than the {others} that {table} has",
+        "each INSERT into {}, each DELETE, and each UPDATE of {} writes one index more ({} in place of {others})",
+        index.table,
         columns.join(" or "),
-        table = index.table,
+        others + 1,
     )
 }
