@@ -1,6 +1,7 @@
 //! VERBS: the command line is parsed here, each verb calls the library and shows what comes back; a file a verb.
 //! Must hold no logic of its own. What a verb is asked for goes to stdout, everything else to stderr.
 
+mod advise;
 mod backups;
 mod check;
 mod demo;
@@ -68,6 +69,7 @@ enum Verb {
     Recover(recover::Recover),
     History(history::History),
     Slow(slow::Slow),
+    Advise(advise::Advise),
 }
 
 /// What every verb gets.
@@ -112,6 +114,7 @@ pub fn main() -> ExitCode {
         Verb::Recover(verb) => verb.run(&global),
         Verb::History(verb) => verb.run(&global),
         Verb::Slow(verb) => verb.run(&global),
+        Verb::Advise(verb) => verb.run(&global),
     };
     match result {
         Ok(code) => code.into(),

@@ -131,7 +131,7 @@ table! {
     HEALTHY = Kind::Gauge, "litekeeper_healthy" ["database", "check"]
         "Whether a health check found all well (1) or not (0); absent when it cannot be told.";
     INDEX_PROBLEMS = Kind::Gauge, "litekeeper_index_problems" ["database", "index", "reason"]
-        "An index that is not as configured or does not agree with its table (1); absent when solved.";
+        "An index that is not as configured, is damaged, or that health advises to drop or create (1); absent when solved.";
     DISK_FREE = Kind::Gauge, "litekeeper_disk_free_bytes" ["database", "place"]
         "Free bytes on the filesystem of the database (data) and of its backups (backup).";
 

@@ -1,6 +1,6 @@
 //! How SQLite means to answer a query: the rows of EXPLAIN QUERY PLAN. Must never run the query.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Statement};
 
 use super::query::{Values, bind};
 use crate::error::Result;
@@ -20,6 +20,15 @@ pub struct Step {
 pub fn steps(connection: &Connection, sql: &str, values: &Values) -> Result<Vec<Step>> {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
     bind(&mut statement, values)?;
+    read(&mut statement)
+}
+
+/// The plan of a statement whose values nobody knows any more, such as the shape of one.
+pub fn steps_of_shape(connection: &Connection, sql: &str) -> Result<Vec<Step>> {
+    read(&mut connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?)
+}
+
+fn read(statement: &mut Statement<'_>) -> Result<Vec<Step>> {
     let mut rows = statement.raw_query();
     let mut steps = Vec::new();
     while let Some(row) = rows.next()? {
