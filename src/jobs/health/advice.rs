@@ -64,7 +64,10 @@ impl Evidence {
         let rules = &context.database.cleanup.rules;
         Ok(Self {
             declared: context.database.indexes.clone(),
-            cleaned: rules.iter().map(|rule| (rule.table.clone(), rule.column.clone())).collect(),
+            cleaned: rules
+                .iter()
+                .filter_map(|rule| Some((rule.table.clone(), rule.column.clone()?)))
+                .collect(),
             used,
             now,
             queries: plans.into_values().map(|watched| named_in(watched.plan)).collect(),

@@ -14,7 +14,6 @@ use crate::config::units::show_duration;
 use crate::config::{JobKind, Query};
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::WatchTimed;
-use crate::queries::advice::values;
 use crate::queries::plans::Plan;
 use crate::queries::watched::values;
 use crate::sqlite::{explain, query};

@@ -37,7 +37,7 @@ use serde::Serialize;
 
 pub use ask::advise;
 pub use hints::Hint;
-pub use question::{Question, values};
+pub use question::Question;
 pub use rewrite::Subject;
 
 use self::bench::{Bench, Outcome};

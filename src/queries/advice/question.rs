@@ -2,8 +2,9 @@
 
 use rusqlite::types;
 
-use crate::config::{Query, Value};
+use crate::config::Query;
 use crate::queries::fingerprint::{self, LONGEST};
+use crate::queries::watched::values;
 
 /// Stands in shapes for what was left out.
 const LEFT_OUT: char = '…';
@@ -58,14 +59,4 @@ impl Question {
     pub(super) fn rewritten(&self, sql: String) -> Self {
         Self { sql, ..self.clone() }
     }
-}
-
-/// The values of a watched query as SQLite binds them.
-pub fn values(query: &Query) -> Vec<(String, types::Value)> {
-    let value = |value: &Value| match value {
-        Value::Integer(n) => types::Value::Integer(*n),
-        Value::Real(x) => types::Value::Real(*x),
-        Value::Text(text) => types::Value::Text(text.clone()),
-    };
-    query.params.iter().map(|(name, v)| (name.clone(), value(v))).collect()
 }
