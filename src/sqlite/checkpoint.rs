@@ -11,6 +11,8 @@ use crate::error::Result;
 /// How hard to try (<https://www.sqlite.org/pragma.html#pragma_wal_checkpoint>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
+    /// Not at all: only says what is in the log.
+    Noop,
     /// As much as nobody else uses now; holds up no one.
     Passive,
     /// All, and the file is cut to 0 bytes. While it waits for readers it keeps writers out.
@@ -38,6 +40,7 @@ impl Checkpoint {
 /// Makes a checkpoint; `None` where the database has no write-ahead log.
 pub fn checkpoint(connection: &Connection, mode: Mode) -> Result<Option<Checkpoint>> {
     let sql = match mode {
+        Mode::Noop => "PRAGMA main.wal_checkpoint(NOOP)",
         Mode::Passive => "PRAGMA main.wal_checkpoint(PASSIVE)",
         Mode::Truncate => "PRAGMA main.wal_checkpoint(TRUNCATE)",
     };
@@ -50,6 +53,11 @@ pub fn checkpoint(connection: &Connection, mode: Mode) -> Result<Option<Checkpoi
 
 /// Checkpoints in a row by which [`settle`] follows an application that writes meanwhile.
 const ROUNDS: usize = 4;
+
+/// Pages in the log from which on it is to be emptied: SQLite's automatic checkpoint comes with the commit that takes it
+/// to 1000, which may be the application's. Not sooner: the first commit after the log was emptied begins it anew, and
+/// waits for the disk while it has the lock (`walWriteOneFrame` of the header in SQLite's wal.c).
+const DUE: u64 = 800;
 
 /// Pages kept in memory by a connection that [`ByHand`] holds, in KiB, as SQLite counts them below zero: a batch's own,
 /// which would otherwise be written to the log twice.
@@ -69,6 +77,15 @@ pub fn settle(connection: &Connection) -> Result<Option<Checkpoint>> {
         }
     }
     Ok(made)
+}
+
+/// [`settle`] where the log is long enough for it; says what is in it otherwise.
+pub fn settle_when_due(connection: &Connection) -> Result<Option<Checkpoint>> {
+    let now = checkpoint(connection, Mode::Noop)?;
+    match now {
+        Some(log) if log.log_pages >= DUE && log.moved_pages < log.log_pages => settle(connection),
+        _ => Ok(now),
+    }
 }
 
 /// A connection to a database in WAL mode for many small transactions in a row: it makes no checkpoint by itself, and
@@ -135,6 +152,24 @@ mod tests {
     fn settings(connection: &Connection) -> [i64; 3] {
         ["wal_autocheckpoint", "synchronous", "cache_size"]
             .map(|pragma| connection.pragma_query_value(None, pragma, |row| row.get(0)).unwrap())
+    }
+
+    #[test]
+    fn the_log_is_emptied_when_it_is_long_enough_and_left_alone_before() {
+        let base = tempfile::tempdir().unwrap();
+        let mut connection = Connection::open(base.path().join("a.db")).unwrap();
+        connection.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE a (b)").unwrap();
+        let connection = ByHand::new(&mut connection).unwrap();
+        let grow = |pages: u64| {
+            connection.execute("INSERT INTO a VALUES (zeroblob(?1 * 4096))", [pages]).unwrap();
+            settle_when_due(&connection).unwrap().unwrap()
+        };
+        let short = grow(DUE / 2);
+        assert!((1..DUE).contains(&short.log_pages) && short.moved_pages == 0, "{short:?}");
+        let long = grow(DUE);
+        assert!(long.log_pages > DUE && long.is_complete(), "{long:?}");
+        let anew = grow(1);
+        assert!(anew.log_pages < 10 && anew.moved_pages == 0, "{anew:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::checkpoint::{Mode, checkpoint};
+use super::checkpoint::settle_when_due;
 use super::hold::{self, Holds};
 use super::{open, replicator};
 use crate::error::{Error, Reason, Result};
@@ -48,9 +48,9 @@ impl Freeing {
         Ok(Self { connection, path: path.to_owned(), has_log })
     }
 
-    /// Frees up to `pages` pages in one transaction, and then moves them out of the write-ahead log, PASSIVE: the
-    /// application's next commit would have to otherwise, as SQLite's automatic checkpoint. This one waits for the
-    /// disk, and holds nobody up.
+    /// Frees up to `pages` pages in one transaction, and then moves them out of the write-ahead log, PASSIVE, where that
+    /// is long enough: the application's next commit would have to otherwise, as SQLite's automatic checkpoint. This one
+    /// waits for the disk, and holds nobody up.
     ///
     /// Errors: `cancelled` where `must_stop` says so, and all is rolled back; `refused` where a replicator has come to
     /// own the log.
@@ -76,7 +76,7 @@ impl Freeing {
         })?;
         let held = began.elapsed();
         if self.has_log {
-            checkpoint(&self.connection, Mode::Passive)?;
+            settle_when_due(&self.connection)?;
         }
         Ok(Slice { left, worked, held })
     }

@@ -13,7 +13,7 @@ use super::plan::{Plan, schema_version};
 use super::report::Touched;
 use super::walk::{self, Extent, Position};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::checkpoint::{ByHand, Checkpoint, settle};
+use crate::sqlite::checkpoint::{ByHand, Checkpoint, settle, settle_when_due};
 use crate::sqlite::hold::{self, Holds};
 use crate::sqlite::keys::{self, Key, among};
 use crate::sqlite::replicator;
@@ -102,14 +102,13 @@ pub(super) fn run(
     let (tally, left, worked) = done?;
     let since = Instant::now();
     let mine = connection.is_wal() && !replicator::owns(&connection, path);
-    let made = if mine { settle(&connection)? } else { None };
-    Ok(Step {
-        tally,
-        lasted: Some(lasted),
-        worked,
-        moved: made.map(|made| (since.elapsed(), made)),
-        next: slice.next_behind(left as u64),
-    })
+    let next = slice.next_behind(left as u64);
+    let made = match (mine, &next) {
+        (false, _) => None,
+        (true, Some(_)) => settle_when_due(&connection)?,
+        (true, None) => settle(&connection)?,
+    };
+    Ok(Step { tally, lasted: Some(lasted), worked, moved: made.map(|made| (since.elapsed(), made)), next })
 }
 
 /// Removes `rows` as far as they still have to go, and what goes with them. Also how long the archive's disk was waited

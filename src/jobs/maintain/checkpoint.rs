@@ -23,11 +23,18 @@ use crate::words;
 
 const STEP: StepName = StepName::Checkpoint;
 
-/// A TRUNCATE checkpoint that waits for a reader keeps writers out: no longer than this.
-const LONGEST_WAIT: Duration = Duration::from_millis(200);
+/// A TRUNCATE checkpoint that waits for a reader keeps writers out: no longer than this, which nobody notices. Readers
+/// that last longer are not waited for, but come upon between two of them.
+const LONGEST_WAIT: Duration = Duration::from_millis(40);
 
 /// Attempts to empty the log, and the pause before each further one.
-const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
 
 /// Processes that are named.
 const NAMED: usize = 3;
