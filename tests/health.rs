@@ -186,6 +186,7 @@ async fn slow_statements_of_the_application_are_bad_until_they_are_fast_again() 
             full_scan_steps: 1,
             sorts: 0,
             automatic_indexes: 0,
+            plan: None,
         };
         keeper.state.now(|connection| slow::record(connection, &execution)).unwrap();
     };
@@ -212,7 +213,7 @@ async fn callers_that_waited_in_vain_make_the_pool_bad_once() {
     keeper.database.pool.max_overflow = 0;
     keeper.database.pool.timeout = Duration::from_millis(50);
     let pool = keeper.pool();
-    let call = Call { job: "health", cancel: CancellationToken::new(), deadline: None };
+    let call = Call::new("health", CancellationToken::new(), None);
     let (lent, is_lent) = tokio::sync::oneshot::channel();
     let (release, released) = mpsc::channel::<()>();
     let holder = tokio::spawn({

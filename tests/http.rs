@@ -7,8 +7,8 @@ use litekeeper::error::Reason;
 use litekeeper::http::{self, Readiness, Window};
 use litekeeper::metrics::{Expected, Metrics, Outcome};
 use litekeeper::state::status::{
-    CheckStatus, ConfigState, DatabaseStatus, DiskFree, JobStatus, LastRun, Progress, Reload, Running,
-    SlowShape, Status, TableStatus, Verdict,
+    CheckStatus, ConfigState, DatabaseStatus, DiskFree, JobStatus, Kind, LastRun, Progress, Reload, Running,
+    SlowShape, Status, TableStatus, Trend, Verdict,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -47,6 +47,12 @@ fn job(kind: JobKind, now: DateTime<Utc>) -> JobStatus {
     }
 }
 
+fn evil_trend(kind: Kind) -> Trend {
+    let (bytes, days) = (4096, 30);
+    let (week_bytes_per_day, month_bytes_per_day) = (Some(4096.0), Some(1.0));
+    Trend { kind, name: EVIL.into(), bytes, days, week_bytes_per_day, month_bytes_per_day }
+}
+
 /// A database in whose every text somebody hid markup.
 fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
     let mut failed = job(JobKind::Maintain, now);
@@ -74,8 +80,16 @@ fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
         copies: Vec::new(),
         backups_error: None,
         tables: vec![TableStatus { table: EVIL.into(), size_bytes: Some(1), rows: Some(2) }],
-        slow: vec![SlowShape { shape: EVIL.into(), count: 1, total_seconds: 1.0, max_seconds: 1.0 }],
+        slow: vec![SlowShape {
+            shape: EVIL.into(),
+            count: 1,
+            total_seconds: 1.0,
+            p95_seconds: Some(1.0),
+            max_seconds: 1.0,
+        }],
         disk_free: DiskFree::default(),
+        trends: [Kind::Content, Kind::Table, Kind::Index].map(evil_trend).into(),
+        disk_full_seconds: Some(86_400.0),
     }
 }
 

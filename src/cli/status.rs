@@ -14,7 +14,7 @@ use crate::http::ask;
 use crate::metrics::Outcome;
 use crate::state::State;
 use crate::state::status::{
-    BackupStatus, CopyStatus, DatabaseStatus, JobStatus, PoolStatus, Severity, Status as Snapshot,
+    BackupStatus, CopyStatus, DatabaseStatus, JobStatus, PoolStatus, Severity, Status as Snapshot, Trend,
 };
 use crate::supervisor::{disk, overview};
 use crate::words;
@@ -125,6 +125,8 @@ fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live:
         None => String::from("none known"),
     };
     let mut facts = vec![("newest backup", backup), ("size", size(database)), ("disk free", disk(database))];
+    facts
+        .extend(database.growth().map(|growth| ("growth", self::growth(growth, database.disk_full_seconds))));
     for copy in &database.copies {
         facts.push(("copy", self::copy(copy, now)));
     }
@@ -178,6 +180,11 @@ fn size(database: &DatabaseStatus) -> String {
     let wal = database.wal_bytes.filter(|wal| *wal > 0);
     let wal = wal.map(|wal| format!("; write-ahead log {}", words::bytes(wal)));
     format!("{}{}{}", words::bytes(size), free.unwrap_or_default(), wal.unwrap_or_default())
+}
+
+fn growth(content: &Trend, full: Option<f64>) -> String {
+    let full = full.map(|seconds| format!("; the disk is full in {}", words::duration(seconds)));
+    format!("{}{}", content.in_words(), full.unwrap_or_default())
 }
 
 fn disk(database: &DatabaseStatus) -> String {

@@ -2,6 +2,7 @@
 //! shown without the data in it; the log of the slow ones; and query plans that can be compared.
 
 pub mod fingerprint;
+pub mod known;
 pub mod plans;
 pub mod slow_log;
 mod tokens;

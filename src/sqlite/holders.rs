@@ -72,7 +72,7 @@ pub fn of(files: Files<'_>) -> Seen {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Seen { holders: Vec::new(), unseen: Some(String::from("/proc cannot be read")) };
     };
-    let (mut pids, mut hidden) = (lock_holders(files.there), 0);
+    let (mut pids, mut hidden) = (lock_holders(files.there, |_| true), 0);
     for pid in processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
         match has_open(pid, files) {
             Some(true) => pids.push(pid),
@@ -84,6 +84,15 @@ pub fn of(files: Files<'_>) -> Seen {
     pids.dedup();
     pids.retain(|&pid| pid != std::process::id());
     Seen { holders: pids.into_iter().map(holder).collect(), unseen: unseen(hidden) }
+}
+
+/// Those that have a file locked so that nobody else gets in, as far as the kernel's list of locks tells.
+pub fn locked_by(file: Identity) -> Vec<Holder> {
+    let mut pids = lock_holders(&[file], |line| line.contains(" WRITE "));
+    pids.sort_unstable();
+    pids.dedup();
+    pids.retain(|&pid| pid != std::process::id());
+    pids.into_iter().map(holder).collect()
 }
 
 /// `None` where we may not know.
@@ -122,7 +131,7 @@ fn opens_files(pid: u32) -> bool {
 
 /// Lines of `/proc/locks`: `1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`, with `->` after the number for one that
 /// waits. It tells everybody of everybody's locks, but for those of other containers.
-fn lock_holders(files: &[Identity]) -> Vec<u32> {
+fn lock_holders(files: &[Identity], such: impl Fn(&str) -> bool) -> Vec<u32> {
     let Ok(locks) = fs::read_to_string("/proc/locks") else { return Vec::new() };
     let holder = |line: &str| {
         let mut words = line.split_whitespace().skip(1).filter(|word| *word != "->").skip(3);
@@ -134,7 +143,7 @@ fn lock_holders(files: &[Identity]) -> Vec<u32> {
         // -1: a lock of an open file, and not of one process.
         (is_one && pid != "-1").then(|| pid.parse().ok())?
     };
-    locks.lines().filter_map(holder).collect()
+    locks.lines().filter(|line| such(line)).filter_map(holder).collect()
 }
 
 fn unseen(hidden: usize) -> Option<String> {

@@ -8,6 +8,7 @@ pub mod checks;
 pub mod exclusive;
 pub mod explain;
 pub mod facts;
+pub mod header;
 pub mod hold;
 pub mod holders;
 pub mod keys;
