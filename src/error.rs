@@ -199,6 +199,23 @@ fn strip_os_code(cause: &std::io::Error) -> String {
     }
 }
 
+/// SQLite's text without what it quotes of a statement, where that may be a value.
+fn without_data(text: String) -> String {
+    for quoting in ["unrecognized token: ", "bad JSON path: ", "fts5: syntax error near "] {
+        if let Some(at) = text.find(quoting) {
+            return text[..at + quoting.len()].trim_end().trim_end_matches(':').to_owned();
+        }
+    }
+    let is_value = |rest: &str| {
+        rest.starts_with(|c: char| c.is_ascii_digit() || "'\"`[".contains(c))
+            || rest.chars().nth(1) == Some('\'')
+    };
+    match text.strip_prefix("near \"") {
+        Some(rest) if rest.len() > 1 && is_value(rest) => String::from("syntax error near a value"),
+        _ => text,
+    }
+}
+
 /// How SQLite's own word for an error of the operating system begins. It names no file.
 pub(crate) const DISK_ERROR: &str = "disk I/O error";
 
@@ -224,6 +241,7 @@ impl From<rusqlite::Error> for Error {
             }
             other => other.to_string(),
         };
+        let text = without_data(text);
         // A function in an index or a generated column is "unknown", one in a statement "no such".
         let lacks = [
             "no such function",

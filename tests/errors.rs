@@ -355,36 +355,38 @@ fn run(sandbox: &Sandbox, through: Through, verb: &str) -> Option<Output> {
 
 #[test]
 fn each_trouble_has_a_word_a_text_and_a_remedy_of_its_own() {
-    for (name, trouble) in troubles() {
-        let sandbox = Sandbox::new();
-        sandbox.configure("[pool]\nretries = 1\n");
-        (trouble.make)(&sandbox);
-        let Some(output) = run(&sandbox, trouble.through, trouble.verb) else { continue };
-        let said = format!("{name}: {output:?}");
-        let told: Value = serde_json::from_slice(&output.stdout).expect(&said);
-        let faults =
-            ["findings", "problems"].map(|list| told[list].as_array().expect(&said).clone()).concat();
-        // A run that could not be made is a failed one, with its reason in the history.
-        let (reason, message) = match faults.first() {
-            Some(fault) => (fault["reason"].clone(), fault["message"].clone()),
-            None => (told["reason"].clone(), told["summary"].clone()),
-        };
-        let message = message.as_str().expect(&said);
-        assert_eq!(reason, trouble.reason.as_str(), "{said}");
-        let database = sandbox.database();
-        let words = trouble.words.iter().copied().chain([database.to_str().unwrap()]);
-        for word in words.filter(|word| !message.contains(word)) {
-            panic!("{name}: {word:?} is not in {message:?}");
-        }
-        assert_eq!(output.status.code(), Some(trouble.code), "{said}");
-        if faults.is_empty() {
-            let runs = support::history::runs(&sandbox, "attendance", trouble.verb);
-            assert_eq!(
-                (runs[0].outcome.as_str(), runs[0].reason.as_str()),
-                ("failure", trouble.reason.as_str())
-            );
-        }
+    let wrong: Vec<String> =
+        troubles().into_iter().filter_map(|(name, trouble)| tell(name, &trouble)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What is wrong with what is said; `None` where nothing is.
+fn tell(name: &str, trouble: &Trouble) -> Option<String> {
+    let sandbox = Sandbox::new();
+    sandbox.configure("[pool]\nretries = 1\n");
+    (trouble.make)(&sandbox);
+    let output = run(&sandbox, trouble.through, trouble.verb)?;
+    let said = format!("{name}: {output:?}");
+    let told: Value = serde_json::from_slice(&output.stdout).expect(&said);
+    let faults = ["findings", "problems"].map(|list| told[list].as_array().expect(&said).clone()).concat();
+    // A run that could not be made is a failed one, with its reason in the history.
+    let (reason, message) = match faults.first() {
+        Some(fault) => (fault["reason"].clone(), fault["message"].clone()),
+        None => (told["reason"].clone(), told["summary"].clone()),
+    };
+    let message = message.as_str().expect(&said);
+    let database = sandbox.database();
+    let words = trouble.words.iter().copied().chain([database.to_str().unwrap()]);
+    let missing: Vec<&str> = words.filter(|word| !message.contains(word)).collect();
+    let expected = (trouble.reason.as_str(), Some(trouble.code));
+    if (reason.as_str().unwrap(), output.status.code()) != expected || !missing.is_empty() {
+        return Some(format!("not {expected:?} with {missing:?}: {said}"));
     }
+    if faults.is_empty() {
+        let runs = support::history::runs(&sandbox, "attendance", trouble.verb);
+        assert_eq!((runs[0].outcome.as_str(), runs[0].reason.as_str()), ("failure", trouble.reason.as_str()));
+    }
+    None
 }
 
 #[test]

@@ -247,8 +247,8 @@ async fn h21_an_application_that_never_lets_go_is_told_of_as_such() {
         Application::start_with(&keeper.sandbox.database(), &["--locking-mode", "exclusive"], None);
     let finished = keeper.run(Health).await;
     assert_eq!(finished.outcome, Outcome::Success, "the run is done, and not tried again: {finished:?}");
-    assert_eq!(findings(&finished).iter().map(|e| e.reason).collect::<Vec<_>>(), [Reason::Busy]);
-    assert_verdict(&keeper, "pool", Verdict::Bad, &["locking_mode=EXCLUSIVE"]);
+    assert_eq!(findings(&finished).iter().map(|e| e.reason).collect::<Vec<_>>(), [Reason::Held]);
+    assert_verdict(&keeper, "pool", Verdict::Bad, &["locking_mode = EXCLUSIVE"]);
     // Not asked for: each would have waited for the lock once more.
     assert_verdict(&keeper, "indexes", Verdict::Unknown, &["see the check pool"]);
     assert_verdict(&keeper, "table_sizes", Verdict::Unknown, &["see the check pool"]);
@@ -264,7 +264,7 @@ async fn what_is_no_database_is_called_so_and_ends_no_job() {
     let keeper = Keeper::new(Sandbox::empty());
     let path = keeper.sandbox.database();
 
-    assert_eq!(findings(&keeper.run(Health).await)[0].reason, Reason::NotFound);
+    assert_eq!(findings(&keeper.run(Health).await)[0].reason, Reason::Vanished);
     assert_verdict(&keeper, "pool", Verdict::Bad, &[path.to_str().unwrap()]);
     let finished = keeper.run(Integrity).await;
     assert_eq!(finished.outcome, Outcome::Failure, "nothing was checked");
@@ -273,7 +273,7 @@ async fn what_is_no_database_is_called_so_and_ends_no_job() {
 
     fs::write(&path, "no database, however one looks at it\n".repeat(500)).unwrap();
     assert_eq!(findings(&keeper.run(Health).await)[0].reason, Reason::NotADatabase);
-    assert_verdict(&keeper, "pool", Verdict::Bad, &["not an SQLite database, or an encrypted one"]);
+    assert_verdict(&keeper, "pool", Verdict::Bad, &["is not a database"]);
     assert_eq!(findings(&keeper.run(Integrity).await)[0].reason, Reason::NotADatabase);
 }
 

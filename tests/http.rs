@@ -8,7 +8,7 @@ use litekeeper::http::{self, Readiness, Window};
 use litekeeper::metrics::{Expected, Metrics, Outcome};
 use litekeeper::state::status::{
     CheckStatus, ConfigState, DatabaseStatus, DiskFree, JobStatus, Kind, LastRun, Progress, Reload, Running,
-    SlowShape, Status, TableStatus, Trend, Verdict,
+    Severity, SlowShape, Status, TableStatus, Trend, Verdict,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -89,8 +89,25 @@ fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
         }],
         disk_free: DiskFree::default(),
         trends: [Kind::Content, Kind::Table, Kind::Index].map(evil_trend).into(),
-        disk_full_seconds: Some(86_400.0),
+        disk_full_seconds: Some(90.0 * 86_400.0),
     }
+}
+
+#[test]
+fn a_disk_that_is_full_within_two_weeks_is_a_warning() {
+    let mut database = evil_database(Utc::now());
+    let about_growth = |database: &DatabaseStatus| {
+        let all = database.problems();
+        all.into_iter()
+            .filter(|p| p.text.contains("grows by"))
+            .map(|p| (p.severity, p.text))
+            .collect::<Vec<_>>()
+    };
+    database.disk_full_seconds = Some(14.0 * 86_400.0);
+    assert_eq!(about_growth(&database), []);
+    database.disk_full_seconds = Some(13.0 * 86_400.0);
+    let text = "full in 13 days: the database grows by 4.0 KiB a day, by the last 30 days";
+    assert_eq!(about_growth(&database), [(Severity::Warning, text.to_owned())]);
 }
 
 struct Daemon {

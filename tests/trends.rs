@@ -207,7 +207,9 @@ async fn health_samples_the_file_its_tables_and_its_indexes() {
 
     // What nobody wrote to is sampled again all the same; what is gone is not.
     keeper.run(Health).await;
-    assert!(of(Kind::Index, "idx_users_name").is_some());
+    let of_index = "SELECT count(*) FROM size_sample WHERE series = (SELECT id FROM size_series WHERE name = 'idx_users_name')";
+    let samples = keeper.state.now(|c| Ok(c.query_row(of_index, [], |row| row.get::<_, i64>(0))?));
+    assert_eq!(samples.unwrap(), 2);
     edit(&keeper.sandbox.database(), "DROP INDEX idx_users_name");
     keeper.run(Health).await;
     assert_eq!(of(Kind::Index, "idx_users_name"), None);

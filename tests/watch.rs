@@ -183,6 +183,26 @@ async fn a_query_that_fails_or_would_write_is_a_problem_and_the_others_run() {
 }
 
 #[tokio::test]
+async fn what_sqlite_has_against_a_query_quotes_no_value_of_it() {
+    let mut keeper = keeper("quoting", &[]);
+    for (name, sql) in [
+        ("two", "SELECT 'a' FROM users WHERE name 'Zebulon'"),
+        ("open", "SELECT * FROM users WHERE name = 'Zebulon"),
+        ("blob", "SELECT * FROM users WHERE name x'2eb010'"),
+        ("number", "SELECT * FROM users LIMIT 1 2eb010"),
+        ("path", "SELECT json_extract('{}', 'Zebulon')"),
+        ("word", "SELECT * FRM users"),
+    ] {
+        keeper.watch(name, sql);
+    }
+    let finished = keeper.run(Watch).await;
+    let told: Vec<_> = problems(&finished).iter().map(|problem| problem.message.to_lowercase()).collect();
+    assert_eq!(told.len(), 6, "{told:?}");
+    assert!(told.iter().all(|text| !text.contains("zebulon") && !text.contains("2eb010")), "{told:?}");
+    assert!(told[5].contains("near \"frm\""), "what helps to find the mistake stays: {told:?}");
+}
+
+#[tokio::test]
 async fn a_plan_that_changed_is_told_of_once() {
     let mut keeper = keeper("plans", &[]);
     let told = Told::to("plans", &["by_name", "by_id"]);
