@@ -31,7 +31,9 @@ fn exact(times: &[Duration], share: f64) -> f64 {
 
 fn counted_times(times: &[Duration]) -> Times {
     let mut all = Times::default();
-    times.iter().for_each(|time| all.add(*time));
+    for time in times {
+        all.add(*time);
+    }
     all
 }
 

@@ -11,6 +11,7 @@ use litekeeper::state::facts::{self, TRENDS};
 use litekeeper::state::trends::{self, Kind, Size, Trend};
 use proptest::prelude::*;
 use serde_json::Value;
+use support::application::Application;
 use support::keeper::Keeper;
 use support::sandbox::Sandbox;
 use support::sql::edit;
@@ -189,6 +190,8 @@ proptest! {
 #[tokio::test]
 async fn health_samples_the_file_its_tables_and_its_indexes() {
     let keeper = Keeper::new(Sandbox::new());
+    // Who keeps it open, so that our closing it does not change the file.
+    let _application = Application::start(&keeper.sandbox.database());
     keeper.run(Health).await;
     let of = |kind, name: &str| {
         let all: Vec<Trend> = keeper.fact(TRENDS).unwrap();

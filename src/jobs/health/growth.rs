@@ -45,12 +45,12 @@ pub(super) async fn keep(context: &Context, file: &Facts, trees: Trees) -> Resul
             Ok(trends)
         })
         .await?;
-    let Some(content) = trends.iter().find(|trend| trend.kind == Kind::Content) else {
+    let Some(all_of_it) = trends.iter().find(|trend| trend.kind == Kind::Content) else {
         return Ok(String::new());
     };
     let path = resolved(&context.database.path);
     let free = blocking(move || disk_free(path.parent().unwrap_or(Path::new("/")))).await.ok();
-    let full = free.and_then(|free| content.seconds_until(free.saturating_add(file.free_bytes())));
+    let full = free.and_then(|free| all_of_it.seconds_until(free.saturating_add(file.free_bytes())));
     let full = full.map(|seconds| format!("; at that rate its disk is full in {}", words::duration(seconds)));
-    Ok(format!("{}{}", content.in_words(), full.unwrap_or_default()))
+    Ok(format!("{}{}", all_of_it.in_words(), full.unwrap_or_default()))
 }
