@@ -86,6 +86,16 @@ fn two_days_are_kept_whole_and_of_each_day_before_its_last_sample_for_two_years(
 }
 
 #[test]
+fn of_a_quarter_of_an_hour_one_sample_is_kept_however_often_health_runs() {
+    let (_directory, state) = state();
+    for minute in 0..60 {
+        record(&state, start() + TimeDelta::minutes(minute), &file(1));
+    }
+    let minutes: Vec<i64> = samples(&state).iter().map(|at| (*at - start()).num_minutes()).collect();
+    assert_eq!(minutes, [14, 29, 44, 59]);
+}
+
+#[test]
 fn what_is_gone_is_forgotten_when_there_is_much_that_came_and_went() {
     let (_directory, state) = state();
     for n in 0..400 {
@@ -126,8 +136,8 @@ fn growth_is_told_only_with_three_days_of_samples_and_says_how_many_there_are() 
         let known = content(&state, now + TimeDelta::hours(6));
         (known.days, known.bytes_per_day(), known.in_words())
     };
-    assert_eq!(told(0), (1, None, "growth is told after 3 days; 1 day so far".to_owned()));
-    assert_eq!(told(1), (2, None, "growth is told after 3 days; 2 days so far".to_owned()));
+    assert_eq!(told(0), (1, None, "how fast it grows is told after 3 days; 1 day so far".to_owned()));
+    assert_eq!(told(1), (2, None, "how fast it grows is told after 3 days; 2 days so far".to_owned()));
     let (days, growth, words) = told(2);
     assert_eq!((days, growth), (3, Some(1000.0)));
     assert_eq!(words, "grows by 1000 B a day, by the last 3 days");
@@ -209,10 +219,11 @@ async fn health_samples_the_file_its_tables_and_its_indexes() {
     assert_eq!(of(Kind::File, ""), size(pages));
 
     // What nobody wrote to is sampled again all the same; what is gone is not.
+    let of_index = "SELECT max(at) FROM size_sample WHERE series = (SELECT id FROM size_series WHERE name = 'idx_users_name')";
+    let last = || keeper.state.now(|c| Ok(c.query_row(of_index, [], |row| row.get::<_, i64>(0))?)).unwrap();
+    let before = last();
     keeper.run(Health).await;
-    let of_index = "SELECT count(*) FROM size_sample WHERE series = (SELECT id FROM size_series WHERE name = 'idx_users_name')";
-    let samples = keeper.state.now(|c| Ok(c.query_row(of_index, [], |row| row.get::<_, i64>(0))?));
-    assert_eq!(samples.unwrap(), 2);
+    assert!(last() > before);
     edit(&keeper.sandbox.database(), "DROP INDEX idx_users_name");
     keeper.run(Health).await;
     assert_eq!(of(Kind::Index, "idx_users_name"), None);
@@ -223,13 +234,16 @@ async fn health_and_status_tell_growth_and_when_the_disk_is_full() {
     let keeper = Keeper::new(Sandbox::new());
     keeper.sandbox.configure("");
     keeper.run(Health).await;
-    assert!(keeper.check("table_sizes").1.contains("growth is told after 3 days; 1 day so far"));
+    assert!(keeper.check("table_sizes").1.contains("how fast it grows is told after 3 days; 1 day so far"));
     let now = litekeeper::clock::now();
     let held = trends_of(&keeper).iter().find(|t| t.kind == Kind::Content).unwrap().bytes;
     for ago in (1..10_u64).rev() {
         let at = now - TimeDelta::days(i64::try_from(ago).unwrap());
         let bytes = held - held / 20 * ago;
-        keeper.state.now(|c| trends::record(c, "attendance", at, &file(bytes))).unwrap();
+        let table = |name: &str, bytes| size(Kind::Table, name, bytes);
+        let tables = [table("users", 100), table("attendance", 50_000_000 - 1_048_576 * ago)];
+        let sizes = [&file(bytes)[..], &tables].concat();
+        keeper.state.now(|c| trends::record(c, "attendance", at, &sizes)).unwrap();
     }
     keeper.run(Health).await;
     let (_, detail) = keeper.check("table_sizes");
@@ -245,7 +259,8 @@ async fn health_and_status_tell_growth_and_when_the_disk_is_full() {
     assert!((full / (room / grows * 86_400.0) - 1.0).abs() < 0.1, "{full} {room} {grows}");
     let output = keeper.sandbox.litekeeper(&["status", "attendance"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("a day, by the last 10 days; the disk is full in"), "{text}");
+    let words = "a day, by the last 10 days; most of all attendance, +1.0 MiB; the disk is full in";
+    assert!(text.contains(words), "{text}");
 }
 
 fn trends_of(keeper: &Keeper) -> Vec<Trend> {

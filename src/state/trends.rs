@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::words;
 
-/// All samples are kept for so long; of the days before, the last of each.
+/// One sample is kept of each so long, the last: health may run more often.
+const SLOT: TimeDelta = TimeDelta::minutes(15);
+
+/// All of those are kept for so long; of the days before, the last of each.
 const ALL_FOR: TimeDelta = TimeDelta::days(2);
 
 /// Samples kept of one thing: two years and what [`ALL_FOR`] has of every quarter of an hour. A number and not an age,
@@ -110,7 +113,7 @@ impl Trend {
     pub fn in_words(&self) -> String {
         let Some(daily) = self.bytes_per_day() else {
             let days = words::plural(self.days as u64, "day", "days");
-            return format!("growth is told after {DAYS_NEEDED} days; {days} so far");
+            return format!("how fast it grows is told after {DAYS_NEEDED} days; {days} so far");
         };
         #[allow(
             clippy::cast_possible_truncation,
@@ -149,7 +152,10 @@ pub fn record(connection: &mut Connection, database: &str, at: DateTime<Utc>, si
             )?
             .query_row((database, kind.as_str(), name, now), |row| row.get(0))?;
         transaction
-            .prepare_cached("INSERT OR REPLACE INTO size_sample VALUES (?1, ?2, ?3)")?
+            .prepare_cached("DELETE FROM size_sample WHERE series = ?1 AND at >= ?2")?
+            .execute((series, now - now.rem_euclid(SLOT.num_milliseconds())))?;
+        transaction
+            .prepare_cached("INSERT INTO size_sample VALUES (?1, ?2, ?3)")?
             .execute((series, now, *bytes))?;
     }
     // Once a day is enough, and does not read all of it each quarter of an hour.
