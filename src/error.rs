@@ -32,6 +32,8 @@ pub enum Reason {
     Deadline,
     /// Stopped by a shutdown, a reload or the operator.
     Cancelled,
+    /// Stopped between two slices, because a blackout began.
+    Blackout,
     /// The database, backup, table, column or index does not exist.
     NotFound,
     /// The path of the database leads to no file.
@@ -72,13 +74,14 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Busy,
         Self::Held,
         Self::Locked,
         Self::PoolTimeout,
         Self::Deadline,
         Self::Cancelled,
+        Self::Blackout,
         Self::NotFound,
         Self::Vanished,
         Self::Replaced,
@@ -108,6 +111,7 @@ impl Reason {
             Self::PoolTimeout => "pool_timeout",
             Self::Deadline => "deadline",
             Self::Cancelled => "cancelled",
+            Self::Blackout => "blackout",
             Self::NotFound => "not_found",
             Self::Vanished => "vanished",
             Self::Replaced => "replaced",
@@ -133,7 +137,7 @@ impl Reason {
     pub const fn class(self) -> Class {
         match self {
             Self::Busy | Self::Held | Self::PoolTimeout => Class::Transient,
-            Self::Cancelled => Class::Cancelled,
+            Self::Cancelled | Self::Blackout => Class::Cancelled,
             _ => Class::Permanent,
         }
     }

@@ -22,7 +22,7 @@
 //!   │
 //!  metrics ── what is told to Prometheus and the log
 //!   │
-//!  words, clock, error
+//!  words, clock, priority, error
 //! ```
 //!
 //! `state` lies below `pool` and not beside it because it is a database of our own: it needs SQLite and none of
@@ -43,4 +43,5 @@ pub mod config;
 pub mod metrics;
 pub mod words;
 pub mod clock;
+pub mod priority;
 pub mod error;

@@ -99,6 +99,32 @@ fn shows_what_an_application_feels_of_each_way() {
 }
 
 #[test]
+fn shows_what_an_application_feels_of_each_way_of_upkeep_and_what_came_of_it() {
+    if !can_run() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["upkeep", "--upkeep", "2", "--journal", "wal", "--ways", "DELETE,cleanup,analyze = always"];
+    let output = bench(dir.path(), LITEKEEPER, &args);
+    let names = ["DELETE of 30 %", "litekeeper cleanup of 30 %", "litekeeper analyze = always"];
+    for name in names {
+        let rows = rows(&output, name);
+        let [felt, done] = rows.as_slice() else { panic!("{name}: not a row in both tables: {rows:?}") };
+        // The writer, and the reader.
+        for first in [2, 8] {
+            let (transactions, median, worst) =
+                (number(&felt[first]), number(&felt[first + 1]), number(&felt[first + 3]));
+            assert!(transactions > 0.0 && median > 0.0 && worst >= median, "{felt:?}");
+        }
+        let removes = name != names[2];
+        // There is no plain ANALYZE among these to compare with.
+        assert_eq!(!felt[14].is_empty(), removes, "{felt:?}");
+        // About 30 % of 2 MiB.
+        assert_eq!(number(&done[6]) > 0.3, removes, "{done:?}");
+    }
+}
+
+#[test]
 fn a_binary_that_does_not_work_is_an_error() {
     if !can_run() {
         return;

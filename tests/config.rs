@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use litekeeper::config::{
-    Analyze, Backup, Children, Cleanup, Compression, Config, Database, DateFormat, Health, Integrity, Keep,
-    Maintain, Missing, Place, Pool, Reindex, Rejected, RowidPolicy, Schedule, Triggers, Vacuum, Value,
-    Verify, Watch, When, diff, keys,
+    Analyze, ArchiveFormat, Backup, Blackout, Children, Cleanup, Compression, Config, Database, DateFormat,
+    Health, Integrity, Keep, Maintain, Missing, Place, Pool, Reindex, Rejected, RowidPolicy, Schedule,
+    Triggers, Vacuum, Value, Verify, Watch, When, diff, keys,
 };
 #[cfg(feature = "object-storage")]
 use litekeeper::config::{Bucket, Cloud};
@@ -157,7 +157,7 @@ fn defaults_are_those_of_the_documentation() {
     let (daemon, app) = (&config.daemon, &config.databases["app"]);
     assert_eq!(daemon.state_dir, Path::new("/var/lib/litekeeper"));
     assert_eq!(daemon.listen.unwrap().to_string(), "127.0.0.1:9742");
-    assert_eq!((daemon.parallel_jobs, daemon.shutdown_grace), (2, seconds(30)));
+    assert_eq!((daemon.parallel_jobs, daemon.jobs_per_disk, daemon.shutdown_grace), (2, 1, seconds(30)));
     assert_eq!((app.pool.size, app.pool.max_overflow, app.pool.retries), (5, 10, 3));
     assert_eq!((app.pool.timeout, app.pool.recycle), (seconds(30), seconds(1800)));
     assert_eq!((app.pool.retry_delay, app.pool.busy_timeout), (seconds(1), seconds(5)));
@@ -167,7 +167,7 @@ fn defaults_are_those_of_the_documentation() {
     assert!((1..=4).contains(&app.backup.threads));
     assert_eq!(app.cleanup.batch_target, Duration::from_millis(5));
     assert_eq!((app.cleanup.max_share, app.watch.slow_threshold), (0.5, seconds(1)));
-    let hours: Vec<_> = litekeeper::config::JobKind::ALL
+    let hours: Vec<_> = litekeeper::config::JobKind::SCHEDULED
         .iter()
         .map(|kind| (app.when(*kind).schedule.to_string(), app.when(*kind).catch_up, app.when(*kind).timeout))
         .collect();
@@ -213,6 +213,13 @@ keep = "2w"
 format = "unix_milliseconds"
 triggers = "allow"
 children = "cascade"
+[[database.app.cleanup.rule]]
+table = "blob"
+keep_rows = 1000
+max_size = "500MiB"
+timezone = "Europe/Berlin"
+archive = "csv"
+archive_dir = "/srv/archive"
 [[database.app.index]]
 name = "i"
 table = "attendance"
@@ -229,10 +236,19 @@ params = { user = 1, on = true, at = "2026-01-01", r = 1.5 }
     assert_eq!(
         rules,
         [
-            ("attendance", seconds(31_536_000), None, Triggers::Refuse, Children::Refuse),
-            ("log", seconds(1_209_600), milliseconds, Triggers::Allow, Children::Cascade),
+            ("attendance", Some(seconds(31_536_000)), None, Triggers::Refuse, Children::Refuse),
+            ("log", Some(seconds(1_209_600)), milliseconds, Triggers::Allow, Children::Cascade),
+            ("blob", None, None, Triggers::Refuse, Children::Refuse),
         ]
     );
+    let limits = |n: usize| {
+        let rule = &app.cleanup.rules[n];
+        (rule.column.as_deref(), rule.keep_rows, rule.max_size, rule.timezone, rule.archive)
+    };
+    assert_eq!(limits(0), (Some("date"), None, None, chrono_tz::UTC, None));
+    let berlin = chrono_tz::Tz::Europe__Berlin;
+    assert_eq!(limits(2), (None, Some(1000), Some(500 << 20), berlin, Some(ArchiveFormat::Csv)));
+    assert_eq!(app.cleanup.rules[2].archive_dir.as_deref(), Some(Path::new("/srv/archive")));
     assert_eq!((app.indexes[0].columns.len(), app.indexes[0].missing), (2, Missing::Create));
     let query = &app.watch.queries[0];
     assert_eq!(query.name, "today");
@@ -366,6 +382,51 @@ fn a_wrong_schedule_points_at_its_field() {
 }
 
 #[test]
+fn a_wrong_blackout_points_at_its_window() {
+    let help = "write [\"08:00-18:00 Mon-Fri\"], or [] for none";
+    says(
+        "[maintain]\nblackout = [\"08:00-18:00 Mon-Fri\", \"20:00-25:00\"]\n",
+        "2:43: `maintain.blackout` has the window \"20:00-25:00\", which has a wrong time, `25:00`: times are 00:00 to 24:00",
+    );
+    says(
+        "[health]\nintegrity_blackout = [\"08:00-18:00 Mon-Frei\"]\n",
+        "2:40: `health.integrity_blackout` has the window \"08:00-18:00 Mon-Frei\", which has a wrong day, `Frei`: days are Mon, Tue, Wed, Thu, Fri, Sat, Sun",
+    );
+    says(
+        "[backup]\nblackout = \"08:00-18:00\"\n",
+        "2:12: `backup.blackout` must be a list of windows, not \"08:00-18:00\"",
+    );
+    says(
+        "[backup]\nblackout = [\"08:00-18:00\", 5]\n",
+        "2:28: `backup.blackout` must be a list of texts, not 5",
+    );
+    says(
+        "[verify]\nblackout = [\"00:00-12:00\", \"12:00-24:00\"]\n",
+        "2:12: `verify.blackout` leaves no minute of the week",
+    );
+    let rejected = rejected("[cleanup]\nblackout = [\"8-18\"]\n");
+    assert_eq!(rejected.problems[0].help.as_deref(), Some(help));
+    // What is light has none.
+    for (table, key) in [("watch", "blackout"), ("health", "blackout")] {
+        says(&format!("[{table}]\n{key} = []\n"), &format!("2:1: unknown key `{table}.{key}`"));
+    }
+}
+
+#[test]
+fn a_schedule_that_is_due_only_within_its_blackout_is_warned_of() {
+    let text = format!(
+        "{APP}[cleanup]\nblackout = [\"00:00-06:00\"]\n[database.app.maintain]\nblackout = [\"00:00-02:00\"]\n"
+    );
+    assert_eq!(
+        accepted(&text).warnings,
+        [
+            "database app: the schedule of cleanup, \"0 2 * * *\", is due only within cleanup.blackout, 00:00-06:00: each run \
+          waits until that ends"
+        ]
+    );
+}
+
+#[test]
 fn a_text_with_escapes_or_over_several_lines_is_pointed_at_as_a_whole() {
     says(
         "[watch]\nschedule = \"0 \\u0032\\u0034 * * *\"\n",
@@ -400,23 +461,30 @@ fn every_key_reaches_its_own_value() {
             n % 2 == 1
         )
     };
+    let heavy = |n: u64| format!("{}blackout = [\"0{n}:00-0{n}:30\"]\n", job(n));
+    let blackout = |n: u64| {
+        let mut blackout = Blackout::default();
+        blackout.add(&format!("0{n}:00-0{n}:30")).unwrap();
+        blackout
+    };
     let when = |n: u64| When {
         schedule: Schedule::parse(&format!("{n} 1 * * *")).unwrap(),
         catch_up: n % 2 == 1,
         jitter: seconds(n),
         timeout: seconds(60 * n),
+        blackout: if n == 5 || n == 7 { Blackout::default() } else { blackout(n) },
     };
-    let integrity = job(6).replace('\n', "\nintegrity_");
+    let integrity = heavy(6).replace('\n', "\nintegrity_");
     let integrity = format!("integrity_{}", integrity.trim_end_matches("integrity_"));
     let text = [
         APP.to_owned(),
         "[pool]\nsize = 11\nmax_overflow = 12\ntimeout = \"13s\"\nrecycle = \"14s\"\nretries = 15\nretry_delay = \"16s\"\nbusy_timeout = \"17s\"\n".to_owned(),
         "[maintain]\nvacuum = \"incremental\"\nvacuum_min_free = \"21%\"\nvacuum_min_size = 22\nvacuum_rowids = \"renumber\"\n".to_owned(),
-        "analyze = \"always\"\nreindex = \"never\"\nmax_block = \"23s\"\nmax_wal = \"24B\"\n".to_owned() + &job(1),
+        "analyze = \"always\"\nreindex = \"never\"\nmax_block = \"23s\"\nmax_wal = \"24B\"\n".to_owned() + &heavy(1),
         "[backup]\ndir = \"/b\"\ncompression = \"none\"\nlevel = 7\nthreads = 8\nmax_rate = \"9MiB\"\nmax_snapshot = \"9s\"\nskip_unchanged = false\nkeep_last = 31\nkeep_hourly = 32\n".to_owned(),
-        "keep_daily = 33\nkeep_weekly = 34\nkeep_monthly = 35\nkeep_yearly = 36\n".to_owned() + &job(2),
-        "[verify]\nscratch_dir = \"/s\"\n".to_owned() + &job(3),
-        "[cleanup]\nbatch_target = \"41ms\"\nmax_share = \"42%\"\n".to_owned() + &job(4),
+        "keep_daily = 33\nkeep_weekly = 34\nkeep_monthly = 35\nkeep_yearly = 36\n".to_owned() + &heavy(2),
+        "[verify]\nscratch_dir = \"/s\"\n".to_owned() + &heavy(3),
+        "[cleanup]\nbatch_target = \"41ms\"\nmax_share = \"42%\"\n".to_owned() + &heavy(4),
         "[health]\nintegrity = \"full\"\n".to_owned() + &job(5) + &integrity,
         "[watch]\nslow_threshold = \"51s\"\n".to_owned() + &job(7),
     ];
@@ -608,11 +676,38 @@ fn a_policy_that_keeps_nothing_is_refused_where_it_is_set() {
 }
 
 #[test]
-fn rules_need_table_column_and_keep() {
+fn rules_need_a_table_a_limit_and_what_the_limit_needs() {
     let rule = format!("{APP}[[database.app.cleanup.rule]]\n");
     let found: Vec<String> = rejected(&rule).problems.into_iter().map(|p| p.message).collect();
-    let missing = |key: &str| format!("`database.app.cleanup.rule.{key}` is missing");
-    assert_eq!(found, [missing("table"), missing("column"), missing("keep")]);
+    assert_eq!(found, ["`database.app.cleanup.rule.table` is missing", "this rule limits nothing"]);
+    let table = format!("{rule}table = \"t\"\n");
+    let begins = |text: &str, expected: &str| {
+        let found = problem(text).0;
+        assert!(found.starts_with(expected), "{text}: {found}");
+    };
+    begins(&format!("{table}keep = \"1d\"\n"), "5:8: `keep` needs the column with the date");
+    begins(
+        &format!("{table}keep_rows = 0\n"),
+        "5:13: `database.app.cleanup.rule.keep_rows` must be a whole number",
+    );
+    begins(
+        &format!("{table}keep_rows = 5\narchive_dir = \"/a\"\n"),
+        "6:15: `archive_dir` without an archive",
+    );
+    let twice = format!("{table}keep_rows = 5\n");
+    begins(
+        &format!("{twice}{}", twice.trim_start_matches(APP)),
+        "6:1: a second rule without a column for table \"t\"",
+    );
+    #[cfg(feature = "object-storage")]
+    {
+        let in_bucket =
+            format!("{table}keep_rows = 5\narchive = \"csv\"\n[backup]\ndir = \"s3://bucket/prefix\"\n");
+        let found = problem(&in_bucket).0;
+        assert!(found.ends_with("the archive of table \"t\" has no place"), "{found}");
+        let placed = in_bucket.replace("[backup]", "archive_dir = \"/a\"\n[backup]");
+        assert!(app(&placed).cleanup.rules[0].archive.is_some());
+    }
     let whole = format!("{rule}table = \"t\"\ncolumn = \"c\"\nkeep = \"1d\"\n");
     says(
         &format!("{whole}[[database.app.cleanup.rule]]\ntable = \"T\"\ncolumn = \"C\"\nkeep = \"2d\"\n"),
@@ -752,7 +847,7 @@ fn a_reload_knows_what_was_added_removed_and_changed() {
 fn keys_that_need_a_restart_are_told_from_those_that_do_not() {
     let old = accepted("[daemon]\ntimezone = \"UTC\"\n");
     let new = accepted(
-        "[daemon]\nlisten = \"off\"\nstate_dir = \"/s\"\nlog_format = \"json\"\ntimezone = \"Asia/Tokyo\"\nparallel_jobs = 3\nshutdown_grace = \"1m\"\n",
+        "[daemon]\nlisten = \"off\"\nstate_dir = \"/s\"\nlog_format = \"json\"\ntimezone = \"Asia/Tokyo\"\nparallel_jobs = 3\njobs_per_disk = 0\nshutdown_grace = \"1m\"\n",
     );
     let found = diff(&old, &new);
     let shown = |changes: &[litekeeper::config::Change]| -> Vec<String> {
@@ -771,6 +866,7 @@ fn keys_that_need_a_restart_are_told_from_those_that_do_not() {
         [
             "daemon.timezone UTC -> Asia/Tokyo",
             "daemon.parallel_jobs 2 -> 3",
+            "daemon.jobs_per_disk 1 -> 0",
             "daemon.shutdown_grace 30s -> 1m"
         ]
     );

@@ -374,9 +374,10 @@ fn a_run_whose_predecessor_has_not_ended_is_skipped_and_counted() {
 }
 
 #[test]
-fn a_job_that_only_reads_backups_runs_beside_a_backup() {
+fn a_job_that_only_reads_backups_runs_beside_a_backup_where_the_disk_may_have_both() {
     let sandbox = Sandbox::with_database(&["--journal-mode", "delete"]);
-    sandbox.configure(EACH_SECOND);
+    let each_second = format!("[daemon]\njobs_per_disk = 0\n{EACH_SECOND}");
+    sandbox.configure(&each_second);
     let daemon = Daemon::start(&sandbox.configuration());
     wait_for_run(&sandbox, "backup", 0, "success");
     let mut application = Application::start(&sandbox.database());
@@ -388,7 +389,7 @@ fn a_job_that_only_reads_backups_runs_beside_a_backup() {
             .any(|run| run.id > before && run.outcome == "skipped")
             .then_some(())
     });
-    sandbox.configure(&format!("{EACH_SECOND}[verify]\nschedule = \"* * * * * *\"\n"));
+    sandbox.configure(&format!("{each_second}[verify]\nschedule = \"* * * * * *\"\n"));
     reload(&daemon, "success");
     wait_for_run(&sandbox, "verify", 0, "success");
     wait_until_running(&daemon, "backup");
@@ -417,7 +418,9 @@ fn parallel_jobs_bounds_runs_over_all_databases_and_grows_by_a_reload() {
     let (sandbox, mut application) = held_up();
     let library = second_database(&sandbox);
     let configure = |places: u32| {
-        sandbox.configure(&format!("[daemon]\nparallel_jobs = {places}\n{EACH_SECOND}{library}"))
+        sandbox.configure(&format!(
+            "[daemon]\nparallel_jobs = {places}\njobs_per_disk = 0\n{EACH_SECOND}{library}"
+        ))
     };
     configure(1);
     let daemon = Daemon::start(&sandbox.configuration());
@@ -567,7 +570,7 @@ fn a_database_file_that_disappears_fails_its_runs_and_nothing_else() {
     let failed = wait_until("a run fails", || {
         runs(&sandbox, "attendance", "backup").into_iter().find(|run| run.outcome == "failure")
     });
-    assert_eq!(failed.reason, "not_found");
+    assert_eq!(failed.reason, "vanished");
     assert!(failed.summary.contains(&sandbox.database().display().to_string()), "{failed:?}");
     assert!(!sandbox.database().exists(), "it was created");
     assert_eq!(daemon.get("/readyz").unwrap().status, 200);

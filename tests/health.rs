@@ -168,7 +168,9 @@ async fn declared_indexes_that_are_not_as_declared_are_named_with_their_statemen
     }
     drop(connection);
     keeper.run(Health).await;
-    let problems: Vec<(String, String)> = keeper.fact(INDEX_PROBLEMS).unwrap();
+    let mut problems: Vec<(String, String)> = keeper.fact(INDEX_PROBLEMS).unwrap();
+    // The rest is advice.
+    problems.retain(|(_, word)| word == "missing" || word == "different");
     assert_eq!(problems.len(), 4, "what it said to do solves what it said was wrong: {problems:?}");
 }
 

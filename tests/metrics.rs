@@ -61,6 +61,9 @@ fn everything(db: &str) {
     let table = TableSize { table: "attendance", bytes: Some(4096), rows: Some(12) };
     Sizes { database, file: 8192, free: Some(0), wal: 0, tables: Some(&[table]) }.emit();
     Growth { database, bytes_per_day: Some(1e6), disk_full_seconds: Some(86_400.0) }.emit();
+    LogPinnedFor { database, seconds: 12.5 }.emit();
+    LogPinned { database, wal_bytes: 9, seconds: 12.5, by: "process 1" }.emit();
+    LogFreed { database, seconds: 20.0 }.emit();
     Check { database, check: "integrity", verdict: Verdict::Good }.emit();
     IndexProblems { database, problems: &[("idx_a", "missing")] }.emit();
     DiskFree { database, data: Some(1), backup: Some(2) }.emit();

@@ -80,6 +80,17 @@ fn a_backup_that_was_never_verified_is_checked_before_it_gets_its_name() {
 }
 
 #[test]
+fn a_backup_that_was_found_damaged_is_checked_again_whoever_names_it() {
+    let sandbox = with_an_index_that_disagrees();
+    json(&sandbox, 12, &["verify", "attendance"]);
+    assert_eq!(state(&sandbox), "damaged");
+    let name = manifests(&sandbox)[0]["file"].as_str().unwrap().to_owned();
+    let (told, is_there) = restored(&sandbox, 12, &[&name]);
+    assert!(told["error"]["message"].as_str().unwrap().contains("by_mark"), "{told}");
+    assert!(!is_there);
+}
+
+#[test]
 fn bytes_that_verify_found_good_are_not_checked_again() {
     let sandbox = with_an_index_that_disagrees();
     call_it_verified(&sandbox);
@@ -136,29 +147,35 @@ fn in_place_the_bytes_that_verify_found_good_are_not_checked_again_either() {
 }
 
 /// The disk is told of its bytes as they come: what it says then, it does not say again at the end.
+/// The disk is told to write after each 8 MiB: here twice, and the second time nothing is written behind it.
 #[test]
 fn a_disk_that_fails_while_the_bytes_come_ends_the_restore() {
     if !can_trace() {
         return skip("strace is missing or may not trace");
     }
-    let sandbox = Sandbox::new();
-    sandbox.configure("");
-    let connection = Connection::open(sandbox.database()).unwrap();
-    connection
-        .execute_batch("CREATE TABLE images (image BLOB); INSERT INTO images VALUES (zeroblob(20 << 20));")
-        .unwrap();
-    drop(connection);
-    json(&sandbox, 0, &["backup", "attendance"]);
-    let to = target(&sandbox);
-    let args = ["restore", "attendance", "--to", to.to_str().unwrap()];
-    let options = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1"];
-    let trace = sandbox.path().join("trace");
-    let output = traced(&sandbox, &trace, &options, &args).wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    assert!(stderr(&output).contains("restored.sqlite"), "{}", stderr(&output));
-    let left: Vec<_> = to.parent().unwrap().read_dir().unwrap().collect();
-    assert!(left.is_empty(), "{left:?}");
-    assert!(fs::read_to_string(&trace).unwrap().contains("INJECTED"));
-    // It says nothing of the backup.
-    assert_eq!(state(&sandbox), "good");
+    for when in ["1", "2"] {
+        let sandbox = Sandbox::new();
+        sandbox.configure("");
+        let connection = Connection::open(sandbox.database()).unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE images (image BLOB); INSERT INTO images VALUES (zeroblob(20 << 20));",
+            )
+            .unwrap();
+        drop(connection);
+        json(&sandbox, 0, &["backup", "attendance"]);
+        let to = target(&sandbox);
+        let args = ["restore", "attendance", "--to", to.to_str().unwrap()];
+        let inject = format!("inject=fdatasync:error=EIO:when={when}");
+        let options = ["-e", "trace=fdatasync", "-e", inject.as_str()];
+        let trace = sandbox.path().join("trace");
+        let output = traced(&sandbox, &trace, &options, &args).wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(stderr(&output).contains("restored.sqlite"), "{}", stderr(&output));
+        let left: Vec<_> = to.parent().unwrap().read_dir().unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+        assert!(fs::read_to_string(&trace).unwrap().contains("INJECTED"));
+        // It says nothing of the backup.
+        assert_eq!(state(&sandbox), "good");
+    }
 }

@@ -23,8 +23,9 @@ Exit codes:
 With --json a list of:
   {id, database, job, cause, pid, started, finished, outcome, reason, summary,
    detail}
-`cause` is schedule, catch_up or manual; `outcome` is success, failure, skipped
-or interrupted, and like `finished` null while the run is at work.")]
+`cause` is schedule, catch_up, manual or upkeep; `outcome` is success, failure, skipped
+or interrupted, and null while the run is at work; `finished` is null then, and
+where the process ended before the run did.")]
 pub(super) struct History {
     /// Name of a database in the configuration [default: all].
     #[arg(value_name = "DB")]

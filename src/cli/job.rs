@@ -7,15 +7,18 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::backups::catalogue;
 use super::{Global, block_on, database, detail, exit, interrupt, log, out, progress};
+use crate::clock;
 use crate::config::{Config, Database, JobKind};
 use crate::error::{Reason, Result};
 use crate::jobs::runner::{self, Finished, Order};
 use crate::jobs::{self, Job, registry};
 use crate::pool::Pool;
 use crate::queries::slow_log;
+use crate::schedule::blackout;
 use crate::state::State;
 use crate::state::runs::{self, Cause, Outcome};
 
@@ -36,12 +39,17 @@ With --json:
 `detail` is the job's own, as in `litekeeper history --json`.";
 
 /// Vacuum, analyze and reindex a database now, by its maintain settings.
+///
+/// Also within `maintain.blackout`, with a note. The other jobs likewise.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Maintain {
     /// Name of the database in the configuration.
     #[arg(value_name = "DB")]
     database: String,
+    /// Only show what each step would do, and for how long it would hold the application's writers; change nothing.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Back up a database now, and rotate its backups.
@@ -102,7 +110,7 @@ pub(super) struct Health {
 
 impl Maintain {
     pub(super) fn run(&self, global: &Global) -> Result<u8> {
-        run(global, &self.database, vec![registry::job(JobKind::Maintain)])
+        run(global, &self.database, vec![Arc::new(jobs::maintain::Maintain { dry_run: self.dry_run })])
     }
 }
 
@@ -158,14 +166,19 @@ struct Told<'a> {
     findings: Vec<exit::Fault<'a>>,
 }
 
-fn run(global: &Global, name: &str, jobs: Vec<Arc<dyn Job>>) -> Result<u8> {
+/// Makes these runs, one after the other, and shows them.
+pub(super) fn run(global: &Global, name: &str, jobs: Vec<Arc<dyn Job>>) -> Result<u8> {
     let config = global.load()?;
     let database = Arc::clone(database(&config, name)?);
     log::start_quietly(global, config.daemon.log_format);
     let kinds: Vec<JobKind> = jobs.iter().map(|job| job.kind()).collect();
     let finished = block_on(work(&config, &database, jobs))?;
+    tell(global, name, &kinds, &finished)
+}
 
-    let runs: Vec<_> = kinds.iter().copied().zip(&finished).collect();
+/// Shows runs; the exit code.
+pub(super) fn tell(global: &Global, name: &str, kinds: &[JobKind], finished: &[Finished]) -> Result<u8> {
+    let runs: Vec<_> = kinds.iter().copied().zip(finished).collect();
     if global.json {
         let told: Vec<_> = runs.iter().map(|(kind, finished)| told(name, *kind, finished)).collect();
         match told.as_slice() {
@@ -207,6 +220,9 @@ async fn work(config: &Config, database: &Arc<Database>, jobs: Vec<Arc<dyn Job>>
         if cancel.is_cancelled() {
             break;
         }
+        if !job.is_preview() {
+            tell_of_blackout(config, database, job.kind());
+        }
         let (progress, mut watched) = watch::channel(None);
         let mut line = progress::Line::new(format!("{} of {}", job.kind(), database.name));
         let order = Order {
@@ -216,6 +232,7 @@ async fn work(config: &Config, database: &Arc<Database>, jobs: Vec<Arc<dyn Job>>
             cause: Cause::Manual,
             zone: config.daemon.timezone,
             cancel: cancel.clone(),
+            blackout: CancellationToken::new(),
             progress,
         };
         let mut run = std::pin::pin!(runner::run(&state, order));
@@ -236,6 +253,14 @@ async fn work(config: &Config, database: &Arc<Database>, jobs: Vec<Arc<dyn Job>>
     // The last slow statements; only a run that was given up keeps the channel open.
     let _ = tokio::time::timeout(Duration::from_secs(2), kept).await;
     Ok(finished)
+}
+
+/// Whoever asks for a run by hand may not have the time in mind.
+fn tell_of_blackout(config: &Config, database: &Database, kind: JobKind) {
+    let (windows, key) = (&database.when(kind).blackout, kind.blackout_key());
+    if let Some(key) = key.filter(|_| blackout::holds(windows, config.daemon.timezone, clock::now())) {
+        out::say(&format!("litekeeper: within {key} ({windows}); it runs all the same, as you asked for it"));
+    }
 }
 
 fn told<'a>(database: &'a str, job: JobKind, finished: &'a Finished) -> Told<'a> {

@@ -1,6 +1,7 @@
 //! VERBS: the command line is parsed here, each verb calls the library and shows what comes back; a file a verb.
 //! Must hold no logic of its own. What a verb is asked for goes to stdout, everything else to stderr.
 
+mod advise;
 mod backups;
 mod check;
 mod demo;
@@ -15,6 +16,7 @@ mod out;
 mod page;
 mod pin;
 mod progress;
+mod recover;
 mod restore;
 mod run;
 mod slow;
@@ -64,8 +66,10 @@ enum Verb {
     Pin(pin::Pin),
     Unpin(pin::Unpin),
     Restore(restore::Restore),
+    Recover(recover::Recover),
     History(history::History),
     Slow(slow::Slow),
+    Advise(advise::Advise),
 }
 
 /// What every verb gets.
@@ -107,8 +111,10 @@ pub fn main() -> ExitCode {
         Verb::Pin(verb) => verb.run(&global),
         Verb::Unpin(verb) => verb.run(&global),
         Verb::Restore(verb) => verb.run(&global),
+        Verb::Recover(verb) => verb.run(&global),
         Verb::History(verb) => verb.run(&global),
         Verb::Slow(verb) => verb.run(&global),
+        Verb::Advise(verb) => verb.run(&global),
     };
     match result {
         Ok(code) => code.into(),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use clap::Args;
 
 use super::page::Page;
@@ -67,7 +68,7 @@ impl Status {
             out::json(&status)?;
         } else {
             let mut page = out::page();
-            render(&mut page, &status, is_live);
+            render(&mut page, &status, is_live, config.daemon.timezone);
             out::text(page.text())?;
         }
         Ok(exit::OK)
@@ -81,7 +82,7 @@ fn without_daemon(config: &Config, path: &Path) -> Result<Snapshot> {
     Ok(status)
 }
 
-fn render(page: &mut Page, status: &Snapshot, is_live: bool) {
+fn render(page: &mut Page, status: &Snapshot, is_live: bool, zone: Tz) {
     if is_live {
         let up = words::duration((status.now - status.started).as_seconds_f64());
         page.line(format!("litekeeper {} has run for {up} as process {}", status.version, status.pid));
@@ -104,14 +105,14 @@ fn render(page: &mut Page, status: &Snapshot, is_live: bool) {
     }
     for database in &status.databases {
         page.line("");
-        card(page, database, status.now, is_live);
+        card(page, database, status.now, is_live, zone);
     }
     if status.databases.is_empty() {
         page.line("no databases are configured");
     }
 }
 
-fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live: bool) {
+fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live: bool, zone: Tz) {
     page.line(format!("{}  {}", database.name, database.path));
     for problem in database.problems() {
         let lead = match problem.severity {
@@ -140,7 +141,7 @@ fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live:
         page.beside(&format!("  {name:15}  "), &fact);
     }
     page.line("");
-    page.table(2, &jobs(&database.jobs, now, is_live));
+    page.table(2, &jobs(&database.jobs, now, is_live, zone));
 }
 
 fn backup(newest: &BackupStatus, database: &DatabaseStatus, now: DateTime<Utc>) -> String {
@@ -208,7 +209,7 @@ fn connections(pool: &PoolStatus) -> String {
     format!("{} of {} in use, {} idle{waiting}{timeouts}", pool.in_use, pool.max, pool.idle)
 }
 
-fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool) -> Table {
+fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Tz) -> Table {
     // Without a daemon nothing comes next.
     let next = if is_live { "NEXT" } else { "WOULD BE DUE" };
     let mut table = Table::new(["JOB", "LAST RUN", "TOOK", next, "SCHEDULE"]);
@@ -228,14 +229,14 @@ fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool) -> Table {
             job.kind.to_string(),
             ended.unwrap_or_else(|| String::from("none yet")),
             took.unwrap_or_default(),
-            coming(job, now),
+            coming(job, now, zone),
             job.schedule.clone(),
         ]);
     }
     table
 }
 
-fn coming(job: &JobStatus, now: DateTime<Utc>) -> String {
+fn coming(job: &JobStatus, now: DateTime<Utc>, zone: Tz) -> String {
     if let Some(running) = &job.running {
         let since = words::duration((now - running.since).as_seconds_f64());
         let share = running.progress.as_ref().and_then(|p| (p.done * 100).checked_div(p.total?));
@@ -246,6 +247,11 @@ fn coming(job: &JobStatus, now: DateTime<Utc>) -> String {
     }
     match job.next_run {
         _ if job.queued => String::from("waiting"),
+        Some(at) if job.postponed => {
+            let (end, today) = (at.with_timezone(&zone), now.with_timezone(&zone));
+            let form = if end.date_naive() == today.date_naive() { "%H:%M" } else { "%a %H:%M" };
+            format!("waits until {} (blackout)", end.format(form))
+        }
         Some(at) if at > now => words::relative(now, at),
         Some(_) => String::from("now"),
         None => String::from("never"),

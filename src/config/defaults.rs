@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Analyze, Backup, Cleanup, Compression, Daemon, Database, Health, Integrity, Keep, LogFormat, Maintain,
-    Place, Pool, Reindex, RowidPolicy, Schedule, Vacuum, Verify, Watch, When,
+    Analyze, Backup, Blackout, Cleanup, Compression, Daemon, Database, Health, Integrity, Keep, LogFormat,
+    Maintain, Place, Pool, Reindex, RowidPolicy, Schedule, Vacuum, Verify, Watch, When,
 };
 
 const MINUTE: u64 = 60;
@@ -22,6 +22,7 @@ pub(super) fn daemon(local: chrono_tz::Tz) -> Daemon {
         listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9742))),
         timezone: local,
         parallel_jobs: 2,
+        jobs_per_disk: 1,
         shutdown_grace: Duration::from_secs(30),
         log_format: LogFormat::Text,
     }
@@ -96,5 +97,11 @@ pub(super) fn threads(configured: usize) -> usize {
 fn when(schedule: &str, catch_up: bool, timeout: u64) -> When {
     // A test reads each of them back, so that none is quietly "never".
     let schedule = Schedule::parse(schedule).unwrap_or_else(|_| Schedule::never());
-    When { schedule, catch_up, jitter: Duration::ZERO, timeout: Duration::from_secs(timeout) }
+    When {
+        schedule,
+        catch_up,
+        jitter: Duration::ZERO,
+        timeout: Duration::from_secs(timeout),
+        blackout: Blackout::default(),
+    }
 }

@@ -69,10 +69,11 @@ fn fixed(daemon: &Daemon) -> [(&'static str, String); 3] {
     ]
 }
 
-fn reloadable(daemon: &Daemon) -> [(&'static str, String); 3] {
+fn reloadable(daemon: &Daemon) -> [(&'static str, String); 4] {
     [
         ("daemon.timezone", daemon.timezone.to_string()),
         ("daemon.parallel_jobs", daemon.parallel_jobs.to_string()),
+        ("daemon.jobs_per_disk", daemon.jobs_per_disk.to_string()),
         ("daemon.shutdown_grace", super::units::show_duration(daemon.shutdown_grace)),
     ]
 }

@@ -130,16 +130,19 @@ impl<'t> Table<'t> {
         match read(value.get_ref()) {
             Ok(read) => Some(read),
             Err(wrong) => {
-                let span = self.within(value, wrong.within.as_ref());
+                let span = self.within(value, &wrong);
                 self.findings.note(span, wrong.about(&self.full(key)));
                 None
             }
         }
     }
 
-    /// The place of a part of a text. Only where the text stands in the file as it is, without escapes.
-    fn within(&self, value: &Spanned<DeValue<'_>>, part: Option<&Span>) -> Span {
-        let whole = value.span();
+    /// The place of a list's element, or of a part of a text: that only where the text stands in the file as it is,
+    /// without escapes.
+    fn within(&self, value: &Spanned<DeValue<'_>>, wrong: &Wrong) -> Span {
+        let item = wrong.item.and_then(|n| value.get_ref().as_array()?.get(n));
+        let value = item.unwrap_or(value);
+        let (whole, part) = (value.span(), wrong.within.as_ref());
         let (Some(part), Some(text)) = (part, value.get_ref().as_str()) else { return whole };
         let inner = whole.start + 1..whole.end.saturating_sub(1);
         match self.findings.text.get(inner.clone()) {

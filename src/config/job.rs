@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Database, Schedule};
+use super::{Blackout, Database, Schedule};
 
 /// When a job runs and for how long: the keys that every job's table has.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,8 @@ pub struct When {
     pub jitter: Duration,
     /// A run that takes longer is stopped and fails.
     pub timeout: Duration,
+    /// When it does not start; only heavy jobs have any.
+    pub blackout: Blackout,
 }
 
 /// The kinds of job, in the order in which they are listed.
@@ -35,11 +37,15 @@ pub enum JobKind {
     Integrity,
     /// The watch-list.
     Watch,
+    /// The write-ahead log between two runs of maintenance. Has no schedule.
+    Checkpoint,
+    /// Salvage into a new file. Only by command: it has no schedule.
+    Recover,
 }
 
 impl JobKind {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
+    /// Those that have a schedule.
+    pub const SCHEDULED: [Self; 7] = [
         Self::Backup,
         Self::Verify,
         Self::Cleanup,
@@ -59,6 +65,31 @@ impl JobKind {
             Self::Health => "health",
             Self::Integrity => "integrity",
             Self::Watch => "watch",
+            Self::Checkpoint => "checkpoint",
+            Self::Recover => "recover",
+        }
+    }
+
+    /// Whether it reads or writes much of a database: such jobs share the disks, and may have a blackout.
+    pub const fn is_heavy(self) -> bool {
+        self.blackout_key().is_some()
+    }
+
+    /// Whether a blackout that begins also stops a run at work, between two of its slices: what such a job has done
+    /// stays, and the next run goes on. Of the others, half a run is worth nothing.
+    pub const fn works_in_slices(self) -> bool {
+        matches!(self, Self::Cleanup | Self::Maintain)
+    }
+
+    /// The key of the file that holds its blackout, where it may have one.
+    pub const fn blackout_key(self) -> Option<&'static str> {
+        match self {
+            Self::Backup => Some("backup.blackout"),
+            Self::Verify => Some("verify.blackout"),
+            Self::Cleanup => Some("cleanup.blackout"),
+            Self::Maintain => Some("maintain.blackout"),
+            Self::Integrity => Some("health.integrity_blackout"),
+            Self::Health | Self::Watch | Self::Checkpoint | Self::Recover => None,
         }
     }
 }
@@ -70,13 +101,13 @@ impl std::fmt::Display for JobKind {
 }
 
 impl Database {
-    /// When jobs of this kind run on this database.
+    /// When jobs of this kind run on this database; of one that has no schedule, what maintenance has.
     pub const fn when(&self, kind: JobKind) -> &When {
         match kind {
             JobKind::Backup => &self.backup.when,
             JobKind::Verify => &self.verify.when,
             JobKind::Cleanup => &self.cleanup.when,
-            JobKind::Maintain => &self.maintain.when,
+            JobKind::Maintain | JobKind::Checkpoint | JobKind::Recover => &self.maintain.when,
             JobKind::Health => &self.health.when,
             JobKind::Integrity => &self.health.integrity_when,
             JobKind::Watch => &self.watch.when,

@@ -7,35 +7,86 @@ use std::time::Duration;
 
 use super::file::Table;
 use super::place::place;
-use super::value::{Wrong, at_least, choice, parameter, text, texts};
-use super::{BackupCopy, Children, DateFormat, Index, Keep, Missing, Query, Rule, Triggers, tables};
+use super::value::{Wrong, at_least, auto_or_path, choice, count, parameter, size, text, texts};
+use super::zone::{self, Zone};
+use super::{
+    ArchiveFormat, BackupCopy, Children, DateFormat, Index, Keep, Missing, Query, Rule, Triggers, tables,
+};
 
 /// `[[database.NAME.cleanup.rule]]`.
 pub(super) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     for mut t in cleanup.tables("rule") {
         let table = t.need("table", text);
-        let column = t.need("column", text);
-        let keep = t.need("keep", at_least(Duration::from_secs(1)));
-        let formats = [
-            ("auto", None),
-            ("iso", Some(DateFormat::Iso)),
-            ("unix_seconds", Some(DateFormat::UnixSeconds)),
-            ("unix_milliseconds", Some(DateFormat::UnixMilliseconds)),
-            ("julian_day", Some(DateFormat::JulianDay)),
-        ];
-        let format = t.get("format", choice(&formats)).flatten();
-        let words = [("refuse", Triggers::Refuse), ("allow", Triggers::Allow)];
-        let triggers = t.get("triggers", choice(&words)).unwrap_or(Triggers::Refuse);
-        let words = [("refuse", Children::Refuse), ("cascade", Children::Cascade)];
-        let children = t.get("children", choice(&words)).unwrap_or(Children::Refuse);
-        if let (Some(table), Some(column), Some(keep)) = (table, column, keep) {
-            let same = |r: &Rule| same_name(&r.table, &table) && same_name(&r.column, &column);
+        let rule = Rule {
+            table: table.clone().unwrap_or_default(),
+            column: t.get("column", text),
+            keep: t.get("keep", at_least(Duration::from_secs(1))),
+            keep_rows: t.get("keep_rows", count(1..=i64::MAX)),
+            max_size: t.get("max_size", size),
+            format: t
+                .get(
+                    "format",
+                    choice(&[
+                        ("auto", None),
+                        ("iso", Some(DateFormat::Iso)),
+                        ("unix_seconds", Some(DateFormat::UnixSeconds)),
+                        ("unix_milliseconds", Some(DateFormat::UnixMilliseconds)),
+                        ("julian_day", Some(DateFormat::JulianDay)),
+                    ]),
+                )
+                .flatten(),
+            timezone: match zone::read(&mut t) {
+                Some(Zone::Named(zone)) => zone,
+                Some(Zone::Local) => zone::local().0,
+                None => chrono_tz::UTC,
+            },
+            triggers: t
+                .get("triggers", choice(&[("refuse", Triggers::Refuse), ("allow", Triggers::Allow)]))
+                .unwrap_or(Triggers::Refuse),
+            children: t
+                .get("children", choice(&[("refuse", Children::Refuse), ("cascade", Children::Cascade)]))
+                .unwrap_or(Children::Refuse),
+            archive: t
+                .get(
+                    "archive",
+                    choice(&[
+                        ("none", None),
+                        ("sqlite", Some(ArchiveFormat::Sqlite)),
+                        ("csv", Some(ArchiveFormat::Csv)),
+                    ]),
+                )
+                .flatten(),
+            archive_dir: t.get("archive_dir", auto_or_path).flatten(),
+        };
+        if !t.entries().any(|(name, ..)| ["keep", "keep_rows", "max_size"].contains(&name)) {
+            let wrong = Wrong::new("this rule limits nothing");
+            t.note(None, wrong.help("set keep, keep_rows or max_size, or several of them"));
+        }
+        if rule.column.is_none() && rule.keep.is_some() {
+            let wrong = Wrong::new("`keep` needs the column with the date");
+            t.note(
+                Some("keep"),
+                wrong.help("set column; without one, only keep_rows and max_size can be used"),
+            );
+        }
+        if rule.archive.is_none() && rule.archive_dir.is_some() {
+            let wrong = Wrong::new("`archive_dir` without an archive");
+            t.note(Some("archive_dir"), wrong.help("set archive = \"sqlite\" or \"csv\""));
+        }
+        if table.is_some() {
+            let column = |rule: &Rule| rule.column.as_ref().map(|name| name.to_ascii_lowercase());
+            let same = |r: &Rule| same_name(&r.table, &rule.table) && column(r) == column(&rule);
             if rules.iter().any(same) {
-                let wrong = Wrong::new(format!("a second rule for column {column:?} of table {table:?}"));
-                t.note(None, wrong.help("the shorter of the two would win: remove one"));
+                let wrong = match &rule.column {
+                    Some(column) => {
+                        format!("a second rule for column {column:?} of table {:?}", rule.table)
+                    }
+                    None => format!("a second rule without a column for table {:?}", rule.table),
+                };
+                t.note(None, Wrong::new(wrong).help("the stricter of the two would win: remove one"));
             }
-            rules.push(Rule { table, column, keep, format, triggers, children });
+            rules.push(rule);
         }
         t.finish();
     }

@@ -8,7 +8,7 @@ use super::Config;
 use super::diagnostic::{Position, Problem, Rejected};
 use super::file::{self, Findings};
 use super::resolve::resolve;
-use super::validate::validate;
+use super::validate::{doubts, validate};
 
 /// Where the configuration lies unless another file is named.
 pub const DEFAULT_PATH: &str = "/etc/litekeeper/litekeeper.toml";
@@ -37,8 +37,9 @@ impl Config {
     pub fn parse(text: &str, name: &str) -> Result<Self, Rejected> {
         let findings = Findings::new(text);
         let config = file::parse(&findings).map(|document| {
-            let config = resolve(&document, &findings);
+            let mut config = resolve(&document, &findings);
             validate(&config, &findings);
+            config.warnings.extend(doubts(&config));
             config
         });
         match (findings.rejected(name), config) {

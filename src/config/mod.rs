@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use blackout::Blackout;
 pub use cron_text::Fault;
 pub use diagnostic::{Position, Problem, Rejected};
 pub use diff::{Change, Diff, diff};
@@ -17,6 +18,7 @@ pub use load::{DEFAULT_PATH, keys};
 pub use place::{Bucket, Cloud, Place};
 pub use schedule::Schedule;
 
+mod blackout;
 mod cron_text;
 mod defaults;
 mod diagnostic;
@@ -64,8 +66,10 @@ pub struct Daemon {
     pub listen: Option<SocketAddr>,
     /// Zone in which schedules are read; `"local"` is already resolved.
     pub timezone: chrono_tz::Tz,
-    /// Jobs at the same time over all databases; at least 1.
+    /// Heavy jobs at the same time over all databases; at least 1.
     pub parallel_jobs: usize,
+    /// Of them, those on databases of one disk; 0: no limit.
+    pub jobs_per_disk: usize,
     /// How long running jobs may go on after a TERM.
     pub shutdown_grace: Duration,
     /// Form of the log lines.
@@ -175,7 +179,7 @@ pub struct Maintain {
 pub enum Vacuum {
     /// When enough pages are free.
     Auto,
-    /// `PRAGMA incremental_vacuum`, only in files that have `auto_vacuum=INCREMENTAL`.
+    /// `PRAGMA incremental_vacuum`; a file without auto_vacuum is converted first, by one VACUUM.
     Incremental,
     /// Every run.
     Always,
@@ -329,27 +333,46 @@ pub struct Cleanup {
     pub rules: Vec<Rule>,
 }
 
-/// One retention rule: rows whose `column` is older than `keep` go.
+/// One retention rule. A row goes as soon as one of `keep`, `keep_rows` and `max_size` says so; at least one is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// The table.
     pub table: String,
-    /// Its date column.
-    pub column: String,
-    /// Rows older than this are removed.
-    pub keep: Duration,
+    /// Its date column; `None`: rows are ordered by their rowid or primary key.
+    pub column: Option<String>,
+    /// Rows older than this are removed; only with a column.
+    pub keep: Option<Duration>,
+    /// All but so many of the newest rows are removed.
+    pub keep_rows: Option<u64>,
+    /// The oldest rows are removed until the table and its indexes take no more bytes.
+    pub max_size: Option<u64>,
     /// How the column tells the time; `None`: found out.
     pub format: Option<DateFormat>,
+    /// The zone of dates in text that have no offset.
+    pub timezone: chrono_tz::Tz,
     /// What to do where the table has DELETE triggers.
     pub triggers: Triggers,
     /// What to do where other tables point here.
     pub children: Children,
+    /// To what kind of file rows go before they are removed.
+    pub archive: Option<ArchiveFormat>,
+    /// Where that is: a directory in this one, named after the database; `None`: `archive` beside its backups.
+    pub archive_dir: Option<PathBuf>,
+}
+
+/// `rule.archive`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArchiveFormat {
+    /// A database of SQLite for each month.
+    Sqlite,
+    /// A text file for each table and run.
+    Csv,
 }
 
 /// `rule.format`: how a column tells the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DateFormat {
-    /// ISO 8601 text, UTC where it has no offset.
+    /// ISO 8601 text, in the rule's zone where it has no offset.
     Iso,
     /// Seconds since 1970.
     UnixSeconds,

@@ -20,8 +20,8 @@ pub(super) fn resolve<'t>(document: &'t DeTable<'t>, findings: &'t Findings<'t>)
     let mut daemon = defaults::daemon(chrono_tz::UTC);
     tables::daemon(&mut t, &mut daemon);
     daemon.timezone = match zone::read(&mut t) {
-        Zone::Named(zone) => zone,
-        Zone::Local => {
+        Some(Zone::Named(zone)) => zone,
+        Some(Zone::Local) | None => {
             let (zone, warning) = zone::local();
             warnings.extend(warning);
             zone

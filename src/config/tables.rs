@@ -7,7 +7,7 @@ use super::defaults::threads;
 use super::file::Table;
 use super::place::place;
 use super::value::{
-    at_least, auto_or_path, between, choice, count, flag, listen, path, rate, schedule, share, size,
+    at_least, auto_or_path, between, blackout, choice, count, flag, listen, path, rate, schedule, share, size,
 };
 use super::{
     Analyze, Backup, Cleanup, Compression, Daemon, Health, Integrity, Keep, LogFormat, Maintain, Pool,
@@ -23,6 +23,7 @@ pub(super) fn daemon(t: &mut Table<'_>, daemon: &mut Daemon) {
     t.set("state_dir", path, &mut daemon.state_dir);
     t.set("listen", listen, &mut daemon.listen);
     t.set("parallel_jobs", count(1..=256), &mut daemon.parallel_jobs);
+    t.set("jobs_per_disk", count(0..=256), &mut daemon.jobs_per_disk);
     t.set("shutdown_grace", at_least(Duration::ZERO), &mut daemon.shutdown_grace);
     t.set(
         "log_format",
@@ -44,7 +45,7 @@ pub(super) fn pool(t: &mut Table<'_>, pool: &mut Pool) {
 }
 
 /// The keys of every job, with what stands before their names.
-pub(super) fn when(t: &mut Table<'_>, prefix: &str, when: &mut When) {
+fn when(t: &mut Table<'_>, prefix: &str, when: &mut When) {
     let key = |name: &str| format!("{prefix}{name}");
     t.set(&key("schedule"), schedule, &mut when.schedule);
     t.set(&key("catch_up"), flag, &mut when.catch_up);
@@ -52,9 +53,15 @@ pub(super) fn when(t: &mut Table<'_>, prefix: &str, when: &mut When) {
     t.set(&key("timeout"), at_least(SECOND), &mut when.timeout);
 }
 
+/// The same of a job that reads or writes much.
+fn when_heavy(t: &mut Table<'_>, prefix: &str, when: &mut When) {
+    self::when(t, prefix, when);
+    t.set(&format!("{prefix}blackout"), blackout, &mut when.blackout);
+}
+
 /// `[maintain]`.
 pub(super) fn maintain(t: &mut Table<'_>, maintain: &mut Maintain) {
-    when(t, "", &mut maintain.when);
+    when_heavy(t, "", &mut maintain.when);
     let words = [
         ("auto", Vacuum::Auto),
         ("incremental", Vacuum::Incremental),
@@ -76,7 +83,7 @@ pub(super) fn maintain(t: &mut Table<'_>, maintain: &mut Maintain) {
 
 /// `[backup]`.
 pub(super) fn backup(t: &mut Table<'_>, backup: &mut Backup) {
-    when(t, "", &mut backup.when);
+    when_heavy(t, "", &mut backup.when);
     t.set("dir", place, &mut backup.dir);
     let words = Compression::ALL.map(|format| (format.as_str(), format));
     t.set("compression", choice(&words), &mut backup.compression);
@@ -107,7 +114,7 @@ pub(super) fn keep(t: &mut Table<'_>, keep: &mut Keep) {
 
 /// `[verify]`.
 pub(super) fn verify(t: &mut Table<'_>, verify: &mut Verify) {
-    when(t, "", &mut verify.when);
+    when_heavy(t, "", &mut verify.when);
     if let Some(directory) = t.get("scratch_dir", auto_or_path) {
         verify.scratch_dir = directory;
     }
@@ -115,7 +122,7 @@ pub(super) fn verify(t: &mut Table<'_>, verify: &mut Verify) {
 
 /// `[cleanup]` but for its rules.
 pub(super) fn cleanup(t: &mut Table<'_>, cleanup: &mut Cleanup) {
-    when(t, "", &mut cleanup.when);
+    when_heavy(t, "", &mut cleanup.when);
     t.set("batch_target", at_least(INSTANT), &mut cleanup.batch_target);
     t.set("max_share", share, &mut cleanup.max_share);
 }
@@ -123,7 +130,7 @@ pub(super) fn cleanup(t: &mut Table<'_>, cleanup: &mut Cleanup) {
 /// `[health]`.
 pub(super) fn health(t: &mut Table<'_>, health: &mut Health) {
     when(t, "", &mut health.when);
-    when(t, "integrity_", &mut health.integrity_when);
+    when_heavy(t, "integrity_", &mut health.integrity_when);
     t.set(
         "integrity",
         choice(&[("quick", Integrity::Quick), ("full", Integrity::Full)]),

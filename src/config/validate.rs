@@ -5,7 +5,26 @@ use std::path::Path;
 
 use super::file::{Findings, Span};
 use super::value::Wrong;
-use super::{Config, Database};
+use super::{Config, Database, JobKind, Rule};
+
+/// What is valid and yet perhaps not meant, over all databases.
+pub(super) fn doubts(config: &Config) -> Vec<String> {
+    config.databases.values().flat_map(|database| always_postponed(database)).collect()
+}
+
+/// Schedules that fire only when nothing may start.
+fn always_postponed(database: &Database) -> Vec<String> {
+    let doubt = |kind: JobKind| {
+        let (when, key) = (database.when(kind), kind.blackout_key()?);
+        when.blackout.covers_all_of(&when.schedule).then(|| {
+            format!(
+                "database {}: the schedule of {kind}, \"{}\", is due only within {key}, {}: each run waits until that ends",
+                database.name, when.schedule, when.blackout
+            )
+        })
+    };
+    JobKind::SCHEDULED.into_iter().filter_map(doubt).collect()
+}
 
 /// All checks.
 pub(super) fn validate(config: &Config, findings: &Findings<'_>) {
@@ -14,6 +33,7 @@ pub(super) fn validate(config: &Config, findings: &Findings<'_>) {
         level_exists(database, findings);
         paths_do_not_meet(database, &config.daemon.state_dir, findings);
         copies_lie_elsewhere(database, findings);
+        archives_have_a_directory(database, findings);
     }
     paths_are_different(config, findings);
 }
@@ -55,6 +75,20 @@ fn copies_lie_elsewhere(database: &Database, findings: &Findings<'_>) {
         let wrong = Wrong::new(format!("the copy `{}` lies where the backups themselves do", copy.name));
         let help = format!("{} is `backup.dir`: name another place", copy.dir);
         findings.note(place(&database.name, "backup.copy", findings), wrong.help(help));
+    }
+}
+
+/// Only a directory can be appended to.
+fn archives_have_a_directory(database: &Database, findings: &Findings<'_>) {
+    let archives = |rule: &&Rule| rule.archive.is_some() && rule.archive_dir.is_none();
+    let in_a_bucket = database.backup.dir.directory().is_none();
+    if let Some(rule) = database.cleanup.rules.iter().find(archives).filter(|_| in_a_bucket) {
+        let wrong = Wrong::new(format!("the archive of table {:?} has no place", rule.table));
+        let help = format!(
+            "backups are in {}, and an archive needs a directory: set archive_dir in the rule",
+            database.backup.dir
+        );
+        findings.note(place(&database.name, "cleanup.rule", findings), wrong.help(help));
     }
 }
 

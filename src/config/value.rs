@@ -10,6 +10,7 @@ use std::time::Duration;
 use toml::de::{DeInteger, DeValue};
 
 use super::Value;
+use super::blackout::Blackout;
 use super::file::Span;
 use super::schedule::Schedule;
 use super::units::{LONGEST, parse_duration, parse_share, parse_size, show_duration};
@@ -21,13 +22,15 @@ pub(super) struct Wrong {
     pub(super) message: String,
     /// What to do.
     pub(super) help: Option<String>,
+    /// Which element of a list is to blame; `None`: all, or the value is none.
+    pub(super) item: Option<usize>,
     /// Which bytes of a text are to blame; `None`: all.
     pub(super) within: Option<Span>,
 }
 
 impl Wrong {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, within: None }
+        Self { message: message.into(), help: None, item: None, within: None }
     }
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
@@ -184,8 +187,32 @@ pub(super) fn schedule(value: &DeValue<'_>) -> Read<Schedule> {
         help: Some(
             "fields: [second] minute hour day-of-month month day-of-week; \"never\" for by hand only".into(),
         ),
+        item: None,
         within: fault.within,
     })
+}
+
+/// Windows of the week, perhaps none.
+pub(super) fn blackout(value: &DeValue<'_>) -> Read<Blackout> {
+    const FORM: &str = "write [\"08:00-18:00 Mon-Fri\"], or [] for none";
+    let DeValue::Array(items) = value else {
+        return Err(Wrong::expected("a list of windows", value).help(FORM));
+    };
+    let mut blackout = Blackout::default();
+    for (n, item) in items.iter().enumerate() {
+        let at = |wrong: Wrong| Wrong { item: Some(n), ..wrong.help(FORM) };
+        let text =
+            item.get_ref().as_str().ok_or_else(|| at(Wrong::expected("a list of texts", item.get_ref())))?;
+        blackout.add(text).map_err(|fault| {
+            let wrong = Wrong::new(format!("has the window {text:?}, which {}", fault.message));
+            at(Wrong { within: fault.within, ..wrong })
+        })?;
+    }
+    if blackout.is_always() {
+        return Err(Wrong::new("leaves no minute of the week")
+            .help("to run the job by hand only: schedule = \"never\""));
+    }
+    Ok(blackout)
 }
 
 /// An absolute path without `..`, so that two paths can be compared.

@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use super::file::Table;
 use super::value::{self, Wrong};
 
-/// `daemon.timezone`.
+/// What the key `timezone` may say.
 pub(super) enum Zone {
     /// The machine's.
     Local,
@@ -14,8 +14,8 @@ pub(super) enum Zone {
     Named(Tz),
 }
 
-/// Reads the key; `Local` where it is left out or wrong.
-pub(super) fn read(daemon: &mut Table<'_>) -> Zone {
+/// Reads the key `timezone`; `None` where it is left out or wrong.
+pub(super) fn read(table: &mut Table<'_>) -> Option<Zone> {
     let read = |value: &_| {
         let name = value::text(value)?;
         if name == "local" {
@@ -26,7 +26,7 @@ pub(super) fn read(daemon: &mut Table<'_>) -> Zone {
                 .help(nearest(&name))
         })
     };
-    daemon.get("timezone", read).unwrap_or(Zone::Local)
+    table.get("timezone", read)
 }
 
 fn nearest(name: &str) -> String {

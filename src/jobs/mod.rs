@@ -7,6 +7,7 @@ pub mod health;
 pub mod integrity;
 pub mod maintain;
 pub mod reading;
+pub mod recover;
 pub mod registry;
 pub mod runner;
 pub mod verdicts;
@@ -22,11 +23,15 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use rusqlite::{Connection, Transaction};
 use serde::Serialize;
+use tokio::sync::oneshot;
 use tokio::sync::watch::Sender;
+use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::config::{Database, JobKind};
 use crate::error::{Error, Reason, Result};
 use crate::pool::{Call, Pool};
+use crate::priority;
 use crate::sqlite::hold::{self, Holds};
 use crate::state::State;
 
@@ -43,6 +48,16 @@ pub trait Job: Send + Sync {
         true
     }
 
+    /// Whether nobody misses it where it cannot start: then that is not written down.
+    fn is_optional(&self) -> bool {
+        false
+    }
+
+    /// Whether it runs until it is done, be it after the timeout of its kind.
+    fn takes_its_time(&self) -> bool {
+        false
+    }
+
     /// Whether it only looks: then it takes no lock, and neither history nor metrics count it as a run.
     fn is_preview(&self) -> bool {
         false
@@ -54,6 +69,8 @@ pub trait Job: Send + Sync {
 
 /// What a run works with.
 pub struct Context {
+    /// What is done.
+    pub kind: JobKind,
     /// The database, as configured when the run was started.
     pub database: Arc<Database>,
     /// Its connections.
@@ -62,6 +79,8 @@ pub struct Context {
     pub state: State,
     /// The run's name, deadline and cancellation, for each call on the pool.
     pub call: Call,
+    /// Cancelled when a blackout begins: the run ends before its next slice.
+    pub blackout: CancellationToken,
     /// Collects how long it keeps the application's writers out.
     pub holds: Arc<Holds>,
     /// How far it is, for whoever watches.
@@ -82,12 +101,13 @@ impl Context {
         self.pool.run(&self.call, work).await
     }
 
-    /// The same with a limit of its own: past it, `deadline`.
+    /// The same for a slice of the run, with a limit of its own: past it, `deadline`. Not begun where the run must stop.
     pub async fn sql_within<T, F>(&self, limit: Duration, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     {
+        self.go_on()?;
         self.pool.run(&self.call.within(limit), work).await
     }
 
@@ -104,7 +124,13 @@ impl Context {
 
     /// An error when the run must stop. For work between statements.
     pub fn go_on(&self) -> Result<()> {
-        self.call.check()
+        self.call.check()?;
+        if !self.blackout.is_cancelled() {
+            return Ok(());
+        }
+        let key = self.kind.blackout_key().unwrap_or("a blackout");
+        let time = clock::now().with_timezone(&self.zone).format("%H:%M");
+        Err(Error::new(Reason::Blackout, format!("stopped at {time} by {key}; the next run goes on")))
     }
 
     /// Says how far the run is.
@@ -117,9 +143,25 @@ impl Context {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
-        Err(Error::new(Reason::Panic, "the run panicked, which is a defect in litekeeper"))
-    })
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(panicked()))
+}
+
+/// The same at low priority, on a thread that ends with it. For work that has nothing to do with the application's file.
+pub(crate) async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (done, result) = oneshot::channel();
+    let spawned = std::thread::Builder::new().name("background".into()).spawn(move || {
+        priority::lower();
+        // Where nobody waits any more, nobody needs the result.
+        let _ = done.send(work());
+    });
+    spawned.map_err(|e| Error::io("cannot start a thread", &e))?;
+    result.await.unwrap_or_else(|_| Err(panicked()))
+}
+
+fn panicked() -> Error {
+    Error::new(Reason::Panic, "the run panicked, which is a defect in litekeeper")
 }
 
 /// How far a run is.

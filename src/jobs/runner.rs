@@ -42,6 +42,8 @@ pub struct Order {
     pub zone: Tz,
     /// Stops it.
     pub cancel: CancellationToken,
+    /// Stops it before its next slice, because a blackout has begun.
+    pub blackout: CancellationToken,
     /// Told how far it is.
     pub progress: watch::Sender<Option<Progress>>,
 }
@@ -125,14 +127,16 @@ pub async fn run(state: &State, order: Order) -> Finished {
 fn context(state: &State, order: &Order, started: DateTime<Utc>) -> Arc<Context> {
     let kind = order.job.kind();
     Arc::new(Context {
+        kind,
         database: Arc::clone(&order.database),
         pool: order.pool.clone(),
         state: state.clone(),
         call: Call::new(
             kind.as_str(),
             order.cancel.clone(),
-            Some(Instant::now() + order.database.when(kind).timeout),
+            (!order.job.takes_its_time()).then(|| Instant::now() + order.database.when(kind).timeout),
         ),
+        blackout: order.blackout.clone(),
         holds: Arc::new(holds(&order.database.name, kind.as_str())),
         progress: order.progress.clone(),
         started,
@@ -152,7 +156,9 @@ pub async fn skip_overlap(state: &State, database: &Database, job: &dyn Job) {
 }
 
 async fn skip(state: &State, order: &Order, error: Error) -> Finished {
-    write_skip(state, &order.database, &*order.job, order.cause, &error).await;
+    if !order.job.is_optional() {
+        write_skip(state, &order.database, &*order.job, order.cause, &error).await;
+    }
     Finished { outcome: Outcome::Skipped, result: Err(error) }
 }
 

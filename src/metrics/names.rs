@@ -126,6 +126,8 @@ table! {
         "Time until the filesystem of the database is full at its own growth; absent while it does not grow.";
     WAL_SIZE = Kind::Gauge, "litekeeper_wal_size_bytes" ["database"]
         "Size of the write-ahead log; 0 when there is none.";
+    WAL_PINNED = Kind::Gauge, "litekeeper_wal_pinned_seconds" ["database"]
+        "For how long one reader has kept a write-ahead log past maintain.max_wal from being emptied; 0 when none does.";
     TABLE_SIZE = Kind::Gauge, "litekeeper_table_size_bytes" ["database", "table"]
         "Size of a table with its indexes.";
     TABLE_ROWS = Kind::Gauge, "litekeeper_table_rows" ["database", "table"]
@@ -133,7 +135,7 @@ table! {
     HEALTHY = Kind::Gauge, "litekeeper_healthy" ["database", "check"]
         "Whether a health check found all well (1) or not (0); absent when it cannot be told.";
     INDEX_PROBLEMS = Kind::Gauge, "litekeeper_index_problems" ["database", "index", "reason"]
-        "An index that is not as configured or does not agree with its table (1); absent when solved.";
+        "An index that is not as configured, is damaged, or that health advises to drop or create (1); absent when solved.";
     DISK_FREE = Kind::Gauge, "litekeeper_disk_free_bytes" ["database", "place"]
         "Free bytes on the filesystem of the database (data) and of its backups (backup).";
 

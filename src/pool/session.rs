@@ -60,6 +60,10 @@ impl Limits {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
+    fn time_left(&self) -> Duration {
+        self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
     fn must_stop(&self) -> bool {
         self.is_stopped() || self.is_late()
     }
@@ -204,7 +208,8 @@ fn on_busy(attempt: i32) -> bool {
         }
         session.observer.busy(u32::try_from(attempt).unwrap_or(0) + 1);
         let pause = Duration::from_millis(1 << attempt.clamp(0, 7)).min(LONGEST_BUSY_PAUSE);
-        std::thread::sleep(pause);
+        // Whoever waits with a lock of his own, as a checkpoint does, must not wait past his time.
+        std::thread::sleep(pause.min(session.limits.time_left()));
         true
     })
 }

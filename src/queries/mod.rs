@@ -1,8 +1,10 @@
 //! WHICH statements hurt: a statement's shape, so that runs of the same statement can be counted together and
 //! shown without the data in it; the log of the slow ones; and query plans that can be compared.
 
+pub mod advice;
 pub mod fingerprint;
 pub mod known;
 pub mod plans;
 pub mod slow_log;
 mod tokens;
+pub mod watched;

@@ -65,6 +65,11 @@ impl Plan {
         })
     }
 
+    /// All tables that are read, as the query calls them.
+    pub fn read(&self) -> Vec<&str> {
+        self.accesses().map(|(_, table)| table).collect()
+    }
+
     /// Tables that are read from end to end, one of their indexes included.
     pub fn scanned(&self) -> Vec<&str> {
         self.accesses().filter(|(access, _)| *access == Access::Scan).map(|(_, table)| table).collect()

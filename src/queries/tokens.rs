@@ -1,6 +1,8 @@
 //! SQL text to tokens, by the rules of SQLite's own tokenizer (`sqlite3GetToken` in tokenize.c) and for any
 //! text, valid or not. Must never let the text of a literal through, nor panic.
 
+use std::ops::Range;
+
 /// A token, borrowed from the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token<'a> {
@@ -26,13 +28,20 @@ const KEYWORDS: &str = "\
 
 /// The tokens of `sql`, without comments and white space, up to its first NUL (where SQLite stops, too).
 pub(super) fn tokens(sql: &str) -> Vec<Token<'_>> {
-    let mut rest = sql.split('\0').next().unwrap_or_default();
-    let mut tokens = Vec::new();
-    while let Some(first) = rest.chars().next() {
-        let (length, token) = token(rest, first, tokens.last() == Some(&Token::Sign(".")));
+    placed(sql).into_iter().map(|(token, _)| token).collect()
+}
+
+/// The same with the place of each in the text.
+pub(super) fn placed(sql: &str) -> Vec<(Token<'_>, Range<usize>)> {
+    let text = sql.split('\0').next().unwrap_or_default();
+    let (mut at, mut tokens) = (0, Vec::new());
+    while let Some(first) = text[at..].chars().next() {
+        let after_dot = matches!(tokens.last(), Some((Token::Sign("."), _)));
+        let (length, token) = token(&text[at..], first, after_dot);
         // No kind of token is empty; the bound keeps a mistake here from becoming an endless loop.
-        rest = &rest[length.max(first.len_utf8())..];
-        tokens.extend(token);
+        let end = at + length.max(first.len_utf8());
+        tokens.extend(token.map(|token| (token, at..end)));
+        at = end;
     }
     tokens
 }

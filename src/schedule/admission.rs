@@ -1,15 +1,30 @@
 //! Who may start now. Holds what runs and what waits, as a value; must never start, stop or await anything.
 //!
-//! - An exclusive job (it writes, or reads for long) has its database for itself among exclusive jobs, and
-//!   takes one of `width` places over all databases. Where it cannot start it waits in line; a job that waits
-//!   for its database does not hold up those behind it that wait for another.
-//! - A shared job (health, watch) starts at once, beside an exclusive one, and takes no place: it is short and
-//!   only reads, and a long VACUUM of two databases must not blind the checks of all the others.
+//! - An exclusive job has its database for itself among exclusive jobs.
+//! - A heavy job takes one of `width` places over all databases, and one of `per_disk` on the disk of its database.
+//! - Where a job cannot start it waits in line; one that waits for its database or its disk does not hold up those
+//!   behind it that wait for another.
+//! - A job that is neither (health, watch) starts at once: it is short and only reads, and a long VACUUM of two
+//!   databases must not blind the checks of all the others.
 //! - A job that runs or waits already is skipped, never doubled.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::config::JobKind;
+
+/// The device that a file lies on (`st_dev`). A disk with several filesystems counts as several.
+pub type Disk = u64;
+
+/// What a job takes for itself while it runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// Its database, among exclusive jobs.
+    pub exclusive: bool,
+    /// A place, and one on its disk.
+    pub heavy: bool,
+    /// The disk of its database; `None` where that cannot be told, which then counts for no disk.
+    pub disk: Option<Disk>,
+}
 
 /// One run of one job, from its admission to its end.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,8 +33,17 @@ pub struct Ticket {
     pub database: String,
     /// The job.
     pub kind: JobKind,
-    /// Whether it excludes the other exclusive jobs of its database.
-    pub exclusive: bool,
+    /// What it takes.
+    pub claim: Claim,
+}
+
+/// How many heavy jobs there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Width {
+    /// Over all databases; at least 1.
+    pub all: usize,
+    /// On one disk; 0: no limit.
+    pub per_disk: usize,
 }
 
 /// The answer to a request.
@@ -36,30 +60,30 @@ pub enum Verdict {
 /// What runs and what waits.
 #[derive(Debug, Clone)]
 pub struct Admission {
-    width: usize,
-    /// Whether the run is exclusive, by database and job.
-    running: BTreeMap<(String, JobKind), bool>,
-    /// Exclusive runs, first come first. Between calls none of them could start.
+    width: Width,
+    /// What each run takes, by database and job.
+    running: BTreeMap<(String, JobKind), Claim>,
+    /// First come first. Between calls none of them could start.
     waiting: VecDeque<Ticket>,
 }
 
 impl Admission {
-    /// With places for `width` exclusive jobs at the same time; at least 1.
-    pub fn new(width: usize) -> Self {
-        Self { width: width.max(1), running: BTreeMap::new(), waiting: VecDeque::new() }
+    /// With places for `width` heavy jobs at the same time.
+    pub const fn new(width: Width) -> Self {
+        Self { width, running: BTreeMap::new(), waiting: VecDeque::new() }
     }
 
     /// Asks to start a job.
-    pub fn request(&mut self, database: &str, kind: JobKind, exclusive: bool) -> Verdict {
+    pub fn request(&mut self, database: &str, kind: JobKind, claim: Claim) -> Verdict {
         let waits = self.waiting.iter().any(|t| t.kind == kind && t.database == database);
         if waits || self.running.contains_key(&(database.to_owned(), kind)) {
             return Verdict::Skipped;
         }
-        if exclusive && !self.has_place_for(database) {
-            self.waiting.push_back(Ticket { database: database.to_owned(), kind, exclusive });
+        if !self.has_place_for(database, claim) {
+            self.waiting.push_back(Ticket { database: database.to_owned(), kind, claim });
             return Verdict::Queued;
         }
-        self.running.insert((database.to_owned(), kind), exclusive);
+        self.running.insert((database.to_owned(), kind), claim);
         Verdict::Start
     }
 
@@ -69,10 +93,10 @@ impl Admission {
         self.admit()
     }
 
-    /// Changes the number of places (at least 1): returns those to start now. What runs beyond a smaller
-    /// number goes on to its end.
-    pub fn set_width(&mut self, width: usize) -> Vec<Ticket> {
-        self.width = width.max(1);
+    /// Changes the number of places: returns those to start now. What runs beyond a smaller number goes on to its
+    /// end.
+    pub fn set_width(&mut self, width: Width) -> Vec<Ticket> {
+        self.width = width;
         self.admit()
     }
 
@@ -97,8 +121,8 @@ impl Admission {
     fn admit(&mut self) -> Vec<Ticket> {
         let mut start = Vec::new();
         for ticket in std::mem::take(&mut self.waiting) {
-            if self.has_place_for(&ticket.database) {
-                self.running.insert((ticket.database.clone(), ticket.kind), ticket.exclusive);
+            if self.has_place_for(&ticket.database, ticket.claim) {
+                self.running.insert((ticket.database.clone(), ticket.kind), ticket.claim);
                 start.push(ticket);
             } else {
                 self.waiting.push_back(ticket);
@@ -107,8 +131,13 @@ impl Admission {
         start
     }
 
-    fn has_place_for(&self, database: &str) -> bool {
-        let mut exclusive = self.running.iter().filter(|&(_, &exclusive)| exclusive).map(|(key, _)| key);
-        exclusive.clone().count() < self.width && exclusive.all(|(of, _)| of != database)
+    fn has_place_for(&self, database: &str, claim: Claim) -> bool {
+        let heavy = || self.running.values().filter(|other| other.heavy);
+        let beside = || heavy().filter(|other| other.disk.is_some() && other.disk == claim.disk).count();
+        let database_is_taken =
+            || self.running.iter().any(|((of, _), other)| other.exclusive && of == database);
+        let has_disk = || self.width.per_disk == 0 || beside() < self.width.per_disk;
+        !(claim.exclusive && database_is_taken())
+            && (!claim.heavy || heavy().count() < self.width.all.max(1) && has_disk())
     }
 }

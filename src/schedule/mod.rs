@@ -3,7 +3,7 @@
 //! ```text
 //! ticks ──(each second)──> timetable ──(what is due)──> admission ──(who may start now)──> the job runner
 //!                              │                            ^
-//!                           calendar + jitter               │ finished
+//!                           calendar + jitter + blackout    │ finished
 //!                              │                            │
 //! run history ────────────> catch_up ──(missed, once, at start)
 //! ```
@@ -11,8 +11,10 @@
 //! Everything but `ticks` is a value with no clock of its own: the caller says what time it is.
 
 pub mod admission;
+pub mod blackout;
 pub mod calendar;
 pub mod catch_up;
 pub mod jitter;
 pub mod ticks;
 pub mod timetable;
+pub mod upkeep;

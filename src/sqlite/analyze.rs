@@ -1,21 +1,23 @@
 //! Refreshes the planner's statistics of single tables, without leaving kinds of statistics in the file that were
 //! not there before (HAZARDS H25).
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 use super::schema::{quoted, tables};
 use crate::error::Result;
 
 /// Rows of an index that are looked at before ANALYZE estimates the rest: what `PRAGMA optimize` sets for itself
 /// (SQLITE_DEFAULT_OPTIMIZE_LIMIT).
-pub const ESTIMATE: u32 = 2000;
+const ESTIMATE: u32 = 2000;
 
 /// No limit: every row is looked at.
-pub const EXACT: u32 = 0;
+const EXACT: u32 = 0;
 
 /// The tables whose statistics SQLite finds missing, or off by a factor of ten: asks `PRAGMA optimize` what it would
 /// do (bit 1) on all tables (bit 0x10000), for it knows nothing of the application's queries. Empty tables have
 /// no statistics to refresh.
+///
+/// The connection must be new: SQLite compares with the statistics that it read when it read the schema.
 pub fn due(connection: &Connection) -> Result<Vec<String>> {
     let mut statement = connection.prepare("PRAGMA main.optimize(0x10003)")?;
     let planned = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
@@ -31,22 +33,23 @@ pub fn due(connection: &Connection) -> Result<Vec<String>> {
     Ok(due)
 }
 
-/// Refreshes the statistics of one table.
+/// Whether the application's statistics have samples of rows (`sqlite_stat4`).
+pub fn has_samples(connection: &Connection) -> Result<bool> {
+    let sql = "SELECT count(*) FROM main.sqlite_schema WHERE name = 'sqlite_stat4'";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+}
+
+/// Refreshes the statistics of one table in an open transaction: by an estimate, or by a look at every row.
 ///
 /// Our SQLite also samples rows into `sqlite_stat4`, and creates that table where it is missing; an application's
 /// SQLite may not know it. It is dropped again in the same transaction, so that nobody ever sees it. Where it
 /// exists it is kept up to date, which takes a full look: with a limit SQLite would only empty it.
-pub fn analyze(connection: &mut Connection, table: &str, limit: u32) -> Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let samples: bool = transaction.query_row(
-        "SELECT count(*) FROM main.sqlite_schema WHERE name = 'sqlite_stat4'",
-        [],
-        |row| row.get(0),
-    )?;
-    transaction.pragma_update(None, "analysis_limit", if samples { EXACT } else { limit })?;
+pub fn analyze(transaction: &Connection, table: &str, exactly: bool) -> Result<()> {
+    let samples = has_samples(transaction)?;
+    transaction.pragma_update(None, "analysis_limit", if samples || exactly { EXACT } else { ESTIMATE })?;
     transaction.execute_batch(&format!("ANALYZE main.{}", quoted(table)))?;
     if !samples {
         transaction.execute_batch("DROP TABLE IF EXISTS main.sqlite_stat4")?;
     }
-    Ok(transaction.commit()?)
+    Ok(())
 }

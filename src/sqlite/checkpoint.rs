@@ -1,6 +1,8 @@
 //! Moves commits from the write-ahead log into the database file (HAZARDS H12). Must not be called where a
 //! replicator owns the log.
 
+use std::ops::{Deref, DerefMut};
+
 use rusqlite::Connection;
 use serde::Serialize;
 
@@ -26,6 +28,13 @@ pub struct Checkpoint {
     pub moved_pages: u64,
 }
 
+impl Checkpoint {
+    /// Whether all that was in the log is in the database file.
+    pub const fn is_complete(&self) -> bool {
+        !self.busy && self.moved_pages == self.log_pages
+    }
+}
+
 /// Makes a checkpoint; `None` where the database has no write-ahead log.
 pub fn checkpoint(connection: &Connection, mode: Mode) -> Result<Option<Checkpoint>> {
     let sql = match mode {
@@ -37,4 +46,110 @@ pub fn checkpoint(connection: &Connection, mode: Mode) -> Result<Option<Checkpoi
     // -1 both without a log and where the log could not be looked at for a lock.
     let count = |pages: i64| u64::try_from(pages).unwrap_or(0);
     Ok((busy || log >= 0).then(|| Checkpoint { busy, log_pages: count(log), moved_pages: count(moved) }))
+}
+
+/// Checkpoints in a row by which [`settle`] follows an application that writes meanwhile.
+const ROUNDS: usize = 4;
+
+/// Pages kept in memory by a connection that [`ByHand`] holds, in KiB, as SQLite counts them below zero: a batch's own,
+/// which would otherwise be written to the log twice.
+const CACHE: i64 = -16 * 1024;
+
+/// PASSIVE checkpoints until the whole log is in the file. During the first, which takes longest, the application
+/// commits again; SQLite begins the log anew only when nothing is left in it, and without the further ones it
+/// would grow as long as somebody writes. `None` where the database has no write-ahead log.
+pub fn settle(connection: &Connection) -> Result<Option<Checkpoint>> {
+    let mut made = checkpoint(connection, Mode::Passive)?;
+    for _ in 1..ROUNDS {
+        match made {
+            Some(last) if !last.busy && last.moved_pages < last.log_pages => {
+                made = checkpoint(connection, Mode::Passive)?;
+            }
+            _ => break,
+        }
+    }
+    Ok(made)
+}
+
+/// A connection to a database in WAL mode for many small transactions in a row: it makes no checkpoint by itself, and
+/// waits for the disk in checkpoints only (`synchronous = NORMAL`, which keeps the database sound: a power cut may take
+/// back the last transactions, <https://www.sqlite.org/pragma.html#pragma_synchronous>). When this is dropped, also by an
+/// error or a panic, it is as it was.
+#[derive(Debug)]
+pub struct ByHand<'a> {
+    connection: &'a mut Connection,
+    before: Vec<(&'static str, i64)>,
+}
+
+impl<'a> ByHand<'a> {
+    /// Changes the settings; in a journal mode other than WAL, none: there `NORMAL` would be a risk.
+    pub fn new(connection: &'a mut Connection) -> Result<Self> {
+        let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        let mut this = Self { connection, before: Vec::new() };
+        if mode == "wal" {
+            for (pragma, value) in [("wal_autocheckpoint", 0), ("synchronous", 1), ("cache_size", CACHE)] {
+                let before = this.connection.pragma_query_value(None, pragma, |row| row.get(0))?;
+                this.before.push((pragma, before));
+                this.connection.pragma_update(None, pragma, value)?;
+            }
+        }
+        Ok(this)
+    }
+
+    /// Whether the database has a write-ahead log.
+    pub const fn is_wal(&self) -> bool {
+        !self.before.is_empty()
+    }
+}
+
+impl Drop for ByHand<'_> {
+    fn drop(&mut self) {
+        for (pragma, value) in self.before.drain(..) {
+            // A run that is told to stop interrupts one statement at most.
+            let again = || self.connection.pragma_update(None, pragma, value);
+            if again().or_else(|_| again()).is_err() {
+                tracing::error!(pragma, "a setting of a connection could not be put back");
+            }
+        }
+    }
+}
+
+impl Deref for ByHand<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}
+
+impl DerefMut for ByHand<'_> {
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.connection
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(connection: &Connection) -> [i64; 3] {
+        ["wal_autocheckpoint", "synchronous", "cache_size"]
+            .map(|pragma| connection.pragma_query_value(None, pragma, |row| row.get(0)).unwrap())
+    }
+
+    #[test]
+    fn settings_are_put_back_also_after_a_panic_and_left_alone_outside_wal_mode() {
+        let base = tempfile::tempdir().unwrap();
+        let mut connection = Connection::open(base.path().join("a.db")).unwrap();
+        let before = settings(&connection);
+        assert_eq!(settings(&ByHand::new(&mut connection).unwrap()), before);
+        connection.pragma_update(None, "journal_mode", "wal").unwrap();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let by_hand = ByHand::new(&mut connection).unwrap();
+            assert_eq!(settings(&by_hand), [0, 1, CACHE]);
+            assert!(!by_hand.is_wal(), "a panic");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(settings(&connection), before);
+    }
 }

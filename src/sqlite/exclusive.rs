@@ -85,7 +85,8 @@ impl Exclusive {
     }
 }
 
-fn opened(path: &Path, patience: Duration) -> Result<Connection> {
+/// A connection that reads and writes, passes over errors in the schema, and changes nothing when it is closed.
+pub(super) fn opened(path: &Path, patience: Duration) -> Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(open::uri(path), flags)?;

@@ -59,6 +59,19 @@ pub fn index_in_order_of(connection: &Connection, table: &str, column: &str) -> 
     Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
 }
 
+/// Rows looked up by one statement: far below SQLite's limits on variables and on the depth of an expression.
+const ROWS_PER_STATEMENT: usize = 256;
+
+/// Some of `rows` at a time, as a number of rows for [`among`] and the values to bind. The last row is repeated up to a
+/// power of two, so that few statements serve any number of rows, and stay prepared.
+pub fn chunks(rows: &[Key]) -> impl Iterator<Item = (usize, impl Iterator<Item = &Value>)> {
+    rows.chunks(ROWS_PER_STATEMENT).map(|chunk| {
+        let padded = chunk.len().next_power_of_two();
+        let last = chunk.last().into_iter().cycle();
+        (padded, chunk.iter().chain(last).take(padded).flatten())
+    })
+}
+
 /// A condition that holds for `rows` rows whose keys are bound in order, and that looks each of them up.
 /// `prefix` is the table's alias with its dot, or empty.
 pub fn among(prefix: &str, key: &[String], rows: usize) -> String {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -23,6 +24,31 @@ pub fn immutable(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(escaped(path) + "?immutable=1", flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    Ok(connection)
+}
+
+/// Opens a scratch copy of our own to be changed and thrown away: nothing is left beside it, and nothing waits for a
+/// disk. Its header must not ask for a write-ahead log, which would be a file beside it.
+pub fn throwaway(path: &Path) -> rusqlite::Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(escaped(path) + "?mode=rw&nolock=1", flags)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.pragma_update(None, "journal_mode", "memory")?;
+    connection.pragma_update(None, "synchronous", "off")?;
+    Ok(connection)
+}
+
+/// Opens one more connection to a live database, beside that of the pool: where two are needed at once, or one that
+/// knows nothing from before. Whoever calls has one of the pool, and so knows that opening does no harm. It waits for no
+/// lock.
+pub fn another(path: &Path) -> rusqlite::Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri(path), flags)?;
+    set_up(&connection, path)?;
+    connection.busy_timeout(Duration::ZERO)?;
     Ok(connection)
 }
 

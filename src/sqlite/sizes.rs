@@ -31,6 +31,13 @@ pub fn bytes(connection: &Connection, tree: &str) -> Result<u64> {
     Ok(connection.query_row(sql, [tree], |row| row.get(0))?)
 }
 
+/// The same without the room on them that rows have left, which new rows fill and VACUUM gives back.
+pub fn content_bytes(connection: &Connection, tree: &str) -> Result<u64> {
+    let sql =
+        "SELECT coalesce(sum(pgsize - unused), 0) FROM dbstat('main') WHERE name = ?1 AND aggregate = TRUE";
+    Ok(connection.query_row(sql, [tree], |row| row.get(0))?)
+}
+
 /// Rows of a table. SQLite counts the entries of its smallest index, or, where that needs a collation that only
 /// the application has, the rows themselves.
 pub fn rows(connection: &Connection, table: &str) -> Result<u64> {

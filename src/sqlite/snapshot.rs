@@ -153,7 +153,7 @@ impl<'c> Snapshot<'c> {
         let held = self.began.elapsed();
         let Bounds { longest_block, longest_read, most_wal_growth } = self.bounds;
         let given_up =
-            |why: String| Err(Error::new(Reason::Deadline, format!("the backup was given up: {why}")));
+            |why: String| Err(Error::new(Reason::Deadline, format!("the snapshot was given up: {why}")));
         if self.blocks_writers() && held > longest_block {
             return given_up(format!(
                 "in {} mode writers wait for it, and after {} it was not done; raise maintain.max_block, let the \

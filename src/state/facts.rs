@@ -1,6 +1,7 @@
 //! What a job wants to know the next time it runs: any serialisable value, by database and name. Must never hold what
 //! a job cannot do without: the state may be lost.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -28,10 +29,14 @@ pub const SPACE: &str = "space";
 pub const CONTENT: &str = "content";
 /// Where copies of the backups were made, by the copy's name: a map of texts.
 pub const COPIES: &str = "copies";
-/// Declared indexes that are not as declared: pairs of name and word.
+/// Declared indexes that are not as declared, those that are damaged, and what is advised: pairs of name and word.
 pub const INDEX_PROBLEMS: &str = "index_problems";
+/// [`IndexUse`]: which indexes the plans of watched queries had.
+pub const INDEX_USE: &str = "index_use";
 /// [`Measured`]: what the file looked like when its tables were measured.
 pub const MEASURED: &str = "measured";
+/// The [`super::pin::Pin`] of the write-ahead log, or none.
+pub const PIN: &str = "pin";
 /// [`PoolTimeouts`] when health last looked.
 pub const POOL_TIMEOUTS: &str = "pool_timeouts";
 /// [`Watched`] queries by name.
@@ -110,6 +115,15 @@ pub struct PoolTimeouts {
     pub pid: u32,
     /// Since it started.
     pub count: u64,
+}
+
+/// Indexes that were seen in use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexUse {
+    /// Since when they are looked for.
+    pub since: DateTime<Utc>,
+    /// Their names.
+    pub used: BTreeSet<String>,
 }
 
 /// A watched query and its plan.

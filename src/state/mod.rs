@@ -4,6 +4,7 @@
 
 pub mod facts;
 pub mod locks;
+pub mod pin;
 pub mod runs;
 pub mod slow;
 pub mod status;

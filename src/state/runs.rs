@@ -12,6 +12,9 @@ pub use crate::metrics::Outcome;
 /// Rows kept per database and job, of runs that were made and of skipped ones; older ones go when a run ends.
 const KEPT_PER_JOB: i64 = 1000;
 
+/// What is said of a run whose process ended before it did.
+const DIED: (Outcome, &str, &str) = (Outcome::Interrupted, "died", "its process ended before the run did");
+
 /// Why a run was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -22,6 +25,8 @@ pub enum Cause {
     CatchUp,
     /// From the command line.
     Manual,
+    /// The daemon saw that it was needed.
+    Upkeep,
 }
 
 impl Cause {
@@ -30,6 +35,7 @@ impl Cause {
             Self::Schedule => "schedule",
             Self::CatchUp => "catch_up",
             Self::Manual => "manual",
+            Self::Upkeep => "upkeep",
         }
     }
 }
@@ -49,9 +55,9 @@ pub struct Run {
     pub pid: u32,
     /// When it started.
     pub started: DateTime<Utc>,
-    /// When it ended; absent while it runs.
+    /// When it ended; absent while it runs, and where its process is gone and nobody has written that down yet.
     pub finished: Option<DateTime<Utc>>,
-    /// How it ended; absent while it runs.
+    /// How it ended; absent while it runs. `Interrupted`, without a time, where its process is gone.
     pub outcome: Option<Outcome>,
     /// Why it did not succeed, as one word.
     pub reason: Option<String>,
@@ -124,31 +130,29 @@ pub fn end(connection: &mut Connection, id: i64, finished: DateTime<Utc>, ending
     Ok(())
 }
 
-/// Ends the runs whose process no longer lives; how many those were.
+/// Ends the runs whose process no longer lives; how many those were. For a process that has just started: our own number in
+/// an open row can only be that of a process before us.
 pub fn end_those_of_dead_processes(connection: &Connection) -> Result<usize> {
     let mut open = connection.prepare("SELECT id, pid FROM run WHERE finished IS NULL")?;
     let rows = open.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let dead: Vec<i64> = rows
         .collect::<rusqlite::Result<Vec<(i64, i32)>>>()?
         .into_iter()
-        .filter(|&(_, pid)| !lives(pid))
+        .filter(|&(_, pid)| !lives(pid) || u32::try_from(pid) == Ok(std::process::id()))
         .map(|(id, _)| id)
         .collect();
+    let (outcome, reason, summary) = DIED;
     for id in &dead {
         connection.execute(
-            "UPDATE run SET finished = ?2, outcome = 'interrupted', reason = 'died', \
-             summary = 'its process ended before the run did' WHERE id = ?1",
-            (id, clock::now().timestamp_millis()),
+            "UPDATE run SET finished = ?2, outcome = ?3, reason = ?4, summary = ?5 WHERE id = ?1",
+            (id, clock::now().timestamp_millis(), outcome.as_str(), reason, summary),
         )?;
     }
     Ok(dead.len())
 }
 
-/// Our own number in an open row can only be that of a process before us: this one has just started.
+/// Whether there is a process of that number.
 fn lives(pid: i32) -> bool {
-    if u32::try_from(pid) == Ok(std::process::id()) {
-        return false;
-    }
     rustix::process::Pid::from_raw(pid)
         .is_some_and(|pid| !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
 }
@@ -189,7 +193,7 @@ fn newest_where(connection: &Connection, database: &str, job: JobKind, which: &s
 fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
     let time = |millis: i64| DateTime::from_timestamp_millis(millis).unwrap_or_default();
     let outcome = row.get::<_, Option<String>>("outcome")?;
-    Ok(Run {
+    let mut run = Run {
         id: row.get("id")?,
         database: row.get("database")?,
         job: row.get("job")?,
@@ -201,5 +205,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
         reason: row.get("reason")?,
         summary: row.get("summary")?,
         detail: serde_json::from_str(&row.get::<_, String>("detail")?).unwrap_or_default(),
-    })
+    };
+    // Nobody may have come by to write it down.
+    if run.finished.is_none() && !i32::try_from(run.pid).is_ok_and(lives) {
+        let (outcome, reason, summary) = DIED;
+        (run.outcome, run.reason, run.summary) = (Some(outcome), Some(reason.to_owned()), summary.to_owned());
+    }
+    Ok(run)
 }

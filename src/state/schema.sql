@@ -3,7 +3,7 @@ CREATE TABLE run (
     id       INTEGER PRIMARY KEY,
     database TEXT NOT NULL,
     job      TEXT NOT NULL,
-    cause    TEXT NOT NULL, -- schedule, catch_up, manual
+    cause    TEXT NOT NULL, -- schedule, catch_up, manual, upkeep
     pid      INTEGER NOT NULL,
     started  INTEGER NOT NULL, -- milliseconds since 1970, UTC; likewise below
     finished INTEGER,

@@ -6,6 +6,7 @@
 
 pub use super::trends::{Kind, Trend};
 use crate::config::JobKind;
+use crate::error::Reason;
 use crate::metrics::Outcome;
 pub use crate::metrics::events::Verdict;
 use crate::words;
@@ -73,9 +74,11 @@ pub struct DatabaseStatus {
     pub free_bytes: Option<u64>,
     /// Size of the write-ahead log; 0 where there is none.
     pub wal_bytes: Option<u64>,
+    /// A reader that keeps a log past `maintain.max_wal` from being emptied.
+    pub wal_pinned: Option<WalPinned>,
     /// The connections; `None` before the first use.
     pub pool: Option<PoolStatus>,
-    /// Its jobs, in the order of [`JobKind::ALL`].
+    /// Its jobs, in the order of [`JobKind::SCHEDULED`].
     pub jobs: Vec<JobStatus>,
     /// What the health checks found, by check.
     pub health: Vec<CheckStatus>,
@@ -103,6 +106,15 @@ pub struct DatabaseStatus {
     /// When its disk will be full at its present growth, in seconds; `None`: it does not grow, or cannot be told.
     #[serde(default)]
     pub disk_full_seconds: Option<f64>,
+}
+
+/// A reader that keeps the write-ahead log from being emptied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalPinned {
+    /// Its transaction is at least as old.
+    pub since: DateTime<Utc>,
+    /// Whose it is, in words; empty where that cannot be seen.
+    pub by: String,
 }
 
 /// The connections to one database.
@@ -137,6 +149,8 @@ pub struct JobStatus {
     pub running: Option<Running>,
     /// Whether a run is due and waits for its turn.
     pub queued: bool,
+    /// Whether a run is due and waits until a blackout ends, which is then at `next_run`.
+    pub postponed: bool,
     /// The last run that ended.
     pub last: Option<LastRun>,
     /// When a run last ended well.
@@ -291,6 +305,11 @@ impl DatabaseStatus {
         self.trends.iter().find(|trend| trend.kind == Kind::Content)
     }
 
+    /// For how long a reader has kept the write-ahead log from being emptied; 0 where none does.
+    pub fn wal_pinned_seconds(&self, now: DateTime<Utc>) -> f64 {
+        self.wal_pinned.as_ref().map_or(0.0, |pinned| (now - pinned.since).as_seconds_f64().max(0.0))
+    }
+
     /// What is wrong with this database, the worst first.
     pub fn problems(&self) -> Vec<Problem> {
         let mut found: Vec<Problem> = self.jobs.iter().filter_map(JobStatus::problem).collect();
@@ -333,6 +352,11 @@ impl DatabaseStatus {
         for (copy, error) in self.copies.iter().filter_map(|c| Some((&c.name, c.error.as_ref()?))) {
             found.push(failure(format!("the copy {copy} cannot be looked at: {error}")));
         }
+        if let Some(WalPinned { since, by }) = &self.wal_pinned {
+            let text = "the write-ahead log cannot be emptied, because a transaction that reads stays open";
+            let text = if by.is_empty() { text.to_owned() } else { format!("{text}: {by}") };
+            found.push(Problem { at: Some(*since), ..warning("wal", &text) });
+        }
         if self.pool.is_some_and(|p| p.waiting > 0 && p.in_use >= p.max) {
             found.push(warning("pool", "all connections are in use and callers wait for one"));
         }
@@ -361,6 +385,8 @@ impl JobStatus {
         let last = self.last.as_ref()?;
         let (severity, verb) = match last.outcome {
             Outcome::Failure => (Severity::Failure, "failed"),
+            // The operator wanted it so.
+            Outcome::Interrupted if last.reason.as_deref() == Some(Reason::Blackout.as_str()) => return None,
             Outcome::Interrupted => (Severity::Warning, "was interrupted"),
             Outcome::Success | Outcome::Skipped => return None,
         };

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::hash::Sum;
 use super::packer::Packer;
+use crate::priority;
 
 /// Bytes in a block. Nothing looks back past a block's start: gzip, which looks back 32 KiB only, packs 0.1 % worse
 /// than in blocks of twice the size, zstd 1 %; and memory goes with it.
@@ -39,8 +40,8 @@ struct Work {
 
 impl<W: Write> Blocks<W> {
     /// Starts a thread for each packer, of which there must be at least one.
-    pub(super) fn new(out: W, packers: Vec<Packer>) -> io::Result<Self> {
-        let workers = Workers::start(packers)?;
+    pub(super) fn new(out: W, packers: Vec<Packer>, low_priority: bool) -> io::Result<Self> {
+        let workers = Workers::start(packers, low_priority)?;
         Ok(Self {
             out,
             block: Vec::with_capacity(BLOCK),
@@ -117,7 +118,7 @@ struct Worker {
 struct Workers(Vec<Worker>);
 
 impl Workers {
-    fn start(packers: Vec<Packer>) -> io::Result<Self> {
+    fn start(packers: Vec<Packer>, low_priority: bool) -> io::Result<Self> {
         let count = packers.len();
         let (batons, turns): (Vec<_>, Vec<_>) = (0..count).map(|_| sync_channel(1)).unzip();
         if let Some(first) = batons.first() {
@@ -125,7 +126,7 @@ impl Workers {
         }
         let mut this = Self(Vec::with_capacity(count));
         for (n, (packer, turn)) in packers.into_iter().zip(turns).enumerate() {
-            this.0.push(Worker::start(packer, turn, batons[(n + 1) % count].clone())?);
+            this.0.push(Worker::start(packer, turn, batons[(n + 1) % count].clone(), low_priority)?);
         }
         Ok(this)
     }
@@ -150,11 +151,19 @@ impl Drop for Workers {
 }
 
 impl Worker {
-    fn start(mut packer: Packer, turn: Receiver<Sha256>, next: SyncSender<Sha256>) -> io::Result<Self> {
+    fn start(
+        mut packer: Packer,
+        turn: Receiver<Sha256>,
+        next: SyncSender<Sha256>,
+        low_priority: bool,
+    ) -> io::Result<Self> {
         let (blocks, given) = sync_channel::<Work>(DEPTH);
         // Room for all that one worker may have: it never waits for the writer, so it always ends when told to.
         let (done, results) = sync_channel(DEPTH);
         let thread = std::thread::Builder::new().name("compress".into()).spawn(move || {
+            if low_priority {
+                priority::lower();
+            }
             for mut work in given {
                 let mut hash = turn.recv().ok()?;
                 hash.update(&work.block);

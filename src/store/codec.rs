@@ -23,6 +23,8 @@ pub struct Encoding {
     pub threads: usize,
     /// Bytes that may be written to the store in a second, if that is limited.
     pub max_rate: Option<NonZeroU64>,
+    /// Whether the threads stand back behind others: not where the application waits for what they do.
+    pub low_priority: bool,
 }
 
 impl From<&config::Backup> for Encoding {
@@ -32,6 +34,7 @@ impl From<&config::Backup> for Encoding {
             level: backup.level,
             threads: backup.threads,
             max_rate: backup.max_rate,
+            low_priority: false,
         }
     }
 }
@@ -72,7 +75,7 @@ impl<W: Write> Compressor<W> {
             Compression::Gzip => (0..threads).map(|_| Packer::gzip(level)).collect(),
             Compression::Zstd => (0..threads).map(|_| Packer::zstd(level)).collect::<io::Result<_>>()?,
         };
-        Ok(Self(Format::Blocks(Blocks::new(Hashing::new(out), packers)?)))
+        Ok(Self(Format::Blocks(Blocks::new(Hashing::new(out), packers, encoding.low_priority)?)))
     }
 
     /// Writes all that is still on its way.

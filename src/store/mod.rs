@@ -38,12 +38,21 @@ pub use name::BackupName;
 pub use object::{Object, Patience};
 
 use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use crate::config::Place;
 use crate::error::{Error, Reason, Result};
+
+/// The path of a directory below `base`, by the names of the ones on the way, with each (0750) made where it is missing
+/// and none of them a link. The directory above `base` must exist.
+pub fn directory_below(base: &Path, names: &[&str]) -> Result<PathBuf> {
+    let base = directory::Directory::create(base)?;
+    let last = names.iter().try_fold(base, |above, name| above.create_below(name))?;
+    Ok(last.path().to_owned())
+}
 
 /// Opens the place of the backups of `database` below `place`. [`Reason::NotFound`]: none was made yet.
 pub fn open(place: &Place, database: &str) -> Result<Arc<dyn Store>> {

@@ -61,6 +61,21 @@ pub fn restore(
     Ok(bytes)
 }
 
+/// Makes a new database at `target`, which must not exist, nor any sidecar of it: `fill` writes it at the path that it is
+/// given, where SQLite may make it. It gets its name when it is whole and on disk; on any error nothing is left.
+pub fn new_database<T>(target: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    may_be_made(target)?;
+    let (dir, name) = open_directory(target)?;
+    let unfinished = Unfinished::create(&dir, &name)?;
+    let made = fill(&unfinished.path())?;
+    unfinished.sync()?;
+    may_be_made(target)?;
+    if !unfinished.publish_new(&name)? {
+        return Err(exists(target));
+    }
+    Ok(made)
+}
+
 /// Unpacks `backup` to `to`, durably, and has it judged.
 pub(super) fn checked(
     catalogue: &Catalogue,
@@ -130,6 +145,6 @@ pub fn may_be_made(target: &Path) -> Result<()> {
 fn exists(path: &Path) -> Error {
     Error::new(
         Reason::Refused,
-        format!("{} exists; restore to another path, or move it away first", path.display()),
+        format!("{} exists; name another path, or move it away first", path.display()),
     )
 }

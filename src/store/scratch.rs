@@ -1,5 +1,5 @@
-//! A database file of our own that lives as long as one piece of work: a backup unpacked to be checked. Must never be
-//! taken for a backup: its name starts with a dot.
+//! A database file of our own that lives as long as one piece of work: a backup unpacked to be checked, a copy to
+//! compute from. Must never be taken for a backup: its name starts with a dot.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::sqlite::facts::SIDECARS;
 use crate::sqlite::open;
 
 const PREFIX: &str = ".scratch-";
@@ -30,10 +31,8 @@ pub struct Scratch {
 impl Scratch {
     /// Makes one in `directory`. What a process that no longer lives left there is removed.
     pub fn create(directory: &Path, purpose: &str) -> Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         remove_those_of_dead_processes(directory)?;
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = directory.join(format!("{PREFIX}{}-{purpose}-{number}", std::process::id()));
+        let path = next_path(directory, purpose);
         let failed = |e: io::Error| Error::io(format!("cannot make a file in {}", directory.display()), &e);
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
         let (file, named) = match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
@@ -55,14 +54,73 @@ impl Scratch {
 
     /// Opens the database in it, for reading. Afterwards it has no name.
     pub fn open(mut self) -> Result<Connection> {
+        Ok(open::immutable(self.named()?)?)
+    }
+
+    /// Opens the database in it, which must be in no WAL mode, for changes that go with it. Afterwards it has no name.
+    pub fn open_to_change(mut self) -> Result<Connection> {
+        Ok(open::throwaway(self.named()?)?)
+    }
+
+    /// Its path, for SQLite to write to. From then on it has a name, until it is opened or dropped.
+    pub fn named(&mut self) -> Result<&Path> {
         if !self.named {
             let link = format!("/proc/self/fd/{}", self.file.as_raw_fd());
             rustix::fs::linkat(CWD, link, CWD, &self.path, AtFlags::SYMLINK_FOLLOW)
                 .map_err(|e| Error::io(format!("cannot name {}", self.path.display()), &e.into()))?;
             self.named = true;
         }
-        Ok(open::immutable(&self.path)?)
+        Ok(&self.path)
     }
+}
+
+/// A name for a scratch database that SQLite opens with what lies beside it. All of it is removed when this is dropped.
+#[derive(Debug)]
+pub struct Named {
+    path: PathBuf,
+}
+
+impl Named {
+    /// Makes an empty one in `directory`. What a process that no longer lives left there is removed.
+    pub fn create(directory: &Path, purpose: &str) -> Result<Self> {
+        remove_those_of_dead_processes(directory)?;
+        let path = next_path(directory, purpose);
+        let this = Self { path };
+        this.beside("")?;
+        Ok(this)
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the file beside it that has this at the end of its name, to be written.
+    pub fn beside(&self, suffix: &str) -> Result<File> {
+        let mut name = self.path.clone().into_os_string();
+        name.push(suffix);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        options
+            .open(&name)
+            .map_err(|e| Error::io(format!("cannot make the file {}", Path::new(&name).display()), &e))
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        for suffix in std::iter::once("").chain(SIDECARS) {
+            let mut name = self.path.clone().into_os_string();
+            name.push(suffix);
+            remove(Path::new(&name));
+        }
+    }
+}
+
+fn next_path(directory: &Path, purpose: &str) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    directory.join(format!("{PREFIX}{}-{purpose}-{number}", std::process::id()))
 }
 
 impl Drop for Scratch {

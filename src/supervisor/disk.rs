@@ -2,12 +2,15 @@
 //! Must never be asked by the loop or under the lock of the run history: a disk may hang.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::remote::Remote;
 use crate::config::{Config, Database, Place};
 use crate::error::{Reason, Result};
+use crate::schedule::admission::Disk;
 use crate::sqlite::facts::{disk_free, resolved, wal_bytes};
+use crate::sqlite::replicator;
 use crate::state::status::DiskFree;
 use crate::store::{self, Catalogue, Known};
 
@@ -15,8 +18,8 @@ use crate::store::{self, Catalogue, Known};
 pub struct OnDisk {
     /// Bytes of the database; `None` where there is no file.
     pub size_bytes: Option<u64>,
-    /// Bytes of its write-ahead log.
-    pub wal_bytes: u64,
+    /// What the loop decides by.
+    pub seen: Seen,
     /// Free bytes.
     pub disk_free: DiskFree,
     /// Its backups.
@@ -35,8 +38,8 @@ fn of(database: &Database, remote: Option<&Remote>) -> OnDisk {
     let directory = file.parent().unwrap_or(Path::new("/"));
     let copies = database.backup.copies.iter();
     OnDisk {
-        size_bytes: std::fs::metadata(&database.path).ok().map(|file| file.len()),
-        wal_bytes: wal_bytes(&database.path),
+        size_bytes: std::fs::metadata(&file).ok().map(|file| file.len()),
+        seen: seen(&database.path),
         disk_free: DiskFree {
             data: disk_free(directory).ok(),
             // Before the first backup its directory may not be there yet. A bucket has no end.
@@ -48,6 +51,29 @@ fn of(database: &Database, remote: Option<&Remote>) -> OnDisk {
         },
         backups: backups(database, &database.backup.dir, remote),
         copies: copies.map(|copy| (copy.name.clone(), backups(database, &copy.dir, remote))).collect(),
+    }
+}
+
+/// What takes a few `stat` to see.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// The device that the database lies on; its directory's where the file is missing.
+    pub device: Option<Disk>,
+    /// Bytes of its write-ahead log.
+    pub wal_bytes: u64,
+    /// Whether the directory of a replicator, which owns the log, lies beside it.
+    pub is_replicated: bool,
+}
+
+/// Looks at one database.
+pub fn seen(path: &Path) -> Seen {
+    let file = resolved(path);
+    let known =
+        std::fs::metadata(&file).or_else(|_| std::fs::metadata(file.parent().unwrap_or(Path::new("/"))));
+    Seen {
+        device: known.ok().map(|known| known.dev()),
+        wal_bytes: wal_bytes(path),
+        is_replicated: replicator::has_directory(path),
     }
 }
 

@@ -27,6 +27,7 @@ impl Supervisor {
             self.admission.remove_database(&name);
         }
         self.waiting.clear();
+        self.postponed.clear();
         self.readiness.stopping();
         tracing::info!(running = self.running.len(), grace_seconds = grace.as_secs(), "stopping");
 

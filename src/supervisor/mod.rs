@@ -5,6 +5,7 @@
 pub mod disk;
 mod drain;
 pub mod environment;
+mod logs;
 pub mod overview;
 mod reload;
 mod remote;
@@ -14,8 +15,8 @@ mod systemd;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -30,13 +31,15 @@ use crate::metrics::events::{BackupCopy, ConfigLoaded};
 use crate::metrics::{Expected, Metrics};
 use crate::pool::{Pool, SlowStatement};
 use crate::queries::slow_log;
-use crate::schedule::admission::Admission;
+use crate::schedule::admission::{Admission, Width};
 use crate::schedule::ticks::{self, Ticks};
 use crate::schedule::timetable::Timetable;
+use crate::schedule::upkeep::Upkeep;
 use crate::sqlite::access;
 use crate::state::State;
 use crate::state::runs as history;
 use crate::state::status::{ConfigState, Reload, Status};
+use disk::Seen;
 use overview::Live;
 use remote::Remote;
 use runs::{Ended, InProgress};
@@ -48,6 +51,9 @@ const UPKEEP_EVERY: u64 = 5;
 
 /// Ticks between two snapshots while nothing happens: sizes and room on the disks are at most so many seconds old.
 const LOOK_EVERY: u64 = 5;
+
+/// How long the start waits for the disks.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// The daemon.
 pub struct Supervisor {
@@ -61,6 +67,12 @@ pub struct Supervisor {
     running: BTreeMap<(String, JobKind), InProgress>,
     /// Why each waiting run waits.
     waiting: BTreeMap<(String, JobKind), history::Cause>,
+    /// Due runs that wait until a blackout ends, and why they were due.
+    postponed: BTreeMap<(String, JobKind), history::Cause>,
+    /// The files of each database, as last seen.
+    seen: Arc<Mutex<BTreeMap<String, Seen>>>,
+    /// When a log that has grown too large is looked after again.
+    upkeep: Upkeep,
     ended: mpsc::UnboundedSender<Ended>,
     slow: mpsc::UnboundedSender<SlowStatement>,
     started: chrono::DateTime<chrono::Utc>,
@@ -127,13 +139,16 @@ pub async fn run(
     let now = clock::now();
     let mut supervisor = Supervisor {
         timetable: Timetable::new(config.daemon.timezone),
-        admission: Admission::new(config.daemon.parallel_jobs),
+        admission: Admission::new(width(&config)),
         path,
         state,
         metrics,
         kept: BTreeMap::new(),
         running: BTreeMap::new(),
         waiting: BTreeMap::new(),
+        postponed: BTreeMap::new(),
+        seen: Arc::default(),
+        upkeep: Upkeep::default(),
         ended,
         slow,
         started: now,
@@ -184,6 +199,7 @@ impl Supervisor {
             let pool = Pool::new(&database, self.slow.clone())?;
             self.keep(database, pool, now);
         }
+        self.look_at_disks().await;
         self.catch_up(now).await?;
         self.refresh();
         Ok(())
@@ -198,7 +214,8 @@ impl Supervisor {
                 tracing::warn!(database = of, "{warning}");
             }
         });
-        let jobs = JobKind::ALL.map(JobKind::as_str);
+        let jobs: Vec<_> =
+            JobKind::SCHEDULED.iter().chain([&JobKind::Checkpoint]).map(|kind| kind.as_str()).collect();
         let tables: Vec<_> = database.cleanup.rules.iter().map(|rule| rule.table.as_str()).collect();
         let queries: Vec<_> = database.watch.queries.iter().map(|query| query.name.as_str()).collect();
         let copies: Vec<_> = database.backup.copies.iter().map(|copy| copy.name.as_str()).collect();
@@ -217,7 +234,10 @@ impl Supervisor {
         self.turns += 1;
         self.systemd.alive();
         self.readiness.ticked(Instant::now());
-        self.start_what_is_due(clock::now());
+        let now = clock::now();
+        self.stop_for_blackouts(now);
+        self.start_what_is_due(now);
+        self.look_after_logs();
         if self.turns.is_multiple_of(UPKEEP_EVERY) {
             self.metrics.upkeep();
         }
@@ -242,12 +262,14 @@ impl Supervisor {
         let config = Arc::new(self.config.clone());
         self.systemd.status(&live.in_a_line());
         let (view, readiness, remote) = (self.view.clone(), self.readiness.clone(), self.remote.clone());
+        let seen = Arc::clone(&self.seen);
         self.refreshing = Some(tokio::spawn(async move {
             let looking = Arc::clone(&config);
             let Ok(disk) = tokio::task::spawn_blocking(move || disk::look(&looking, Some(&remote))).await
             else {
                 return;
             };
+            *lock(&seen) = disk.iter().map(|(name, disk)| (name.clone(), disk.seen)).collect();
             let taken = state.with(move |c| {
                 State::check_writable(c)?;
                 let status = overview::take(c, &config, &disk, Some(&live))?;
@@ -291,6 +313,18 @@ impl Supervisor {
         }
     }
 
+    /// So that the first runs know of each other. A disk that hangs must not hang the start.
+    async fn look_at_disks(&self) {
+        let (config, seen) = (self.config.clone(), Arc::clone(&self.seen));
+        let look = tokio::task::spawn_blocking(move || {
+            for (name, database) in &config.databases {
+                let now = disk::seen(&database.path);
+                lock(&seen).insert(name.clone(), now);
+            }
+        });
+        let _ = tokio::time::timeout(FIRST_LOOK, look).await;
+    }
+
     async fn end(
         self,
         ticks: Ticks,
@@ -308,4 +342,12 @@ impl Supervisor {
         }
         tracing::info!("stopped");
     }
+}
+
+fn width(config: &Config) -> Width {
+    Width { all: config.daemon.parallel_jobs, per_disk: config.daemon.jobs_per_disk }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

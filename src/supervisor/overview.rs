@@ -15,12 +15,12 @@ use crate::error::Result;
 use crate::jobs::{self, registry};
 use crate::metrics::events::{self, JobScheduled, JobSucceededBefore, TableSize};
 use crate::pool::PoolState;
-use crate::schedule::calendar;
+use crate::schedule::{blackout, calendar};
 use crate::state::status::{
     ConfigState, CopyStatus, DatabaseStatus, JobStatus, Kind, LastRun, PoolStatus, Progress, Running,
-    SlowShape, Status, Trend,
+    SlowShape, Status, Trend, WalPinned,
 };
-use crate::state::{facts, runs, slow};
+use crate::state::{facts, pin, runs, slow};
 use crate::store::Known;
 
 /// Slow statements shown per database, and how far back.
@@ -55,6 +55,8 @@ pub struct LiveJob {
     pub running: Option<(DateTime<Utc>, Option<jobs::Progress>)>,
     /// Due, and waiting for its turn.
     pub queued: bool,
+    /// Due, and waiting until a blackout ends.
+    pub postponed: bool,
 }
 
 impl Live {
@@ -156,7 +158,8 @@ fn database_status(
         path: database.path.display().to_string(),
         size_bytes: disk.size_bytes,
         free_bytes: space.map(|space| space.free_bytes),
-        wal_bytes: Some(disk.wal_bytes),
+        wal_bytes: Some(disk.seen.wal_bytes),
+        wal_pinned: pin::recall(connection, name)?.map(|pin| WalPinned { since: pin.since, by: pin.by }),
         pool: live.map(|live| pool_status(live.pool)),
         jobs: jobs.collect::<Result<_>>()?,
         health: facts::recall(connection, name, facts::HEALTH)?.map(|(checks, _)| checks).unwrap_or_default(),
@@ -201,10 +204,12 @@ fn job_status(
     live: Option<&LiveJob>,
     now: DateTime<Utc>,
 ) -> Result<JobStatus> {
-    let schedule = &database.when(kind).schedule;
+    let when = database.when(kind);
+    let zone = config.daemon.timezone;
+    let not_in_blackout = |at| blackout::ends(&when.blackout, zone, at).unwrap_or(at);
     let last = runs::newest(connection, &database.name, kind)?;
     // A run of another process, from the command line, is seen by its open row.
-    let elsewhere = last.as_ref().filter(|run| run.finished.is_none()).map(|run| (run.started, None));
+    let elsewhere = last.as_ref().filter(|run| run.outcome.is_none()).map(|run| (run.started, None));
     let running = live.and_then(|live| live.running).or(elsewhere);
     let last = match last {
         Some(run) if run.finished.is_none() => runs::newest_ended(connection, &database.name, kind)?,
@@ -212,10 +217,11 @@ fn job_status(
     };
     Ok(JobStatus {
         kind,
-        schedule: schedule.to_string(),
+        schedule: when.schedule.to_string(),
         next_run: match live {
-            Some(live) => live.next_run,
-            None => calendar::next(schedule, config.daemon.timezone, now),
+            Some(live) if live.postponed => Some(not_in_blackout(now)),
+            Some(live) => live.next_run.map(not_in_blackout),
+            None => calendar::next(&when.schedule, zone, now).map(not_in_blackout),
         },
         running: running.map(|(since, progress)| Running {
             since,
@@ -226,6 +232,7 @@ fn job_status(
             }),
         }),
         queued: live.is_some_and(|live| live.queued),
+        postponed: live.is_some_and(|live| live.postponed),
         last: last.and_then(|run| {
             Some(LastRun {
                 id: run.id,
@@ -261,12 +268,12 @@ pub fn publish(connection: &Connection, status: &Status) -> Result<()> {
             facts::recall(connection, name, facts::INDEX_PROBLEMS)?.map(|(p, _)| p).unwrap_or_default();
         let problems: Vec<_> = problems.iter().map(|(index, word)| (index.as_str(), word.as_str())).collect();
         events::IndexProblems { database: name, problems: &problems }.emit();
-        publish_database(database);
+        publish_database(database, status.now);
     }
     Ok(())
 }
 
-fn publish_database(database: &DatabaseStatus) {
+fn publish_database(database: &DatabaseStatus, now: DateTime<Utc>) {
     let name = database.name.as_str();
     for job in &database.jobs {
         let kind = job.kind.as_str();
@@ -289,6 +296,7 @@ fn publish_database(database: &DatabaseStatus) {
         disk_full_seconds: database.disk_full_seconds,
     }
     .emit();
+    events::LogPinnedFor { database: name, seconds: database.wal_pinned_seconds(now) }.emit();
     for check in &database.health {
         events::Check { database: name, check: &check.check, verdict: check.result }.emit();
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::Supervisor;
 use super::systemd::Systemd;
+use super::{Supervisor, width};
 use crate::clock;
 use crate::config::{self, Config, Database, Diff};
 use crate::error::{Error, Reason, Result};
@@ -86,7 +86,7 @@ impl Supervisor {
         for (database, pool) in pools {
             self.keep(database, pool, now);
         }
-        let admitted = self.admission.set_width(self.config.daemon.parallel_jobs);
+        let admitted = self.admission.set_width(width(&self.config));
         self.start_admitted(admitted);
         in_words(&diff)
     }
@@ -97,6 +97,7 @@ impl Supervisor {
         for ticket in self.admission.remove_database(name) {
             self.waiting.remove(&(ticket.database, ticket.kind));
         }
+        self.postponed.retain(|(database, _), _| database != name);
         for ((database, _), run) in &self.running {
             if database == name {
                 run.cancel.cancel();

@@ -1,6 +1,7 @@
 //! Starting runs and taking note of their ends. Must never wait for one.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -8,14 +9,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::overview::{LiveDatabase, LiveJob};
-use super::{Kept, Supervisor};
+use super::{Kept, Supervisor, lock};
 use crate::clock;
 use crate::config::JobKind;
 use crate::error::Result;
 use crate::jobs::runner::{self, Order};
 use crate::jobs::{Progress, registry};
-use crate::schedule::admission::{Ticket, Verdict};
-use crate::schedule::catch_up;
+use crate::schedule::admission::{Claim, Ticket, Verdict};
+use crate::schedule::{blackout, catch_up};
 use crate::state::runs::{self as history, Cause, Run};
 
 /// A run that has ended.
@@ -27,6 +28,7 @@ pub(super) struct Ended {
 /// A run in progress.
 pub(super) struct InProgress {
     pub(super) cancel: CancellationToken,
+    blackout: CancellationToken,
     since: DateTime<Utc>,
     progress: watch::Receiver<Option<Progress>>,
 }
@@ -41,7 +43,7 @@ impl Supervisor {
                 .state
                 .with(move |c| {
                     let newest = |kind| Ok(history::newest(c, &name, kind)?.map(|run| (kind, run)));
-                    JobKind::ALL.into_iter().filter_map(|kind| newest(kind).transpose()).collect()
+                    JobKind::SCHEDULED.into_iter().filter_map(|kind| newest(kind).transpose()).collect()
                 })
                 .await?;
             let zone = self.config.daemon.timezone;
@@ -50,9 +52,9 @@ impl Supervisor {
             for kind in registry::kinds(&database) {
                 let cut_short = last.get(&kind).is_some_and(Run::was_cut_short);
                 if missed.iter().any(|(missed, _)| *missed == kind) {
-                    tracing::info!(database = database.name, job = %kind, "a run was missed; it happens now");
+                    tracing::info!(database = database.name, job = %kind, "a run was missed; it happens as soon as it may");
                 } else if cut_short && database.when(kind).catch_up {
-                    tracing::info!(database = database.name, job = %kind, "the last run was cut short; it happens again");
+                    tracing::info!(database = database.name, job = %kind, "the last run was cut short; it happens again as soon as it may");
                 } else {
                     continue;
                 }
@@ -62,20 +64,51 @@ impl Supervisor {
         Ok(())
     }
 
+    /// What was postponed until now, and what is due. A job that is both is one run.
     pub(super) fn start_what_is_due(&mut self, now: DateTime<Utc>) {
+        let (still, free) = std::mem::take(&mut self.postponed)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|((name, kind), _)| self.is_blacked_out(name, *kind, now));
+        self.postponed = still;
+        for ((name, kind), cause) in &free {
+            self.request(name, *kind, *cause);
+        }
         for due in self.timetable.due(now) {
-            self.request(&due.database, due.kind, Cause::Schedule);
+            if !free.contains_key(&(due.database.clone(), due.kind)) {
+                self.request(&due.database, due.kind, Cause::Schedule);
+            }
         }
     }
 
-    fn request(&mut self, name: &str, kind: JobKind, cause: Cause) {
+    /// Tells the runs that work in slices that a blackout has begun.
+    pub(super) fn stop_for_blackouts(&self, now: DateTime<Utc>) {
+        let sliced = self.running.iter().filter(|((_, kind), _)| kind.works_in_slices());
+        for (_, run) in sliced.filter(|((name, kind), _)| self.is_blacked_out(name, *kind, now)) {
+            run.blackout.cancel();
+        }
+    }
+
+    fn is_blacked_out(&self, name: &str, kind: JobKind, now: DateTime<Utc>) -> bool {
+        let zone = self.config.daemon.timezone;
+        let of =
+            |kept: &Kept| kind.is_heavy() && blackout::holds(&kept.database.when(kind).blackout, zone, now);
+        self.kept.get(name).is_some_and(of)
+    }
+
+    pub(super) fn request(&mut self, name: &str, kind: JobKind, cause: Cause) {
+        if self.is_blacked_out(name, kind, clock::now()) {
+            return self.postpone(name, kind, cause);
+        }
         let Some(kept) = self.kept.get(name) else { return };
         let job = registry::job(kind);
-        match self.admission.request(name, kind, job.is_exclusive()) {
+        let disk = lock(&self.seen).get(name).and_then(|seen| seen.device);
+        let claim = Claim { exclusive: job.is_exclusive(), heavy: kind.is_heavy(), disk };
+        match self.admission.request(name, kind, claim) {
             Verdict::Start => self.start(name, kind, cause),
             Verdict::Queued => {
                 self.waiting.insert((name.to_owned(), kind), cause);
             }
+            Verdict::Skipped if job.is_optional() => {}
             Verdict::Skipped => {
                 let (state, database) = (self.state.clone(), Arc::clone(&kept.database));
                 tokio::spawn(async move { runner::skip_overlap(&state, &database, &*job).await });
@@ -83,9 +116,18 @@ impl Supervisor {
         }
     }
 
+    /// Until its blackout ends; once, however often it is due within.
+    fn postpone(&mut self, name: &str, kind: JobKind, cause: Cause) {
+        if let Entry::Vacant(entry) = self.postponed.entry((name.to_owned(), kind)) {
+            entry.insert(cause);
+            let key = kind.blackout_key();
+            tracing::info!(database = name, job = %kind, key, "due within its blackout; it runs when that ends");
+        }
+    }
+
     fn start(&mut self, name: &str, kind: JobKind, cause: Cause) {
         let Some(kept) = self.kept.get(name) else { return };
-        let cancel = CancellationToken::new();
+        let (cancel, blackout) = (CancellationToken::new(), CancellationToken::new());
         let (progress, watched) = watch::channel(None);
         let order = Order {
             job: registry::job(kind),
@@ -94,10 +136,11 @@ impl Supervisor {
             cause,
             zone: self.config.daemon.timezone,
             cancel: cancel.clone(),
+            blackout: blackout.clone(),
             progress,
         };
         let key = (name.to_owned(), kind);
-        self.running.insert(key, InProgress { cancel, since: clock::now(), progress: watched });
+        self.running.insert(key, InProgress { cancel, blackout, since: clock::now(), progress: watched });
         let (state, ended) = (self.state.clone(), self.ended.clone());
         let database = name.to_owned();
         tokio::spawn(async move {
@@ -118,20 +161,28 @@ impl Supervisor {
     }
 
     pub(super) fn start_admitted(&mut self, tickets: Vec<Ticket>) {
-        for ticket in tickets {
-            let cause = self.waiting.remove(&(ticket.database.clone(), ticket.kind));
-            self.start(&ticket.database, ticket.kind, cause.unwrap_or(Cause::Schedule));
+        let mut tickets = VecDeque::from(tickets);
+        while let Some(Ticket { database, kind, .. }) = tickets.pop_front() {
+            let cause = self.waiting.remove(&(database.clone(), kind)).unwrap_or(Cause::Schedule);
+            if self.is_blacked_out(&database, kind, clock::now()) {
+                // A blackout began while it waited for its turn, which is now another's.
+                self.postpone(&database, kind, cause);
+                tickets.extend(self.admission.finished(&database, kind));
+            } else {
+                self.start(&database, kind, cause);
+            }
         }
     }
 
     pub(super) fn live_database(&self, kept: &Kept) -> LiveDatabase {
         let name = &kept.database.name;
-        let jobs = JobKind::ALL.into_iter().map(|kind| {
+        let jobs = JobKind::SCHEDULED.into_iter().map(|kind| {
             let running = self.running.get(&(name.clone(), kind));
             let job = LiveJob {
                 next_run: self.timetable.next_run(name, kind),
                 running: running.map(|run| (run.since, *run.progress.borrow())),
                 queued: self.waiting.contains_key(&(name.clone(), kind)),
+                postponed: self.postponed.contains_key(&(name.clone(), kind)),
             };
             (kind, job)
         });

@@ -35,24 +35,28 @@ def quantile(times, share):
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-class Writer:
-    """The application's process, for the length of a `with`; `taken` afterwards."""
+class Part:
+    """A process of the application's, for the length of a `with`; `taken` afterwards."""
 
-    def __init__(self, database, journal, synchronous, pause):
-        command = [sys.executable, HERE / "writer.py", database, "--pause", str(pause)]
-        self.command = [*command, "--journal", journal, "--synchronous", synchronous]
+    def __init__(self, program, database, **options):
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        self.command = [sys.executable, "-B", HERE / program, database, *words]
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline() != "ready\n":
-            raise measure.Failed("the writer did not begin")
+            raise measure.Failed(f"{self.command[2].name} did not begin")
         return self
 
     def __exit__(self, *_):
         said, _ = self.process.communicate()
         self.taken = json.loads(said or "[]")
         if self.process.returncode:
-            raise measure.Failed("the writer failed")
+            raise measure.Failed(f"{self.command[2].name} failed")
+
+
+def writer(database, journal, synchronous, pause, **more):
+    return Part("writer.py", database, journal=journal, synchronous=synchronous, pause=pause, **more)
 
 
 def feel(bench, ways, copies, application, rounds, least, say):

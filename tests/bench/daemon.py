@@ -21,7 +21,7 @@ def memory(bench, way, database):
         (place / directory).mkdir(parents=True)
     due = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=SOON)
     file = place / "litekeeper.toml"
-    file.write_text(ways.configuration(place, database, way.settings, f"{due:%S %M %H} * * *".replace("  ", " ")))
+    file.write_text(ways.configuration(place, database, way, f"{due:%S %M %H} * * *".replace("  ", " ")))
     command = [bench.programs["LITEKEEPER"], "--config", str(file)]
     with open(place / "said.txt", "w") as said:
         daemon = subprocess.Popen([*command, "run"], stdout=said, stderr=said)

@@ -22,7 +22,7 @@ import time
 
 import ways
 
-POLL = 0.05  # seconds
+POLL = 0.02  # seconds
 # Seconds in litekeeper's report (--json, under "detail"); absent where nothing was read back.
 READ_BACK = "read_back_seconds"
 
@@ -44,6 +44,8 @@ class Run:
     size: int
     wal: int
     read_back: float = 0.0
+    # What litekeeper printed (--json); None: another program.
+    report: dict | None = None
 
     @property
     def whole(self):
@@ -71,7 +73,7 @@ class Bench:
         for directory in ("result", "tmp", "state"):
             (place / directory).mkdir(parents=True)
         if way.settings is not None:
-            (place / "litekeeper.toml").write_text(ways.configuration(place, database, way.settings))
+            (place / "litekeeper.toml").write_text(ways.configuration(place, database, way))
         variables = {"DB": database, "MADE": made or "", "TMPDIR": place / "tmp", "SQLITE_TMPDIR": place / "tmp"}
         environment = os.environ | self.programs | {name: str(value) for name, value in variables.items()}
         if way.prepare:
@@ -126,6 +128,7 @@ def measured(way, place, database, environment, limit):
         said = (place / "said.txt").read_text(errors="replace")[-2000:]
         raise Failed(f"{way.name}: exit status {process.returncode}\n{way.script}\n{said}")
     size = on_disk(place / "result")
+    said = report(place / "report.json")
     return Run(
         began=began,
         ended=ended,
@@ -135,14 +138,13 @@ def measured(way, place, database, environment, limit):
         scratch=max(0, sampler.disk - sampler.before - size),
         size=size,
         wal=sampler.wal,
-        read_back=read_back(place / "report.json"),
+        read_back=((said or {}).get("detail") or {}).get(READ_BACK) or 0.0,
+        report=said,
     )
 
 
-def read_back(report):
-    if not report.exists() or not report.stat().st_size:
-        return 0.0
-    return (json.loads(report.read_text()).get("detail") or {}).get(READ_BACK) or 0.0
+def report(file):
+    return json.loads(file.read_text()) if file.exists() and file.stat().st_size else None
 
 
 def on_disk(directory):

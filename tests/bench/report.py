@@ -7,6 +7,7 @@ import platform
 import statistics
 import subprocess
 
+import upkeep
 from beside import quantile
 
 MIB = 1 << 20
@@ -92,6 +93,60 @@ def felt(results, title):
             ]
         )
     return f"{title}\n\n" + table(head, rows)
+
+
+def upkept(results, title):
+    """Of upkeep: `results` is a list of ways with their rounds, or with why there are none. Two tables: what the application
+    felt, all rounds together, and what was done. Ratios are to the plain command of the same group."""
+    figures = ["p50, ms", "p99", "worst", "of the time", "BUSY"]
+    felt_head = ["", "transactions", *figures, "reads", *figures, "worst ratio", "p99 ratio", "WAL, MiB"]
+    done_head = ["", "time, s", "ratio", "CPU, s", "smaller, MiB", "then free, MiB", "says it held, ms", "and says"]
+    felt_rows, done_rows, plain = [], [], {}
+    for way, rounds in results:
+        if isinstance(rounds, str):
+            for rows, head in ((felt_rows, felt_head), (done_rows, done_head)):
+                rows.append([way.name, rounds] + [""] * (len(head) - 2))
+            continue
+        wrote, read = (quantiles([time for one in rounds for time in getattr(one, part)]) for part in ("wrote", "read"))
+        times = [one.run.whole for one in rounds]
+        if way.is_plain:
+            plain[way.group] = (wrote, times)
+        base_wrote, base_times = plain.get(way.group, (None, []))
+        felt_rows.append(
+            [
+                way.name,
+                str(sum(len(one.wrote) for one in rounds)),
+                *(f"{value * 1000:.2f}" for value in wrote),
+                f"{statistics.mean(one.writing for one in rounds):.1%}",
+                str(sum(one.writer_busy for one in rounds)),
+                str(sum(len(one.read) for one in rounds)),
+                *(f"{value * 1000:.2f}" for value in read),
+                f"{statistics.mean(one.reading for one in rounds):.1%}",
+                str(sum(one.reader_busy for one in rounds)),
+                *(f"{wrote[which] / base_wrote[which]:.3f}" if base_wrote else "" for which in (2, 1)),
+                mib([one.run.wal for one in rounds]),
+            ]
+        )
+        finished = all(one.run.finished for one in rounds)
+        held = [seconds for one in rounds if (seconds := upkeep.held(one.run)) is not None]
+        gained = [one.smaller for one in rounds], [one.free for one in rounds]
+        done_rows.append(
+            [
+                way.name,
+                spread(times, 2) if finished else f"killed after {max(times):.0f}",
+                ratio(times, base_times),
+                spread([one.run.cpu for one in rounds], 2),
+                *(f"{max(0, statistics.median(values)) / MIB:.1f}" for values in gained),
+                f"{max(held) * 1000:.1f}" if held else "",
+                upkeep.said(rounds[-1].run),
+            ]
+        )
+    return "\n\n".join([title, table(felt_head, felt_rows), table(done_head, done_rows)])
+
+
+def quantiles(times):
+    """p50, p99 and the worst, in seconds."""
+    return [quantile(times, share) if times else 0.0 for share in (0.5, 0.99, 1.0)]
 
 
 def machine(directory, cold):

@@ -23,6 +23,8 @@ class Way:
     tools: tuple[str, ...] = ()
     # litekeeper's table [backup]; None: another program.
     settings: str | None = None
+    # More of litekeeper's configuration, behind the database's own table.
+    more: str = ""
     # The program writes into the database: it gets a copy of its own, always the same one.
     changes_source: bool = False
     # Of a restore: the way that makes the backup.
@@ -238,9 +240,12 @@ integrity_schedule = "never"
 schedule = "never"
 [database.bench]
 path = "{database}"
+{more}
 """
 
 
-def configuration(directory, database, settings, schedule="never"):
+def configuration(directory, database, way, schedule="never"):
     """The text of litekeeper.toml for one run."""
-    return CONFIGURATION.format(directory=directory, database=database, settings=settings, schedule=schedule)
+    return CONFIGURATION.format(
+        directory=directory, database=database, settings=way.settings, schedule=schedule, more=way.more
+    )

@@ -2,11 +2,13 @@
 //! thread and kind of call: where several threads come to the call of that number, each of them meets the fault.
 
 use crate::support::sandbox::Sandbox;
+use crate::support::wait_until;
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// Calls that change what is on a disk, or who may.
@@ -49,6 +51,23 @@ pub struct Traced {
     pub output: Output,
     /// In the order of their beginnings.
     pub calls: Vec<Call>,
+}
+
+/// A process that goes no further.
+pub struct Stopped {
+    strace: Child,
+}
+
+impl Stopped {
+    /// SIGKILL, and gone when this returns.
+    pub fn kill(mut self) {
+        let children = format!("/proc/{0}/task/{0}/children", self.strace.id());
+        for traced in fs::read_to_string(children).unwrap().split_whitespace() {
+            let pid = Pid::from_raw(traced.parse().unwrap()).unwrap();
+            kill_process(pid, Signal::KILL).unwrap();
+        }
+        self.strace.wait().unwrap();
+    }
 }
 
 impl Traced {
@@ -107,6 +126,17 @@ impl Tracer {
             }
         }
         (Traced { output, calls: self.calls() }, most)
+    }
+
+    /// Starts `litekeeper ARGS` and waits until a SIGSTOP that was injected has stopped it; `None` where it ended before.
+    pub fn stop(self, sandbox: &Sandbox, args: &[&str]) -> Option<Stopped> {
+        let mut command = self.strace();
+        command.arg(env!("CARGO_BIN_EXE_litekeeper")).arg("--config").arg(sandbox.configuration()).args(args);
+        let mut strace = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let stopped = wait_until("it is stopped, or ends", || {
+            if self.is_stopped() { Some(true) } else { strace.try_wait().unwrap().map(|_| false) }
+        });
+        stopped.then_some(Stopped { strace })
     }
 
     /// strace with its options, still without what it traces.

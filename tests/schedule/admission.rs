@@ -1,92 +1,135 @@
 //! Who may start, against the rules put as plainly as they can be.
 
 use litekeeper::config::JobKind;
-use litekeeper::schedule::admission::{Admission, Ticket, Verdict};
+use litekeeper::schedule::admission::{Admission, Claim, Ticket, Verdict, Width};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
-fn exclusive(kind: JobKind) -> bool {
-    !matches!(kind, JobKind::Health | JobKind::Watch)
+/// The first two databases share a disk; nobody knows that of the last.
+fn claim(database: &str, kind: JobKind) -> Claim {
+    Claim {
+        exclusive: !matches!(kind, JobKind::Health | JobKind::Watch | JobKind::Verify | JobKind::Integrity),
+        heavy: kind.is_heavy(),
+        disk: match database {
+            "a" | "b" => Some(1),
+            "c" => Some(2),
+            _ => None,
+        },
+    }
 }
 
 fn ticket(database: &str, kind: JobKind) -> Ticket {
-    Ticket { database: database.to_owned(), kind, exclusive: exclusive(kind) }
+    Ticket { database: database.to_owned(), kind, claim: claim(database, kind) }
+}
+
+fn width(all: usize) -> Width {
+    Width { all, per_disk: 0 }
+}
+
+fn request(admission: &mut Admission, database: &str, kind: JobKind) -> Verdict {
+    admission.request(database, kind, claim(database, kind))
 }
 
 #[test]
 fn queues_a_second_exclusive_job_of_a_database() {
-    let mut admission = Admission::new(2);
-    assert_eq!(admission.request("a", JobKind::Backup, true), Verdict::Start);
-    assert_eq!(admission.request("a", JobKind::Maintain, true), Verdict::Queued);
-    assert_eq!(admission.request("b", JobKind::Backup, true), Verdict::Start);
+    let mut admission = Admission::new(width(2));
+    assert_eq!(request(&mut admission, "a", JobKind::Backup), Verdict::Start);
+    assert_eq!(request(&mut admission, "a", JobKind::Maintain), Verdict::Queued);
+    assert_eq!(request(&mut admission, "b", JobKind::Backup), Verdict::Start);
     assert_eq!(admission.finished("b", JobKind::Backup), []);
     assert_eq!(admission.finished("a", JobKind::Backup), [ticket("a", JobKind::Maintain)]);
 }
 
 #[test]
 fn skips_a_job_that_runs_or_waits() {
-    let mut admission = Admission::new(1);
-    assert_eq!(admission.request("a", JobKind::Backup, true), Verdict::Start);
-    assert_eq!(admission.request("a", JobKind::Backup, true), Verdict::Skipped);
-    assert_eq!(admission.request("a", JobKind::Cleanup, true), Verdict::Queued);
-    assert_eq!(admission.request("a", JobKind::Cleanup, true), Verdict::Skipped);
-    assert_eq!(admission.request("a", JobKind::Health, false), Verdict::Start);
-    assert_eq!(admission.request("a", JobKind::Health, false), Verdict::Skipped);
+    let mut admission = Admission::new(width(1));
+    assert_eq!(request(&mut admission, "a", JobKind::Backup), Verdict::Start);
+    assert_eq!(request(&mut admission, "a", JobKind::Backup), Verdict::Skipped);
+    assert_eq!(request(&mut admission, "a", JobKind::Cleanup), Verdict::Queued);
+    assert_eq!(request(&mut admission, "a", JobKind::Cleanup), Verdict::Skipped);
+    assert_eq!(request(&mut admission, "a", JobKind::Health), Verdict::Start);
+    assert_eq!(request(&mut admission, "a", JobKind::Health), Verdict::Skipped);
 }
 
 #[test]
-fn never_makes_a_shared_job_wait() {
-    let mut admission = Admission::new(1);
-    assert_eq!(admission.request("a", JobKind::Maintain, true), Verdict::Start);
-    assert_eq!(admission.request("a", JobKind::Watch, false), Verdict::Start);
-    assert_eq!(admission.request("b", JobKind::Health, false), Verdict::Start);
-    assert_eq!(admission.request("b", JobKind::Backup, true), Verdict::Queued);
+fn never_makes_a_light_job_wait() {
+    let mut admission = Admission::new(Width { all: 1, per_disk: 1 });
+    assert_eq!(request(&mut admission, "a", JobKind::Maintain), Verdict::Start);
+    assert_eq!(request(&mut admission, "a", JobKind::Watch), Verdict::Start);
+    assert_eq!(request(&mut admission, "b", JobKind::Health), Verdict::Start);
+    assert_eq!(request(&mut admission, "b", JobKind::Backup), Verdict::Queued);
+}
+
+#[test]
+fn makes_an_exclusive_job_that_is_light_wait_for_its_database_alone() {
+    let mut admission = Admission::new(Width { all: 1, per_disk: 1 });
+    assert_eq!(request(&mut admission, "a", JobKind::Backup), Verdict::Start);
+    assert_eq!(request(&mut admission, "a", JobKind::Checkpoint), Verdict::Queued);
+    assert_eq!(request(&mut admission, "b", JobKind::Checkpoint), Verdict::Start);
+    assert_eq!(request(&mut admission, "b", JobKind::Maintain), Verdict::Queued);
+    assert_eq!(admission.finished("a", JobKind::Backup), [ticket("a", JobKind::Checkpoint)]);
+    assert_eq!(admission.finished("b", JobKind::Checkpoint), [ticket("b", JobKind::Maintain)]);
 }
 
 #[test]
 fn does_not_hold_up_other_databases_behind_one_that_is_busy() {
-    let mut admission = Admission::new(2);
-    admission.request("a", JobKind::Backup, true);
-    admission.request("b", JobKind::Backup, true);
-    assert_eq!(admission.request("a", JobKind::Cleanup, true), Verdict::Queued);
-    assert_eq!(admission.request("c", JobKind::Backup, true), Verdict::Queued);
+    let mut admission = Admission::new(width(2));
+    request(&mut admission, "a", JobKind::Backup);
+    request(&mut admission, "b", JobKind::Backup);
+    assert_eq!(request(&mut admission, "a", JobKind::Cleanup), Verdict::Queued);
+    assert_eq!(request(&mut admission, "c", JobKind::Backup), Verdict::Queued);
     assert_eq!(admission.finished("b", JobKind::Backup), [ticket("c", JobKind::Backup)]);
     assert_eq!(admission.finished("a", JobKind::Backup), [ticket("a", JobKind::Cleanup)]);
 }
 
 #[test]
+fn starts_no_second_heavy_job_on_a_disk_and_those_of_other_disks_at_once() {
+    let mut admission = Admission::new(Width { all: 4, per_disk: 1 });
+    assert_eq!(request(&mut admission, "a", JobKind::Backup), Verdict::Start);
+    assert_eq!(request(&mut admission, "b", JobKind::Verify), Verdict::Queued);
+    assert_eq!(request(&mut admission, "c", JobKind::Backup), Verdict::Start);
+    // Of a file that is missing nobody knows the disk; its run will say so.
+    assert_eq!(request(&mut admission, "d", JobKind::Backup), Verdict::Start);
+    assert_eq!(admission.finished("c", JobKind::Backup), []);
+    assert_eq!(admission.finished("a", JobKind::Backup), [ticket("b", JobKind::Verify)]);
+}
+
+#[test]
 fn starts_more_when_a_reload_widens_it() {
-    let mut admission = Admission::new(1);
-    admission.request("a", JobKind::Backup, true);
-    admission.request("b", JobKind::Backup, true);
-    admission.request("c", JobKind::Backup, true);
-    assert_eq!(admission.set_width(3), [ticket("b", JobKind::Backup), ticket("c", JobKind::Backup)]);
+    let mut admission = Admission::new(width(1));
+    for name in ["a", "b", "c"] {
+        request(&mut admission, name, JobKind::Backup);
+    }
+    assert_eq!(admission.set_width(width(3)), [ticket("b", JobKind::Backup), ticket("c", JobKind::Backup)]);
 }
 
 #[derive(Debug, Clone)]
 enum Step {
     Request(usize, JobKind),
     Finish(prop::sample::Index),
-    SetWidth(usize),
+    SetWidth(usize, usize),
     Remove(usize),
+}
+
+fn kind() -> impl Strategy<Value = JobKind> {
+    prop::sample::select([&JobKind::SCHEDULED[..], &[JobKind::Checkpoint]].concat())
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..NAMES.len(), prop::sample::select(JobKind::ALL.to_vec())).prop_map(|(n, k)| Step::Request(n, k)),
+        6 => (0..NAMES.len(), kind()).prop_map(|(n, k)| Step::Request(n, k)),
         5 => any::<prop::sample::Index>().prop_map(Step::Finish),
-        1 => (0..4_usize).prop_map(Step::SetWidth),
+        1 => (0..4_usize, 0..3_usize).prop_map(|(all, disk)| Step::SetWidth(all, disk)),
         1 => (0..NAMES.len()).prop_map(Step::Remove),
     ]
 }
 
 /// The rules as plainly as they can be put: after each event, while anyone in the line may start, the
 /// first who may does.
-#[derive(Default)]
 struct Model {
-    width: usize,
+    width: Width,
     running: Vec<Ticket>,
     line: Vec<Ticket>,
 }
@@ -95,10 +138,16 @@ impl Model {
     fn settle(&mut self) -> Vec<Ticket> {
         let mut started = Vec::new();
         loop {
-            let takes_place: Vec<_> = self.running.iter().filter(|t| t.exclusive).cloned().collect();
+            let heavy: Vec<_> = self.running.iter().filter(|t| t.claim.heavy).cloned().collect();
             let may_start = |t: &Ticket| {
-                let free = takes_place.iter().all(|other| other.database != t.database);
-                !t.exclusive || free && takes_place.len() < self.width
+                let rival = |other: &Ticket| other.claim.exclusive && other.database == t.database;
+                if t.claim.exclusive && self.running.iter().any(rival) {
+                    return false;
+                }
+                let on_disk = heavy.iter().filter(|other| other.claim.disk == t.claim.disk).count();
+                let disk_has_room =
+                    t.claim.disk.is_none() || self.width.per_disk == 0 || on_disk < self.width.per_disk;
+                !t.claim.heavy || heavy.len() < self.width.all.max(1) && disk_has_room
             };
             let Some(first) = self.line.iter().position(may_start) else { return started };
             let ticket = self.line.remove(first);
@@ -121,15 +170,16 @@ proptest! {
 
     #[test]
     fn agrees_with_the_plain_rules_and_starves_nobody(
-        width in 1..4_usize, steps in prop::collection::vec(step(), 1..80),
+        all in 1..4_usize, per_disk in 0..3_usize, steps in prop::collection::vec(step(), 1..80),
     ) {
+        let width = Width { all, per_disk };
         let mut admission = Admission::new(width);
-        let mut model = Model { width, ..Model::default() };
+        let mut model = Model { width, running: Vec::new(), line: Vec::new() };
         for step in steps {
-            let busy_before = admission.running().filter(|&(_, kind)| exclusive(kind)).count();
+            let busy_before = admission.running().filter(|&(_, kind)| kind.is_heavy()).count();
             match step {
                 Step::Request(n, kind) => {
-                    let verdict = admission.request(NAMES[n], kind, exclusive(kind));
+                    let verdict = request(&mut admission, NAMES[n], kind);
                     prop_assert_eq!(verdict, model.request(ticket(NAMES[n], kind)));
                 }
                 Step::Finish(_) if model.running.is_empty() => {}
@@ -137,9 +187,9 @@ proptest! {
                     let done = model.running.remove(index.index(model.running.len()));
                     prop_assert_eq!(admission.finished(&done.database, done.kind), model.settle());
                 }
-                Step::SetWidth(width) => {
-                    model.width = width.max(1);
-                    prop_assert_eq!(admission.set_width(width), model.settle());
+                Step::SetWidth(all, per_disk) => {
+                    model.width = Width { all, per_disk };
+                    prop_assert_eq!(admission.set_width(model.width), model.settle());
                 }
                 Step::Remove(n) => {
                     let (gone, stay): (Vec<_>, Vec<_>) =
@@ -148,12 +198,16 @@ proptest! {
                     prop_assert_eq!(admission.remove_database(NAMES[n]), gone);
                 }
             }
-            let busy: Vec<_> =
-                admission.running().filter(|&(_, kind)| exclusive(kind)).map(|(name, _)| name).collect();
-            let distinct: BTreeSet<_> = busy.iter().collect();
-            prop_assert_eq!(busy.len(), distinct.len(), "two exclusive jobs on one database");
+            let exclusive: Vec<_> = admission
+                .running()
+                .filter(|&(name, kind)| claim(name, kind).exclusive)
+                .map(|(name, _)| name)
+                .collect();
+            let distinct: BTreeSet<_> = exclusive.iter().collect();
+            prop_assert_eq!(exclusive.len(), distinct.len(), "two exclusive jobs on one database");
             // A narrower width stops nobody, but nobody starts beyond it.
-            prop_assert!(busy.len() <= model.width.max(busy_before));
+            let busy = admission.running().filter(|&(_, kind)| kind.is_heavy()).count();
+            prop_assert!(busy <= model.width.all.max(1).max(busy_before));
             prop_assert_eq!(admission.running().count(), model.running.len());
             let line: Vec<_> = model.line.iter().map(|t| (t.database.as_str(), t.kind)).collect();
             prop_assert_eq!(admission.queued().collect::<Vec<_>>(), line);
@@ -166,7 +220,7 @@ proptest! {
         while let Some((database, kind)) = one(&admission) {
             admission.finished(&database, kind);
             ends += 1;
-            prop_assert!(ends <= NAMES.len() * JobKind::ALL.len());
+            prop_assert!(ends <= NAMES.len() * (JobKind::SCHEDULED.len() + 1));
         }
         prop_assert_eq!(admission.queued().count(), 0);
     }

@@ -3,7 +3,7 @@
 use super::configured;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use litekeeper::config::{Database, JobKind, Schedule, When};
+use litekeeper::config::{Blackout, Database, JobKind, Schedule, When};
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) fn database(name: &str, jobs: &[(JobKind, When)]) -> Database {
 
 fn when_of(database: &mut Database, kind: JobKind) -> &mut When {
     match kind {
-        JobKind::Maintain => &mut database.maintain.when,
+        JobKind::Maintain | JobKind::Checkpoint | JobKind::Recover => &mut database.maintain.when,
         JobKind::Backup => &mut database.backup.when,
         JobKind::Verify => &mut database.verify.when,
         JobKind::Cleanup => &mut database.cleanup.when,
@@ -46,6 +46,7 @@ pub(crate) fn every(expression: &str) -> When {
         catch_up: true,
         jitter: Duration::ZERO,
         timeout: Duration::from_secs(60),
+        blackout: Blackout::default(),
     }
 }
 

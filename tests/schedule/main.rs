@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod admission;
+mod blackout;
 mod calendar;
 mod catch_up;
 mod fixtures;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 fn table(jobs: &[(JobKind, When)], now: &str) -> Timetable {
     let mut table = Timetable::new(Tz::UTC);
-    table.set_database(&database("x", jobs), &JobKind::ALL, at(now));
+    table.set_database(&database("x", jobs), &JobKind::SCHEDULED, at(now));
     table
 }
 
@@ -62,7 +62,7 @@ fn keeps_what_a_reload_did_not_change() {
     let mut table = table(&[backup.clone(), (JobKind::Health, every("0 * * * *"))], "2027-01-01T00:30:00Z");
     // The reload comes between the due time and the tick that would have seen it.
     let changed = database("x", &[backup, (JobKind::Health, every("30 * * * *"))]);
-    table.set_database(&changed, &JobKind::ALL, at("2027-01-01T01:00:00.400Z"));
+    table.set_database(&changed, &JobKind::SCHEDULED, at("2027-01-01T01:00:00.400Z"));
     assert_eq!(
         due(&mut table, "2027-01-01T01:00:01Z"),
         [(JobKind::Backup, "2027-01-01 01:00:00".to_owned())]
@@ -74,7 +74,7 @@ fn keeps_what_a_reload_did_not_change() {
 fn forgets_removed_jobs_and_databases() {
     let mut table = table(&[(JobKind::Backup, every("@hourly"))], "2027-01-01T00:30:00Z");
     let other = database("y", &[(JobKind::Backup, every("@hourly"))]);
-    table.set_database(&other, &JobKind::ALL, at("2027-01-01T00:30:00Z"));
+    table.set_database(&other, &JobKind::SCHEDULED, at("2027-01-01T00:30:00Z"));
     table.set_database(&other, &[JobKind::Health], at("2027-01-01T00:30:00Z"));
     assert_eq!(table.next_run("y", JobKind::Backup), None);
     assert!(table.next_run("x", JobKind::Backup).is_some());

@@ -18,9 +18,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
-const GZIP: Encoding = Encoding { compression: Compression::Gzip, level: 6, threads: 2, max_rate: None };
-const ZSTD: Encoding = Encoding { compression: Compression::Zstd, level: 6, threads: 2, max_rate: None };
-const PLAIN: Encoding = Encoding { compression: Compression::None, level: 6, threads: 2, max_rate: None };
+const GZIP: Encoding =
+    Encoding { compression: Compression::Gzip, level: 6, threads: 2, max_rate: None, low_priority: false };
+const ZSTD: Encoding =
+    Encoding { compression: Compression::Zstd, level: 6, threads: 2, max_rate: None, low_priority: false };
+const PLAIN: Encoding =
+    Encoding { compression: Compression::None, level: 6, threads: 2, max_rate: None, low_priority: false };
 
 struct Place {
     base: TempDir,

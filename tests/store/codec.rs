@@ -15,7 +15,7 @@ const BLOCK: usize = 1 << 20;
 const HEAD: usize = 20;
 
 fn gzip(level: u32, threads: usize) -> Encoding {
-    Encoding { compression: Compression::Gzip, level, threads, max_rate: None }
+    Encoding { compression: Compression::Gzip, level, threads, max_rate: None, low_priority: false }
 }
 
 fn zstd(level: u32, threads: usize) -> Encoding {
@@ -312,6 +312,7 @@ fn encodings() -> impl Strategy<Value = Encoding> {
         level,
         threads,
         max_rate: None,
+        low_priority: false,
     })
 }
 

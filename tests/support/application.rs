@@ -58,9 +58,12 @@ pub struct Seen {
 
 impl Seen {
     /// The highest acknowledged number; 0 for none. As the numbers have no gap, a sound database that reaches
-    /// it has every commit.
+    /// it has every commit. The application takes the next number from the database, so that one which comes twice
+    /// is that of a commit which was lost: fails the test.
     pub fn last(&self) -> u64 {
-        self.commits.iter().map(|commit| commit.seq).max().unwrap_or(0)
+        let twice = self.commits.windows(2).find(|pair| pair[1].seq <= pair[0].seq);
+        assert!(twice.is_none(), "a commit was lost: after number {twice:?}");
+        self.commits.last().map_or(0, |commit| commit.seq)
     }
 
     pub fn worst_wait(&self) -> Duration {

@@ -84,6 +84,7 @@ pub fn order(job: impl Job + 'static, database: &Database, pool: &Pool) -> Order
         cause: Cause::Manual,
         zone: chrono_tz::UTC,
         cancel: CancellationToken::new(),
+        blackout: CancellationToken::new(),
         progress: watch::channel(None).0,
     }
 }

@@ -168,6 +168,7 @@ fn row(job: &JobStatus, now: DateTime<Utc>) -> Markup {
                     p { span.tag { "waiting" } " for its turn" }
                 } @else {
                     @match job.next_run {
+                        Some(at) if job.postponed => p { span.tag { "waiting" } " until " (when(now, at)) " (blackout)" },
                         Some(at) => p { (when(now, at)) },
                         None => p.quiet { "not scheduled" },
                     }

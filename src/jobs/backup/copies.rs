@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::rotate::{self, Rotated};
 use crate::config::{self, BackupCopy, Database};
 use crate::error::{Error, Reason, Result};
-use crate::jobs::{Context, Progress, Unit, blocking};
+use crate::jobs::{Context, Progress, Unit, in_background};
 use crate::metrics::events::BackupCopyFailed;
 use crate::state::facts;
 use crate::store::Catalogue;
@@ -73,7 +73,7 @@ async fn one(
 
     let (database, to, primary) = (Arc::clone(&context.database), copy.clone(), primary.clone());
     let (call, progress, zone) = (context.call.clone(), context.progress.clone(), context.zone);
-    let done = blocking(move || {
+    let done = in_background(move || {
         let there = super::catalogue(&database.name, &to.dir, was_there, "copies")?;
         if let (Some(one), Some(other)) = (inode(&database, &database.backup.dir), inode(&database, &to.dir))
             && one == other

@@ -223,7 +223,9 @@ async fn take(context: &Context, catalogue: Catalogue, before: Option<Content>, 
                 call.check()?;
                 snapshot.borrow().as_ref().map_or(Ok(()), Snapshot::within_bounds)
             };
-            let encoding = Encoding::from(&database.backup);
+            // Outside WAL mode the application waits for the packing, too.
+            let low_priority = writers_wait.is_none();
+            let encoding = Encoding { low_priority, ..Encoding::from(&database.backup) };
             let known = newest.filter(|newest| skip && newest.is_packed(encoding.compression));
             let made = catalogue.add(started, encoding, known.as_ref(), &go_on, &mut |out| {
                 let once = || Error::new(Reason::Io, "a snapshot can be written only once");

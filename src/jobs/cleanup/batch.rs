@@ -2,16 +2,21 @@
 //! transaction, which is rolled back as a whole on any error. Also how large the next one should be.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
-use super::children::{Action, Seen, each_chunk};
+use super::archive::Archive;
+use super::children::{Action, Seen};
 use super::plan::{Plan, schema_version};
 use super::report::Touched;
 use super::walk::{self, Extent, Position};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::keys::Key;
+use crate::sqlite::checkpoint::{ByHand, Checkpoint, settle};
+use crate::sqlite::hold::{self, Holds};
+use crate::sqlite::keys::{self, Key, among};
+use crate::sqlite::replicator;
 use crate::sqlite::schema::quoted;
 
 /// Rows of the first batch, and the most of any.
@@ -27,8 +32,11 @@ pub(super) struct Step {
     pub(super) tally: Tally,
     /// How long its transaction lasted; `None` where nothing was there to remove.
     pub(super) lasted: Option<Duration>,
-    /// How much of that came before the COMMIT.
+    /// How much of that came before the COMMIT, without the wait for an archive's disk.
     pub(super) worked: Duration,
+    /// How long its pages were then moved from the write-ahead log into the file, and what came of it: `None` outside
+    /// WAL mode, and where a replicator owns the log.
+    pub(super) moved: Option<(Duration, Checkpoint)>,
     /// Where to go on; `None`: this was the last one.
     pub(super) next: Option<Position>,
 }
@@ -59,57 +67,98 @@ impl Pace {
     }
 }
 
-/// Removes up to `rows` old rows.
-pub(super) fn run(connection: &mut Connection, plan: &Plan, from: &Position, rows: usize) -> Result<Step> {
+/// Removes up to `rows` old rows of the database at `path`, after they are safe in the archive, where the rule has one.
+pub(super) fn run(
+    connection: &mut Connection,
+    path: &Path,
+    plan: &Plan,
+    (from, rows): (&Position, usize),
+    holds: &Holds,
+    mut archive: Option<&mut Archive>,
+) -> Result<Step> {
     let slice = walk::slice(connection, plan, Extent::Old, from, rows)?;
     if slice.old.is_empty() {
         return Ok(Step { next: slice.next, ..Step::default() });
     }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let since = Instant::now();
-    if schema_version(&transaction)? != plan.schema_version {
-        return Err(Error::new(
-            Reason::Refused,
-            "the schema was changed while the cleanup was running; the next run goes on",
-        ));
+    let mut connection = ByHand::new(connection)?;
+    let mut since = Instant::now();
+    let done = hold::write(&mut connection, holds, |transaction| {
+        since = Instant::now();
+        if schema_version(transaction)? != plan.schema_version {
+            return Err(Error::new(
+                Reason::Refused,
+                "the schema was changed while the cleanup was running; the next run goes on",
+            ));
+        }
+        let (tally, waited) = remove(transaction, plan, &slice.old, archive.as_deref_mut())?;
+        // Only a trigger keeps a row that was to go.
+        let left = if plan.is_plain() { 0 } else { existing(transaction, plan, slice.tail(), "1")?.len() };
+        Ok((tally, left, since.elapsed().saturating_sub(waited)))
+    });
+    let lasted = since.elapsed();
+    if let Some(archive) = archive {
+        archive.settle(done.is_ok())?;
     }
-    let tally = remove(&transaction, plan, &slice.old)?;
-    let left = existing(&transaction, plan, slice.tail(), None)?.len();
-    let worked = since.elapsed();
-    transaction.commit()?;
-    Ok(Step { tally, lasted: Some(since.elapsed()), worked, next: slice.next_behind(left as u64) })
+    let (tally, left, worked) = done?;
+    let since = Instant::now();
+    let mine = connection.is_wal() && !replicator::owns(&connection, path);
+    let made = if mine { settle(&connection)? } else { None };
+    Ok(Step {
+        tally,
+        lasted: Some(lasted),
+        worked,
+        moved: made.map(|made| (since.elapsed(), made)),
+        next: slice.next_behind(left as u64),
+    })
 }
 
-/// Removes `rows` as far as they are still old, and what goes with them.
-fn remove(connection: &Connection, plan: &Plan, rows: &[Key]) -> Result<Tally> {
-    // The application may have changed them since they were found.
-    let rows = existing(connection, plan, rows, Some(plan.age.old(&quoted(&plan.column))))?;
+/// Removes `rows` as far as they still have to go, and what goes with them. Also how long the archive's disk was waited
+/// for.
+fn remove(
+    connection: &Connection,
+    plan: &Plan,
+    rows: &[Key],
+    archive: Option<&mut Archive>,
+) -> Result<(Tally, Duration)> {
+    let mut tally = Tally::new();
+    // The application may have changed the rows since they were found.
+    let condition = plan.goes.condition("");
+    if plan.is_plain() && archive.is_none() {
+        tally.entry(plan.table.clone()).or_default().removed = delete(connection, plan, 0, rows, &condition)?;
+        return Ok((tally, Duration::ZERO));
+    }
+    let rows = existing(connection, plan, rows, &condition)?;
     let graph = &plan.graph;
-    let doomed = graph.doomed(connection, &plan.age, &plan.column, &rows, &mut Seen::new())?;
+    let doomed = graph.doomed(connection, &plan.goes, &rows, &mut Seen::new())?;
     if !doomed.blockers.is_empty() {
         return Err(blocked(&doomed.blockers));
+    }
+    let mut waited = Duration::ZERO;
+    if let Some(archive) = archive {
+        for (table, rows) in &doomed.deletes {
+            archive.take(connection, &graph.tables[*table], rows)?;
+        }
+        let since = Instant::now();
+        archive.secure()?;
+        waited = since.elapsed();
     }
     // What we delete is checked as it is gathered; a trigger or a default may still break a reference.
     let check =
         !plan.triggers.is_empty() || graph.edges.iter().any(|edge| matches!(edge.action, Action::Set(_)));
     let before = if check { violations(connection, plan)? } else { 0 };
-    let mut tally = Tally::new();
     for (edge, rows) in doomed.changes {
         let edge = &graph.edges[edge];
         let (node, Action::Set(set)) = (&graph.tables[edge.child], &edge.action) else { continue };
-        let changed = each_chunk(node, &rows, |among, values| {
+        for (number, values) in keys::chunks(&rows) {
+            let among = among("", &node.key, number);
             let sql = format!("UPDATE {} SET {set} WHERE {among}", quoted(&node.name));
-            Ok(connection.execute(&sql, rusqlite::params_from_iter(values))?)
-        })?;
-        tally.entry(node.name.clone()).or_default().changed += changed;
+            let changed = connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+            tally.entry(node.name.clone()).or_default().changed += changed as u64;
+        }
     }
     for (table, rows) in doomed.deletes.into_iter().rev() {
-        let node = &graph.tables[table];
-        let removed = each_chunk(node, &rows, |among, values| {
-            let sql = format!("DELETE FROM {} WHERE {among}", quoted(&node.name));
-            Ok(connection.execute(&sql, rusqlite::params_from_iter(values))?)
-        })?;
-        tally.entry(node.name.clone()).or_default().removed += removed;
+        let removed = delete(connection, plan, table, &rows, "1")?;
+        tally.entry(graph.tables[table].name.clone()).or_default().removed += removed;
     }
     if check && violations(connection, plan)? > before {
         return Err(Error::new(
@@ -118,23 +167,34 @@ fn remove(connection: &Connection, plan: &Plan, rows: &[Key]) -> Result<Tally> {
              rolled back",
         ));
     }
-    Ok(tally)
+    Ok((tally, waited))
+}
+
+/// Deletes `rows` of the table of this number that fulfil a condition; how many those were.
+fn delete(connection: &Connection, plan: &Plan, table: usize, rows: &[Key], condition: &str) -> Result<u64> {
+    let node = &plan.graph.tables[table];
+    let mut removed = 0;
+    for (number, values) in keys::chunks(rows) {
+        let among = among("", &node.key, number);
+        let sql = format!("DELETE FROM {} WHERE {among} AND {condition}", quoted(&node.name));
+        removed += connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+    }
+    Ok(removed as u64)
 }
 
 /// Which of `rows` exist, and fulfil a condition.
-fn existing(connection: &Connection, plan: &Plan, rows: &[Key], and: Option<String>) -> Result<Vec<Key>> {
-    let (node, key) = (&plan.graph.tables[0], plan.key.join(", "));
-    let and = and.map(|and| format!(" AND {and}")).unwrap_or_default();
+fn existing(connection: &Connection, plan: &Plan, rows: &[Key], condition: &str) -> Result<Vec<Key>> {
+    let (node, key) = (&plan.graph.tables[0], plan.goes.key.join(", "));
     let mut found = Vec::with_capacity(rows.len());
-    each_chunk(node, rows, |among, values| {
-        let sql = format!("SELECT {key} FROM {} WHERE {among}{and}", quoted(&node.name));
-        let mut statement = connection.prepare(&sql)?;
-        let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+    for (number, values) in keys::chunks(rows) {
+        let among = among("", &node.key, number);
+        let sql = format!("SELECT {key} FROM {} WHERE {among} AND {condition}", quoted(&node.name));
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {
-            found.push((0..plan.key.len()).map(|i| row.get(i)).collect::<rusqlite::Result<_>>()?);
+            found.push((0..node.key.len()).map(|i| row.get(i)).collect::<rusqlite::Result<_>>()?);
         }
-        Ok(0)
-    })?;
+    }
     Ok(found)
 }
 

@@ -6,14 +6,11 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::dates::Age;
+use super::goes::Goes;
 use crate::config::Children;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::keys::{self, Key, among};
 use crate::sqlite::schema::{self, ChildKey, Table, quoted};
-
-/// Rows looked up by one statement: far below SQLite's limits on variables and on the depth of an expression.
-const ROWS_PER_STATEMENT: usize = 200;
 
 /// A table and the columns that name its rows.
 #[derive(Debug)]
@@ -118,8 +115,7 @@ impl Graph {
     pub(super) fn doomed(
         &self,
         connection: &Connection,
-        age: &Age,
-        column: &str,
+        goes: &Goes,
         rows: &[Key],
         seen: &mut Seen,
     ) -> Result<Doomed> {
@@ -129,8 +125,7 @@ impl Graph {
         while let Some((parent, rows)) = to_follow.pop_front() {
             for (number, edge) in self.edges.iter().enumerate().filter(|(_, edge)| edge.parent == parent) {
                 let (mut going, mut changing) = (Vec::new(), Vec::new());
-                let age = age.old(&format!("c.{}", quoted(column)));
-                for (child, is_old) in self.pointing_at(connection, edge, &rows, &age)? {
+                for (child, is_old) in self.pointing_at(connection, edge, &rows, &goes.condition("c."))? {
                     // An old row that points at an old row of its own table goes with it, whatever the rule says.
                     let goes = edge.action == Action::Delete || (edge.child == 0 && is_old);
                     if matches!(edge.action, Action::Set(_)) && !goes {
@@ -176,14 +171,14 @@ impl Graph {
         // Without an index on the child it is read once per statement, and not once per parent row.
         let join = if edge.indexed { "CROSS JOIN" } else { "JOIN" };
         let mut found = Vec::new();
-        for parents in parents.chunks(ROWS_PER_STATEMENT) {
-            let mut statement = connection.prepare(&format!(
+        for (parents, values) in keys::chunks(parents) {
+            let mut statement = connection.prepare_cached(&format!(
                 "SELECT DISTINCT {key}, {old} FROM {} AS p {join} {} AS c ON {on} WHERE {}",
                 quoted(&parent.name),
                 quoted(&child.name),
-                among("p.", &parent.key, parents.len()),
+                among("p.", &parent.key, parents),
             ))?;
-            let mut rows = statement.query(rusqlite::params_from_iter(parents.iter().flatten()))?;
+            let mut rows = statement.query(rusqlite::params_from_iter(values))?;
             while let Some(row) = rows.next()? {
                 let width = child.key.len();
                 let key = (0..width).map(|i| row.get(i)).collect::<rusqlite::Result<_>>()?;
@@ -192,19 +187,6 @@ impl Graph {
         }
         Ok(found)
     }
-}
-
-/// Calls `run` with a condition and its values for some of `rows` at a time; how many rows that changed.
-pub(super) fn each_chunk(
-    node: &Node,
-    rows: &[Key],
-    mut run: impl FnMut(&str, &mut dyn Iterator<Item = &Value>) -> Result<usize>,
-) -> Result<u64> {
-    let mut changed = 0;
-    for rows in rows.chunks(ROWS_PER_STATEMENT) {
-        changed += run(&among("", &node.key, rows.len()), &mut rows.iter().flatten())?;
-    }
-    Ok(changed as u64)
 }
 
 fn action(connection: &Connection, key: &ChildKey, children: Children) -> Result<Action> {

@@ -5,7 +5,8 @@
 //! that a column of seconds is never read as milliseconds; dates before 1900 (numbers: before 1973) are taken for
 //! the marks that programs use for "no date". Whatever is no date is never old.
 
-use chrono::{DateTime, Days, TimeDelta, Utc};
+use chrono::{DateTime, Days, MappedLocalTime, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Utc};
+use chrono_tz::Tz;
 use rusqlite::types::Value;
 
 use crate::config::DateFormat;
@@ -64,20 +65,30 @@ pub(super) fn readable(format: DateFormat, column: &str) -> String {
 pub(super) struct Age {
     pub(super) format: DateFormat,
     pub(super) cutoff: DateTime<Utc>,
+    /// Where the clock stood by which text without an offset was written.
+    pub(super) zone: Tz,
 }
 
 impl Age {
     /// A condition: `column` holds a date before the cutoff. Never NULL, and never true of what is no date.
     ///
-    /// A date without a time is a whole day (in UTC), and old when that day had ended by the cutoff's day.
+    /// A date without a time is a whole day in the zone, and old when that day had ended by the cutoff's day.
     pub(super) fn old(&self, column: &str) -> String {
         let readable = readable(self.format, column);
         let before = match self.format {
-            DateFormat::Iso => format!(
-                "julianday({column}) < julianday(CASE WHEN length({column}) = 10 THEN '{}' ELSE '{}' END)",
-                self.cutoff.format("%Y-%m-%d"),
-                self.cutoff.format("%Y-%m-%dT%H:%M:%S%.3f"),
-            ),
+            DateFormat::Iso => {
+                let local = by_the_clock(self.cutoff, self.zone);
+                let (day, local) = (local.format("%Y-%m-%d"), local.format("%Y-%m-%dT%H:%M:%S%.3f"));
+                let other = if self.zone == Tz::UTC {
+                    format!("'{local}'")
+                } else {
+                    let cutoff = self.cutoff.format("%Y-%m-%dT%H:%M:%S%.3f");
+                    format!("CASE WHEN {} THEN '{cutoff}' ELSE '{local}' END", has_offset(column))
+                };
+                format!(
+                    "julianday({column}) < julianday(CASE WHEN length({column}) = 10 THEN '{day}' ELSE {other} END)"
+                )
+            }
             DateFormat::UnixSeconds | DateFormat::UnixMilliseconds | DateFormat::JulianDay => {
                 format!("{column} < {:?}", self.number())
             }
@@ -85,26 +96,8 @@ impl Age {
         format!("({readable} AND {before})")
     }
 
-    /// An expression: 0 where `column` holds no date, 1 a date that stays, 2 an old one.
-    pub(super) fn verdict(&self, column: &str) -> String {
-        format!(
-            "CASE WHEN {} THEN 2 WHEN {} THEN 1 ELSE 0 END",
-            self.old(column),
-            readable(self.format, column)
-        )
-    }
-
-    /// In the binary order of the column, no old row lies before this value. For walking an index.
-    pub(super) fn first(&self) -> Value {
-        match self.format {
-            DateFormat::Iso => Value::Text(FIRST_DAY.to_owned()),
-            DateFormat::UnixSeconds => Value::Real(SECONDS.0),
-            DateFormat::UnixMilliseconds => Value::Real(SECONDS.0 * 1e3),
-            DateFormat::JulianDay => Value::Real(JULIAN_DAYS.0),
-        }
-    }
-
-    /// Likewise no old row lies at this value, an SQL literal, or behind it.
+    /// In the binary order of the column, no old row lies at this value, an SQL literal, or behind it. For walking an
+    /// index.
     pub(super) fn end(&self) -> String {
         match self.format {
             DateFormat::Iso => (self.cutoff + LARGEST_OFFSET + Days::new(1)).format("'%Y-%m-%d'").to_string(),
@@ -125,6 +118,44 @@ impl Age {
     }
 }
 
+/// In the binary order of a column, no date of this format lies before this value.
+pub(super) fn first(format: DateFormat) -> Value {
+    match format {
+        DateFormat::Iso => Value::Text(FIRST_DAY.to_owned()),
+        DateFormat::UnixSeconds => Value::Real(SECONDS.0),
+        DateFormat::UnixMilliseconds => Value::Real(SECONDS.0 * 1e3),
+        DateFormat::JulianDay => Value::Real(JULIAN_DAYS.0),
+    }
+}
+
+/// A condition: an ISO text says how far its clock is from UTC. SQLite reads blanks behind that, of any kind.
+fn has_offset(column: &str) -> String {
+    let text = format!("rtrim({column}, char(9, 10, 11, 12, 13, 32))");
+    format!("(substr({text}, -1) IN ('Z', 'z') OR substr({text}, -6, 1) IN ('+', '-'))")
+}
+
+/// What the clock of a zone must have shown at the latest, to be before an instant beyond doubt. In the hour that the
+/// end of summer time repeats, the first time round, that is the beginning of the hour.
+fn by_the_clock(instant: DateTime<Utc>, zone: Tz) -> NaiveDateTime {
+    let local = instant.with_timezone(&zone).naive_local();
+    let MappedLocalTime::Ambiguous(first, second) = zone.from_local_datetime(&local) else { return local };
+    if instant >= second.to_utc() {
+        return local;
+    }
+    let (mut before, mut after) = (first.to_utc(), second.to_utc());
+    while after - before > TimeDelta::milliseconds(1) {
+        let middle = before + (after - before) / 2;
+        if zone.offset_from_utc_datetime(&middle.naive_utc()).fix() == first.offset().fix() {
+            before = middle;
+        } else {
+            after = middle;
+        }
+    }
+    // Transitions are at whole seconds.
+    let after = DateTime::from_timestamp(after.timestamp(), 0).unwrap_or(after);
+    after.with_timezone(&zone).naive_local()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,7 +166,9 @@ mod tests {
 
     fn verdict(age: Age, value: &dyn ToSql) -> i64 {
         let connection = Connection::open_in_memory().unwrap();
-        let sql = format!("SELECT {} FROM (SELECT ?1 AS c)", age.verdict("c"));
+        let (old, date) = (age.old("c"), readable(age.format, "c"));
+        let sql =
+            format!("SELECT CASE WHEN {old} THEN 2 WHEN {date} THEN 1 ELSE 0 END FROM (SELECT ?1 AS c)");
         connection.query_row(&sql, [value], |row| row.get(0)).unwrap()
     }
 
@@ -144,7 +177,7 @@ mod tests {
     }
 
     fn age(format: DateFormat) -> Age {
-        Age { format, cutoff: at("2025-11-23T02:00:00Z") }
+        Age { format, cutoff: at("2025-11-23T02:00:00Z"), zone: Tz::UTC }
     }
 
     #[test]
@@ -196,6 +229,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_hour_that_the_end_of_summer_time_repeats_is_before_nothing_within_it() {
+        let zone = Tz::Europe__Berlin;
+        let age = |cutoff| Age { format: DateFormat::Iso, cutoff: at(cutoff), zone };
+        // 02:40 the first time, and 02:40 the second time.
+        let (first, second) = (age("2025-10-26T00:40:00Z"), age("2025-10-26T01:40:00Z"));
+        for (text, by_first, by_second) in [
+            ("2025-10-26 01:59:59", 2, 2),
+            ("2025-10-26 02:00:00", 1, 2),
+            ("2025-10-26 02:39:59", 1, 2),
+            ("2025-10-26 02:41:00", 1, 1),
+            ("2025-10-26 02:39:00+02:00", 2, 2),
+            ("2025-10-26 00:39:00Z", 2, 2),
+            ("2025-10-26 00:41:00Z ", 1, 2),
+            ("2025-10-26", 1, 1),
+            ("2025-10-25", 2, 2),
+        ] {
+            assert_eq!((verdict(first, &text), verdict(second, &text)), (by_first, by_second), "{text}");
+        }
+    }
+
     /// An instant of the years 1990 to 2100, a cutoff, an offset in quarter hours, and a way to write.
     fn cases() -> impl Strategy<Value = (i64, i64, i32, usize)> {
         let millis = 631_152_000_000i64..4_102_444_800_000;
@@ -204,12 +258,35 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_text_without_an_offset_is_old_when_each_instant_that_it_may_mean_lies_before_the_cutoff(
+            cutoff in 631_152_000..4_102_444_800i64, near in -90_000i64..90_000, zone in 0usize..7,
+        ) {
+            let zone = [Tz::Europe__Berlin, Tz::America__New_York, Tz::Asia__Kathmandu, Tz::Australia__Lord_Howe,
+                Tz::Pacific__Kiritimati, Tz::Pacific__Apia, Tz::UTC][zone];
+            // Around a change of the clock, where there is one in that year.
+            let offset = |at: i64| zone.offset_from_utc_datetime(&DateTime::from_timestamp(at, 0).unwrap().naive_utc()).fix();
+            let change = (cutoff..cutoff + 31_536_000).step_by(1800).find(|at| offset(*at) != offset(at + 1800));
+            let cutoff = change.unwrap_or(cutoff);
+            let age = Age { format: DateFormat::Iso, cutoff: DateTime::from_timestamp(cutoff, 0).unwrap(), zone };
+            let naive = age.cutoff.with_timezone(&zone).naive_local() + TimeDelta::seconds(near / 12);
+            let latest = match zone.from_local_datetime(&naive) {
+                MappedLocalTime::Ambiguous(_, latest) | MappedLocalTime::Single(latest) => latest.to_utc(),
+                MappedLocalTime::None => return Ok(()),
+            };
+            let expected = if latest < age.cutoff { 2 } else { 1 };
+            prop_assert_eq!(verdict(age, &naive.format("%Y-%m-%d %H:%M:%S").to_string()), expected, "{} {}", naive, age.cutoff);
+            // The same instant with its offset is old by itself.
+            let text = latest.with_timezone(&zone).format("%Y-%m-%dT%H:%M:%S%:z").to_string();
+            prop_assert_eq!(verdict(age, &text), expected, "{}", text);
+        }
+
+        #[test]
         fn a_text_is_old_exactly_when_its_instant_lies_before_the_cutoff(
             (instant, cutoff, quarters, way) in cases(), near in -3_000i64..3_000, is_near: bool,
         ) {
             let cutoff = DateTime::from_timestamp_millis(cutoff).unwrap();
             let instant = if is_near { cutoff.timestamp_millis() + near } else { instant };
-            let age = Age { format: DateFormat::Iso, cutoff };
+            let age = Age { format: DateFormat::Iso, cutoff, zone: Tz::UTC };
             let utc = DateTime::from_timestamp_millis(instant).unwrap();
             let local = utc.with_timezone(&FixedOffset::east_opt(quarters * 900).unwrap());
             let (text, precision) = match way {
@@ -223,7 +300,7 @@ mod tests {
             let written = instant - instant.rem_euclid(precision);
             let expected = if written < cutoff.timestamp_millis() { 2 } else { 1 };
             prop_assert_eq!(verdict(age, &text), expected, "{}", text);
-            let (Value::Text(first), end) = (age.first(), age.end()) else { panic!() };
+            let (Value::Text(first), end) = (first(age.format), age.end()) else { panic!() };
             let end = end.trim_matches('\'');
             prop_assert!(expected == 1 || (first <= text && text.as_str() < end), "{} lies outside", text);
         }

@@ -20,14 +20,7 @@ struct Table {
 
 impl Guard {
     /// Refuses when removing `more` rows would take the run past `max_share` of the table, which has `rows` now.
-    pub(super) fn check(
-        &self,
-        table: &str,
-        rows: u64,
-        more: u64,
-        max_share: f64,
-        cutoff: &str,
-    ) -> Result<()> {
+    pub(super) fn check(&self, table: &str, rows: u64, more: u64, max_share: f64, why: &str) -> Result<()> {
         let known = self.tables.get(table).copied().unwrap_or(Table { rows_before: rows, removed: 0 });
         let removed = known.removed + more;
         if removed as f64 <= max_share * known.rows_before as f64 {
@@ -37,8 +30,8 @@ impl Guard {
         Err(Error::new(
             Reason::Refused,
             format!(
-                "{} of {} rows of {table} ({}) would be removed as older than {cutoff}, and max_share allows {}; if \
-                 the clock and the rule are right, set a higher max_share in the database's cleanup table",
+                "{} of {} rows of {table} ({}) would be removed as {why}, and max_share allows {}; if the \
+                 clock and the rule are right, set a higher max_share in the database's cleanup table",
                 words::count(removed),
                 words::count(known.rows_before),
                 words::percent(share),

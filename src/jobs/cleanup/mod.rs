@@ -2,21 +2,24 @@
 //! Never deletes what it cannot read as a date, more of a table than it may, or past triggers and child rows that
 //! the rule does not allow (HAZARDS H14, H15, H28).
 //!
-//! `plan` checks a rule against the database, `dates` says what is old, `walk` finds it in short reads, `children`
-//! what points at it, `batch` removes some of it, `sweep` goes from the first row to the last, `guard` limits the
-//! whole, `report` says what was done.
+//! `plan` checks a rule against the database, `goes` and `dates` say what goes, `walk` finds it in short reads,
+//! `children` what points at it, `batch` removes some of it, `archive` has it before, `sweep` goes from the first row to
+//! the last, `log` keeps the write-ahead log short, `guard` limits the whole, `report` says what was done, `space`
+//! what comes next.
 //!
 //! Foreign keys with `children = "cascade"`: a key declared ON DELETE SET NULL or SET DEFAULT is honoured; rows
-//! behind any other (CASCADE, and also NO ACTION and RESTRICT) are deleted first, and so on down. The write-ahead
-//! log is kept short by SQLite's automatic checkpoint, which is a PASSIVE one; where a replicator owns the log
-//! that is off on our connections (`sqlite::open`).
+//! behind any other (CASCADE, and also NO ACTION and RESTRICT) are deleted first, and so on down.
 
+mod archive;
 mod batch;
 mod children;
 mod dates;
+mod goes;
 mod guard;
+mod log;
 mod plan;
 mod report;
+mod space;
 mod sweep;
 mod walk;
 
@@ -27,6 +30,7 @@ use crate::error::{Class, Error, Reason, Result};
 use crate::jobs::{Context, Job, Report, Running};
 use crate::metrics::events::Cleaned;
 use crate::sqlite::facts::Facts;
+use crate::sqlite::replicator;
 use crate::state::facts::shrunk_on_purpose;
 use report::{Detail, RuleReport};
 use sweep::Totals;
@@ -78,7 +82,7 @@ async fn note_shrinking(context: &Context, before: u64) -> Result<()> {
 
 async fn run(dry_run: bool, context: &Context) -> Result<Report> {
     let rules = &context.database.cleanup.rules;
-    let mut detail = Detail { dry_run, rules: Vec::new() };
+    let mut detail = Detail { dry_run, ..Detail::default() };
     if rules.is_empty() {
         return Ok(Report::new("no rules configured", &detail));
     }
@@ -95,15 +99,24 @@ async fn run(dry_run: bool, context: &Context) -> Result<Report> {
                 let removed = if dry_run { 0 } else { detail.removed() + report.removed };
                 return Err(with_count(error, removed));
             }
-            let error = error.context(format!("rule on {}.{}", rule.table, rule.column));
+            let column = rule.column.as_ref().map(|column| format!(".{column}")).unwrap_or_default();
+            let error = error.context(format!("rule on {}{column}", rule.table));
             report.refused = Some(error.message.clone());
             problems.push(error);
+        }
+        for advice in report.advice.iter().filter(|_| !dry_run) {
+            tracing::info!(database = context.database.name, job = %JobKind::Cleanup, "{advice}");
         }
         detail.rules.push(report);
     }
     // A preview is made to be looked at, whatever would be refused.
     if problems.len() == rules.len() && !dry_run && detail.removed() == 0 {
         return Err(problems.swap_remove(0));
+    }
+    if detail.removed() > 0 && !dry_run {
+        let path = context.database.path.clone();
+        let (facts, owned) = context.sql(move |c| Ok((Facts::read(c)?, replicator::owns(c, &path)))).await?;
+        detail.space = Some(space::next(&context.database, &facts, owned));
     }
     let mut report = Report::new(detail.summary(), &detail);
     report.problems = problems;

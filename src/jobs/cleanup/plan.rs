@@ -3,9 +3,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
+use rusqlite::types::Value;
 
 use super::children::{Action, Graph};
 use super::dates::{self, Age, FORMATS};
+use super::goes::{Column, Goes};
 use crate::config::{DateFormat, Rule, Triggers};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::keys::{self, among};
@@ -17,14 +19,14 @@ const SAMPLE: usize = 50;
 /// A rule that can be carried out.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Names as the schema writes them.
+    /// Its name as the schema writes it.
     pub(super) table: String,
-    pub(super) column: String,
-    /// What names a row of the table, quoted.
-    pub(super) key: Vec<String>,
     /// The index by which old rows are found.
     pub(super) index: Option<String>,
-    pub(super) age: Age,
+    /// Which rows go.
+    pub(super) goes: Goes,
+    /// For people: why those.
+    pub(super) why: Vec<String>,
     pub(super) graph: Graph,
     /// Triggers that will fire, as `table.trigger`; the rule allows them.
     pub(super) triggers: Vec<String>,
@@ -44,28 +46,34 @@ impl Plan {
             let text = "there is no such table; a rule cannot name a view or a virtual table";
             Error::new(Reason::NotFound, text)
         })?;
-        let columns = keys::all_columns(connection, &table.name)?;
-        let column = columns
-            .into_iter()
-            .find(|c| c.eq_ignore_ascii_case(&rule.column))
-            .ok_or_else(|| Error::new(Reason::NotFound, format!("it has no column {}", rule.column)))?;
-        let cutoff = TimeDelta::from_std(rule.keep).ok().and_then(|keep| started.checked_sub_signed(keep));
-        let cutoff = cutoff.ok_or_else(|| {
-            Error::new(Reason::Refused, "`keep` reaches back before all dates; set a shorter one")
-        })?;
+        let column = rule.column.as_ref().map(|name| column(connection, &table.name, name)).transpose()?;
         let graph = Graph::build(connection, &table, rule.children)?;
         let key = graph.tables[0].key.clone();
-        let index = keys::index_in_order_of(connection, &table.name, &column)?;
-        let format = match rule.format {
-            Some(format) => format,
-            None => find_format(connection, &table.name, &column, &key, index.as_deref())?,
+        let index = match &column {
+            Some(column) => keys::index_in_order_of(connection, &table.name, column)?,
+            None => None,
         };
+        let column = match (column, rule.format) {
+            (Some(name), Some(format)) => Some(Column { name, format }),
+            (Some(name), None) => {
+                let format = find_format(connection, &table.name, &name, &key, index.as_deref())?;
+                Some(Column { name, format })
+            }
+            (None, _) => None,
+        };
+        let age = rule.keep.zip(column.as_ref()).map(|(keep, column)| {
+            let keep = TimeDelta::from_std(keep).ok();
+            let cutoff = keep.and_then(|keep| started.checked_sub_signed(keep)).ok_or_else(|| {
+                Error::new(Reason::Refused, "`keep` reaches back before all dates; set a shorter one")
+            })?;
+            Ok::<_, Error>(Age { format: column.format, cutoff, zone: rule.timezone })
+        });
+        let age = age.transpose()?;
         let mut plan = Self {
-            advice: advice(&table.name, &column, index.as_deref(), &graph),
-            age: Age { format, cutoff },
+            advice: advice(&table.name, column.as_ref(), index.as_deref(), &graph),
+            why: age.iter().map(|age| format!("older than {}", shown(age))).collect(),
+            goes: Goes { column, key, age, newest: None },
             table: table.name,
-            column,
-            key,
             index,
             graph,
             triggers: Vec::new(),
@@ -84,6 +92,50 @@ impl Plan {
         }
         Ok(plan)
     }
+
+    /// Whether nothing but the rows themselves is concerned.
+    pub(super) fn is_plain(&self) -> bool {
+        self.graph.edges.is_empty() && self.triggers.is_empty()
+    }
+
+    /// Leaves only so many of the newest rows, `why` as an operator would say it.
+    pub(super) fn leave_newest(&mut self, connection: &Connection, rows: u64, why: String) -> Result<()> {
+        self.goes.newest = self.row_behind(connection, rows)?;
+        self.why.push(why);
+        Ok(())
+    }
+
+    /// The values, in the order from old to new, of the row that so many are newer than.
+    fn row_behind(&self, connection: &Connection, rows: u64) -> Result<Option<Vec<Value>>> {
+        let order = self.goes.order("t.");
+        let by =
+            self.index.as_ref().map(|index| format!(" INDEXED BY {}", quoted(index))).unwrap_or_default();
+        let sql = format!(
+            "SELECT {} FROM {} AS t{by} WHERE {} ORDER BY {} LIMIT 1 OFFSET ?1",
+            order.join(", "),
+            quoted(&self.table),
+            self.goes.readable("t."),
+            order.iter().map(|term| format!("{term} DESC")).collect::<Vec<_>>().join(", "),
+        );
+        let mut statement = connection.prepare(&sql)?;
+        let mut found = statement.query([rows])?;
+        let Some(row) = found.next()? else { return Ok(None) };
+        Ok(Some((0..order.len()).map(|at| row.get(at)).collect::<rusqlite::Result<_>>()?))
+    }
+}
+
+/// The cutoff by the clock that the column's values were written by.
+fn shown(age: &Age) -> String {
+    let zone = if age.format == DateFormat::Iso { age.zone } else { chrono_tz::UTC };
+    format!("{} {zone}", age.cutoff.with_timezone(&zone).format("%Y-%m-%d %H:%M"))
+}
+
+/// The column's name as the schema writes it.
+fn column(connection: &Connection, table: &str, name: &str) -> Result<String> {
+    let mut columns = keys::all_columns(connection, table)?.into_iter();
+    columns
+        .find(|column| column.eq_ignore_ascii_case(name))
+        .ok_or_else(|| Error::new(Reason::NotFound, format!("it has no column {name}")))
 }
 
 /// SQLite counts it up with every change of the schema.
@@ -192,9 +244,9 @@ fn fires(connection: &Connection, sql: &str, table: &str) -> Result<bool> {
     })
 }
 
-fn advice(table: &str, column: &str, index: Option<&str>, graph: &Graph) -> Vec<String> {
+fn advice(table: &str, column: Option<&Column>, index: Option<&str>, graph: &Graph) -> Vec<String> {
     let mut advice = Vec::new();
-    if index.is_none() {
+    if let (Some(Column { name: column, .. }), None) = (column, index) {
         advice.push(format!(
             "{table} is read from end to end; an index on {column} would spare that: CREATE INDEX {} ON {}({})",
             quoted(&format!("idx_{table}_{column}")),

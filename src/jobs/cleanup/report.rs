@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::batch::Tally;
 use super::dates;
 use super::plan::Plan;
-use crate::config::Rule;
+use crate::config::{DateFormat, Rule};
 use crate::words;
 
 /// The detail of a run.
@@ -18,6 +18,8 @@ pub(super) struct Detail {
     /// Nothing was written: the figures are what a run now would do.
     pub(super) dry_run: bool,
     pub(super) rules: Vec<RuleReport>,
+    /// What is free in the file now, and what comes of it.
+    pub(super) space: Option<String>,
 }
 
 /// Rows of one table that a rule touched, or would touch.
@@ -33,11 +35,17 @@ pub(super) struct Touched {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct RuleReport {
     pub(super) table: String,
-    pub(super) column: String,
-    /// How the column tells the time; absent where the rule did not get that far.
+    pub(super) column: Option<String>,
+    /// How the column tells the time; absent where the rule did not get that far, or has no column.
     pub(super) format: Option<&'static str>,
+    /// The zone of text without an offset; numbers have none.
+    pub(super) timezone: Option<&'static str>,
     /// Rows before this go; absent likewise.
     pub(super) cutoff: Option<DateTime<Utc>>,
+    /// The same by the clock of the zone, and by which other limits rows go.
+    pub(super) goes: Vec<String>,
+    /// Bytes of the table and its indexes before, where the rule has `max_size`.
+    pub(super) size_bytes: Option<u64>,
     /// Rows in the table before.
     pub(super) rows: u64,
     /// Of these, rows past their retention.
@@ -56,6 +64,11 @@ pub(super) struct RuleReport {
     pub(super) batches: u64,
     /// The longest of them, with the checkpoint that may follow it.
     pub(super) longest_transaction_ms: f64,
+    /// The largest that the file of the write-ahead log was.
+    pub(super) wal_peak_bytes: u64,
+    /// Rows that were archived, those of other tables included, and the files that they are in.
+    pub(super) archived: u64,
+    pub(super) archive: Vec<String>,
     /// What the operator may do to make it cheaper.
     pub(super) advice: Vec<String>,
     /// Why the rule was not carried out, or not to its end.
@@ -70,9 +83,14 @@ impl RuleReport {
     /// Takes over what the plan found out.
     pub(super) fn describe(&mut self, plan: &Plan) {
         self.table.clone_from(&plan.table);
-        self.column.clone_from(&plan.column);
-        self.format = Some(dates::word(plan.age.format));
-        self.cutoff = Some(plan.age.cutoff);
+        if let Some(column) = &plan.goes.column {
+            self.column = Some(column.name.clone());
+            self.format = Some(dates::word(column.format));
+        }
+        let iso = plan.goes.age.filter(|age| age.format == DateFormat::Iso);
+        self.timezone = iso.map(|age| age.zone.name());
+        self.cutoff = plan.goes.age.map(|age| age.cutoff);
+        self.goes.clone_from(&plan.why);
         self.triggers.clone_from(&plan.triggers);
         self.advice.clone_from(&plan.advice);
     }
@@ -100,11 +118,14 @@ impl Detail {
     }
 }
 
-/// `12,345 rows older than 2025-11-23 from attendance`; none for a rule that was refused before it did anything.
+/// `12,345 rows older than 2025-11-23 02:00 UTC from attendance`; none for a rule that was refused before it did
+/// anything.
 fn rule_part(rule: &RuleReport) -> Option<String> {
-    let cutoff = rule.cutoff.filter(|_| rule.refused.is_none() || rule.batches > 0)?;
-    let mut text =
-        format!("{} older than {} from {}", rows(rule.removed), cutoff.format("%Y-%m-%d"), rule.table);
+    if rule.refused.is_some() && rule.batches == 0 {
+        return None;
+    }
+    let why = if rule.goes.is_empty() { String::new() } else { format!(" {}", rule.goes.join(" or ")) };
+    let mut text = format!("{}{why} from {}", rows(rule.removed), rule.table);
     // Writing to a String does not fail.
     for (table, touched) in &rule.children {
         if touched.removed > 0 {

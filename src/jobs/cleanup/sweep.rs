@@ -2,12 +2,14 @@
 //! at once when told to: what was committed stays, and the next run goes on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::archive::Archive;
 use super::batch::{self, Pace, Step, Tally};
 use super::children::{Doomed, Seen};
 use super::guard::Guard;
+use super::log::Log;
 use super::plan::Plan;
 use super::report::{RuleReport, Touched, rows as rows_in_words};
 use super::walk::{self, Extent, Position};
@@ -15,14 +17,19 @@ use crate::config::Rule;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
-use crate::jobs::{Context, Unit};
+use crate::jobs::{Context, Unit, blocking};
 use crate::sqlite::schema::quoted;
+use crate::sqlite::sizes;
+use crate::words;
 
 /// Three parts of pause to one of work: the application's writers have the lock for three quarters of the time.
 const PAUSE_PER_WORK: u32 = 3;
 
+/// Per cent of `max_size` that are filled when it was passed: rows differ, and pages have headers that stay.
+const FILLED: u128 = 99;
+
 /// Attempts at a batch that finds the database locked; each waits for `pool.busy_timeout` itself.
-const ATTEMPTS: u32 = 3;
+pub(super) const ATTEMPTS: u32 = 3;
 
 /// Pause before another attempt.
 const BUSY_PAUSE: Duration = Duration::from_millis(250);
@@ -58,12 +65,22 @@ pub(super) async fn rule(
     report: &mut RuleReport,
     tally: &mut Tally,
 ) -> Result<()> {
-    let plan = {
+    let mut plan = {
         let (rule, started) = (rule.clone(), context.started);
-        Arc::new(context.sql(move |c| Plan::make(c, &rule, started)).await?)
+        context.sql(move |c| Plan::make(c, &rule, started)).await?
     };
     report.describe(&plan);
     let reader = Reader::new(context).await?;
+    if let Some((rows, why)) = newest(&reader, rule, &plan, report).await? {
+        plan = reader
+            .read(move |c| {
+                plan.leave_newest(c, rows, why)?;
+                Ok(plan)
+            })
+            .await?;
+        report.describe(&plan);
+    }
+    let plan = Arc::new(plan);
     let preview = preview(&reader, &plan, report).await?;
     report.share = share(preview.tally.get(&plan.table).map_or(0, |own| own.removed), report.rows);
     if dry_run {
@@ -79,12 +96,31 @@ pub(super) async fn rule(
     }
     totals.wanted += report.matched;
     let before = violations(&reader, &plan).await?;
-    let swept = sweep(context, &plan, totals, &preview, report, tally).await;
+    // Nothing is made where nothing is to be archived.
+    let archive = if report.matched > 0 {
+        let (database, started) = (Arc::clone(&context.database), context.started);
+        let (rule, table) = (rule.clone(), plan.table.clone());
+        blocking(move || Archive::open(&database, &rule, &table, started)).await?
+    } else {
+        None
+    };
+    let archive = Arc::new(Mutex::new(archive));
+    let sweep = Sweep {
+        context,
+        plan: &plan,
+        totals,
+        preview: &preview,
+        archive: &archive,
+        page: reader.facts.page_size,
+    };
+    let swept = sweep.run(report, tally).await;
+    let closed = close(&archive, report).await;
     report.set_touched(tally);
     report.share = share(report.removed, report.rows);
     totals.done += report.removed;
     note(totals, &preview, tally);
     swept?;
+    closed?;
     let after = violations(&reader, &plan).await?;
     if after > before {
         return Err(Error::new(
@@ -99,12 +135,40 @@ pub(super) async fn rule(
     Ok(())
 }
 
+/// How many of the newest rows `keep_rows` and `max_size` leave, and how to say that; `None`: all.
+async fn newest(
+    reader: &Reader<'_>,
+    rule: &Rule,
+    plan: &Plan,
+    report: &mut RuleReport,
+) -> Result<Option<(u64, String)>> {
+    let beyond = |rows: u64| format!("beyond the newest {}", rows_in_words(rows));
+    let kept = rule.keep_rows.map(|rows| (rows, beyond(rows)));
+    let Some(most) = rule.max_size else { return Ok(kept) };
+    let table = plan.table.clone();
+    let trees = reader
+        .read(move |c| Ok(sizes::trees(c)?.into_iter().filter(|t| t.table == table).collect::<Vec<_>>()));
+    let mut bytes = 0;
+    for tree in trees.await? {
+        bytes += reader.read(move |c| sizes::content_bytes(c, &tree.name)).await?;
+    }
+    report.size_bytes = Some(bytes);
+    let table = plan.table.clone();
+    let rows = reader.read(move |c| sizes::rows(c, &table)).await?;
+    // Rows of an average size: what one takes is known of none.
+    let fitting = u128::from(rows) * u128::from(most) * FILLED / (u128::from(bytes.max(1)) * 100);
+    let fitting = u64::try_from(fitting).unwrap_or(u64::MAX);
+    let fits = (bytes > most)
+        .then(|| (fitting, format!("{}, which fit into max_size = {}", beyond(fitting), words::bytes(most))));
+    Ok(kept.into_iter().chain(fits).min_by_key(|(rows, _)| *rows))
+}
+
 /// Refuses what takes the run past `max_share` of a table.
 fn guard(context: &Context, plan: &Plan, totals: &Totals, preview: &Preview, tally: &Tally) -> Result<()> {
-    let cutoff = plan.age.cutoff.format("%Y-%m-%d %H:%M UTC").to_string();
+    let why = plan.why.join(" or ");
     for (table, rows) in &preview.rows {
         let removed = tally.get(table).map_or(0, |touched| touched.removed);
-        totals.guard.check(table, *rows, removed, context.database.cleanup.max_share, &cutoff)?;
+        totals.guard.check(table, *rows, removed, context.database.cleanup.max_share, &why)?;
     }
     Ok(())
 }
@@ -139,7 +203,7 @@ async fn preview(reader: &Reader<'_>, plan: &Arc<Plan>, report: &mut RuleReport)
                 let doomed = if alone {
                     None
                 } else {
-                    Some(shared.graph.doomed(&read, &shared.age, &shared.column, &slice.old, &mut known)?)
+                    Some(shared.graph.doomed(&read, &shared.goes, &slice.old, &mut known)?)
                 };
                 if shared.graph.is_tree() {
                     known.clear();
@@ -188,69 +252,102 @@ impl Preview {
     }
 }
 
-/// Deletes, batch by batch.
-async fn sweep(
-    context: &Context,
-    plan: &Arc<Plan>,
-    totals: &Totals,
-    preview: &Preview,
-    report: &mut RuleReport,
-    tally: &mut Tally,
-) -> Result<()> {
-    let mut pace = Pace::new(context.database.cleanup.batch_target);
-    let mut position = (report.matched > 0).then(|| Position::of_oldest(plan));
-    let mut longest = Duration::ZERO;
-    context.at(totals.done, totals.wanted, Unit::Rows);
-    while let Some(from) = position {
-        let step = one_batch(context, plan, &from, pace.rows()).await?;
-        for (table, touched) in step.tally {
-            let sum = tally.entry(table).or_default();
-            sum.removed += touched.removed;
-            sum.changed += touched.changed;
-        }
-        if let Some(lasted) = step.lasted {
-            longest = longest.max(lasted);
-            report.batches += 1;
-            report.longest_transaction_ms = longest.as_secs_f64() * 1e3;
-            pace.learn(step.worked);
-            // Rows that became old after the count have been judged by nobody.
-            guard(context, plan, totals, preview, tally)?;
-            let removed = tally.get(&plan.table).map_or(0, |touched| touched.removed);
-            context.at(totals.done + removed, totals.wanted.max(totals.done + removed), Unit::Rows);
-            if step.next.is_some() {
-                pause(context, lasted * PAUSE_PER_WORK).await?;
+/// What the batches of a rule have in common.
+struct Sweep<'a> {
+    context: &'a Context,
+    plan: &'a Arc<Plan>,
+    totals: &'a Totals,
+    preview: &'a Preview,
+    archive: &'a Arc<Mutex<Option<Archive>>>,
+    /// Bytes of a page.
+    page: u64,
+}
+
+impl Sweep<'_> {
+    /// Deletes, batch by batch.
+    async fn run(&self, report: &mut RuleReport, tally: &mut Tally) -> Result<()> {
+        let (context, plan, totals) = (self.context, self.plan, self.totals);
+        let mut pace = Pace::new(context.database.cleanup.batch_target);
+        let mut position = (report.matched > 0).then(|| Position::of_oldest(plan));
+        let mut longest = Duration::ZERO;
+        let mut log = Log::new(context);
+        context.at(totals.done, totals.wanted, Unit::Rows);
+        while let Some(from) = position {
+            let step = self.batch(&from, pace.rows()).await?;
+            for (table, touched) in &step.tally {
+                let sum = tally.entry(table.clone()).or_default();
+                sum.removed += touched.removed;
+                sum.changed += touched.changed;
             }
+            if let Some(lasted) = step.lasted {
+                longest = longest.max(lasted);
+                report.batches += 1;
+                report.longest_transaction_ms = longest.as_secs_f64() * 1e3;
+                pace.learn(step.worked);
+                // Rows that became old after the count have been judged by nobody.
+                guard(context, plan, totals, self.preview, tally)?;
+                let removed = tally.get(&plan.table).map_or(0, |touched| touched.removed);
+                context.at(totals.done + removed, totals.wanted.max(totals.done + removed), Unit::Rows);
+                if step.next.is_some() {
+                    let worked = lasted + step.moved.map_or(Duration::ZERO, |(took, _)| took);
+                    pause(context, worked * PAUSE_PER_WORK).await?;
+                    log.watch(context, &step, self.page).await?;
+                }
+                report.wal_peak_bytes = log.peak;
+            }
+            position = step.next;
         }
-        position = step.next;
+        Ok(())
+    }
+
+    async fn batch(&self, from: &Position, rows: usize) -> Result<Step> {
+        let context = self.context;
+        let limit = context.database.maintain.max_block;
+        let mut attempt = 1;
+        loop {
+            let (plan, from, path) = (Arc::clone(self.plan), from.clone(), context.database.path.clone());
+            let (archive, holds) = (Arc::clone(self.archive), Arc::clone(&context.holds));
+            let work = context.sql_within(limit, move |c| {
+                let mut archive = archive.lock().unwrap_or_else(PoisonError::into_inner);
+                batch::run(c, &path, &plan, (&from, rows), &holds, archive.as_mut())
+            });
+            match work.await {
+                Err(error) if error.reason == Reason::Busy && attempt < ATTEMPTS => attempt += 1,
+                Err(error) if error.reason == Reason::Deadline => {
+                    context.go_on()?;
+                    return Err(Error::new(
+                        Reason::Refused,
+                        format!(
+                            "a batch of {} takes longer than maintain.max_block = {} allows; it was rolled back, so that \
+                             the application can write. Look at its triggers, and for indexes on the columns that point \
+                             here",
+                            rows_in_words(rows as u64),
+                            show_duration(limit)
+                        ),
+                    ));
+                }
+                other => return other,
+            }
+            pause(context, BUSY_PAUSE).await?;
+        }
+    }
+}
+
+/// Closes the archive, and says where the rows went.
+async fn close(archive: &Arc<Mutex<Option<Archive>>>, report: &mut RuleReport) -> Result<()> {
+    let archive = Arc::clone(archive);
+    let closed = blocking(move || {
+        let archive = archive.lock().unwrap_or_else(PoisonError::into_inner).take();
+        archive.map(Archive::finish).transpose()
+    });
+    if let Some((files, rows)) = closed.await? {
+        report.archived = rows;
+        report.archive = files.iter().map(|file| file.display().to_string()).collect();
     }
     Ok(())
 }
 
-async fn one_batch(context: &Context, plan: &Arc<Plan>, from: &Position, rows: usize) -> Result<Step> {
-    let limit = context.database.maintain.max_block;
-    let mut attempt = 1;
-    loop {
-        let (plan, from) = (Arc::clone(plan), from.clone());
-        match context.sql_within(limit, move |c| batch::run(c, &plan, &from, rows)).await {
-            Err(error) if error.reason == Reason::Busy && attempt < ATTEMPTS => attempt += 1,
-            Err(error) if error.reason == Reason::Deadline => {
-                context.go_on()?;
-                return Err(Error::new(
-                    Reason::Refused,
-                    format!(
-                        "a batch of {} takes longer than maintain.max_block = {} allows; it was rolled back, so that the                          application can write. Look at its triggers, and for indexes on the columns that point here",
-                        rows_in_words(rows as u64),
-                        show_duration(limit)
-                    ),
-                ));
-            }
-            other => return other,
-        }
-        pause(context, BUSY_PAUSE).await?;
-    }
-}
-
-async fn pause(context: &Context, pause: Duration) -> Result<()> {
+pub(super) async fn pause(context: &Context, pause: Duration) -> Result<()> {
     tokio::select! {
         () = tokio::time::sleep(pause) => {}
         () = context.call.ended() => {}

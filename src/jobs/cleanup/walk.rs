@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
+use super::dates;
 use super::plan::Plan;
 use crate::error::Result;
 use crate::sqlite::keys::Key;
@@ -25,9 +26,9 @@ pub(super) struct Position {
 impl Position {
     /// Where deleting begins: the first row that may be old.
     pub(super) fn of_oldest(plan: &Plan) -> Self {
-        match plan.index {
-            Some(_) => Self { at: vec![plan.age.first()], passed: 0 },
-            None => Self::default(),
+        match (&plan.index, &plan.goes.column) {
+            (Some(_), Some(column)) => Self { at: vec![dates::first(column.format)], passed: 0 },
+            _ => Self::default(),
         }
     }
 }
@@ -76,8 +77,8 @@ pub(super) fn slice(
     from: &Position,
     wanted: usize,
 ) -> Result<Slice> {
-    let (sql, width) = (sql(plan, extent, !from.at.is_empty()), plan.key.len());
-    let mut statement = connection.prepare(&sql)?;
+    let (sql, width) = (sql(plan, extent, !from.at.is_empty()), plan.goes.key.len());
+    let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(&from.at))?;
     let (mut slice, mut position, mut tail, mut skip) = (Slice::default(), from.clone(), 0, from.passed);
     let mut since = Instant::now();
@@ -114,24 +115,27 @@ pub(super) fn slice(
 
 /// Key, verdict, and the columns of the order.
 fn sql(plan: &Plan, extent: Extent, has_start: bool) -> String {
-    let column = format!("t.{}", quoted(&plan.column));
+    let goes = &plan.goes;
     let (order, by) = match &plan.index {
-        Some(index) => (vec![format!("{column} COLLATE BINARY")], format!(" INDEXED BY {}", quoted(index))),
-        None => (plan.key.iter().map(|key| format!("t.{key}")).collect(), String::new()),
+        Some(index) => {
+            (goes.order("t.").into_iter().take(1).collect(), format!(" INDEXED BY {}", quoted(index)))
+        }
+        None => (goes.key.iter().map(|key| format!("t.{key}")).collect::<Vec<_>>(), String::new()),
     };
     let mut conditions = Vec::new();
     if has_start {
         conditions.push(format!("({}) >= ({})", order.join(", "), vec!["?"; order.len()].join(", ")));
     }
-    if extent == Extent::Old && plan.index.is_some() {
-        conditions.push(format!("{column} COLLATE BINARY < {}", plan.age.end()));
+    // Where the walk is in the order from old to new.
+    if extent == Extent::Old && (plan.index.is_some() || goes.column.is_none()) {
+        conditions.extend(goes.end("t."));
     }
     let conditions =
         if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
-    let key = plan.key.iter().map(|key| format!("t.{key}")).collect::<Vec<_>>().join(", ");
+    let key = goes.key.iter().map(|key| format!("t.{key}")).collect::<Vec<_>>().join(", ");
     format!(
         "SELECT {key}, {}, {order} FROM {} AS t{by}{conditions} ORDER BY {order}",
-        plan.age.verdict(&column),
+        goes.verdict("t."),
         quoted(&plan.table),
         order = order.join(", "),
     )

@@ -1,14 +1,17 @@
 //! The check `indexes`: those that the configuration declares are there, on their table, with their columns in
-//! their order; and none that the integrity check found wrong is left.
+//! their order; and none that the integrity check found wrong is left. What is advised beside that leaves the check
+//! good: an index more or less is the application's own affair.
 
 use std::fmt;
 
 use rusqlite::Connection;
 
+use super::advice;
 use crate::config::Index;
 use crate::error::{Reason, Result};
 use crate::jobs::Context;
 use crate::jobs::verdicts::{Check, met};
+use crate::queries::advice::existing::Remark;
 use crate::sqlite::checks;
 use crate::sqlite::schema::{self, quoted};
 use crate::state::facts::{self, DAMAGED_INDEXES, INDEX_PROBLEMS};
@@ -31,14 +34,19 @@ impl fmt::Display for Problem {
 pub(super) async fn check(context: &Context) -> Result<Check> {
     let declared = context.database.indexes.clone();
     let count = declared.len();
+    let evidence = match advice::Evidence::gather(context).await {
+        Ok(evidence) => evidence,
+        Err(error) => return Ok(Check::unknown(NAME, met(context, error)?.message)),
+    };
     let found = context
         .sql(move |connection| {
             let problems = declared.iter().map(|index| problem(connection, index));
-            Ok(problems.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect::<Vec<_>>())
+            let problems: Vec<_> = problems.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+            Ok((problems, evidence.remarks(connection)?))
         })
         .await;
-    let mut problems = match found {
-        Ok(problems) => problems,
+    let (mut problems, advised) = match found {
+        Ok(found) => found,
         Err(error) => {
             let error = met(context, error)?;
             let make = if error.reason == Reason::Damaged {
@@ -61,29 +69,32 @@ pub(super) async fn check(context: &Context) -> Result<Check> {
                 word: "damaged",
                 index,
             }));
-            let words: Vec<(&str, &str)> = problems.iter().map(|p| (p.index.as_str(), p.word)).collect();
+            let words = problems.iter().map(|p| (p.index.as_str(), p.word));
+            let words: Vec<_> = words.chain(advised.iter().map(|a| (a.index.as_str(), a.word))).collect();
             facts::remember(connection, &database, INDEX_PROBLEMS, &words)?;
-            Ok(problems)
+            Ok((problems, advised))
         })
         .await;
     Ok(match kept {
-        Ok(problems) => verdict(&problems, count),
+        Ok((problems, advised)) => verdict(&problems, count, &advised),
         Err(error) => Check::unknown(NAME, met(context, error)?.message),
     })
 }
 
-fn verdict(problems: &[Problem], declared: usize) -> Check {
+fn verdict(problems: &[Problem], declared: usize, advised: &[Remark]) -> Check {
+    let advice = advice::in_words(advised);
     if problems.is_empty() {
         let detail = match declared {
             0 => "no index is declared in the configuration".to_owned(),
             1 => "the declared index is as declared".to_owned(),
             n => format!("the {n} declared indexes are as declared"),
         };
-        return Check::good(NAME, detail);
+        return Check::good(NAME, detail + &advice);
     }
     let reason =
         if problems.iter().any(|p| p.word == "damaged") { Reason::Damaged } else { Reason::NotFound };
-    Check::bad(NAME, reason, problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    let problems = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    Check::bad(NAME, reason, problems + &advice)
 }
 
 fn problem(connection: &Connection, declared: &Index) -> Result<Option<Problem>> {

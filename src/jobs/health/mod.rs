@@ -1,6 +1,7 @@
 //! Looks after a database without reading all of it: its connections, the declared indexes, the sizes of its
 //! tables, and statements that were slow. Writes nothing to the database.
 
+mod advice;
 mod growth;
 mod indexes;
 mod pool;

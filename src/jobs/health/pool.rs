@@ -58,7 +58,7 @@ fn in_words(context: &Context, error: Error) -> Error {
             Reason::Damaged,
             format!(
                 "{path} is damaged and cannot be read: {}; restore a backup (litekeeper restore {name} --to PATH), or \
-                 salvage a copy of it (sqlite3 COPY .recover)",
+                 save what can be read of it (litekeeper recover {name} --to PATH)",
                 error.message
             ),
         ),

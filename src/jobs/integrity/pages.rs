@@ -84,7 +84,8 @@ pub(super) async fn check(
 pub(super) fn what_to_do(context: &Context) -> String {
     let name = &context.database.name;
     format!(
-        "restore a backup (litekeeper restore {name} --to PATH), or salvage a copy of it (sqlite3 COPY .recover)"
+        "restore a backup (litekeeper restore {name} --to PATH), or save what can be read of it (litekeeper recover \
+         {name} --to PATH)"
     )
 }
 

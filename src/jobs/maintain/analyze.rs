@@ -1,40 +1,149 @@
-//! Refreshes the planner's statistics, one table at a time: those that need it, or all.
+//! Refreshes the planner's statistics: of the tables that need it, by an estimate; or of all, in full.
 
-use super::step::{Step, StepName, within_max_block};
+use std::collections::BTreeSet;
+
+use super::limits::{part, write};
+use super::plans::Plans;
+use super::statistics;
+use super::step::{Cost, Step, StepName};
 use crate::config::Analyze;
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
-use crate::sqlite::analyze::{self, ESTIMATE, EXACT};
-use crate::sqlite::schema;
-use crate::words::plural;
+use crate::sqlite::facts::Facts;
+use crate::sqlite::{analyze, hold, open, schema};
+use crate::state::facts;
+use crate::words::{self, plural};
 
 const STEP: StepName = StepName::Analyze;
 
-pub(super) async fn run(context: &Context) -> Result<Step> {
-    let (tables, limit) = match context.database.maintain.analyze {
-        Analyze::Never => return Ok(Step::skipped(STEP, "ANALYZE is off")),
-        // Even to look, SQLite takes the write lock where there are several tables.
-        Analyze::Auto => match within_max_block(context, "ANALYZE", |c| analyze::due(c)).await? {
-            Ok(due) => (due, ESTIMATE),
-            Err(problem) => return Ok(Step::failed(STEP, problem)),
-        },
-        Analyze::Always => {
-            let all = context.sql(|c| schema::tables(c)).await?;
-            (all.into_iter().map(|t| t.name).collect(), EXACT)
-        }
-    };
-    if tables.is_empty() {
-        return Ok(Step::skipped(STEP, "ANALYZE not needed"));
+/// When statistics were last refreshed, by the name of the fact; its value is which tables.
+const ANALYZED: &str = "analyzed";
+
+/// One table by an estimate, as measured on 1 GiB: this long, whatever its size.
+const ESTIMATE_SECONDS: f64 = 0.004;
+
+/// Statistics that were computed elsewhere, put in, as measured.
+const PUT_SECONDS: f64 = 0.001;
+
+/// What there is to know before anything is done.
+struct Looked {
+    facts: Facts,
+    /// The tables to treat.
+    tables: Vec<String>,
+    /// The application's statistics hold samples of rows, which takes a look at every row (HAZARDS H25).
+    samples: bool,
+    found: String,
+}
+
+pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
+    let policy = context.database.maintain.analyze;
+    if policy == Analyze::Never {
+        return Ok(Step::skipped(STEP, "ANALYZE is off"));
     }
-    let (mut analyzed, mut problems) = (Vec::new(), Vec::new());
-    for table in tables {
+    let looked = match part(context, "ANALYZE", look(context, policy).await)? {
+        Ok(looked) => looked,
+        Err(problem) => return Ok(Step::failed(STEP, problem)),
+    };
+    if looked.tables.is_empty() {
+        return Ok(Step::skipped(STEP, "ANALYZE not needed").found(looked.found));
+    }
+    let in_full = policy == Analyze::Always || looked.samples;
+    let prevented = if in_full { statistics::prevented(&looked.facts)? } else { None };
+    let from_copy = in_full && prevented.is_none();
+    if preview {
+        return Ok(planned(context, &looked, in_full, prevented).found(looked.found));
+    }
+    let plans = Plans::now(context).await?;
+    let step = if from_copy {
+        from_a_copy(context, &looked).await?
+    } else {
+        in_place(context, &looked, in_full, prevented).await?
+    };
+    if !step.treated.is_empty() {
+        let (database, treated) = (context.database.name.clone(), step.treated.clone());
+        context.state.with(move |c| facts::remember(c, &database, ANALYZED, &treated)).await?;
+    }
+    let plans_changed = Some(plans.changed(context).await?);
+    Ok(Step { plans_changed, ..step.found(looked.found) })
+}
+
+async fn look(context: &Context, policy: Analyze) -> Result<Looked> {
+    let (path, busy_timeout) = (context.database.path.clone(), context.database.pool.busy_timeout);
+    let holds = std::sync::Arc::clone(&context.holds);
+    let database = context.database.name.clone();
+    let last = context.state.with(move |c| facts::recall::<Vec<String>>(c, &database, ANALYZED)).await?;
+    let last = last.map(|(_, at)| format!("; last refreshed {}", words::relative(context.started, at)));
+    let look = move |c: &mut rusqlite::Connection| {
+        let (facts, samples) = (Facts::read(c)?, analyze::has_samples(c)?);
+        let all: Vec<String> = schema::tables(c)?.into_iter().map(|t| t.name).collect();
+        let (tables, found) = if policy == Analyze::Always {
+            let found = plural(all.len() as u64, "table", "tables");
+            (all, found)
+        } else {
+            let mut fresh = open::another(&path)?;
+            fresh.busy_timeout(busy_timeout)?;
+            // Even to look, SQLite takes the write lock where there are several tables.
+            let due = hold::write(&mut fresh, &holds, |t| analyze::due(t))?;
+            let of = plural(all.len() as u64, "table", "tables");
+            let found = format!("statistics of {} of {of} are missing or off by a factor of ten", due.len());
+            (due, found)
+        };
+        Ok(Looked { facts, tables, samples, found: found + &last.unwrap_or_default() })
+    };
+    context.sql_within(context.database.maintain.max_block, look).await
+}
+
+fn planned(context: &Context, looked: &Looked, in_full: bool, prevented: Option<String>) -> Step {
+    let of = plural(looked.tables.len() as u64, "table", "tables");
+    let (how, hold_seconds, needed_bytes) = match (in_full, prevented) {
+        (true, None) => {
+            (String::from("in full, on a copy"), Some(PUT_SECONDS), Some(statistics::needed(&looked.facts)))
+        }
+        (true, Some(why)) => (format!("in full, {why}"), None, None),
+        (false, _) => (String::from("by an estimate"), Some(ESTIMATE_SECONDS), None),
+    };
+    let longest_hold_seconds = context.database.maintain.max_block.as_secs_f64();
+    Step::planned(
+        STEP,
+        format!("would run ANALYZE of {of} {how}"),
+        Cost { hold_seconds, longest_hold_seconds, needed_bytes },
+    )
+}
+
+async fn from_a_copy(context: &Context, looked: &Looked) -> Result<Step> {
+    match statistics::refresh(context, Some(looked.tables.clone())).await? {
+        Ok(done) => Ok(step(done.tables.clone(), done.lacking.clone(), Vec::new(), "on a copy")),
+        Err(problem) => Ok(Step::failed(STEP, problem)),
+    }
+}
+
+async fn in_place(
+    context: &Context,
+    looked: &Looked,
+    in_full: bool,
+    prevented: Option<String>,
+) -> Result<Step> {
+    let (mut analyzed, mut lacking, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    for table in &looked.tables {
         let name = table.clone();
-        let work = move |c: &mut rusqlite::Connection| analyze::analyze(c, &name, limit);
-        match within_max_block(context, &format!("ANALYZE {table}"), work).await? {
-            Ok(()) => analyzed.push(table),
+        match write(context, &format!("ANALYZE {table}"), move |t| analyze::analyze(t, &name, in_full))
+            .await?
+        {
+            Ok(()) => analyzed.push(table.clone()),
+            // Not worth a failure each night.
+            Err(problem) if problem.reason == Reason::Unsupported => lacking.push((table.clone(), problem)),
             Err(problem) => problems.push(problem),
         }
     }
-    let why = format!("ANALYZE of {} done", plural(analyzed.len() as u64, "table", "tables"));
-    Ok(Step::of_parts(STEP, why, analyzed, problems))
+    Ok(step(analyzed, lacking, problems, prevented.as_deref().unwrap_or_default()))
+}
+
+fn step(done: Vec<String>, lacking: Vec<(String, Error)>, problems: Vec<Error>, how: &str) -> Step {
+    let mut why = format!("ANALYZE of {} done", plural(done.len() as u64, "table", "tables"));
+    if !how.is_empty() {
+        why = format!("{why} {how}");
+    }
+    let names: BTreeSet<String> =
+        lacking.into_iter().map(|(table, e)| format!("{table}: {}", e.message)).collect();
+    Step { left_out: names.into_iter().collect(), ..Step::of_parts(STEP, why, done, problems) }
 }

@@ -1,14 +1,24 @@
-//! Empties the write-ahead log after the other steps, without making the application wait behind its own slow
-//! readers.
+//! Empties the write-ahead log, after the other steps and, where it has grown past `max_wal`, between two runs; without
+//! making the application wait behind its own slow readers (HAZARDS H12, H13).
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::step::{Step, StepName};
+use crate::clock;
+use crate::config::JobKind;
 use crate::error::{Reason, Result};
-use crate::jobs::Context;
-use crate::sqlite::checkpoint::{Checkpoint, Mode, checkpoint};
-use crate::sqlite::facts::{Facts, wal_bytes};
+use crate::jobs::{Context, Job, Report, Running};
+use crate::metrics::events::{LogFreed, LogPinned};
+use crate::sqlite::checkpoint::{Checkpoint as Made, Mode, checkpoint};
+use crate::sqlite::facts::{Facts, resolved, sidecar, wal_bytes};
+use crate::sqlite::holders::{self, Files, Holder};
 use crate::sqlite::replicator;
+use crate::state::pin;
 use crate::words;
 
 const STEP: StepName = StepName::Checkpoint;
@@ -16,8 +26,33 @@ const STEP: StepName = StepName::Checkpoint;
 /// A TRUNCATE checkpoint that waits for a reader keeps writers out: no longer than this.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
-/// Attempts at a TRUNCATE checkpoint, and the pause before each further one.
+/// Attempts to empty the log, and the pause before each further one.
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
+/// Processes that are named.
+const NAMED: usize = 3;
+
+/// The last step of maintenance by itself, for a log that has grown past `max_wal` since.
+#[derive(Debug, Clone, Copy)]
+pub struct Checkpoint;
+
+impl Job for Checkpoint {
+    fn kind(&self) -> JobKind {
+        JobKind::Checkpoint
+    }
+
+    /// Another one at work on the database ends with a checkpoint, or does not write.
+    fn is_optional(&self) -> bool {
+        true
+    }
+
+    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
+        Box::pin(async move {
+            let step = run(context, false).await?;
+            Ok(Report::new(step.why.clone(), &serde_json::json!({ "steps": [step] })))
+        })
+    }
+}
 
 pub(super) async fn run(context: &Context, after_vacuum: bool) -> Result<Step> {
     let path = context.database.path.clone();
@@ -31,38 +66,109 @@ pub(super) async fn run(context: &Context, after_vacuum: bool) -> Result<Step> {
             "checkpoint skipped: a replicator owns the database's write-ahead log",
         ));
     }
-    let mut last = context.sql(|c| checkpoint(c, Mode::Passive)).await?;
     let limit = context.database.maintain.max_wal;
+    let since = clock::now();
+    let first = context.sql(|c| checkpoint(c, Mode::Passive)).await?;
+    let mut last = first;
     if after_vacuum || wal_bytes(&context.database.path) > limit {
-        last = truncate(context, last).await?;
+        last = empty(context, first).await?;
     }
     let bytes = wal_bytes(&context.database.path);
     let mut why = format!("WAL {}", words::bytes(bytes));
     if last.is_some_and(|l| l.busy) {
         why += ", not emptied because of an open transaction of the application";
     }
+    // All attempts came to the same page: one reader, and not one after the other.
+    let stands =
+        first.zip(last).filter(|(first, last)| is_held(*last) && first.moved_pages == last.moved_pages);
+    if let Some((_, last)) = stands.filter(|_| bytes > limit) {
+        let by = note(context, last.moved_pages, since, bytes).await?;
+        if !by.is_empty() {
+            why = format!("{why}: {by}");
+        }
+    } else if !last.is_some_and(is_held) {
+        let name = context.database.name.clone();
+        if let Some(pin) = context.state.with(move |c| pin::over(c, &name)).await? {
+            let seconds = (clock::now() - pin.since).as_seconds_f64();
+            LogFreed { database: &context.database.name, seconds }.emit();
+        }
+    }
     Ok(Step { wal_bytes: Some(bytes), checkpoint: last, ..Step::done(STEP, why) })
 }
 
-/// Tries a few times, and gives up for this run: a reader that stays is the application's right.
-async fn truncate(context: &Context, mut last: Option<Checkpoint>) -> Result<Option<Checkpoint>> {
+/// Whether pages stayed behind in the log.
+const fn is_held(made: Made) -> bool {
+    made.moved_pages < made.log_pages
+}
+
+/// Tries a few times, and gives up for this run: a reader that stays is the application's right. The last attempt, `busy`
+/// where the log is not empty.
+async fn empty(context: &Context, first: Option<Made>) -> Result<Option<Made>> {
+    let mut last = first;
     let mut pauses = PAUSES.iter();
     loop {
-        // Nearly all is moved by the passive one, which holds up nobody; this one is left with little to do.
-        match context.sql_within(LONGEST_WAIT, |c| checkpoint(c, Mode::Truncate)).await {
-            Ok(made @ Some(Checkpoint { busy: true, .. })) => last = made,
-            Ok(made) => return Ok(made),
-            Err(error) if matches!(error.reason, Reason::Deadline | Reason::Busy) => {
-                context.go_on()?;
-                last = last.map(|l| Checkpoint { busy: true, ..l });
+        // While a reader needs pages of the log, TRUNCATE would only keep writers out.
+        if last.is_none_or(|l| l.is_complete()) {
+            match truncate(context).await? {
+                Some(made @ Made { busy: false, .. }) => return Ok(Some(made)),
+                Some(made) => last = Some(made),
+                None => last = last.map(|l| Made { busy: true, ..l }),
             }
-            Err(error) => return Err(error),
         }
-        let Some(pause) = pauses.next() else { return Ok(last) };
+        let Some(pause) = pauses.next() else { return Ok(last.map(|l| Made { busy: true, ..l })) };
         tokio::select! {
             () = tokio::time::sleep(*pause) => {}
             () = context.call.ended() => context.go_on()?,
         }
-        context.sql(|c| checkpoint(c, Mode::Passive)).await?;
+        last = context.sql(|c| checkpoint(c, Mode::Passive)).await?;
     }
+}
+
+/// Nearly all was moved by a passive one, which holds up nobody; this one is left with little to do. `None` where its
+/// time was not enough.
+async fn truncate(context: &Context) -> Result<Option<Made>> {
+    let holds = Arc::clone(&context.holds);
+    let made = context.sql_within(LONGEST_WAIT, move |c| {
+        let _hold = holds.begin();
+        checkpoint(c, Mode::Truncate)
+    });
+    match made.await {
+        Err(error) if matches!(error.reason, Reason::Deadline | Reason::Busy) => {
+            context.go_on().map(|()| None)
+        }
+        made => made,
+    }
+}
+
+/// Remembers and tells of a reader that stays; who it is, in words.
+async fn note(context: &Context, moved_pages: u64, since: DateTime<Utc>, wal_bytes: u64) -> Result<String> {
+    let path = context.database.path.clone();
+    let by = crate::jobs::blocking(move || Ok(who(&path))).await?;
+    let (name, found) = (context.database.name.clone(), (moved_pages, by));
+    let noted = context.state.with(move |c| pin::seen(c, &name, found, since, clock::now()));
+    let (pin, tell) = noted.await?;
+    if tell {
+        let seconds = (clock::now() - pin.since).as_seconds_f64();
+        LogPinned { database: &context.database.name, wal_bytes, seconds, by: &pin.by }.emit();
+    }
+    Ok(pin.by)
+}
+
+fn who(path: &Path) -> String {
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let readers = identity(&sidecar(path, "-shm")).map(holders::of_log).unwrap_or_default();
+    if !readers.is_empty() {
+        return format!("it is of {}", listed(&readers));
+    }
+    let there: Vec<_> = identity(&resolved(path)).into_iter().collect();
+    let users = holders::of(Files { there: &there, removed: &[] }).holders;
+    if users.is_empty() { String::new() } else { format!("the database is open in {}", listed(&users)) }
+}
+
+fn listed(all: &[Holder]) -> String {
+    let mut names: Vec<_> = all.iter().take(NAMED).map(ToString::to_string).collect();
+    if all.len() > NAMED {
+        names.push(format!("{} more", all.len() - NAMED));
+    }
+    names.join(", ")
 }

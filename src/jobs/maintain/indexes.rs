@@ -3,7 +3,8 @@
 
 use rusqlite::Connection;
 
-use super::step::{Step, StepName, within_max_block};
+use super::limits::write;
+use super::step::{Cost, Step, StepName};
 use crate::config::{Index, Missing};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
@@ -12,26 +13,44 @@ use crate::words::plural;
 
 const STEP: StepName = StepName::Indexes;
 
-pub(super) async fn run(context: &Context) -> Result<Step> {
-    let wanted: Vec<Index> =
+pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
+    let mut wanted: Vec<Index> =
         context.database.indexes.iter().filter(|i| i.missing == Missing::Create).cloned().collect();
     if wanted.is_empty() {
         return Ok(Step::skipped(STEP, ""));
     }
+    let there = {
+        let names: Vec<String> = wanted.iter().map(|index| index.name.clone()).collect();
+        let look =
+            move |c: &mut Connection| names.iter().map(|n| schema::sql_of(c, n)).collect::<Result<Vec<_>>>();
+        context.sql(look).await?
+    };
+    let mut there = there.into_iter();
+    wanted.retain(|_| there.next().flatten().is_none());
+    if wanted.is_empty() {
+        return Ok(Step::skipped(STEP, "no declared index is missing"));
+    }
+    let missing = plural(wanted.len() as u64, "declared index is missing", "declared indexes are missing");
+    if preview {
+        let names: Vec<_> = wanted.iter().map(|index| index.name.as_str()).collect();
+        let cost = Cost {
+            longest_hold_seconds: context.database.maintain.max_block.as_secs_f64(),
+            ..Cost::default()
+        };
+        let why = format!("would create {}", names.join(", "));
+        return Ok(Step::planned(STEP, why, cost).found(missing));
+    }
     let (mut created, mut problems) = (Vec::new(), Vec::new());
     for index in wanted {
         let (name, what) = (index.name.clone(), format!("CREATE INDEX {}", index.name));
-        match within_max_block(context, &what, move |c| create(c, &index)).await? {
+        match write(context, &what, move |c| create(c, &index)).await? {
             Ok(true) => created.push(name),
             Ok(false) => {}
             Err(problem) => problems.push(problem),
         }
     }
-    if created.is_empty() && problems.is_empty() {
-        return Ok(Step::skipped(STEP, "no declared index is missing"));
-    }
     let why = format!("created {}", plural(created.len() as u64, "index", "indexes"));
-    Ok(Step::of_parts(STEP, why, created, problems))
+    Ok(Step::of_parts(STEP, why, created, problems).found(missing))
 }
 
 /// Whether it was missing. One of the same name that is not the declared one stays: it is the application's.

@@ -1,23 +1,36 @@
-//! Rebuilds indexes one at a time: those that a check found wrong, or all.
+//! Rebuilds indexes one at a time, each in a transaction of its own: those that a check found wrong, or all.
 
-use super::step::{Step, StepName, within_max_block};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::limits::{part, write};
+use super::recall;
+use super::step::{Cost, Step, StepName};
 use crate::config::Reindex;
-use crate::error::{Error, Result};
+use crate::error::{Reason, Result};
 use crate::jobs::Context;
+use crate::jobs::reading::Reader;
 use crate::sqlite::rebuild::{self, Rebuildable};
 use crate::state::facts::{self, DAMAGED_INDEXES};
 use crate::words::plural;
 
 const STEP: StepName = StepName::Reindex;
 
-pub(super) async fn run(context: &Context) -> Result<Step> {
+/// Seconds for which each index held writers when it was last rebuilt, by its name.
+const REBUILDS: &str = "rebuilds";
+
+pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
     let policy = context.database.maintain.reindex;
     if policy == Reindex::Never {
         return Ok(Step::skipped(STEP, "REINDEX is off"));
     }
-    let damaged = damaged(context).await?;
+    let damaged: Vec<String> = recall(context, DAMAGED_INDEXES).await?;
+    let found = match damaged.as_slice() {
+        [] => String::from("no index that a check found wrong"),
+        names => format!("found wrong by a check: {}", names.join(", ")),
+    };
     if policy == Reindex::Auto && damaged.is_empty() {
-        return Ok(Step::skipped(STEP, "no index needed rebuilding"));
+        return Ok(Step::skipped(STEP, "no index needed rebuilding").found(found));
     }
     let mut indexes = context.sql(|c| rebuild::rebuildable(c)).await?;
     // One that is gone was dropped by the application, and its damage with it.
@@ -26,45 +39,69 @@ pub(super) async fn run(context: &Context) -> Result<Step> {
     if policy == Reindex::Auto {
         indexes.retain(|i| wrong.contains(&i.name));
     }
-    let (mut rebuilt, mut problems) = (Vec::new(), Vec::new());
+    let mut before: BTreeMap<String, f64> = recall(context, REBUILDS).await?;
+    if preview {
+        return Ok(planned(context, &indexes, &before).found(found));
+    }
+    let (mut rebuilt, mut left_out, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for index in &indexes {
         let name = index.name.clone();
-        match within_max_block(context, &what(index), move |c| rebuild::rebuild(c, &name)).await? {
-            Ok(()) => rebuilt.push(index.name.clone()),
+        let work = move |t: &rusqlite::Transaction<'_>| {
+            let clock = Instant::now();
+            rebuild::rebuild(t, &name)?;
+            Ok(clock.elapsed())
+        };
+        match write(context, &what(index), work).await? {
+            Ok(took) => {
+                before.insert(index.name.clone(), took.as_secs_f64());
+                rebuilt.push(index.name.clone());
+            }
+            // Not worth a failure each night: nothing is wrong with it.
+            Err(problem) if problem.reason == Reason::Unsupported && !wrong.contains(&index.name) => {
+                left_out.push(problem.message);
+            }
             Err(problem) => problems.push(problem),
         }
     }
+    let reader = Reader::new(context).await?;
     // Only now: a check tells of every index of the table, also of one that had yet to be rebuilt.
     for index in &indexes {
         if !(wrong.contains(&index.name) && rebuilt.contains(&index.name)) {
             continue;
         }
-        match verify(context, index).await? {
+        let own = index.clone();
+        let checked = reader.read(move |c| rebuild::check(c, &own)).await;
+        match part(context, &format!("checking {}", index.name), checked)? {
             Ok(()) => wrong.retain(|w| *w != index.name),
             Err(problem) => problems.push(problem),
         }
     }
-    if wrong != damaged {
-        let database = context.database.name.clone();
-        context.state.with(move |c| facts::remember(c, &database, DAMAGED_INDEXES, &wrong)).await?;
-    }
-    if rebuilt.is_empty() && problems.is_empty() {
-        return Ok(Step::skipped(STEP, "no index needed rebuilding"));
+    let database = context.database.name.clone();
+    let changed = (wrong != damaged).then_some(wrong);
+    let remember = move |c: &mut rusqlite::Connection| {
+        facts::remember(c, &database, REBUILDS, &before)?;
+        changed.map_or(Ok(()), |wrong| facts::remember(c, &database, DAMAGED_INDEXES, &wrong))
+    };
+    context.state.with(remember).await?;
+    if rebuilt.is_empty() && problems.is_empty() && left_out.is_empty() {
+        return Ok(Step::skipped(STEP, "no index needed rebuilding").found(found));
     }
     let why = format!("rebuilt {}", plural(rebuilt.len() as u64, "index", "indexes"));
-    Ok(Step::of_parts(STEP, why, rebuilt, problems))
+    Ok(Step { left_out, ..Step::of_parts(STEP, why, rebuilt, problems).found(found) })
 }
 
-async fn damaged(context: &Context) -> Result<Vec<String>> {
-    let database = context.database.name.clone();
-    let fact = context.state.with(move |c| facts::recall(c, &database, DAMAGED_INDEXES)).await?;
-    Ok(fact.map(|(names, _)| names).unwrap_or_default())
-}
-
-/// The check too: outside WAL mode its read lock keeps writers from committing.
-async fn verify(context: &Context, index: &Rebuildable) -> Result<Result<(), Error>> {
-    let own = index.clone();
-    within_max_block(context, &format!("checking {}", index.name), move |c| rebuild::check(c, &own)).await
+fn planned(context: &Context, indexes: &[Rebuildable], before: &BTreeMap<String, f64>) -> Step {
+    if indexes.is_empty() {
+        return Step::skipped(STEP, "no index needed rebuilding");
+    }
+    let known: Vec<f64> = indexes.iter().filter_map(|index| before.get(&index.name).copied()).collect();
+    let cost = Cost {
+        hold_seconds: (known.len() == indexes.len()).then(|| known.into_iter().fold(0.0, f64::max)),
+        longest_hold_seconds: context.database.maintain.max_block.as_secs_f64(),
+        needed_bytes: None,
+    };
+    let names: Vec<_> = indexes.iter().map(|index| index.name.as_str()).collect();
+    Step::planned(STEP, format!("would rebuild {}, one after the other", names.join(", ")), cost)
 }
 
 fn what(index: &Rebuildable) -> String {

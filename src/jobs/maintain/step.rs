@@ -1,15 +1,12 @@
-//! What became of a step, and the words for what went wrong in it.
+//! What a step found, what became of it, what it gained and what it cost. Decides nothing.
 
 use std::fmt;
-use std::time::Duration;
 
-use rusqlite::Connection;
 use serde::Serialize;
 
-use crate::config::units::show_duration;
-use crate::error::{Class, Error, Reason, Result};
-use crate::jobs::Context;
+use crate::error::{Error, Reason};
 use crate::sqlite::checkpoint::Checkpoint;
+use crate::sqlite::hold::Held;
 
 /// The steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -55,6 +52,8 @@ impl fmt::Display for StepName {
 pub enum Decision {
     /// All of it was done.
     Done,
+    /// It would be done: of a run that only looks.
+    Planned,
     /// Not needed, not wanted, or it would harm.
     Skipped,
     /// Needed, but something that the operator can change is in the way.
@@ -65,6 +64,19 @@ pub enum Decision {
     Interrupted,
 }
 
+/// What a step is expected to cost.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Cost {
+    /// For how long it holds the application's writers at a time; unknown before it was first done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_seconds: Option<f64>,
+    /// At most, for it is given up then.
+    pub longest_hold_seconds: f64,
+    /// Bytes that must be free for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needed_bytes: Option<u64>,
+}
+
 /// A step in the report.
 #[derive(Debug, Serialize)]
 pub struct Step {
@@ -72,6 +84,9 @@ pub struct Step {
     pub step: StepName,
     /// What became of it.
     pub decision: Decision,
+    /// What it found when it looked; empty where it had nothing to look at.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub found: String,
     /// What was done or why not, for the summary; empty where there is nothing worth a word.
     pub why: String,
     /// How long it took.
@@ -79,9 +94,23 @@ pub struct Step {
     /// The tables or indexes that were treated.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub treated: Vec<String>,
+    /// Those that only the application can treat (HAZARDS H16).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// Bytes by which the database became smaller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freed_bytes: Option<u64>,
+    /// The pages that these were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freed_pages: Option<u64>,
+    /// Watched queries that are planned in another way than before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plans_changed: Option<Vec<String>>,
+    /// How long the application's writers were held.
+    pub held: Held,
+    /// What it would cost: of a run that only looks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Cost>,
     /// Bytes of the write-ahead log afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wal_bytes: Option<u64>,
@@ -98,10 +127,16 @@ impl Step {
         Self {
             step,
             decision,
+            found: String::new(),
             why: why.into(),
             seconds: 0.0,
             treated: Vec::new(),
+            left_out: Vec::new(),
             freed_bytes: None,
+            freed_pages: None,
+            plans_changed: None,
+            held: Held::default(),
+            expected: None,
             wal_bytes: None,
             checkpoint: None,
             problems: Vec::new(),
@@ -114,6 +149,16 @@ impl Step {
 
     pub(super) fn skipped(step: StepName, why: impl Into<String>) -> Self {
         Self::new(step, Decision::Skipped, why)
+    }
+
+    /// A step that would be done, and what it would cost.
+    pub(super) fn planned(step: StepName, why: impl Into<String>, expected: Cost) -> Self {
+        Self { expected: Some(expected), ..Self::new(step, Decision::Planned, why) }
+    }
+
+    /// The same step with what it found when it looked.
+    pub(super) fn found(self, found: impl Into<String>) -> Self {
+        Self { found: found.into(), ..self }
     }
 
     pub(super) fn refused(step: StepName, problem: Error) -> Self {
@@ -144,53 +189,4 @@ impl Step {
         };
         Self { treated, problems, ..Self::new(step, decision, why) }
     }
-}
-
-/// Runs what may hold the application's writers up, for `max_block` at most. The outer error ends the run, the
-/// inner one is this part's alone.
-pub(super) async fn within_max_block<T, F>(context: &Context, what: &str, work: F) -> Result<Result<T>>
-where
-    T: Send + 'static,
-    F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
-{
-    within(context, context.database.maintain.max_block, what, work).await
-}
-
-/// The same with a limit that the caller derived from `max_block`.
-pub(super) async fn within<T, F>(context: &Context, limit: Duration, what: &str, work: F) -> Result<Result<T>>
-where
-    T: Send + 'static,
-    F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
-{
-    let error = match context.sql_within(limit, work).await {
-        Ok(value) => return Ok(Ok(value)),
-        Err(error) => error,
-    };
-    context.go_on()?;
-    if error.class() == Class::Cancelled {
-        return Err(error);
-    }
-    Ok(Err(in_step(what, context, error)))
-}
-
-/// An error with what was being done, and what to do about it.
-pub(super) fn in_step(what: &str, context: &Context, error: Error) -> Error {
-    let advice = match error.reason {
-        Reason::Deadline => {
-            return Error::new(
-                Reason::Deadline,
-                format!(
-                    "{what} takes longer than maintain.max_block = {} allows; it was interrupted and rolled back, so \
-                     that the application can write. Raise max_block, or schedule it for when the application may \
-                     wait",
-                    show_duration(context.database.maintain.max_block)
-                ),
-            );
-        }
-        Reason::Unsupported => "only the application has that, so only the application can do this",
-        Reason::Busy => "the application held the lock all the time; it is tried again in the next run",
-        _ => return error.context(what),
-    };
-    let text = format!("{what}: {}; {advice}", error.message);
-    Error::new(error.reason, text)
 }

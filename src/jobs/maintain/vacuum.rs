@@ -1,103 +1,232 @@
-//! Gives free pages back to the filesystem, when that is worth it and harms nobody.
+//! Gives free pages back to the filesystem, when that is worth it and harms nobody: decides in which way, and does it by
+//! VACUUM where neither slices (`slices`) nor a quiet moment (`compact`) will do.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use super::step::{Step, StepName, within, within_max_block};
+use super::compact::{self, Compacted};
+use super::limits::{in_step, part, within};
+use super::speed::{SPEEDS, Speeds, interruptible};
+use super::step::{Cost, Decision, Step, StepName};
+use super::{recall, slices};
 use crate::config::units::show_duration;
-use crate::config::{RowidPolicy, Vacuum};
+use crate::config::{Maintain, RowidPolicy, Vacuum};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
 use crate::metrics::events::Reclaimed;
 use crate::sqlite::facts::{Facts, resolved};
 use crate::sqlite::space::{Need, shortage, temp_directory};
+use crate::sqlite::vacuum::{AutoVacuum, vacuum};
 use crate::sqlite::{replicator, rowids};
 use crate::state::facts::{self, Space};
 use crate::words;
 
 const STEP: StepName = StepName::Vacuum;
 
-/// VACUUM first writes the live pages to a temporary file, and then copies them back over the database and commits,
-/// which looks at no limit. The first part takes a fifth of the time or more (measured on 336 MiB, WAL and rollback
-/// mode, disk and tmpfs), so it may have a fifth of `max_block`.
-const PARTS: u32 = 5;
-
-/// Pages that one transaction of an incremental vacuum frees: some milliseconds.
-const SLICE: u64 = 512;
-
-/// Between two slices the application's writers get their turn.
-const PAUSE: Duration = Duration::from_millis(20);
-
 /// What SQLite writes beyond the pages themselves: headers of WAL frames and of the journal, pages that come out
 /// less full than they were, and what the application adds meanwhile.
 const MARGIN: u64 = 1 << 20;
 
-pub(super) async fn run(context: &Context) -> Result<Step> {
+/// What there is to know before anything is done.
+struct Looked {
+    facts: Facts,
+    /// A replicator owns the write-ahead log.
+    owned: bool,
+    /// Tables whose rowids a rewrite gives out anew.
+    renumbered: Vec<String>,
+}
+
+/// In which way, if in any.
+enum Way {
+    /// Not at all, and why.
+    Not(String),
+    /// Incremental VACUUM.
+    Slices,
+    /// The whole file, after which it has this mode of auto_vacuum.
+    Rewrite(AutoVacuum),
+}
+
+pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
     let settings = &context.database.maintain;
     if settings.vacuum == Vacuum::Never {
         return Ok(Step::skipped(STEP, "VACUUM is off"));
     }
     let path = context.database.path.clone();
-    let (facts, owned, renumbered) = context
-        .sql(move |c| Ok((Facts::read(c)?, replicator::owns(c, &path), rowids::renumbered_by_vacuum(c)?)))
-        .await?;
+    let look = move |c: &mut rusqlite::Connection| {
+        Ok(Looked {
+            facts: Facts::read(c)?,
+            owned: replicator::owns(c, &path),
+            renumbered: rowids::renumbered_by_vacuum(c)?,
+        })
+    };
+    let looked = context.sql(look).await?;
+    let facts = &looked.facts;
+    let step = match way(settings, &looked) {
+        Way::Not(why) => Step::skipped(STEP, why),
+        Way::Slices => slices::run(context, facts, preview).await?,
+        Way::Rewrite(mode) => rewrite(context, facts, mode, preview).await?,
+    };
+    Ok(step.found(free(facts)))
+}
+
+/// `20% of the file (1.2 GiB) is free`.
+fn free(facts: &Facts) -> String {
     let share = facts.free_pages as f64 / facts.pages.max(1) as f64;
-    let free =
-        format!("{} of the file ({}) is free", words::percent(share), words::bytes(facts.free_bytes()));
-    if owned {
-        return Ok(Step::skipped(STEP, "VACUUM skipped: a replicator owns the database's write-ahead log"));
+    format!("{} of the file ({}) is free", words::percent(share), words::bytes(facts.free_bytes()))
+}
+
+fn way(settings: &Maintain, looked: &Looked) -> Way {
+    let Looked { facts, owned, renumbered } = looked;
+    let (mode, free) = (AutoVacuum::of(facts.auto_vacuum), free(facts));
+    if *owned {
+        return Way::Not(String::from("VACUUM skipped: a replicator owns the database's write-ahead log"));
     }
-    if settings.vacuum == Vacuum::Incremental {
-        return incremental(context, &facts).await;
-    }
-    if settings.vacuum == Vacuum::Auto && share < settings.vacuum_min_free {
-        return Ok(Step::skipped(STEP, format!("VACUUM not needed: {free}")));
-    }
-    if settings.vacuum == Vacuum::Auto && facts.free_bytes() < settings.vacuum_min_size {
-        let least = words::bytes(settings.vacuum_min_size);
-        let why = format!("VACUUM not needed: {free}, less than maintain.vacuum_min_size = {least}");
-        return Ok(Step::skipped(STEP, why));
-    }
+    let wanted = match (settings.vacuum, mode) {
+        (Vacuum::Never, _) => return Way::Not(String::from("VACUUM is off")),
+        (Vacuum::Incremental, AutoVacuum::Full) => {
+            return Way::Not(String::from("VACUUM not needed: auto_vacuum = FULL leaves no page free"));
+        }
+        (Vacuum::Incremental, AutoVacuum::None) => AutoVacuum::Incremental,
+        (Vacuum::Incremental, AutoVacuum::Incremental) if facts.free_pages == 0 => {
+            return Way::Not(String::from("VACUUM not needed: no page is free"));
+        }
+        (Vacuum::Auto, _)
+            if (facts.free_pages as f64) < settings.vacuum_min_free * facts.pages.max(1) as f64 =>
+        {
+            return Way::Not(format!("VACUUM not needed: {free}"));
+        }
+        (Vacuum::Auto, _) if facts.free_bytes() < settings.vacuum_min_size => {
+            let least = words::bytes(settings.vacuum_min_size);
+            return Way::Not(format!(
+                "VACUUM not needed: {free}, less than maintain.vacuum_min_size = {least}"
+            ));
+        }
+        (Vacuum::Incremental | Vacuum::Auto, AutoVacuum::Incremental) => return Way::Slices,
+        (Vacuum::Auto | Vacuum::Always, mode) => mode,
+    };
     if settings.vacuum_rowids == RowidPolicy::Keep && !renumbered.is_empty() {
-        let why = format!(
+        return Way::Not(format!(
             "VACUUM skipped: it would renumber the rowids of {}, which have neither an INTEGER PRIMARY KEY nor an index; \
              where nothing refers to those rowids, set maintain.vacuum_rowids = \"renumber\"",
             renumbered.join(", ")
-        );
-        return Ok(Step::skipped(STEP, why));
+        ));
     }
-    if let Some(problem) = no_room(&context.database.path, &facts)? {
-        return Ok(Step::refused(STEP, problem));
-    }
-    let work = |c: &mut rusqlite::Connection| {
-        let clock = Instant::now();
-        c.execute_batch("VACUUM")?;
-        Ok(clock.elapsed())
-    };
-    match within(context, settings.max_block / PARTS, "VACUUM", work).await? {
-        Ok(took) => {
-            let mut step = freed(context, &facts).await?;
-            // The application's load may have made the second part longer than it was measured to be.
-            if took > settings.max_block {
-                step.why = format!(
-                    "{} but held writers up for {}, longer than maintain.max_block = {}: its last part cannot be \
-                     interrupted",
-                    step.why,
-                    words::duration(took.as_secs_f64()),
-                    show_duration(settings.max_block)
-                );
-            }
-            Ok(step)
-        }
-        Err(problem) => Ok(Step::failed(STEP, problem)),
-    }
+    Way::Rewrite(wanted)
 }
 
-/// VACUUM writes all live pages to a temporary file, and then over the beginning of the database: through the WAL,
+async fn rewrite(context: &Context, facts: &Facts, mode: AutoVacuum, preview: bool) -> Result<Step> {
+    let settings = &context.database.maintain;
+    let needed = needed(facts);
+    if let Some(problem) = no_room(&context.database.path, needed)? {
+        return Ok(Step::refused(STEP, problem));
+    }
+    let (used, has_log) = (facts.used_bytes(), facts.journal_mode == "wal");
+    let mut speeds: Speeds = recall(context, SPEEDS).await?;
+    let limit = settings.max_block.as_secs_f64();
+    let cost = |seconds: f64| Cost {
+        hold_seconds: Some(seconds),
+        longest_hold_seconds: limit,
+        needed_bytes: Some(needed),
+    };
+    // `always` is VACUUM as it is written.
+    let waits_for_quiet = settings.vacuum == Vacuum::Auto && mode == AutoVacuum::None && has_log;
+    let mut not_now = String::new();
+    if waits_for_quiet && speeds.of_overwrite(used) <= limit {
+        if preview {
+            let why = "would put a compact copy in place, if the application does not write while it is made";
+            return Ok(Step::planned(STEP, why, cost(speeds.of_overwrite(used))));
+        }
+        match part(context, "VACUUM", compact::run(context).await)? {
+            Ok(Compacted::Done(took, number)) => {
+                speeds.learn_overwrite(used, took);
+                remember(context, speeds).await?;
+                let how = format!(" by a compact copy that was put in place, at attempt {number}");
+                return freed(context, facts, &how).await;
+            }
+            Ok(Compacted::NotNow(why)) => {
+                not_now = format!("; a compact copy could not be put in place: {why}");
+            }
+            Ok(Compacted::TooLong) => {
+                speeds.learn_overwrite_is_slower(used, settings.max_block);
+                remember(context, speeds).await?;
+                let late = Error::new(Reason::Deadline, "");
+                return Ok(Step::failed(STEP, in_step("VACUUM", context, late)));
+            }
+            Err(problem) => return Ok(Step::failed(STEP, problem)),
+        }
+    }
+    let expected = speeds.of_vacuum(used);
+    if expected > limit {
+        return Ok(Step::refused(STEP, too_slow(context, used, &speeds, &not_now)));
+    }
+    if preview {
+        let why = if mode != AutoVacuum::of(facts.auto_vacuum) {
+            "would run VACUUM to convert the file to auto_vacuum = INCREMENTAL"
+        } else {
+            "would run VACUUM"
+        };
+        return Ok(Step::planned(STEP, why, cost(expected)));
+    }
+    let done = in_place(context, facts, mode, speeds).await?;
+    Ok(if done.decision == Decision::Done { Step { why: done.why + &not_now, ..done } } else { done })
+}
+
+/// By VACUUM itself.
+async fn in_place(context: &Context, facts: &Facts, mode: AutoVacuum, mut speeds: Speeds) -> Result<Step> {
+    let max_block = context.database.maintain.max_block;
+    let used = facts.used_bytes();
+    let first_part = interruptible(max_block, used, &speeds, facts.journal_mode == "wal");
+    let holds = Arc::clone(&context.holds);
+    let took = match within(context, first_part, "VACUUM", move |c| vacuum(c, &holds, mode)).await? {
+        Ok(took) => took,
+        Err(problem) => {
+            if problem.reason == Reason::Deadline {
+                speeds.learn_vacuum_is_slower(used, max_block);
+                remember(context, speeds).await?;
+            }
+            return Ok(Step::failed(STEP, problem));
+        }
+    };
+    speeds.learn_vacuum(used, took);
+    remember(context, speeds).await?;
+    let converted = mode != AutoVacuum::of(facts.auto_vacuum);
+    let how = if converted { " and converted the file to auto_vacuum = INCREMENTAL" } else { "" };
+    let mut step = freed(context, facts, how).await?;
+    // The application's load may have made the second part longer than it was measured to be.
+    if took > max_block {
+        step.why = format!(
+            "{} but held writers up for {}, longer than maintain.max_block = {}: its last part cannot be interrupted",
+            step.why,
+            words::duration(took.as_secs_f64()),
+            show_duration(max_block)
+        );
+    }
+    Ok(step)
+}
+
+fn too_slow(context: &Context, used: u64, speeds: &Speeds, not_now: &str) -> Error {
+    let seconds = speeds.of_vacuum(used);
+    let text = format!(
+        "VACUUM would hold the application's writers for about {} ({} in use, {}), longer than maintain.max_block = {} \
+         allows{not_now}; where the application may wait so long at this time, set max_block = \"{:.0}s\", or \
+         vacuum = \"never\" where it may not",
+        words::duration(seconds),
+        words::bytes(used),
+        speeds.vacuum_basis(),
+        show_duration(context.database.maintain.max_block),
+        (seconds * 1.5).ceil()
+    );
+    Error::new(Reason::Refused, text)
+}
+
+/// A rewrite puts all live pages into a temporary file, and then over the beginning of the database: through the WAL,
 /// or with as many pages as were there before in the rollback journal. What lies behind them is only cut off.
-fn no_room(database: &Path, facts: &Facts) -> Result<Option<Error>> {
+fn needed(facts: &Facts) -> u64 {
     let live = facts.used_bytes();
-    let bytes = live + live / 20 + MARGIN;
+    live + live / 20 + MARGIN
+}
+
+fn no_room(database: &Path, bytes: u64) -> Result<Option<Error>> {
     let directory = resolved(database).parent().unwrap_or(Path::new("/")).to_owned();
     let needs = [directory, temp_directory()].map(|directory| Need { directory, bytes });
     Ok(shortage(&needs)?.map(|s| {
@@ -115,40 +244,16 @@ fn no_room(database: &Path, facts: &Facts) -> Result<Option<Error>> {
     }))
 }
 
-async fn incremental(context: &Context, before: &Facts) -> Result<Step> {
-    if before.auto_vacuum != 2 {
-        let why = "incremental VACUUM skipped: the database has no auto_vacuum = INCREMENTAL; to convert it, run \
-                   once, with the application stopped: PRAGMA auto_vacuum = INCREMENTAL; VACUUM";
-        return Ok(Step::skipped(STEP, why));
-    }
-    if before.free_pages == 0 {
-        return Ok(Step::skipped(STEP, "VACUUM not needed: no page is free"));
-    }
-    // The application may free and take pages meanwhile; the number of slices bounds the whole.
-    for _ in 0..before.free_pages.div_ceil(SLICE) {
-        if let Err(problem) = within_max_block(context, "incremental VACUUM", free_slice).await? {
-            let so_far = freed(context, before).await?;
-            return Ok(Step { freed_bytes: so_far.freed_bytes, ..Step::failed(STEP, problem) });
-        }
-        tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
-            () = context.call.ended() => context.go_on()?,
-        }
-    }
-    freed(context, before).await
+async fn remember(context: &Context, speeds: Speeds) -> Result<()> {
+    let database = context.database.name.clone();
+    context.state.with(move |c| facts::remember(c, &database, SPEEDS, &speeds)).await
 }
 
-/// The statement frees a page with each row that is asked for.
-fn free_slice(connection: &mut rusqlite::Connection) -> Result<()> {
-    let mut statement = connection.prepare(&format!("PRAGMA main.incremental_vacuum({SLICE})"))?;
-    let mut rows = statement.query([])?;
-    while rows.next()?.is_some() {}
-    Ok(())
-}
-
-async fn freed(context: &Context, before: &Facts) -> Result<Step> {
+/// The step with what it gained; `how` follows the number of bytes.
+pub(super) async fn freed(context: &Context, before: &Facts, how: &str) -> Result<Step> {
     let after = context.sql(|c| Facts::read(c)).await?;
     let bytes = before.bytes().saturating_sub(after.bytes());
+    let pages = before.pages.saturating_sub(after.pages);
     let (name, used, left) = (context.database.name.clone(), before.used_bytes(), after.used_bytes());
     let space = Space { free_bytes: after.free_bytes() };
     context
@@ -159,5 +264,6 @@ async fn freed(context: &Context, before: &Facts) -> Result<Step> {
         })
         .await?;
     Reclaimed { database: &context.database.name, bytes }.emit();
-    Ok(Step { freed_bytes: Some(bytes), ..Step::done(STEP, format!("VACUUM freed {}", words::bytes(bytes))) })
+    let done = Step::done(STEP, format!("VACUUM freed {}{how}", words::bytes(bytes)));
+    Ok(Step { freed_bytes: Some(bytes), freed_pages: Some(pages), ..done })
 }

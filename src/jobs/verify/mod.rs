@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use serde::Serialize;
 
-use super::{Context, Job, Progress, Report, Running, Unit, blocking};
+use super::{Context, Job, Progress, Report, Running, Unit, in_background};
 use crate::clock;
 use crate::config::JobKind;
 use crate::error::{Error, Reason, Result};
@@ -61,7 +61,7 @@ impl Job for Verify {
 async fn run(context: &Context, selector: Option<String>, from: Option<String>) -> Result<Report> {
     let database = Arc::clone(&context.database);
     let (call, progress) = (context.call.clone(), context.progress.clone());
-    let (done, damaged) = blocking(move || {
+    let (done, damaged) = in_background(move || {
         let Some((place, _)) = database.place(from.as_deref()) else {
             let text = format!("{} has no copy {}", database.name, from.unwrap_or_default());
             return Err(Error::new(Reason::NotFound, text));

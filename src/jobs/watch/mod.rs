@@ -5,18 +5,18 @@ mod plans;
 
 use std::time::{Duration, Instant};
 
-use rusqlite::types;
 use serde::Serialize;
 
 use super::reading::Reader;
 use super::verdicts::met;
 use super::{Context, Job, Report, Running, Unit};
 use crate::config::units::show_duration;
-use crate::config::{JobKind, Query, Value};
+use crate::config::{JobKind, Query};
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::WatchTimed;
 use crate::queries::known::Known;
 use crate::queries::plans::Plan;
+use crate::queries::watched::values;
 use crate::sqlite::{explain, query, schema};
 use crate::words;
 
@@ -120,15 +120,6 @@ async fn watch(context: &Context, reader: &Reader<'_>, query: &Query) -> Result<
         plan_changed: false,
         scans_new: Vec::new(),
     })
-}
-
-fn values(query: &Query) -> Vec<(String, types::Value)> {
-    let value = |value: &Value| match value {
-        Value::Integer(n) => types::Value::Integer(*n),
-        Value::Real(x) => types::Value::Real(*x),
-        Value::Text(text) => types::Value::Text(text.clone()),
-    };
-    query.params.iter().map(|(name, v)| (name.clone(), value(v))).collect()
 }
 
 fn changed(one: &Seen) -> String {

@@ -65,6 +65,64 @@ impl Growth<'_> {
     }
 }
 
+/// For how long a reader has kept the write-ahead log from being emptied. No log line.
+#[derive(Debug)]
+pub struct LogPinnedFor<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// 0 where none does.
+    pub seconds: f64,
+}
+
+impl LogPinnedFor<'_> {
+    /// Writes the metric.
+    pub fn emit(&self) {
+        n::WAL_PINNED.gauge([self.database]).set(self.seconds);
+    }
+}
+
+/// A reader keeps the write-ahead log from being emptied: told when it is first seen, and each time it has lasted twice
+/// as long.
+#[derive(Debug)]
+pub struct LogPinned<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// Bytes of the log.
+    pub wal_bytes: u64,
+    /// For how long.
+    pub seconds: f64,
+    /// Who, in words; empty where that cannot be seen.
+    pub by: &'a str,
+}
+
+impl LogPinned<'_> {
+    /// Writes the log line.
+    pub fn emit(&self) {
+        let Self { database, wal_bytes, seconds, by } = *self;
+        tracing::warn!(
+            target: LOG, database, wal_bytes, seconds, by,
+            "the write-ahead log cannot be emptied: a transaction that reads stays open"
+        );
+    }
+}
+
+/// That is over.
+#[derive(Debug)]
+pub struct LogFreed<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// For how long it had lasted.
+    pub seconds: f64,
+}
+
+impl LogFreed<'_> {
+    /// Writes the log line.
+    pub fn emit(&self) {
+        let Self { database, seconds } = *self;
+        tracing::info!(target: LOG, database, seconds, "the write-ahead log is no longer kept from being emptied");
+    }
+}
+
 /// What a health check found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

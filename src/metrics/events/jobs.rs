@@ -66,6 +66,10 @@ impl JobFinished<'_> {
             Outcome::Failure => {
                 tracing::error!(target: LOG, database, job, run, seconds, reason, "job failed: {summary}");
             }
+            // As configured, and not a stop of the daemon.
+            Outcome::Interrupted if reason == "blackout" => {
+                tracing::info!(target: LOG, database, job, run, seconds, reason, "job stopped: {summary}");
+            }
             Outcome::Interrupted | Outcome::Skipped => {
                 tracing::warn!(target: LOG, database, job, run, seconds, reason, "job stopped: {summary}");
             }

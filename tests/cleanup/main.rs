@@ -1,6 +1,10 @@
 //! Retention: what goes, what stays whatever a rule says, and what the application notices of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod archive;
+mod limits;
+mod log;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -33,11 +37,16 @@ fn day(days: u64) -> Duration {
 fn rule(table: &str) -> Rule {
     Rule {
         table: table.into(),
-        column: "at".into(),
-        keep: day(365),
+        column: Some("at".into()),
+        keep: Some(day(365)),
+        keep_rows: None,
+        max_size: None,
         format: None,
+        timezone: chrono_tz::UTC,
         triggers: Triggers::Refuse,
         children: Children::Refuse,
+        archive: None,
+        archive_dir: None,
     }
 }
 
@@ -453,7 +462,7 @@ async fn h28_refuses_to_remove_more_of_a_table_than_its_share() {
         assert_eq!(place.number("SELECT count(*) FROM log"), 100);
     }
     // Two rules that stay below it one by one are one run: 20 rows, and then 20 more.
-    let first = Rule { keep: day(420), ..rule("log") };
+    let first = Rule { keep: Some(day(420)), ..rule("log") };
     let finished = place.run_as(limited(0.3, vec![first, rule("log")]), false).await;
     assert_eq!(finished.outcome, Outcome::Failure);
     assert!((79..=81).contains(&place.number("SELECT count(*) FROM log")));
@@ -684,7 +693,7 @@ async fn an_application_that_writes_all_the_time_sees_no_error_and_loses_nothing
         let mut application = Application::start(&place.path());
         application.write_every(Duration::from_millis(5));
         application.wait_for_commits(5);
-        let by_date = Rule { column: "date".into(), ..rule("attendance") };
+        let by_date = Rule { column: Some("date".into()), ..rule("attendance") };
         let finished = place.run(vec![by_date]).await;
         application.wait_for_commits(5);
         let last = application.pause();
@@ -706,7 +715,8 @@ async fn a_preview_writes_nothing_and_waits_for_no_writer() {
     let watcher = place.open();
     let version = || watcher.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0)).unwrap();
     let before = version();
-    let mut database = database(&place.path(), vec![Rule { column: "date".into(), ..rule("attendance") }]);
+    let mut database =
+        database(&place.path(), vec![Rule { column: Some("date".into()), ..rule("attendance") }]);
     // A write would find the lock taken, and fail.
     database.pool.busy_timeout = Duration::ZERO;
     let finished = place.run_as(database, true).await;

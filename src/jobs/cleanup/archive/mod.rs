@@ -1,0 +1,203 @@
+//! Where rows go before they are removed: a file of SQLite or CSV, beside the backups or in a directory of the rule.
+//! What a batch hands over is on the disk before its deletes are committed, so that a run which is killed in between
+//! leaves rows twice and never none. Only ever adds to files; removing them is the operator's.
+
+mod csv;
+mod sqlite;
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, params_from_iter};
+use rustix::fs::OFlags;
+
+use super::children::Node;
+use crate::config::{ArchiveFormat, Database, Rule};
+use crate::error::{Error, Reason, Result};
+use crate::sqlite::facts::disk_free;
+use crate::sqlite::keys::{self, Key, among};
+use crate::sqlite::schema::quoted;
+use crate::store::directory_below;
+use crate::words;
+
+/// The archive leaves so much of its filesystem free: the database may lie there as well.
+const LEAST_FREE: u64 = 64 << 20;
+
+/// An archive that rows are added to.
+pub(super) struct Archive {
+    directory: PathBuf,
+    files: Files,
+    tables: BTreeMap<String, Columns>,
+    rows: u64,
+}
+
+enum Files {
+    Sqlite(sqlite::Month),
+    Csv(csv::Run),
+}
+
+/// How the rows of one table are written.
+struct Columns {
+    /// What reads them, up to its WHERE.
+    select: String,
+    names: Vec<String>,
+    /// How many of them, at the beginning, name a row.
+    key: usize,
+}
+
+impl Archive {
+    /// Opens the archive of a rule on `table`. Its directory is made where it is missing.
+    pub(super) fn open(
+        database: &Database,
+        rule: &Rule,
+        table: &str,
+        started: DateTime<Utc>,
+    ) -> Result<Option<Self>> {
+        let Some(format) = rule.archive else { return Ok(None) };
+        let name = database.name.as_str();
+        let directory = match (&rule.archive_dir, database.backup.dir.directory()) {
+            (Some(base), _) => directory_below(base, &[name])?,
+            (None, Some(base)) => directory_below(base, &[name, "archive"])?,
+            // The configuration is not valid then.
+            (None, None) => return Err(Error::new(Reason::Config, "set archive_dir in the rule")),
+        };
+        let stem = file_name(table);
+        let files = match format {
+            ArchiveFormat::Sqlite => {
+                let month = started.format("%Y-%m");
+                Files::Sqlite(sqlite::Month::open(&directory.join(format!("{stem}_{month}.sqlite")))?)
+            }
+            ArchiveFormat::Csv => {
+                let stamp = started.format("%Y%m%dT%H%M%SZ").to_string();
+                Files::Csv(csv::Run::new(directory.clone(), stamp))
+            }
+        };
+        Ok(Some(Self { directory, files, tables: BTreeMap::new(), rows: 0 }))
+    }
+
+    /// Adds the rows of a table as they are now.
+    pub(super) fn take(&mut self, from: &Connection, node: &Node, rows: &[Key]) -> Result<()> {
+        let free = disk_free(&self.directory)?;
+        if free < LEAST_FREE {
+            return Err(Error::new(
+                Reason::NoSpace,
+                format!(
+                    "the archive in {} is not continued: its filesystem has {} free, and less than {} is left alone; \
+                     the rows that were not archived were not removed",
+                    self.directory.display(),
+                    words::bytes(free),
+                    words::bytes(LEAST_FREE)
+                ),
+            ));
+        }
+        if !self.tables.contains_key(&node.name) {
+            let columns = columns(from, node)?;
+            match &mut self.files {
+                Files::Sqlite(month) => month.prepare(&node.name, &columns)?,
+                Files::Csv(run) => run.begin(&node.name, &columns)?,
+            }
+            self.tables.insert(node.name.clone(), columns);
+        }
+        let columns = &self.tables[&node.name];
+        for (number, values) in keys::chunks(rows) {
+            let sql = format!("{} WHERE {}", columns.select, among("", &node.key, number));
+            let mut statement = from.prepare_cached(&sql)?;
+            let mut found = statement.query(params_from_iter(values))?;
+            while let Some(row) = found.next()? {
+                let values = (0..columns.names.len()).map(|at| row.get_ref(at));
+                let values: Vec<ValueRef<'_>> = values.collect::<rusqlite::Result<_>>()?;
+                match &mut self.files {
+                    Files::Sqlite(month) => month.add(&node.name, &values)?,
+                    Files::Csv(run) => run.add(&node.name, &values)?,
+                }
+                self.rows += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns when all of it is on the disk.
+    pub(super) fn secure(&mut self) -> Result<()> {
+        match &mut self.files {
+            Files::Sqlite(month) => month.commit(),
+            Files::Csv(run) => run.sync(),
+        }
+    }
+
+    /// After a batch: its rows stay where they were removed, and are taken out again as far as possible where not.
+    pub(super) fn settle(&mut self, removed: bool) -> Result<()> {
+        match &mut self.files {
+            Files::Sqlite(month) => month.roll_back(),
+            Files::Csv(run) => run.settle(removed),
+        }
+    }
+
+    /// Where the rows went: the files, and how many rows.
+    pub(super) fn finish(self) -> Result<(Vec<PathBuf>, u64)> {
+        let files = match self.files {
+            Files::Sqlite(month) => vec![month.close()?],
+            Files::Csv(run) => run.paths(),
+        };
+        Ok((if self.rows == 0 { Vec::new() } else { files }, self.rows))
+    }
+}
+
+/// All columns, and before them the rowid where no column is that.
+fn columns(connection: &Connection, node: &Node) -> Result<Columns> {
+    let mut names = keys::all_columns(connection, &node.name)?;
+    let sql = "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 AND upper(type) = 'INTEGER' \
+               AND (SELECT count(*) FROM pragma_table_info(?1) WHERE pk > 0) = 1 \
+               AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')";
+    let by_rowid = matches!(node.key.as_slice(), [one] if !one.starts_with('"'));
+    let key = if by_rowid {
+        let alias: Option<String> =
+            connection.prepare(sql)?.query_map([&node.name], |row| row.get(0))?.next().transpose()?;
+        vec![alias.unwrap_or_else(|| node.key[0].clone())]
+    } else {
+        keys::primary_key(connection, &node.name)?
+    };
+    names.retain(|name| !key.contains(name));
+    names.splice(0..0, key.iter().cloned());
+    let list = names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+    Ok(Columns { select: format!("SELECT {list} FROM {}", quoted(&node.name)), names, key: key.len() })
+}
+
+/// A table's name as part of a file's: whatever is not safe everywhere is an underscore.
+fn file_name(table: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    table.chars().take(100).map(safe).collect()
+}
+
+/// Makes a file (0640) that belongs to the owner of its directory, also where root makes it. `None`: it is there.
+fn create(path: &Path) -> Result<Option<File>> {
+    let doing = || format!("cannot make the archive {}", path.display());
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let made = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create_new(true)
+        .mode(0o640)
+        .custom_flags(flags)
+        .open(path);
+    let file = match made {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(None),
+        Err(error) => return Err(Error::io(doing(), &error)),
+    };
+    let above = path.parent().unwrap_or(Path::new("/"));
+    let given = || -> std::io::Result<()> {
+        let directory = File::open(above)?;
+        if rustix::process::geteuid().is_root() {
+            let owner = directory.metadata()?;
+            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        // The file's name must outlast a power cut as its rows do.
+        directory.sync_all()
+    };
+    given().map_err(|error| Error::io(doing(), &error))?;
+    Ok(Some(file))
+}

@@ -1,0 +1,160 @@
+//! What the check `indexes` advises beside what is wrong: needless and unused indexes, and foreign keys without one.
+//! Of use it knows only what the plans of the watched queries tell, and says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::Connection;
+
+use crate::config::Index;
+use crate::error::Result;
+use crate::jobs::Context;
+use crate::queries::advice::existing::{self, Existing, Keyless, Remark};
+use crate::queries::plans::Plan;
+use crate::sqlite::schema::quoted;
+use crate::state::facts::{self, INDEX_USE, IndexUse, PLANS, TABLES, Watched};
+use crate::state::status::TableStatus;
+
+/// So many queries must be watched, so many of them of the index's own table, and for so long, before one that none
+/// of them uses is mentioned.
+const QUERIES: usize = 10;
+const QUERIES_OF_TABLE: usize = 3;
+const WATCHED_FOR: TimeDelta = TimeDelta::days(7);
+
+/// A table with fewer rows is read as fast as its index.
+const FEW_ROWS: u64 = 1000;
+
+/// Remarks in words; the metric has all.
+const SAID: usize = 10;
+
+/// What is known beside the schema.
+pub(super) struct Evidence {
+    declared: Vec<Index>,
+    /// Columns that the cleanup searches, with their tables.
+    cleaned: Vec<(String, String)>,
+    used: IndexUse,
+    now: DateTime<Utc>,
+    /// The tables that each watched query reads, as far as its plan names them.
+    queries: Vec<BTreeSet<String>>,
+    small: BTreeSet<String>,
+}
+
+impl Evidence {
+    /// Takes down which indexes the watched queries use now.
+    pub(super) async fn gather(context: &Context) -> Result<Self> {
+        let (name, now) = (context.database.name.clone(), context.started);
+        let (used, plans, small) = context
+            .state
+            .with(move |connection| {
+                let plans: BTreeMap<String, Watched> =
+                    facts::recall(connection, &name, PLANS)?.map(|(plans, _)| plans).unwrap_or_default();
+                let known = facts::recall::<IndexUse>(connection, &name, INDEX_USE)?.map(|(known, _)| known);
+                let mut used = known.unwrap_or(IndexUse { since: now, used: BTreeSet::new() });
+                used.used.extend(plans.values().flat_map(|watched| indexes_in(&watched.plan)));
+                facts::remember(connection, &name, INDEX_USE, &used)?;
+                let tables: Vec<TableStatus> =
+                    facts::recall(connection, &name, TABLES)?.map(|(tables, _)| tables).unwrap_or_default();
+                let small = tables
+                    .into_iter()
+                    .filter(|t| t.rows.is_some_and(|rows| rows < FEW_ROWS))
+                    .map(|t| t.table);
+                Ok((used, plans, small.collect()))
+            })
+            .await?;
+        let rules = &context.database.cleanup.rules;
+        Ok(Self {
+            declared: context.database.indexes.clone(),
+            cleaned: rules
+                .iter()
+                .filter_map(|rule| Some((rule.table.clone(), rule.column.clone()?)))
+                .collect(),
+            used,
+            now,
+            queries: plans.into_values().map(|watched| named_in(watched.plan)).collect(),
+            small,
+        })
+    }
+
+    /// All that is advised.
+    pub(super) fn remarks(&self, connection: &Connection) -> Result<Vec<Remark>> {
+        let all = existing::existing(connection)?;
+        let declared: Vec<String> = self.declared.iter().map(|index| index.name.clone()).collect();
+        let mut remarks = existing::needless(&all, &declared);
+        // One that is declared and missing is told of already.
+        let is_declared = |key: &Keyless| {
+            let begins = |index: &Index| {
+                let begin = index.columns.iter().take(key.columns.len());
+                begin.zip(&key.columns).filter(|(has, wants)| has.eq_ignore_ascii_case(wants)).count()
+                    == key.columns.len()
+            };
+            self.declared.iter().any(|index| index.table.eq_ignore_ascii_case(&key.child) && begins(index))
+        };
+        let keyless = existing::keyless(connection, &all)?.into_iter();
+        let told = keyless.filter(|key| !self.small.contains(&key.child) && !is_declared(key));
+        remarks.extend(told.map(|key| key.remark));
+        if self.queries.len() >= QUERIES && self.now - self.used.since >= WATCHED_FOR {
+            let named: BTreeSet<String> = remarks.iter().map(|remark| remark.index.clone()).collect();
+            let is_used = |index: &Existing| self.is_used(index) || named.contains(&index.name);
+            for index in existing::unused(connection, &all, is_used)? {
+                remarks.extend(self.unused(index, &all));
+            }
+        }
+        Ok(remarks)
+    }
+
+    fn is_used(&self, index: &Existing) -> bool {
+        let is_declared =
+            self.declared.iter().any(|declared| declared.name.eq_ignore_ascii_case(&index.name));
+        let is_cleaned = self
+            .cleaned
+            .iter()
+            .any(|(table, column)| table.eq_ignore_ascii_case(&index.table) && index.begins_with(column));
+        is_declared || is_cleaned || self.used.used.contains(&index.name)
+    }
+
+    fn unused(&self, index: &Existing, all: &[Existing]) -> Option<Remark> {
+        let is_of_table = |name: &String| {
+            name.eq_ignore_ascii_case(&index.table)
+                || all.iter().any(|other| other.table == index.table && other.name == *name)
+        };
+        let of_table = self.queries.iter().filter(|names| names.iter().any(is_of_table)).count();
+        let text = format!(
+            "{} is used by none of the {} watched queries since {}, {of_table} of which read {}; the application may have \
+             others, which litekeeper does not see. If it has none: DROP INDEX {}",
+            index.name,
+            self.queries.len(),
+            self.used.since.format("%Y-%m-%d"),
+            index.table,
+            quoted(&index.name)
+        );
+        (of_table >= QUERIES_OF_TABLE).then(|| Remark { index: index.name.clone(), word: "unused", text })
+    }
+}
+
+/// The indexes that a plan names.
+fn indexes_in(plan: &[String]) -> impl Iterator<Item = String> {
+    let after = |line: &String| {
+        let (_, name) = line.split_once(" INDEX ")?;
+        name.split(' ').next().map(str::to_owned)
+    };
+    plan.iter().filter_map(after)
+}
+
+/// The indexes of a plan, and the tables under the names that the query gives them.
+fn named_in(plan: Vec<String>) -> BTreeSet<String> {
+    let indexes: Vec<String> = indexes_in(&plan).collect();
+    Plan { lines: plan }.read().into_iter().map(str::to_owned).chain(indexes).collect()
+}
+
+/// For the check's detail; empty where there is nothing to say.
+pub(super) fn in_words(remarks: &[Remark]) -> String {
+    if remarks.is_empty() {
+        return String::new();
+    }
+    let said: Vec<&str> = remarks.iter().take(SAID).map(|remark| remark.text.as_str()).collect();
+    let more = match remarks.len().saturating_sub(SAID) {
+        0 => String::new(),
+        n => format!("; and {n} more in litekeeper_index_problems"),
+    };
+    format!(". Advice: {}{more}", said.join("; "))
+}

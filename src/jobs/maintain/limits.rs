@@ -1,0 +1,65 @@
+//! What may hold the application's writers up runs within a limit; and the words for what went wrong in it.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction};
+
+use crate::config::units::show_duration;
+use crate::error::{Class, Error, Reason, Result};
+use crate::jobs::Context;
+
+/// Runs `work` in one transaction that has the write lock, for `max_block` at most. The outer error ends the run, the
+/// inner one is this part's alone.
+pub(super) async fn write<T, F>(context: &Context, what: &str, work: F) -> Result<Result<T>>
+where
+    T: Send + 'static,
+    F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+{
+    let done = context.write_within(context.database.maintain.max_block, work).await;
+    part(context, what, done)
+}
+
+/// Runs `work`, which notes for itself how long it holds writers up, within a limit.
+pub(super) async fn within<T, F>(context: &Context, limit: Duration, what: &str, work: F) -> Result<Result<T>>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+{
+    let done = context.sql_within(limit, work).await;
+    part(context, what, done)
+}
+
+/// What became of a part of a step: the outer error ends the run, the inner one is this part's alone.
+pub(super) fn part<T>(context: &Context, what: &str, done: Result<T>) -> Result<Result<T>> {
+    let error = match done {
+        Ok(value) => return Ok(Ok(value)),
+        Err(error) => error,
+    };
+    context.go_on()?;
+    if error.class() == Class::Cancelled {
+        return Err(error);
+    }
+    Ok(Err(in_step(what, context, error)))
+}
+
+/// An error with what was being done, and what to do about it.
+pub(super) fn in_step(what: &str, context: &Context, error: Error) -> Error {
+    let advice = match error.reason {
+        Reason::Deadline => {
+            return Error::new(
+                Reason::Deadline,
+                format!(
+                    "{what} takes longer than maintain.max_block = {} allows; it was interrupted and rolled back, so \
+                     that the application can write. Raise max_block, or schedule it for when the application may \
+                     wait",
+                    show_duration(context.database.maintain.max_block)
+                ),
+            );
+        }
+        Reason::Unsupported => "only the application has that, so only the application can do this",
+        Reason::Busy => "the application held the lock all the time; it is tried again in the next run",
+        _ => return error.context(what),
+    };
+    let text = format!("{what}: {}; {advice}", error.message);
+    Error::new(error.reason, text)
+}

@@ -1,0 +1,99 @@
+//! Full statistics without holding anybody up: computed on a copy of the database in scratch space, and put into the
+//! database in one short transaction.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::limits::{part, write};
+use crate::error::{Error, Result};
+use crate::jobs::{Context, blocking};
+use crate::sqlite::facts::{Facts, resolved};
+use crate::sqlite::snapshot::{Bounds, Snapshot};
+use crate::sqlite::space::{Need, shortage, temp_directory};
+use crate::sqlite::statistics::{self, Statistics};
+use crate::store::scratch::Scratch;
+use crate::words;
+
+/// Virtual machine instructions between two looks at whether the run must stop: some milliseconds.
+const STEPS_BETWEEN_LOOKS: i32 = 100_000;
+
+/// Bytes that ANALYZE may need for itself on the copy.
+const MARGIN: u64 = 1 << 20;
+
+/// Why it cannot be done in this way, if it cannot.
+pub(super) fn prevented(facts: &Facts) -> Result<Option<String>> {
+    if facts.journal_mode != "wal" {
+        let mode = &facts.journal_mode;
+        return Ok(Some(format!(
+            "on the database itself: in {mode} mode making a copy holds writers as well"
+        )));
+    }
+    let need = Need { directory: temp_directory(), bytes: needed(facts) };
+    Ok(shortage(&[need])?.map(|short| {
+        format!(
+            "on the database itself: a copy needs {} in {}, where {} is free (SQLITE_TMPDIR names another place)",
+            words::bytes(short.needed),
+            temp_directory().display(),
+            words::bytes(short.free)
+        )
+    }))
+}
+
+/// Bytes that the copy takes.
+pub(super) fn needed(facts: &Facts) -> u64 {
+    facts.bytes() + MARGIN
+}
+
+/// Refreshes the statistics of these tables, or of all. The outer error ends the run, the inner one the step.
+pub(super) async fn refresh(context: &Context, only: Option<Vec<String>>) -> Result<Result<Arc<Statistics>>> {
+    let scratch = match part(context, "copying the database for ANALYZE", copy(context).await)? {
+        Ok(scratch) => scratch,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let call = context.call.clone();
+    let computed = blocking(move || {
+        let copy = scratch.open_to_change()?;
+        copy.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || call.check().is_err()))?;
+        statistics::compute(&copy, only.as_deref())
+    });
+    let computed = match part(context, "ANALYZE of a copy", computed.await)? {
+        Ok(computed) => Arc::new(computed),
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let rows = Arc::clone(&computed);
+    let put = write(context, "ANALYZE", move |t| statistics::put(t, &rows)).await?;
+    Ok(put.map(|()| computed))
+}
+
+/// The database as it is now, in a file without a name.
+async fn copy(context: &Context) -> Result<Scratch> {
+    let path = resolved(&context.database.path);
+    let bounds = Bounds {
+        longest_block: context.database.maintain.max_block,
+        longest_read: context.database.backup.max_snapshot,
+        most_wal_growth: context.database.maintain.max_wal,
+    };
+    let call = context.call.clone();
+    let work = move |source: &mut Connection| {
+        let mut scratch = Scratch::create(&temp_directory(), "analyze")?;
+        let snapshot = Snapshot::begin(source, &path, bounds)?;
+        let mut is_first = true;
+        let mut out = |bytes: &[u8]| {
+            let mut first = Vec::new();
+            let mut bytes = bytes;
+            if std::mem::take(&mut is_first) {
+                first.extend_from_slice(bytes);
+                statistics::out_of_wal_mode(&mut first);
+                bytes = &first;
+            }
+            let failed = |e| Error::io("cannot write the copy for ANALYZE", &e);
+            scratch.file().write_all(bytes).map_err(failed)
+        };
+        snapshot.pages(&mut out, &|| call.check(), &mut |_| {})?;
+        snapshot.end()?;
+        Ok(scratch)
+    };
+    context.sql(work).await
+}

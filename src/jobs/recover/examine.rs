@@ -1,0 +1,94 @@
+//! What is damaged, by SQLite's own check of the copy, which keeps nobody waiting. Must never call sound what it could
+//! not check (HAZARDS H16).
+
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
+
+use super::Watch;
+use super::source::{Copied, Disk, Pages};
+use crate::error::{Error, Result};
+use crate::sqlite::checks::{self, Depth, Found};
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Nothing. With what breaks constraints, which is no damage.
+    Sound(Vec<String>),
+    /// Some indexes do not agree with their tables; the pages are in order.
+    Indexes(BTreeSet<String>),
+    /// The file is damaged.
+    Damaged(Vec<String>),
+    /// Not all of it could be checked, and nothing wrong was found in the rest.
+    Unknown(Vec<String>),
+}
+
+impl Verdict {
+    /// Whether a new file is to be made. Of indexes alone too, where they cannot be rebuilt in place.
+    pub(super) const fn needs_salvage(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::Indexes(_))
+    }
+}
+
+/// Checks the copy, and gives it back as what pages are read from.
+pub(super) fn examine(copied: Copied, watch: &Watch) -> Result<(Verdict, Pages)> {
+    let Copied { mut scratch, is_mended, warnings } = copied;
+    let pages = Pages { disk: Disk::new(scratch.file())?, warnings };
+    let connection = scratch.open()?;
+    let mut found = stoppable(&connection, watch, || check(&connection))?;
+    if is_mended {
+        found.structure.insert(0, String::from("the header of the file is broken"));
+    }
+    let verdict = if !found.structure.is_empty() {
+        let indexes =
+            found.indexes.iter().map(|index| format!("index {index} does not agree with its table"));
+        Verdict::Damaged(found.structure.iter().cloned().chain(indexes).collect())
+    } else if !found.indexes.is_empty() {
+        Verdict::Indexes(found.indexes)
+    } else if !found.unchecked.is_empty() {
+        Verdict::Unknown(found.unchecked)
+    } else {
+        Verdict::Sound(found.rows)
+    };
+    Ok((verdict, pages))
+}
+
+/// Both checks that SQLite has: of the file, and where that cannot be done, of each table.
+pub(super) fn check(connection: &Connection) -> Result<Found> {
+    let whole = checks::integrity(connection, Depth::Full, None);
+    let error = match whole {
+        Err(error) if checks::cannot_be_done(&error) => error,
+        whole => return whole,
+    };
+    let mut found = Found::default();
+    // A schema that cannot be read is damage, whatever SQLite calls it.
+    let Ok(tables) = checks::tables(connection) else {
+        return Ok(Found { structure: vec![error.message], ..found });
+    };
+    for table in tables {
+        match checks::integrity(connection, Depth::Full, Some(&table)) {
+            Ok(one) => found.add(one),
+            Err(error) if checks::cannot_be_done(&error) => {
+                found.unchecked.push(format!("table {table}: {}", error.message));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if found.unchecked.is_empty() {
+        found.unchecked.push(error.message);
+    }
+    Ok(found)
+}
+
+/// Runs SQL that ends soon after the work is to stop.
+pub(super) fn stoppable<T>(
+    connection: &Connection,
+    watch: &Watch,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let call = watch.call.clone();
+    connection.progress_handler(10_000, Some(move || call.check().is_err()))?;
+    let done = work().map_err(|error: Error| watch.call.check().err().unwrap_or(error));
+    connection.progress_handler(0, None::<fn() -> bool>)?;
+    done
+}

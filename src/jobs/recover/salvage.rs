@@ -1,0 +1,99 @@
+//! The new file: filled page by page, checked, and only then given its name.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::examine::{check, stoppable};
+use super::source::Disk;
+use super::{Unit, Watch};
+use crate::error::{Error, Reason, Result};
+use crate::sqlite::checks;
+use crate::sqlite::open;
+use crate::sqlite::pages::Database;
+use crate::sqlite::salvage::{self, Salvaged};
+use crate::store::restore;
+
+/// Where the header has the versions that say WAL mode.
+const VERSIONS: u64 = 18;
+
+/// What was made.
+pub(super) struct Made {
+    pub(super) salvaged: Salvaged,
+    /// What a check of the new file found wrong with it.
+    pub(super) wrong: Vec<String>,
+    /// What of it could not be checked here.
+    pub(super) unchecked: Vec<String>,
+    /// Rows that refer to rows that are not there, in words.
+    pub(super) references: Vec<String>,
+}
+
+/// Makes it.
+pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &Watch) -> Result<Made> {
+    let Some(database) = Database::open(disk) else {
+        disk.check()?;
+        let text = "nothing in the file looks like a page of an SQLite database: it may be encrypted, or of another kind";
+        return Err(Error::new(Reason::NotADatabase, text));
+    };
+    restore::new_database(to, |path| {
+        let target = new(path)?;
+        let salvaged = salvage::salvage(&database, &target, with_free, &mut |done, total| {
+            watch.at(done, total, Unit::Steps)?;
+            disk.check()
+        })?;
+        disk.check()?;
+        let made = stoppable(&target, watch, || checked(&target, salvaged))?;
+        target.close().map_err(|(_, error)| error)?;
+        if database.header.is_some_and(|header| header.is_wal) {
+            let failed = |e| Error::io(format!("cannot write {}", path.display()), &e);
+            let file = File::options().write(true).open(path).map_err(failed)?;
+            file.write_all_at(&[2, 2], VERSIONS).map_err(failed)?;
+        }
+        Ok(made)
+    })
+}
+
+/// A connection to the empty file. Not in defensive mode, in which the row of a virtual table cannot be put back.
+fn new(path: &Path) -> Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let target = Connection::open_with_flags(open::uri(path), flags)?;
+    target.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    Ok(target)
+}
+
+fn checked(target: &Connection, salvaged: Salvaged) -> Result<Made> {
+    let found = check(target)?;
+    let mut unchecked = found.unchecked;
+    let mut references = Vec::new();
+    for table in checks::tables(target)? {
+        let keys = checks::has_foreign_keys(target, &table)
+            .and_then(|has| has.then(|| checks::references(target, &table)).transpose());
+        match keys {
+            Ok(None) => {}
+            Ok(Some(keys)) => references.extend(keys.in_words(&table)),
+            Err(error) if checks::cannot_be_done(&error) => {
+                unchecked.push(format!("table {table}: {}", error.message));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let indexes =
+        found.indexes.into_iter().map(|index| format!("index {index} does not agree with its table"));
+    Ok(Made { salvaged, wrong: found.structure.into_iter().chain(indexes).collect(), unchecked, references })
+}
+
+/// How many of each, by a word for them.
+pub(super) fn totals(salvaged: &Salvaged) -> BTreeMap<&'static str, u64> {
+    let sum = |of: fn(&salvage::Table) -> u64| salvaged.tables.iter().map(of).sum();
+    BTreeMap::from([
+        ("kept", sum(|table| table.kept)),
+        ("set_aside", sum(|table| table.set_aside)),
+        ("unreadable", sum(|table| table.unreadable)),
+        ("pages_lost", sum(|table| table.pages_lost)),
+    ])
+}

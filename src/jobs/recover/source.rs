@@ -1,0 +1,270 @@
+//! The copy that is worked on. Of a database that may be in use it comes through SQLite; the plain bytes of a file are
+//! taken only while nobody has it open, and with what lies beside it (HAZARDS H1, H22).
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Unit, Watch};
+use crate::config::Database;
+use crate::error::{Error, Reason, Result};
+use crate::sqlite::facts::{SIDECARS, file_bytes, resolved, sidecar, wal_bytes};
+use crate::sqlite::holders::{self, Files};
+use crate::sqlite::pages::{self, Bytes};
+use crate::sqlite::snapshot::Bounds;
+use crate::sqlite::space::{Need, shortage};
+use crate::sqlite::{access, copy};
+use crate::store::scratch::{Named, Scratch};
+use crate::words;
+
+/// Bytes copied at a time.
+const CHUNK: usize = 1 << 20;
+
+/// For a file that nobody uses: nothing waits for us.
+const UNBOUNDED: Bounds =
+    Bounds { longest_block: Duration::MAX, longest_read: Duration::MAX, most_wal_growth: u64::MAX };
+
+/// A copy of the pages, without a name.
+pub(super) struct Copied {
+    pub(super) scratch: Scratch,
+    /// The file's own header was replaced in the copy, so that SQLite reads it.
+    pub(super) is_mended: bool,
+    /// What should be known of it.
+    pub(super) warnings: Vec<String>,
+}
+
+/// The copy when it has been checked: its pages.
+pub(super) struct Pages {
+    pub(super) disk: Disk,
+    /// What should be known of it.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Of a database that may be in use.
+pub(super) fn of_live(database: &Database, to: &Path, watch: &Watch) -> Result<Copied> {
+    let path = &database.path;
+    access::check(path)?;
+    let directory = directory(to)?;
+    has_room(&directory, file_bytes(path) + wal_bytes(path), 2)?;
+    let bounds = Bounds {
+        longest_block: database.maintain.max_block,
+        longest_read: database.backup.max_snapshot,
+        most_wal_growth: database.maintain.max_wal,
+    };
+    match through_sqlite(path, &directory, database.pool.busy_timeout, bounds, watch) {
+        Err(error) if matches!(error.reason, Reason::NotADatabase | Reason::Damaged) => {
+            let why = format!(
+                "SQLite cannot read it at all ({error}), so that its bytes must be copied as they are"
+            );
+            plain(path, &directory, watch).map_err(|error| error.context(why))
+        }
+        Err(error) => Err(error.context(format!("cannot copy {}", path.display()))),
+        Ok(mut scratch) => {
+            let (copied, file) = (length(scratch.file())?, file_bytes(path));
+            // In WAL mode the file shrinks later than the database.
+            let more = (file > copied && wal_bytes(path) == 0).then(|| {
+                format!(
+                    "the file has {} behind the end of the database, by its header; to have that looked at, stop the \
+                     application and use recover --file",
+                    words::bytes(file - copied)
+                )
+            });
+            Ok(Copied { scratch, is_mended: false, warnings: more.into_iter().collect() })
+        }
+    }
+}
+
+/// Of a file that nobody uses.
+pub(super) fn of_file(path: &Path, to: &Path, watch: &Watch) -> Result<Copied> {
+    let path = resolved(path);
+    let file =
+        std::fs::metadata(&path).map_err(|e| Error::io(format!("cannot read {}", path.display()), &e))?;
+    if !file.is_file() {
+        return Err(Error::new(Reason::NotADatabase, format!("{} is not a regular file", path.display())));
+    }
+    plain(&path, &directory(to)?, watch)
+}
+
+/// As SQLite reads it, whoever writes meanwhile.
+fn through_sqlite(
+    path: &Path,
+    directory: &Path,
+    busy_timeout: Duration,
+    bounds: Bounds,
+    watch: &Watch,
+) -> Result<Scratch> {
+    let mut scratch = Scratch::create(directory, "recover")?;
+    let file = scratch.file();
+    let mut out = |offset: u64, bytes: &[u8]| {
+        file.write_all_at(bytes, offset).map_err(|e| Error::io("cannot write the copy of the database", &e))
+    };
+    copy::pages(path, busy_timeout, bounds, &mut out, &mut |done, total| watch.at(done, total, Unit::Steps))?;
+    Ok(scratch)
+}
+
+/// Byte by byte.
+fn plain(path: &Path, directory: &Path, watch: &Watch) -> Result<Copied> {
+    let beside: Vec<(&str, PathBuf)> = ["-wal", "-journal"]
+        .into_iter()
+        .map(|suffix| (suffix, sidecar(path, suffix)))
+        .filter(|(_, name)| file_bytes(name) > 0)
+        .collect();
+    let all = file_bytes(path) + beside.iter().map(|(_, name)| file_bytes(name)).sum::<u64>();
+    has_room(directory, all, if beside.is_empty() { 2 } else { 3 })?;
+    let before = stamp(path);
+    let mut warnings: Vec<String> = nobody_has(path)?.into_iter().collect();
+    let mut scratch = Scratch::create(directory, "recover")?;
+    bytes(path, scratch.file(), watch)?;
+    let mut is_mended = false;
+    if !beside.is_empty() {
+        match played_in(&mut scratch, &beside, directory, watch) {
+            Ok((whole, mended)) => (scratch, is_mended) = (whole, mended),
+            Err(error) if matches!(error.reason, Reason::NotADatabase | Reason::Damaged | Reason::Sqlite) => {
+                let names: Vec<String> = beside.iter().map(|(_, name)| name.display().to_string()).collect();
+                warnings
+                    .push(format!("what is in {} is not taken into account: {error}", names.join(" and ")));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    nobody_has(path)?;
+    if stamp(path) != before {
+        let text = format!("{} was written while it was copied; stop whoever uses it", path.display());
+        return Err(Error::new(Reason::Locked, text));
+    }
+    Ok(Copied { scratch, is_mended, warnings })
+}
+
+/// The copy with what lies beside the file, and whether it took a header of ours: SQLite rolls the `-journal` back, or reads the `-wal`, on copies of them.
+fn played_in(
+    scratch: &mut Scratch,
+    beside: &[(&str, PathBuf)],
+    directory: &Path,
+    watch: &Watch,
+) -> Result<(Scratch, bool)> {
+    let named = Named::create(directory, "recover")?;
+    let failed = |e: std::io::Error| Error::io("cannot write the copy of the database", &e);
+    for (suffix, name) in beside {
+        bytes(name, &mut named.beside(suffix)?, watch)?;
+    }
+    let main = File::options().read(true).write(true).open(named.path()).map_err(failed)?;
+    let disk = Disk::new(scratch.file())?;
+    let (mut buffer, mut offset) = (vec![0; CHUNK], 0);
+    loop {
+        watch.call.check()?;
+        let read = disk.file.read_at(&mut buffer, offset).map_err(failed)?;
+        let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { break };
+        main.write_all_at(part, offset).map_err(failed)?;
+        offset += part.len() as u64;
+    }
+    let broken = pages::Database::open(&disk).filter(|database| database.header.is_none());
+    if let Some(database) = &broken {
+        let has_log = beside.iter().any(|(suffix, _)| *suffix == "-wal");
+        main.write_all_at(&database.mended_header(has_log), 0).map_err(failed)?;
+    }
+    drop(main);
+    let whole = through_sqlite(named.path(), directory, Duration::ZERO, UNBOUNDED, watch)?;
+    Ok((whole, broken.is_some()))
+}
+
+/// Refuses a file that somebody has open. Those who cannot be seen are a warning: reading harms nobody, but what is read
+/// while somebody writes may be neither the old nor the new.
+fn nobody_has(path: &Path) -> Result<Option<String>> {
+    let names = std::iter::once(path.to_owned()).chain(SIDECARS.map(|suffix| sidecar(path, suffix)));
+    let there: Vec<access::Identity> =
+        names.filter_map(|name| std::fs::metadata(name).ok()).map(|file| (file.dev(), file.ino())).collect();
+    let seen = holders::of(Files { there: &there, removed: &[] });
+    if seen.holders.is_empty() {
+        return Ok(seen
+            .unseen
+            .map(|why| format!("whether nobody has {} open is not sure: {why}", path.display())));
+    }
+    let who: Vec<String> = seen.holders.iter().map(ToString::to_string).collect();
+    let text = format!("{} is open in {}; stop it first", path.display(), who.join(", "));
+    Err(Error::new(Reason::Locked, text))
+}
+
+fn bytes(from: &Path, to: &mut File, watch: &Watch) -> Result<()> {
+    let mut source =
+        File::open(from).map_err(|e| Error::io(format!("cannot read {}", from.display()), &e))?;
+    let total = file_bytes(from);
+    let (mut buffer, mut done) = (vec![0; CHUNK], 0);
+    loop {
+        watch.at(done, total.max(done), Unit::Bytes)?;
+        let read = source
+            .read(&mut buffer)
+            .map_err(|e| Error::io(format!("cannot read {} at byte {done}", from.display()), &e))?;
+        let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { return Ok(()) };
+        to.write_all(part).map_err(|e| Error::io("cannot write the copy of the database", &e))?;
+        done += part.len() as u64;
+    }
+}
+
+fn stamp(path: &Path) -> Option<(u64, i64, i64)> {
+    std::fs::metadata(path).ok().map(|file| (file.len(), file.mtime(), file.mtime_nsec()))
+}
+
+fn directory(to: &Path) -> Result<PathBuf> {
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    parent
+        .canonicalize()
+        .map_err(|e| Error::io(format!("cannot open the directory {}", parent.display()), &e))
+}
+
+/// The copy and the new database both lie there.
+fn has_room(directory: &Path, bytes: u64, times: u64) -> Result<()> {
+    let need = Need { directory: directory.to_owned(), bytes: bytes.saturating_mul(times) };
+    let Some(short) = shortage(&[need])? else { return Ok(()) };
+    let text = format!(
+        "{} has {} free; a copy of the database and the new one need {}",
+        directory.display(),
+        words::bytes(short.free),
+        words::bytes(short.needed)
+    );
+    Err(Error::new(Reason::NoSpace, text))
+}
+
+fn length(file: &File) -> Result<u64> {
+    let failed = |e| Error::io("cannot read the copy of the database", &e);
+    Ok(file.metadata().map_err(failed)?.len())
+}
+
+/// The copy, for the reader of pages. What the disk itself does not give is no damage: it is kept for whoever asks.
+pub(super) struct Disk {
+    file: File,
+    length: u64,
+    failure: Cell<Option<std::io::ErrorKind>>,
+}
+
+impl Disk {
+    pub(super) fn new(file: &File) -> Result<Self> {
+        let failed = |e| Error::io("cannot read the copy of the database", &e);
+        let file = file.try_clone().map_err(failed)?;
+        Ok(Self { length: length(&file)?, file, failure: Cell::new(None) })
+    }
+
+    /// The first error that reading met.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.failure.get() {
+            None => Ok(()),
+            Some(kind) => Err(Error::io("cannot read the copy of the database", &kind.into())),
+        }
+    }
+}
+
+impl Bytes for Disk {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) -> bool {
+        let read = self.file.read_exact_at(into, offset);
+        if let Err(error) = &read {
+            self.failure.set(self.failure.get().or(Some(error.kind())));
+        }
+        read.is_ok()
+    }
+}

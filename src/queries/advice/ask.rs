@@ -1,0 +1,60 @@
+//! Which statements of a database advice is given for, and the reading of what it takes, bounded so that the
+//! application does not suffer.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Advice, Question, judge, read};
+use crate::config::{Database, JobKind};
+use crate::error::{Error, Reason, Result};
+use crate::pool::{Call, Pool};
+use crate::state::slow::Shape;
+
+/// Time to take samples in.
+const SAMPLING: Duration = Duration::from_secs(10);
+
+/// The watched queries, then the slow statements of those jobs that do what an application does: that VACUUM or a
+/// check of all pages takes its time calls for no index.
+fn questions(database: &Database, slow: &[Shape]) -> Vec<Question> {
+    let mut questions: Vec<Question> = database.watch.queries.iter().map(Question::watched).collect();
+    let is_applications =
+        |shape: &&Shape| [JobKind::Watch, JobKind::Cleanup].iter().any(|kind| kind.as_str() == shape.job);
+    for shape in slow.iter().filter(is_applications) {
+        // Known better with its values.
+        if !questions.iter().any(|question| question.shape == shape.shape) {
+            questions.push(Question::slow(&shape.shape, shape.count));
+        }
+    }
+    questions
+}
+
+/// Advice for the watched queries of a database and these slow statements.
+pub async fn advise(
+    pool: &Pool,
+    database: &Database,
+    slow: &[Shape],
+    cancel: CancellationToken,
+) -> Result<Advice> {
+    let questions = questions(database, slow);
+    if questions.is_empty() {
+        return Ok(Advice::default());
+    }
+    let call = Call::new("advise", cancel, None);
+    let limit = database.maintain.max_block;
+    let until = Instant::now() + SAMPLING.min(limit / 2);
+    let declared = database.indexes.clone();
+    let (material, questions) = pool
+        .run(&call.within(limit), move |connection| {
+            let material = read(connection, &questions, until)?.with_declared(&declared);
+            Ok((material, questions))
+        })
+        .await?;
+    let judged = tokio::task::spawn_blocking(move || judge(&material, &questions));
+    tokio::select! {
+        () = call.ended() => Err(Error::new(Reason::Cancelled, "stopped")),
+        judged = judged => judged.unwrap_or_else(|_| {
+            Err(Error::new(Reason::Panic, "the advice panicked, which is a defect in litekeeper"))
+        }),
+    }
+}

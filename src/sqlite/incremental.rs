@@ -1,0 +1,83 @@
+//! Gives free pages back a few at a time, in a database with auto_vacuum = INCREMENTAL, so that neither our transaction
+//! nor the application's next one is felt. Must not be called where a replicator owns the write-ahead log.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::checkpoint::{Mode, checkpoint};
+use super::hold::{self, Holds};
+use super::{open, replicator};
+use crate::error::{Error, Reason, Result};
+
+/// Virtual machine instructions between two looks at whether it must stop: each frees a page.
+const STEPS_BETWEEN_LOOKS: i32 = 100;
+
+/// One transaction that freed some pages.
+#[derive(Debug, Clone, Copy)]
+pub struct Slice {
+    /// Pages that are still free.
+    pub left: u64,
+    /// How long it took to free them, without the commit, which is not shorter for fewer of them.
+    pub worked: Duration,
+    /// How long writers were held.
+    pub held: Duration,
+}
+
+/// A connection that frees pages, and nothing else: what is set on it is not what other work expects.
+pub struct Freeing {
+    connection: Connection,
+    path: PathBuf,
+    has_log: bool,
+}
+
+impl Freeing {
+    /// Opens it. It waits so long for the application's lock.
+    ///
+    /// In WAL mode its commits do not wait for the disk: what a power cut undoes is done again by the next run.
+    pub fn begin(path: &Path, busy_timeout: Duration) -> Result<Self> {
+        let connection = open::another(path)?;
+        connection.busy_timeout(busy_timeout)?;
+        let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        let has_log = journal == "wal";
+        if has_log {
+            connection.pragma_update(None, "synchronous", "normal")?;
+            connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        }
+        Ok(Self { connection, path: path.to_owned(), has_log })
+    }
+
+    /// Frees up to `pages` pages in one transaction, and then moves them out of the write-ahead log, PASSIVE: the
+    /// application's next commit would have to otherwise, as SQLite's automatic checkpoint. This one waits for the
+    /// disk, and holds nobody up.
+    ///
+    /// Errors: `cancelled` where `must_stop` says so, and all is rolled back; `refused` where a replicator has come to
+    /// own the log.
+    pub fn slice(
+        &mut self,
+        holds: &Holds,
+        pages: u64,
+        must_stop: impl FnMut() -> bool + Send + 'static,
+    ) -> Result<Slice> {
+        if replicator::owns(&self.connection, &self.path) {
+            return Err(Error::new(Reason::Refused, "a replicator owns the database's write-ahead log now"));
+        }
+        self.connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(must_stop))?;
+        let mut began = Instant::now();
+        let (worked, left) = hold::write(&mut self.connection, holds, |transaction| {
+            began = Instant::now();
+            // The statement frees a page with each row that is asked for.
+            let mut statement = transaction.prepare(&format!("PRAGMA main.incremental_vacuum({pages})"))?;
+            let mut rows = statement.query([])?;
+            while rows.next()?.is_some() {}
+            let left = transaction.query_row("PRAGMA main.freelist_count", [], |row| row.get(0))?;
+            Ok((began.elapsed(), left))
+        })?;
+        let held = began.elapsed();
+        if self.has_log {
+            checkpoint(&self.connection, Mode::Passive)?;
+        }
+        Ok(Slice { left, worked, held })
+    }
+}

@@ -1,0 +1,158 @@
+//! The new database around its rows: what it is begun with, the tables, and what comes when they are full. The texts of
+//! the schema are untrusted: they are taken as single statements that begin with CREATE, and no single one may run for
+//! long before it has rows to work on.
+
+use rusqlite::Connection;
+
+use super::schema::{Entry, Sort};
+use super::table::Table;
+use super::{said, stopped};
+use crate::error::{Error, Reason, Result};
+use crate::sqlite::pages::{Database, Header};
+use crate::sqlite::schema::quoted;
+
+/// Steps of SQLite's machine that a CREATE may take: it needs hundreds.
+const MOST_STEPS: i32 = 1_000_000;
+
+/// Makes it like the old one, and begins the one transaction of all rows. Nothing is kept for a rollback: a file that is
+/// not finished is removed.
+pub(super) fn begin(target: &Connection, database: &Database<'_>) -> Result<()> {
+    let layout = database.layout;
+    target.pragma_update(None, "page_size", layout.page_size)?;
+    target.pragma_update(None, "encoding", layout.encoding.as_str())?;
+    if let Some(Header { largest_root: 1.., is_incremental, .. }) = database.header {
+        target.pragma_update(None, "auto_vacuum", if is_incremental { 2 } else { 1 })?;
+    }
+    target.pragma_update(None, "journal_mode", "off")?;
+    target.pragma_update(None, "synchronous", "off")?;
+    target.pragma_update(None, "foreign_keys", false)?;
+    target.pragma_update(None, "legacy_alter_table", true)?;
+    Ok(target.execute_batch("BEGIN")?)
+}
+
+/// Makes one table, view, index or trigger.
+pub(super) fn create(target: &Connection, entry: &Entry) -> Result<()> {
+    let is_one = entry.sql.as_deref().is_some_and(|sql| begins_as(entry.sort, sql));
+    let Some(sql) = entry.sql.as_deref().filter(|_| is_one) else {
+        return Err(Error::new(Reason::Sqlite, "the schema has no statement that makes it"));
+    };
+    if entry.sort != Sort::Index {
+        target.progress_handler(MOST_STEPS, Some(|| true))?;
+    }
+    let made = target.prepare(sql).and_then(|mut statement| statement.execute([]));
+    target.progress_handler(0, None::<fn() -> bool>)?;
+    match made.map_err(Error::from) {
+        Err(error) if error.reason == Reason::Cancelled => {
+            Err(Error::new(Reason::Sqlite, "its statement does more than to make it"))
+        }
+        made => made.map(drop),
+    }
+}
+
+/// `CREATE TABLE …` for a table.
+fn begins_as(sort: Sort, sql: &str) -> bool {
+    let mut words = sql.split_whitespace().map(str::to_ascii_uppercase);
+    let is_create = words.next().is_some_and(|word| word == "CREATE");
+    let what = match sort {
+        Sort::Table => "TABLE",
+        Sort::Index => "INDEX",
+        Sort::View => "VIEW",
+        Sort::Trigger => "TRIGGER",
+    };
+    let next = words.next().unwrap_or_default();
+    is_create && (next == what || (next == "UNIQUE" && words.next().is_some_and(|word| word == what)))
+}
+
+/// SQLite's own tables: made by it where the schema has them.
+pub(super) fn internal(target: &Connection, entries: &[Entry]) -> Result<Vec<Table>> {
+    let mut tables = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.sort == Sort::Table && entry.is_internal()) {
+        if entry.name.starts_with("sqlite_stat") {
+            target.execute_batch("ANALYZE main.sqlite_schema")?;
+        }
+        // One that this SQLite does not make is none that it would use.
+        tables.extend(Table::describe(target, &entry.name, entry.root).ok());
+    }
+    let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+    let made = |name: &str| target.table_exists(Some("main"), name);
+    for name in ["sqlite_stat1", "sqlite_stat4"] {
+        if !has(name) && made(name)? {
+            target.execute_batch(&format!("DROP TABLE main.{name}"))?;
+        }
+    }
+    Ok(tables)
+}
+
+/// What SQLite itself put into a table of its own while other tables were filled goes before what the old one had.
+pub(super) fn clear(target: &Connection, table: &str) -> Result<()> {
+    Ok(target.execute_batch(&format!("DELETE FROM main.{}", quoted(table)))?)
+}
+
+/// Ends the transaction of the rows. No AUTOINCREMENT may fall behind the rows that are there.
+pub(super) fn end_of_rows(target: &Connection, entries: &[Entry]) -> Result<()> {
+    let is_counted = |entry: &&Entry| {
+        entry.sort == Sort::Table
+            && entry.sql.as_deref().is_some_and(|sql| sql.to_ascii_uppercase().contains("AUTOINCREMENT"))
+    };
+    for entry in entries.iter().filter(is_counted) {
+        let name = quoted(&entry.name);
+        // A table of that word may be another's, or was not made.
+        let Ok(Some(highest)) = target.query_row(&format!("SELECT max(rowid) FROM main.{name}"), [], |row| {
+            row.get::<_, Option<i64>>(0)
+        }) else {
+            continue;
+        };
+        let raised = target.execute(
+            "UPDATE sqlite_sequence SET seq = max(CAST(seq AS INTEGER), ?2) WHERE name = ?1",
+            (&entry.name, highest),
+        );
+        if matches!(raised, Ok(0)) {
+            target
+                .execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (&entry.name, highest))?;
+        }
+    }
+    Ok(target.execute_batch("COMMIT")?)
+}
+
+/// Indexes, virtual tables, views and triggers. What cannot be made again is told, with the reason.
+pub(super) fn rest(
+    target: &Connection,
+    entries: &[Entry],
+    go_on: &mut dyn FnMut() -> Result<()>,
+) -> Result<Vec<String>> {
+    let mut left_out = Vec::new();
+    let mut one = |entry: &Entry, made: Result<()>| -> Result<()> {
+        go_on()?;
+        if let Err(error) = made {
+            left_out.push(said(entry, &stopped(error)?));
+        }
+        Ok(())
+    };
+    let of = |sort: Sort| entries.iter().filter(move |entry| entry.sort == sort && !entry.is_internal());
+    for entry in of(Sort::Index).filter(|entry| entry.sql.is_some()) {
+        one(entry, create(target, entry))?;
+    }
+    for entry in of(Sort::Table).filter(|entry| entry.is_virtual()) {
+        one(entry, put_into_schema(target, entry))?;
+    }
+    for entry in of(Sort::View).chain(of(Sort::Trigger)) {
+        one(entry, create(target, entry))?;
+    }
+    Ok(left_out)
+}
+
+/// A virtual table is a row of the schema: its module finds its content in tables that are there already.
+fn put_into_schema(target: &Connection, entry: &Entry) -> Result<()> {
+    target.pragma_update(None, "writable_schema", true)?;
+    let sql = "INSERT INTO main.sqlite_schema VALUES ('table', ?1, ?2, 0, ?3)";
+    let put = target.execute(sql, (&entry.name, &entry.table, &entry.sql));
+    target.pragma_update(None, "writable_schema", false)?;
+    Ok(put.map(drop)?)
+}
+
+/// The numbers that the application keeps in the header.
+pub(super) fn numbers(target: &Connection, database: &Database<'_>) -> Result<()> {
+    let (user_version, application_id) = database.application_numbers();
+    target.pragma_update(None, "user_version", user_version)?;
+    Ok(target.pragma_update(None, "application_id", application_id)?)
+}

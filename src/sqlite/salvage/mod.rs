@@ -1,0 +1,190 @@
+//! Takes what can be read out of a damaged database into a new one. Reads a copy that nobody else uses, page by page and
+//! without SQLite; writes through SQLite. Must never put a row into a table that may not have been in it: what is not
+//! sure goes to `lost_and_found` (HAZARDS H24).
+
+mod claims;
+mod finish;
+mod indexes;
+mod leaf;
+mod orphans;
+mod schema;
+mod table;
+mod trees;
+mod write;
+
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+use self::claims::Claims;
+use self::orphans::Rules;
+use self::schema::{Entry, Schema, Sort};
+use self::trees::Trees;
+use self::write::Writer;
+use crate::error::{Error, Reason, Result};
+use crate::sqlite::pages::{Database, Freelist};
+
+/// What became of a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// Rows that are in the new table.
+    pub kept: u64,
+    /// Rows that were found but are not sure, or contradict others: they are in `lost_and_found`.
+    pub set_aside: u64,
+    /// Rows of which something was found, but nothing that can be read.
+    pub unreadable: u64,
+    /// Pages that cannot be read. What was on them is not known.
+    pub pages_lost: u64,
+    /// Pages to which nothing led any more, and that were found.
+    pub pages_found: u64,
+    /// How many rows there were, where its indexes tell.
+    pub expected: Option<u64>,
+}
+
+impl Table {
+    /// Whether nothing of it is known to be lost.
+    pub fn is_whole(&self) -> bool {
+        let all = self.expected.is_none_or(|expected| expected <= self.kept);
+        self.set_aside == 0
+            && self.unreadable == 0
+            && all
+            && (self.pages_lost == 0 || self.expected.is_some())
+    }
+}
+
+/// What a salvage came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Salvaged {
+    /// The tables, in the order of the schema.
+    pub tables: Vec<Table>,
+    /// The table of the rows whose table is not known or that are not sure.
+    pub lost_and_found: Option<String>,
+    /// Its rows.
+    pub lost_and_found_rows: u64,
+    /// Rows of the schema that cannot be read: tables, indexes, views or triggers of which nothing is known.
+    pub schema_lost: u64,
+    /// What could not be made again, and why.
+    pub left_out: Vec<String>,
+}
+
+/// Told how many of how many steps are done, and whether to go on.
+pub type Going<'a> = &'a mut dyn FnMut(u64, u64) -> Result<()>;
+
+/// How far the work is.
+struct Steps<'a> {
+    done: u64,
+    total: u64,
+    going: Going<'a>,
+}
+
+impl Steps<'_> {
+    fn one(&mut self) -> Result<()> {
+        self.done += 1;
+        self.total = self.total.max(self.done);
+        self.go_on()
+    }
+
+    fn go_on(&mut self) -> Result<()> {
+        (self.going)(self.done, self.total)
+    }
+}
+
+/// Fills `target`, a new and empty database, with what can be read of `database`. With `with_free`, what lies on free
+/// pages goes to `lost_and_found` as well: deleted rows.
+pub fn salvage(
+    database: &Database<'_>,
+    target: &Connection,
+    with_free: bool,
+    going: Going<'_>,
+) -> Result<Salvaged> {
+    let free = Freelist::read(database);
+    let schema = Schema::read(database, &free);
+    finish::begin(target, database)?;
+    let mut left_out = Vec::new();
+    let mut tables = Vec::new();
+    for entry in schema.entries.iter().filter(|entry| entry.sort == Sort::Table && entry.root > 0) {
+        if entry.is_internal() {
+            continue;
+        }
+        match finish::create(target, entry)
+            .and_then(|()| table::Table::describe(target, &entry.name, entry.root))
+        {
+            Ok(table) => tables.push(table),
+            Err(error) => left_out.push(said(entry, &stopped(error)?)),
+        }
+    }
+    let internal = finish::internal(target, &schema.entries)?;
+    tables.extend(internal);
+
+    let rules = Rules {
+        knows_free: free.is_whole && database.header.is_some(),
+        with_free,
+        knows_all_tables: schema.lost == 0 && left_out.is_empty(),
+    };
+    let told = tables.iter().map(|table| Table { name: table.name.clone(), ..Table::default() }).collect();
+    let taken = schema.entries.iter().map(|entry| entry.name.clone()).collect();
+    let mut trees = Trees {
+        database,
+        gaps: vec![Vec::new(); tables.len()],
+        claims: Claims::new(database, &free, &schema.pages),
+        writer: Writer::new(target, taken),
+        disputed: Vec::new(),
+        twins: None,
+        told,
+        tables,
+        steps: Steps { done: 0, total: u64::from(database.count) * 2, going },
+    };
+    let shared = shared_roots(&trees);
+    for number in (0..trees.tables.len()).filter(|number| !shared.contains(number)) {
+        if let Some(table) = trees.tables.get(number).filter(|table| table.name.starts_with("sqlite_")) {
+            finish::clear(target, &table.name)?;
+        }
+        trees.follow(number)?;
+    }
+    trees.count_by_indexes(&schema.entries)?;
+    trees.gather(rules)?;
+    let Trees { told, writer, mut steps, .. } = trees;
+    let lost = writer.lost();
+    drop(writer);
+    finish::end_of_rows(target, &schema.entries)?;
+    left_out.extend(finish::rest(target, &schema.entries, &mut || steps.go_on())?);
+    finish::numbers(target, database)?;
+    Ok(Salvaged {
+        tables: told.into_iter().filter(|table| !table.name.starts_with("sqlite_")).collect(),
+        lost_and_found_rows: lost.as_ref().map_or(0, |(_, rows)| *rows),
+        lost_and_found: lost.map(|(name, _)| name),
+        schema_lost: schema.lost,
+        left_out,
+    })
+}
+
+/// Tables that say that they have the same root: which one lies cannot be told from its pages alone.
+fn shared_roots(trees: &Trees<'_, '_, '_>) -> BTreeSet<usize> {
+    let roots = || trees.tables.iter().map(|table| table.root).enumerate();
+    roots()
+        .filter(|(one, root)| roots().any(|(other, same)| *one != other && *root == same))
+        .map(|(one, _)| one)
+        .collect()
+}
+
+/// `table x: why`.
+fn said(entry: &Entry, error: &Error) -> String {
+    let sort = match entry.sort {
+        Sort::Table => "table",
+        Sort::Index => "index",
+        Sort::View => "view",
+        Sort::Trigger => "trigger",
+    };
+    format!("{sort} {}: {}", entry.name, error.message)
+}
+
+/// What a part of the schema has against being made again is told; what ends the work ends it.
+fn stopped(error: Error) -> Result<Error> {
+    match error.reason {
+        Reason::NoSpace | Reason::Io | Reason::Cancelled | Reason::Deadline => Err(error),
+        _ => Ok(error),
+    }
+}

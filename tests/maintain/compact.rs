@@ -1,0 +1,271 @@
+//! A compact copy that is put in place at a quiet moment.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use litekeeper::config::{Database, Vacuum};
+use litekeeper::error::Reason;
+use litekeeper::jobs::maintain::speed::{SPEEDS, Speeds};
+use litekeeper::sqlite::hold::Holds;
+use litekeeper::sqlite::overwrite::{Overwritten, Watcher, overwrite};
+use litekeeper::sqlite::vacuum;
+use litekeeper::state::facts;
+use rusqlite::Connection;
+
+use crate::fixture::{Ran, as_application, database, fill, maintain, number, state, text, wal};
+use crate::support::application::Application;
+use crate::support::sandbox::{Sandbox, program};
+use crate::support::soundness::assert_sound;
+use crate::support::{PATIENCE, wait_until};
+
+fn auto(d: &mut Database) {
+    d.maintain.vacuum = Vacuum::Auto;
+}
+
+fn put_in_place(ran: &Ran) -> bool {
+    ran.why("vacuum").contains("by a compact copy that was put in place")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_quiet_moment_a_compact_copy_is_put_in_place() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    fill(&path, 4);
+    as_application(
+        &path,
+        "c.executescript('PRAGMA user_version = 7; PRAGMA application_id = 9; CREATE VIEW seen AS SELECT id FROM filler')",
+    );
+    let before = number(&path, "PRAGMA page_count");
+    let content = "SELECT count(*) || ' ' || total(id) || ' ' || sum(length(content)) FROM filler";
+    let rows = text(&path, content);
+    let mut application = Application::start_with(&path, &["--busy-timeout", "60000"], None);
+    let ran = maintain(&state(&sandbox), &database(&path, auto)).await;
+    assert_eq!(ran.decision("vacuum"), "done", "{:?}", ran.finished.result);
+    assert!(put_in_place(&ran), "{}", ran.why("vacuum"));
+    assert_eq!(ran.step("vacuum")["held"]["times"], 1);
+    assert_eq!(ran.step("checkpoint")["wal_bytes"], 0);
+
+    // A connection that is open since before sees the new file, and writes to it.
+    assert_eq!(application.sql(content)[0], rows);
+    application.write_every(Duration::ZERO);
+    application.wait_for_commits(5);
+    application.pause();
+    let seen = application.stop();
+    assert_eq!(seen.errors, Vec::<String>::new());
+    assert_eq!(assert_sound(&path), seen.last());
+    assert!(number(&path, "PRAGMA page_count") < before * 8 / 10);
+    assert_eq!((number(&path, "PRAGMA user_version"), number(&path, "PRAGMA application_id")), (7, 9));
+    assert_eq!(
+        (number(&path, "PRAGMA auto_vacuum"), text(&path, "PRAGMA journal_mode").as_str()),
+        (0, "wal")
+    );
+    assert_eq!(number(&path, "SELECT count(*) FROM seen"), number(&path, "SELECT count(*) FROM filler"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_application_writes_vacuum_is_taken_and_says_why() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    fill(&path, 2);
+    let mut application = Application::start_with(&path, &["--busy-timeout", "60000"], None);
+    application.write_every(Duration::from_millis(1));
+    application.wait_for_commits(3);
+    let ran = maintain(&state(&sandbox), &database(&path, auto)).await;
+    assert_eq!(ran.decision("vacuum"), "done", "{:?}", ran.finished.result);
+    assert!(!put_in_place(&ran) && ran.ran("VACUUM"), "{}", ran.why("vacuum"));
+    assert!(ran.why("vacuum").contains("the application wrote"), "{}", ran.why("vacuum"));
+    application.wait_for_commits(3);
+    let seen = application.stop();
+    assert_eq!(seen.errors, Vec::<String>::new());
+    assert_eq!(assert_sound(&path), seen.last());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_wal_mode_it_is_vacuum_that_is_taken() {
+    let sandbox = Sandbox::with_database(&["--journal-mode", "delete"]);
+    let path = sandbox.database();
+    fill(&path, 2);
+    let ran = maintain(&state(&sandbox), &database(&path, auto)).await;
+    assert_eq!(ran.decision("vacuum"), "done", "{:?}", ran.finished.result);
+    assert!(!put_in_place(&ran), "{}", ran.why("vacuum"));
+    assert_sound(&path);
+}
+
+/// A compact copy of the database as a connection; its file goes with the sandbox.
+fn compact(live: &Connection, sandbox: &Sandbox) -> Connection {
+    let file = sandbox.path().join("compact");
+    let _ = std::fs::remove_file(&file);
+    vacuum::into(live, &file).unwrap();
+    Connection::open(&file).unwrap()
+}
+
+/// Broken on purpose by asking the watcher before the lock is had, or not at all, this loses commits.
+#[test]
+fn a_commit_at_any_moment_is_never_lost() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    let mut application = Application::start_with(&path, &["--busy-timeout", "60000"], None);
+    let holds = Holds::new(|_| {});
+    let mut live = Connection::open(&path).unwrap();
+    live.busy_timeout(PATIENCE).unwrap();
+    let (mut done, mut outdated, mut round) = (0_u32, 0_u32, 0_u64);
+    let began = Instant::now();
+    while done < 12 || outdated < 12 {
+        assert!(began.elapsed() < PATIENCE, "put in place {done} times, outdated {outdated} times");
+        // From many commits for each copy to fewer than one.
+        round += 1;
+        application.write_every(Duration::from_millis(round * 7 % 60));
+        application.wait_for_commits(1);
+        let mut watcher = Watcher::new(&path).unwrap();
+        let copy = compact(&live, &sandbox);
+        match overwrite(&mut live, &copy, &mut watcher, PATIENCE, &holds, &|| Ok(())).unwrap() {
+            Overwritten::Done(_) => done += 1,
+            Overwritten::Outdated => outdated += 1,
+            Overwritten::TooLong => panic!("nothing limits it"),
+        }
+        application.wait_for_commits(1);
+        let last = application.pause();
+        assert_eq!(assert_sound(&path), last, "round {round}");
+        assert_eq!(application.seen().last(), last, "round {round}");
+    }
+    let seen = application.stop();
+    assert_eq!(seen.errors, Vec::<String>::new());
+    drop(live);
+    assert_eq!(assert_sound(&path), seen.last());
+}
+
+static WAITS: AtomicBool = AtomicBool::new(false);
+
+/// The lock is waited for, and what is committed meanwhile counts.
+#[test]
+fn a_commit_while_the_lock_is_waited_for_is_seen() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    let mut application = Application::start(&path);
+    let mut live = Connection::open(&path).unwrap();
+    let mut watcher = Watcher::new(&path).unwrap();
+    let copy = compact(&live, &sandbox);
+    live.busy_handler(Some(|attempt| {
+        WAITS.store(true, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(1));
+        attempt < 60_000
+    }))
+    .unwrap();
+    application.sql("BEGIN IMMEDIATE");
+    application.sql("INSERT INTO users VALUES (4711, 'late', 'late@example.com', '2026-01-01')");
+    let waits = std::thread::spawn(move || {
+        overwrite(&mut live, &copy, &mut watcher, PATIENCE, &Holds::new(|_| {}), &|| Ok(())).unwrap()
+    });
+    wait_until("the lock is waited for", || WAITS.load(Ordering::SeqCst).then_some(()));
+    application.sql("COMMIT");
+    assert_eq!(waits.join().unwrap(), Overwritten::Outdated);
+    assert_eq!(number(&path, "SELECT count(*) FROM users WHERE id = 4711"), 1);
+    application.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h09_what_takes_longer_than_max_block_is_rolled_back_and_refused_the_next_time() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    fill(&path, 16);
+    let before = (number(&path, "PRAGMA page_count"), number(&path, "PRAGMA freelist_count"));
+    let state = state(&sandbox);
+    let fast = Speeds { vacuum: Some(1e12), overwrite: Some(1e12) };
+    state.now(|c| facts::remember(c, "attendance", SPEEDS, &fast)).unwrap();
+    let database = database(&path, |d| {
+        auto(d);
+        d.maintain.max_block = Duration::from_millis(2);
+    });
+    let mut application = Application::start_with(&path, &["--busy-timeout", "60000"], None);
+    let ran = maintain(&state, &database).await;
+    assert_eq!(ran.decision("vacuum"), "interrupted", "{:?}", ran.finished.result);
+    let problems = ran.problems();
+    let [(Reason::Deadline, message)] = problems.as_slice() else { panic!("{problems:?}") };
+    assert!(message.contains("maintain.max_block = 2ms"), "{message}");
+    assert_eq!(before, (number(&path, "PRAGMA page_count"), number(&path, "PRAGMA freelist_count")));
+    application.write_every(Duration::ZERO);
+    application.wait_for_commits(3);
+    application.pause();
+
+    let again = maintain(&state, &database).await;
+    assert_eq!(again.decision("vacuum"), "refused", "{:?}", again.finished.result);
+    let seen = application.stop();
+    assert_eq!(seen.errors, Vec::<String>::new());
+    assert_eq!(assert_sound(&path), seen.last());
+}
+
+/// A commit that comes while the first copy is made costs that copy, and nothing else.
+#[test]
+fn it_is_tried_again_after_the_application_wrote() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    fill(&path, 48);
+    let (start, scratch) = command(&sandbox);
+    let mut application = Application::start(&path);
+    let run = start();
+    wait_until("a copy is made", || {
+        let sizes =
+            std::fs::read_dir(&scratch).unwrap().filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len()));
+        sizes.into_iter().any(|size| size > 0).then_some(())
+    });
+    application.sql("INSERT INTO users VALUES (4711, 'late', 'late@example.com', '2026-01-01')");
+    let output = run.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("put in place, at attempt 2"), "{text}");
+    assert_eq!(number(&path, "SELECT count(*) FROM users WHERE id = 4711"), 1);
+    application.stop();
+    assert_sound(&path);
+}
+
+/// Starts the command that maintains the database; and where it makes its copies.
+fn command(sandbox: &Sandbox) -> (impl Fn() -> Child + use<>, PathBuf) {
+    let configuration = sandbox.configure(
+        "[maintain]\nvacuum = \"auto\"\nvacuum_min_size = \"1MiB\"\nanalyze = \"never\"\nreindex = \"never\"",
+    );
+    let scratch = sandbox.path().join("tmp");
+    std::fs::create_dir(&scratch).unwrap();
+    let directory = scratch.clone();
+    let start = move || {
+        let mut command = program();
+        command.env("SQLITE_TMPDIR", &directory).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.arg("--config").arg(&configuration).args(["maintain", "attendance"]).spawn().unwrap()
+    };
+    (start, scratch)
+}
+
+/// The kill comes while pages are written to the log under the lock.
+#[test]
+fn killed_in_the_middle_it_leaves_the_database_as_it_was() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    fill(&path, 48);
+    let (start, scratch) = command(&sandbox);
+    let before = number(&path, "PRAGMA page_count");
+    let mut application = Application::start(&path);
+    application.sql("PRAGMA wal_autocheckpoint = 0");
+    as_application(&path, "c.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall()");
+    let mut first = start();
+    wait_until("pages are written", || (wal(&path) > 1 << 20).then_some(()));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert_sound(&path);
+    assert_eq!(number(&path, "PRAGMA page_count"), before);
+    application.write_every(Duration::ZERO);
+    application.wait_for_commits(3);
+    application.pause();
+
+    let second = start().wait_with_output().unwrap();
+    assert!(second.status.success(), "{}", String::from_utf8_lossy(&second.stderr));
+    assert!(String::from_utf8_lossy(&second.stdout).contains("put in place"), "{second:?}");
+    assert!(number(&path, "PRAGMA page_count") < before * 8 / 10);
+    assert_eq!(files(&scratch), Vec::<String>::new());
+    let seen = application.stop();
+    assert_eq!(assert_sound(&path), seen.last());
+}
+
+fn files(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}

@@ -1,0 +1,135 @@
+//! Indexes that are created and rebuilt.
+
+use litekeeper::config::{Index, Missing, Reindex};
+use litekeeper::error::Reason;
+use litekeeper::state::facts::{self, DAMAGED_INDEXES};
+use litekeeper::state::runs::Outcome;
+use serde_json::json;
+
+use crate::fixture::{as_application, database, maintain, number, state, text};
+use crate::support::sandbox::Sandbox;
+use crate::support::soundness::assert_sound;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h09_reindex_rebuilds_one_index_at_a_time() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    as_application(&path, "c.execute('CREATE TABLE pairs (a, b, PRIMARY KEY (a, b)) WITHOUT ROWID')");
+    let ran = maintain(&state(&sandbox), &database(&path, |d| d.maintain.reindex = Reindex::Always)).await;
+    let mut indexes = [
+        "idx_attendance_date",
+        "idx_attendance_user_date",
+        "idx_face_samples_user_id",
+        "idx_users_created_at",
+        "idx_users_name",
+        "sqlite_autoindex_ledger_1",
+    ];
+    indexes.sort_unstable();
+    let mut treated = ran.step("reindex")["treated"].as_array().unwrap().clone();
+    treated.sort_by_key(ToString::to_string);
+    assert_eq!(treated, indexes);
+    let mut run: Vec<_> = ran.statements.iter().filter(|s| s.starts_with("REINDEX")).collect();
+    run.sort_unstable();
+    assert_eq!(run, indexes.map(|i| format!("REINDEX main.\"{i}\"")).iter().collect::<Vec<_>>());
+    assert_sound(&path);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_index_is_rebuilt_verified_and_forgotten() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    // Rows that came while an index was out of the schema are missing from it.
+    as_application(
+        &path,
+        "old = c.execute(\"SELECT * FROM sqlite_master WHERE tbl_name = 'users' AND type = 'index'\").fetchall()\n\
+         c.execute('PRAGMA writable_schema = ON')\n\
+         c.execute(\"DELETE FROM sqlite_master WHERE tbl_name = 'users' AND type = 'index'\")\n\
+         c.close(); c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+         c.execute(\"INSERT INTO users VALUES (1000, 'x', 'y', 'z')\")\n\
+         c.execute('PRAGMA writable_schema = ON')\n\
+         c.executemany('INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)', old)",
+    );
+    assert_ne!(text(&path, "PRAGMA integrity_check"), "ok");
+    let state = state(&sandbox);
+    let auto = database(&path, |d| d.maintain.reindex = Reindex::Auto);
+    let ran = maintain(&state, &auto).await;
+    assert_eq!((ran.decision("reindex"), ran.why("reindex")), ("skipped", "no index needed rebuilding"));
+
+    let found = ["idx_users_name", "idx_users_created_at", "dropped_since"];
+    state.now(|c| facts::remember(c, "attendance", DAMAGED_INDEXES, &found)).unwrap();
+    let ran = maintain(&state, &auto).await;
+    assert_eq!(ran.finished.outcome, Outcome::Success, "{:?}", ran.finished.result);
+    assert_eq!(ran.step("reindex")["treated"], json!(["idx_users_created_at", "idx_users_name"]));
+    assert_eq!(text(&path, "PRAGMA integrity_check"), "ok");
+    let left =
+        state.now(|c| facts::recall::<Vec<String>>(c, "attendance", DAMAGED_INDEXES)).unwrap().unwrap();
+    assert_eq!(left.0, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_cannot_be_rebuilt_stays_on_the_list() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    as_application(
+        &path,
+        "c.executescript('''CREATE TABLE pair (a, b);
+         CREATE UNIQUE INDEX idx_pair ON pair (a); INSERT INTO pair VALUES (1, 1);''')\n\
+         old = c.execute(\"SELECT * FROM sqlite_master WHERE name = 'idx_pair'\").fetchall()\n\
+         c.execute('PRAGMA writable_schema = ON')\n\
+         c.execute(\"DELETE FROM sqlite_master WHERE name = 'idx_pair'\")\n\
+         c.close(); c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+         c.execute('INSERT INTO pair VALUES (1, 2)')\n\
+         c.execute('PRAGMA writable_schema = ON')\n\
+         c.executemany('INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)', old)",
+    );
+    let state = state(&sandbox);
+    state
+        .now(|c| facts::remember(c, "attendance", DAMAGED_INDEXES, &["idx_pair", "idx_users_name"]))
+        .unwrap();
+    let ran = maintain(&state, &database(&path, |d| d.maintain.reindex = Reindex::Auto)).await;
+    assert_eq!(ran.finished.outcome, Outcome::Failure);
+    assert_eq!(ran.step("reindex")["treated"], json!(["idx_users_name"]));
+    let problems = ran.problems();
+    let [(Reason::Sqlite, message)] = problems.as_slice() else { panic!("{problems:?}") };
+    assert!(message.starts_with("REINDEX idx_pair of table pair: UNIQUE"), "{message}");
+    let left =
+        state.now(|c| facts::recall::<Vec<String>>(c, "attendance", DAMAGED_INDEXES)).unwrap().unwrap();
+    assert_eq!(left.0, ["idx_pair"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_indexes_are_created_where_the_configuration_says_so() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    let index = |name: &str, table: &str, columns: &[&str], missing| Index {
+        name: name.into(),
+        table: table.into(),
+        columns: columns.iter().map(ToString::to_string).collect(),
+        missing,
+    };
+    let database = database(&path, |d| {
+        d.indexes = vec![
+            index("wanted", "face_samples", &["user_id", "captured_at"], Missing::Create),
+            index("only_reported", "users", &["email"], Missing::Report),
+            index("idx_users_name", "users", &["name"], Missing::Create),
+            index("astray", "users", &["nmae"], Missing::Create),
+            index("lost", "nowhere", &["a"], Missing::Create),
+        ];
+    });
+    let ran = maintain(&state(&sandbox), &database).await;
+    assert_eq!(ran.step("indexes")["treated"], json!(["wanted"]));
+    assert_eq!(
+        ran.problems(),
+        [
+            (Reason::NotFound, "CREATE INDEX astray: table users has no column nmae"),
+            (Reason::NotFound, "CREATE INDEX lost: there is no table nowhere"),
+        ]
+    );
+    let names =
+        "SELECT group_concat(name, ' ') FROM (SELECT name FROM pragma_index_info('wanted') ORDER BY seqno)";
+    assert_eq!(text(&path, names), "user_id captured_at");
+    let others = "SELECT count(*) FROM sqlite_schema WHERE name IN ('only_reported', 'astray', 'lost')";
+    assert_eq!(number(&path, others), 0);
+    // The steps after it were looked at all the same.
+    assert_eq!(ran.decision("checkpoint"), "done");
+}
