@@ -21,6 +21,8 @@ pub enum Class {
 pub enum Reason {
     /// The application held the lock for longer than `busy_timeout`.
     Busy,
+    /// Not even a reader got in for all of `busy_timeout`: somebody lets nobody else in (HAZARDS H21).
+    Held,
     /// Another run of ours holds the database's exclusive job lock; or somebody has the database open that is to be
     /// replaced.
     Locked,
@@ -34,12 +36,24 @@ pub enum Reason {
     Blackout,
     /// The database, backup, table, column or index does not exist.
     NotFound,
-    /// The file is not an SQLite database, or an encrypted one.
+    /// The path of the database leads to no file.
+    Vanished,
+    /// Another file was put in place of the database during a run.
+    Replaced,
+    /// The file is not an SQLite database.
     NotADatabase,
+    /// The file looks like an encrypted database.
+    Encrypted,
+    /// The file's format is newer than our SQLite.
+    NewerFormat,
     /// SQLite reports damage.
     Damaged,
-    /// Owner, group or mode stand in the way, or would leave sidecars that the application cannot write.
+    /// Owner, group or mode stand in the way.
     Permission,
+    /// Opened by our user, the database would get sidecars that its application cannot write, or has them (H3).
+    WrongOwner,
+    /// The filesystem is mounted read-only.
+    ReadOnly,
     /// Not enough room on a filesystem.
     NoSpace,
     /// The database is empty, or much smaller than it was.
@@ -59,19 +73,55 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 25] = [
+        Self::Busy,
+        Self::Held,
+        Self::Locked,
+        Self::PoolTimeout,
+        Self::Deadline,
+        Self::Cancelled,
+        Self::Blackout,
+        Self::NotFound,
+        Self::Vanished,
+        Self::Replaced,
+        Self::NotADatabase,
+        Self::Encrypted,
+        Self::NewerFormat,
+        Self::Damaged,
+        Self::Permission,
+        Self::WrongOwner,
+        Self::ReadOnly,
+        Self::NoSpace,
+        Self::Shrunken,
+        Self::Refused,
+        Self::Unsupported,
+        Self::Config,
+        Self::Io,
+        Self::Sqlite,
+        Self::Panic,
+    ];
+
     /// The word used in labels, in the run history and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Busy => "busy",
+            Self::Held => "held",
             Self::Locked => "locked",
             Self::PoolTimeout => "pool_timeout",
             Self::Deadline => "deadline",
             Self::Cancelled => "cancelled",
             Self::Blackout => "blackout",
             Self::NotFound => "not_found",
+            Self::Vanished => "vanished",
+            Self::Replaced => "replaced",
             Self::NotADatabase => "not_a_database",
+            Self::Encrypted => "encrypted",
+            Self::NewerFormat => "newer_format",
             Self::Damaged => "damaged",
             Self::Permission => "permission",
+            Self::WrongOwner => "wrong_owner",
+            Self::ReadOnly => "read_only",
             Self::NoSpace => "no_space",
             Self::Shrunken => "shrunken",
             Self::Refused => "refused",
@@ -86,7 +136,7 @@ impl Reason {
     /// Whether trying again can help.
     pub const fn class(self) -> Class {
         match self {
-            Self::Busy | Self::PoolTimeout => Class::Transient,
+            Self::Busy | Self::Held | Self::PoolTimeout => Class::Transient,
             Self::Cancelled | Self::Blackout => Class::Cancelled,
             _ => Class::Permanent,
         }
@@ -124,6 +174,7 @@ impl Error {
         let reason = match cause.kind() {
             K::NotFound => Reason::NotFound,
             K::PermissionDenied => Reason::Permission,
+            K::ReadOnlyFilesystem => Reason::ReadOnly,
             K::StorageFull | K::QuotaExceeded => Reason::NoSpace,
             _ => Reason::Io,
         };
@@ -152,6 +203,23 @@ fn strip_os_code(cause: &std::io::Error) -> String {
     }
 }
 
+/// SQLite's text without what it quotes of a statement, where that may be a value.
+fn without_data(text: String) -> String {
+    for quoting in ["unrecognized token: ", "bad JSON path: ", "fts5: syntax error near "] {
+        if let Some(at) = text.find(quoting) {
+            return text[..at + quoting.len()].trim_end().trim_end_matches(':').to_owned();
+        }
+    }
+    let is_value = |rest: &str| {
+        rest.starts_with(|c: char| c.is_ascii_digit() || "'\"`[".contains(c))
+            || rest.chars().nth(1) == Some('\'')
+    };
+    match text.strip_prefix("near \"") {
+        Some(rest) if rest.len() > 1 && is_value(rest) => String::from("syntax error near a value"),
+        _ => text,
+    }
+}
+
 /// How SQLite's own word for an error of the operating system begins. It names no file.
 pub(crate) const DISK_ERROR: &str = "disk I/O error";
 
@@ -177,6 +245,7 @@ impl From<rusqlite::Error> for Error {
             }
             other => other.to_string(),
         };
+        let text = without_data(text);
         // A function in an index or a generated column is "unknown", one in a statement "no such".
         let lacks = [
             "no such function",

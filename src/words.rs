@@ -53,6 +53,21 @@ pub fn bytes(count: u64) -> String {
     if unit == "B" || amount >= 9.95 { format!("{amount:.0} {unit}") } else { format!("{amount:.1} {unit}") }
 }
 
+/// `+1.2 MiB`, `-80 KiB`, `0 B`: how a size changed.
+pub fn change(bytes: f64) -> String {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "made positive; sizes of files"
+    )]
+    let amount = self::bytes(bytes.abs() as u64);
+    match bytes {
+        ..=-1.0 => format!("-{amount}"),
+        1.0.. => format!("+{amount}"),
+        _ => amount,
+    }
+}
+
 /// `1,204,000`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -102,6 +117,14 @@ mod tests {
         ];
         for (seconds, words) in cases {
             assert_eq!(relative(now, now + TimeDelta::seconds(seconds)), words, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn says_how_a_size_changed() {
+        let cases = [(0.0, "0 B"), (-0.9, "0 B"), (1_258_291.2, "+1.2 MiB"), (-81_920.0, "-80 KiB")];
+        for (bytes, words) in cases {
+            assert_eq!(change(bytes), words);
         }
     }
 

@@ -756,6 +756,7 @@ mod command {
             full_scan_steps: 1,
             sorts: 0,
             automatic_indexes: 0,
+            plan: None,
         };
         State::open(&sandbox.state()).unwrap().now(|c| slow::record(c, &execution)).unwrap();
     }

@@ -161,7 +161,7 @@ fn h05_a_missing_or_empty_database_is_a_failed_backup_and_is_not_created() {
 
     fs::remove_file(sandbox.database()).unwrap();
     let run = run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "failure");
-    assert_eq!(run.reason, "not_found");
+    assert_eq!(run.reason, "vanished");
     assert!(!sandbox.database().exists());
 
     fs::write(sandbox.database(), "").unwrap();

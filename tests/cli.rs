@@ -552,7 +552,7 @@ fn a_failure_is_the_first_thing_that_the_status_tells_of_a_database() {
     let sandbox = kept();
     fs::remove_file(sandbox.database()).unwrap();
     let failed = json(&sandbox, 10, &["backup", "attendance"]);
-    assert_eq!((&failed["outcome"], &failed["reason"]), (&"failure".into(), &"not_found".into()));
+    assert_eq!((&failed["outcome"], &failed["reason"]), (&"failure".into(), &"vanished".into()));
     let shown = run(&sandbox, 0, &["status"]);
     let lines: Vec<_> = text(&shown.stdout).lines().collect();
     let name = lines.iter().position(|line| line.starts_with("attendance ")).unwrap();

@@ -570,7 +570,7 @@ fn a_database_file_that_disappears_fails_its_runs_and_nothing_else() {
     let failed = wait_until("a run fails", || {
         runs(&sandbox, "attendance", "backup").into_iter().find(|run| run.outcome == "failure")
     });
-    assert_eq!(failed.reason, "not_found");
+    assert_eq!(failed.reason, "vanished");
     assert!(failed.summary.contains(&sandbox.database().display().to_string()), "{failed:?}");
     assert!(!sandbox.database().exists(), "it was created");
     assert_eq!(daemon.get("/readyz").unwrap().status, 200);

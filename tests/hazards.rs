@@ -173,7 +173,7 @@ fn h21_an_application_that_never_lets_go_is_reported_in_its_own_words_and_not_wa
             &sandbox.configure(&format!("{BACKUP_EACH_SECOND}[pool]\nbusy_timeout = \"50ms\"\n")),
         );
         let run = wait_for_run(&sandbox, "backup", 0, "failure");
-        assert_eq!(run.reason, "busy");
+        assert_eq!(run.reason, "held");
         assert!(
             run.summary.contains("locking_mode = EXCLUSIVE") && run.summary.contains("busy_timeout (50ms)"),
             "{run:?}"

@@ -188,6 +188,7 @@ async fn slow_statements_of_the_application_are_bad_until_they_are_fast_again() 
             full_scan_steps: 1,
             sorts: 0,
             automatic_indexes: 0,
+            plan: None,
         };
         keeper.state.now(|connection| slow::record(connection, &execution)).unwrap();
     };
@@ -214,7 +215,7 @@ async fn callers_that_waited_in_vain_make_the_pool_bad_once() {
     keeper.database.pool.max_overflow = 0;
     keeper.database.pool.timeout = Duration::from_millis(50);
     let pool = keeper.pool();
-    let call = Call { job: "health", cancel: CancellationToken::new(), deadline: None };
+    let call = Call::new("health", CancellationToken::new(), None);
     let (lent, is_lent) = tokio::sync::oneshot::channel();
     let (release, released) = mpsc::channel::<()>();
     let holder = tokio::spawn({
@@ -248,8 +249,8 @@ async fn h21_an_application_that_never_lets_go_is_told_of_as_such() {
         Application::start_with(&keeper.sandbox.database(), &["--locking-mode", "exclusive"], None);
     let finished = keeper.run(Health).await;
     assert_eq!(finished.outcome, Outcome::Success, "the run is done, and not tried again: {finished:?}");
-    assert_eq!(findings(&finished).iter().map(|e| e.reason).collect::<Vec<_>>(), [Reason::Busy]);
-    assert_verdict(&keeper, "pool", Verdict::Bad, &["locking_mode=EXCLUSIVE"]);
+    assert_eq!(findings(&finished).iter().map(|e| e.reason).collect::<Vec<_>>(), [Reason::Held]);
+    assert_verdict(&keeper, "pool", Verdict::Bad, &["locking_mode = EXCLUSIVE"]);
     // Not asked for: each would have waited for the lock once more.
     assert_verdict(&keeper, "indexes", Verdict::Unknown, &["see the check pool"]);
     assert_verdict(&keeper, "table_sizes", Verdict::Unknown, &["see the check pool"]);
@@ -265,7 +266,7 @@ async fn what_is_no_database_is_called_so_and_ends_no_job() {
     let keeper = Keeper::new(Sandbox::empty());
     let path = keeper.sandbox.database();
 
-    assert_eq!(findings(&keeper.run(Health).await)[0].reason, Reason::NotFound);
+    assert_eq!(findings(&keeper.run(Health).await)[0].reason, Reason::Vanished);
     assert_verdict(&keeper, "pool", Verdict::Bad, &[path.to_str().unwrap()]);
     let finished = keeper.run(Integrity).await;
     assert_eq!(finished.outcome, Outcome::Failure, "nothing was checked");
@@ -274,7 +275,7 @@ async fn what_is_no_database_is_called_so_and_ends_no_job() {
 
     fs::write(&path, "no database, however one looks at it\n".repeat(500)).unwrap();
     assert_eq!(findings(&keeper.run(Health).await)[0].reason, Reason::NotADatabase);
-    assert_verdict(&keeper, "pool", Verdict::Bad, &["not an SQLite database, or an encrypted one"]);
+    assert_verdict(&keeper, "pool", Verdict::Bad, &["is not a database"]);
     assert_eq!(findings(&keeper.run(Integrity).await)[0].reason, Reason::NotADatabase);
 }
 

@@ -7,8 +7,8 @@ use litekeeper::error::Reason;
 use litekeeper::http::{self, Readiness, Window};
 use litekeeper::metrics::{Expected, Metrics, Outcome};
 use litekeeper::state::status::{
-    CheckStatus, ConfigState, DatabaseStatus, DiskFree, JobStatus, LastRun, Progress, Reload, Running,
-    SlowShape, Status, TableStatus, Verdict, WalPinned,
+    CheckStatus, ConfigState, DatabaseStatus, DiskFree, JobStatus, Kind, LastRun, Progress, Reload, Running,
+    Severity, SlowShape, Status, TableStatus, Trend, Verdict, WalPinned,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -48,6 +48,12 @@ fn job(kind: JobKind, now: DateTime<Utc>) -> JobStatus {
     }
 }
 
+fn evil_trend(kind: Kind) -> Trend {
+    let (bytes, days) = (4096, 30);
+    let (week_bytes_per_day, month_bytes_per_day) = (Some(4096.0), Some(1.0));
+    Trend { kind, name: EVIL.into(), bytes, days, week_bytes_per_day, month_bytes_per_day }
+}
+
 /// A database in whose every text somebody hid markup.
 fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
     let mut failed = job(JobKind::Maintain, now);
@@ -76,9 +82,34 @@ fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
         copies: Vec::new(),
         backups_error: None,
         tables: vec![TableStatus { table: EVIL.into(), size_bytes: Some(1), rows: Some(2) }],
-        slow: vec![SlowShape { shape: EVIL.into(), count: 1, total_seconds: 1.0, max_seconds: 1.0 }],
+        slow: vec![SlowShape {
+            shape: EVIL.into(),
+            count: 1,
+            total_seconds: 1.0,
+            p95_seconds: Some(1.0),
+            max_seconds: 1.0,
+        }],
         disk_free: DiskFree::default(),
+        trends: [Kind::Content, Kind::Table, Kind::Index].map(evil_trend).into(),
+        disk_full_seconds: Some(90.0 * 86_400.0),
     }
+}
+
+#[test]
+fn a_disk_that_is_full_within_two_weeks_is_a_warning() {
+    let mut database = evil_database(Utc::now());
+    let about_growth = |database: &DatabaseStatus| {
+        let all = database.problems();
+        all.into_iter()
+            .filter(|p| p.text.contains("grows by"))
+            .map(|p| (p.severity, p.text))
+            .collect::<Vec<_>>()
+    };
+    database.disk_full_seconds = Some(14.0 * 86_400.0);
+    assert_eq!(about_growth(&database), []);
+    database.disk_full_seconds = Some(13.0 * 86_400.0);
+    let text = "full in 13 days: the database grows by 4.0 KiB a day, by the last 30 days";
+    assert_eq!(about_growth(&database), [(Severity::Warning, text.to_owned())]);
 }
 
 struct Daemon {

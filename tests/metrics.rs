@@ -57,9 +57,10 @@ fn everything(db: &str) {
     WritersHeld { database, job, duration: Duration::from_millis(4) }.emit();
     SlowQuery { database, job, shape: "SELECT ?", duration: second, vm_steps: 9 }.emit();
     WatchTimed { database, query: "todays_attendance", duration: second }.emit();
-    PlanChanged { database, query: "todays_attendance", before: "SEARCH", after: "SCAN" }.emit();
+    PlanChanged { database, query: "todays_attendance", before: "SEARCH", after: "SCAN", scans: "t" }.emit();
     let table = TableSize { table: "attendance", bytes: Some(4096), rows: Some(12) };
     Sizes { database, file: 8192, free: Some(0), wal: 0, tables: Some(&[table]) }.emit();
+    Growth { database, bytes_per_day: Some(1e6), disk_full_seconds: Some(86_400.0) }.emit();
     LogPinnedFor { database, seconds: 12.5 }.emit();
     LogPinned { database, wal_bytes: 9, seconds: 12.5, by: "process 1" }.emit();
     LogFreed { database, seconds: 20.0 }.emit();

@@ -235,6 +235,7 @@ fn slow_statements_add_up_by_shape_and_the_oldest_shapes_go() {
         full_scan_steps: 2,
         sorts: 1,
         automatic_indexes: 0,
+        plan: None,
     };
     let record = |execution: Execution| state.now(|c| slow::record(c, &execution)).unwrap();
     record(execution("SELECT ?", 1, 1500));

@@ -128,6 +128,8 @@ async fn a_memory_that_cannot_be_written_is_told_of_once_and_not_for_each_statem
             full_scan_steps: 0,
             sorts: 0,
             automatic_indexes: 0,
+            plan: None,
+            names: Arc::default(),
         };
         keeper.slow.send(statement).unwrap();
     }
@@ -181,6 +183,26 @@ async fn a_query_that_fails_or_would_write_is_a_problem_and_the_others_run() {
 }
 
 #[tokio::test]
+async fn what_sqlite_has_against_a_query_quotes_no_value_of_it() {
+    let mut keeper = keeper("quoting", &[]);
+    for (name, sql) in [
+        ("two", "SELECT 'a' FROM users WHERE name 'Zebulon'"),
+        ("open", "SELECT * FROM users WHERE name = 'Zebulon"),
+        ("blob", "SELECT * FROM users WHERE name x'2eb010'"),
+        ("number", "SELECT * FROM users LIMIT 1 2eb010"),
+        ("path", "SELECT json_extract('{}', 'Zebulon')"),
+        ("word", "SELECT * FRM users"),
+    ] {
+        keeper.watch(name, sql);
+    }
+    let finished = keeper.run(Watch).await;
+    let told: Vec<_> = problems(&finished).iter().map(|problem| problem.message.to_lowercase()).collect();
+    assert_eq!(told.len(), 6, "{told:?}");
+    assert!(told.iter().all(|text| !text.contains("zebulon") && !text.contains("2eb010")), "{told:?}");
+    assert!(told[5].contains("near \"frm\""), "what helps to find the mistake stays: {told:?}");
+}
+
+#[tokio::test]
 async fn a_plan_that_changed_is_told_of_once() {
     let mut keeper = keeper("plans", &[]);
     let told = Told::to("plans", &["by_name", "by_id"]);
@@ -197,12 +219,19 @@ async fn a_plan_that_changed_is_told_of_once() {
 
     application.sql("DROP INDEX idx_users_name");
     let finished = keeper.run(Watch).await;
-    assert!(summary(&finished).ends_with("another plan than before: by_name"), "{finished:?}");
-    assert_eq!(finished.result.as_ref().unwrap().detail[0]["scans"][0], "users");
+    let said = "another plan than before: by_name now reads users from end to end";
+    assert!(summary(&finished).ends_with(said), "{finished:?}");
+    assert_eq!(finished.result.as_ref().unwrap().detail[0]["scans_new"][0], "users");
     assert_eq!(changes(), Some(1.0));
     let lines = told.lines(&["the query plan changed", "database=\"plans\""]);
     assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(lines[0].contains("SEARCH users USING COVERING INDEX idx_users_name"), "{}", lines[0]);
+    for words in [
+        "a SEARCH became a SCAN",
+        "before=\"SEARCH users USING COVERING INDEX idx_users_name",
+        "after=\"SCAN users\"",
+    ] {
+        assert!(lines[0].contains(words), "{words:?} is not in {}", lines[0]);
+    }
 
     let finished = keeper.run(Watch).await;
     assert!(!summary(&finished).contains("another plan"), "{finished:?}");
@@ -223,7 +252,36 @@ async fn a_query_that_failed_once_is_compared_with_its_plan_before_that() {
     application.sql("ALTER TABLE people RENAME TO users");
     application.sql("DROP INDEX idx_users_name");
     let finished = keeper.run(Watch).await;
-    assert!(summary(&finished).ends_with("another plan than before: by_name"), "{finished:?}");
+    assert!(summary(&finished).contains("another plan than before: by_name"), "{finished:?}");
+}
+
+#[tokio::test]
+async fn a_plan_that_became_better_is_told_of_without_alarm() {
+    let mut keeper = keeper("better", &[]);
+    let told = Told::to("better", &["by_email"]);
+    keeper.watch("by_email", "SELECT id FROM users WHERE email = 'a'");
+    keeper.run(Watch).await;
+    Application::start(&keeper.sandbox.database()).sql("CREATE INDEX by_email ON users (email)");
+    let finished = keeper.run(Watch).await;
+    assert!(summary(&finished).ends_with("another plan than before: by_email"), "{finished:?}");
+    let lines = told.lines(&["the query plan changed", "database=\"better\""]);
+    assert!(lines.len() == 1 && !lines[0].contains("became a SCAN"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn an_alias_that_is_text_is_in_no_plan() {
+    let mut keeper = keeper("aliases", &[]);
+    let told = Told::to("aliases", &["alias"]);
+    keeper.watch("alias", "SELECT name FROM users AS 'Zacharias' WHERE name > ''");
+    let finished = keeper.run(Watch).await;
+    assert_eq!(
+        finished.result.as_ref().unwrap().detail[0]["plan"][0],
+        "SEARCH ? USING COVERING INDEX idx_users_name (name>?)"
+    );
+    Application::start(&keeper.sandbox.database()).sql("DROP INDEX idx_users_name");
+    keeper.run(Watch).await;
+    assert_eq!(told.lines(&["the query plan changed", "database=\"aliases\""]).len(), 1);
+    assert!(told.lines(&["Zacharias"]).is_empty());
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ the text is on stderr as well.";
 /// The exit code for an error.
 pub(super) const fn code(reason: Reason) -> u8 {
     match reason {
-        Reason::NotFound => NOT_FOUND,
+        Reason::NotFound | Reason::Vanished => NOT_FOUND,
         Reason::Locked => LOCKED,
         Reason::Damaged => DAMAGED,
         Reason::Config => CONFIG,

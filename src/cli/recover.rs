@@ -72,7 +72,7 @@ impl Recover {
         }
         let file = self.file.clone().unwrap_or_default();
         log::start_quietly(global, LogFormat::Text);
-        let call = Call { job: "recover", cancel: interrupt::token()?, deadline: None };
+        let call = Call::new("recover", interrupt::token()?, None);
         let line = Mutex::new(progress::Line::new(format!("recover of {}", file.display())));
         let result = work.run_on_file(&file, &call, move |progress| {
             line.lock().unwrap_or_else(PoisonError::into_inner).show(progress);

@@ -213,7 +213,7 @@ impl Restore {
         backup: &Backup,
         how: impl FnOnce(&Call, Progressing<'_>, Checking<'_>) -> Result<T>,
     ) -> Result<T> {
-        let call = Call { job: "restore", cancel: interrupt::token()?, deadline: None };
+        let call = Call::new("restore", interrupt::token()?, None);
         let mut line = Line::new(format!("restore of {}", told.database));
         let total = told.bytes.unwrap_or(0);
         let (said, warned) = (RefCell::new(None), RefCell::new(None));

@@ -15,7 +15,8 @@ use crate::http::ask;
 use crate::metrics::Outcome;
 use crate::state::State;
 use crate::state::status::{
-    BackupStatus, CopyStatus, DatabaseStatus, JobStatus, PoolStatus, Severity, Status as Snapshot,
+    BackupStatus, CopyStatus, DatabaseStatus, JobStatus, Kind, PoolStatus, Severity, Status as Snapshot,
+    Trend,
 };
 use crate::supervisor::{disk, overview};
 use crate::words;
@@ -126,6 +127,7 @@ fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live:
         None => String::from("none known"),
     };
     let mut facts = vec![("newest backup", backup), ("size", size(database)), ("disk free", disk(database))];
+    facts.extend(database.growth().map(|growth| ("growth", self::growth(growth, database))));
     for copy in &database.copies {
         facts.push(("copy", self::copy(copy, now)));
     }
@@ -179,6 +181,17 @@ fn size(database: &DatabaseStatus) -> String {
     let wal = database.wal_bytes.filter(|wal| *wal > 0);
     let wal = wal.map(|wal| format!("; write-ahead log {}", words::bytes(wal)));
     format!("{}{}{}", words::bytes(size), free.unwrap_or_default(), wal.unwrap_or_default())
+}
+
+fn growth(content: &Trend, database: &DatabaseStatus) -> String {
+    let full = database.disk_full_seconds;
+    let full = full.map(|seconds| format!("; the disk is full in {}", words::duration(seconds)));
+    let tables = database.trends.iter().filter(|trend| trend.kind == Kind::Table);
+    let daily =
+        tables.filter_map(|trend| Some((trend.bytes_per_day().filter(|daily| *daily >= 1.0)?, trend)));
+    let most = daily.max_by(|a, b| a.0.total_cmp(&b.0));
+    let most = most.map(|(daily, trend)| format!("; most of all {}, {}", trend.name, words::change(daily)));
+    format!("{}{}{}", content.in_words(), most.unwrap_or_default(), full.unwrap_or_default())
 }
 
 fn disk(database: &DatabaseStatus) -> String {

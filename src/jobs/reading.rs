@@ -8,13 +8,43 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::Context;
+use crate::config::Database;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::facts::{Facts, resolved, wal_bytes};
+use crate::sqlite::{access, holders};
 use crate::words;
 
 /// How often the write-ahead log is looked at. A fast disk writes some 100 MiB meanwhile.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+/// The error of a first read. One that waited for a lock in vain: no writer keeps a reader waiting for so long, unless
+/// it means to (HAZARDS H21).
+pub async fn shut_out(database: &Database, error: Error) -> Error {
+    if error.reason != Reason::Busy {
+        return error;
+    }
+    let path = database.path.clone();
+    let by = tokio::task::spawn_blocking(move || {
+        access::identity(&path).map(holders::locked_by).unwrap_or_default()
+    });
+    let by = by.await.unwrap_or_default();
+    let who = if by.is_empty() {
+        String::from("somebody")
+    } else {
+        by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    Error::new(
+        Reason::Held,
+        format!(
+            "{who} kept everybody out of {} for longer than pool.busy_timeout ({}): a transaction that lasts that \
+             long, or PRAGMA locking_mode = EXCLUSIVE, which never lets go while the program runs; let it use \
+             locking_mode = NORMAL, or stop it for the time of the run",
+            database.path.display(),
+            show_duration(database.pool.busy_timeout)
+        ),
+    )
+}
 
 /// Reads one database for one run.
 pub struct Reader<'a> {
@@ -27,7 +57,10 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Finds out which bound applies. Errors: whatever stands in the way of a first read.
     pub async fn new(context: &'a Context) -> Result<Self> {
-        let facts = context.sql(|connection| Facts::read(connection)).await?;
+        let facts = match context.sql(|connection| Facts::read(connection)).await {
+            Err(error) => return Err(shut_out(&context.database, error).await),
+            Ok(facts) => facts,
+        };
         // The log lies beside the file, not beside a link to it.
         let path = resolved(&context.database.path);
         Ok(Self { context, facts, path })

@@ -95,7 +95,7 @@ pub async fn run(state: &State, order: Order) -> Finished {
     let sidecars = tokio::task::spawn_blocking(move || access::check_sidecars(&path));
     // A disk that hangs has its say in the run's own result.
     if let Ok(Ok(Err(error))) = tokio::time::timeout(PATIENCE, sidecars).await
-        && error.reason == Reason::Permission
+        && error.reason == Reason::WrongOwner
     {
         match &mut result {
             Ok(report) => report.problems.push(error),
@@ -131,12 +131,11 @@ fn context(state: &State, order: &Order, started: DateTime<Utc>) -> Arc<Context>
         database: Arc::clone(&order.database),
         pool: order.pool.clone(),
         state: state.clone(),
-        call: Call {
-            job: kind.as_str(),
-            cancel: order.cancel.clone(),
-            deadline: (!order.job.takes_its_time())
-                .then(|| Instant::now() + order.database.when(kind).timeout),
-        },
+        call: Call::new(
+            kind.as_str(),
+            order.cancel.clone(),
+            (!order.job.takes_its_time()).then(|| Instant::now() + order.database.when(kind).timeout),
+        ),
         blackout: order.blackout.clone(),
         holds: Arc::new(holds(&order.database.name, kind.as_str())),
         progress: order.progress.clone(),

@@ -120,6 +120,10 @@ table! {
         "Size of the database file, without its write-ahead log.";
     DATABASE_FREE = Kind::Gauge, "litekeeper_database_free_bytes" ["database"]
         "Bytes in free pages of the database file, which VACUUM would give back.";
+    DATABASE_GROWTH = Kind::Gauge, "litekeeper_database_growth_bytes_per_day" ["database"]
+        "How much more the database holds each day, its free pages left out; absent before three days of samples.";
+    DISK_FULL = Kind::Gauge, "litekeeper_disk_full_seconds" ["database"]
+        "Time until the filesystem of the database is full at its own growth; absent while it does not grow.";
     WAL_SIZE = Kind::Gauge, "litekeeper_wal_size_bytes" ["database"]
         "Size of the write-ahead log; 0 when there is none.";
     WAL_PINNED = Kind::Gauge, "litekeeper_wal_pinned_seconds" ["database"]

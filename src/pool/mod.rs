@@ -6,8 +6,9 @@
 mod open;
 mod session;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -20,8 +21,20 @@ use crate::config::units::show_duration;
 use crate::config::{self, Database};
 use crate::error::{DISK_ERROR, Error, Reason, Result};
 use crate::metrics::events::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited, QueryTimed};
-use crate::sqlite::{access, open as open_file};
+use crate::sqlite::explain::{self, Step};
+use crate::sqlite::{access, header, open as open_file, schema};
 use session::{Finished, Limits, Observer};
+
+/// Different statements of one piece of work whose plans are asked for.
+const EXPLAINED: usize = 16;
+
+/// SQLite's words, which name no file.
+const NOT_A_DATABASE: &str = "file is not a database";
+const READ_ONLY: &str = "attempt to write a readonly database";
+
+/// What to do about an error of the operating system that has no better remedy.
+const BAD_DISK: &str = "; the disk or its driver fails: see the kernel's log (dmesg), and copy the backups to another disk \
+                        before anything else";
 
 /// Who asks for a connection, and within which limits.
 #[derive(Debug, Clone)]
@@ -32,9 +45,22 @@ pub struct Call {
     pub cancel: CancellationToken,
     /// Stops the work and its SQL at this instant.
     pub deadline: Option<Instant>,
+    /// The file that its first use found: one run works on one file.
+    file: Arc<OnceLock<access::Identity>>,
 }
 
 impl Call {
+    /// A call, or all those of one run, which clones it.
+    pub fn new(job: &'static str, cancel: CancellationToken, deadline: Option<Instant>) -> Self {
+        Self { job, cancel, deadline, file: Arc::default() }
+    }
+
+    /// A call of the same run that its end does not stop.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { cancel: CancellationToken::new(), deadline: None, ..self.clone() }
+    }
+
     /// The same call with a limit of its own, counted from now, where that is earlier.
     #[must_use]
     pub fn within(&self, limit: Duration) -> Self {
@@ -85,6 +111,10 @@ pub struct SlowStatement {
     pub sorts: u64,
     /// Rows put into automatic indexes (SQLITE_STMTSTATUS_AUTOINDEX).
     pub automatic_indexes: u64,
+    /// Its plan, asked for after the work; `None` where it has none, or could not be asked for without waiting.
+    pub plan: Option<Vec<Step>>,
+    /// The names that the schema has: what else is in the statement or its plan may be data.
+    pub names: Arc<[String]>,
 }
 
 /// What the pool looks like now.
@@ -158,7 +188,9 @@ impl Pool {
     /// Runs `work` on a connection, on a blocking thread. Dropping the returned future, the call's cancellation
     /// and its deadline each stop the SQL; the connection is lent until it really has stopped.
     ///
-    /// Errors: those of `work`; `pool_timeout`; `cancelled` and `deadline`; whatever stands in the way of opening.
+    /// Errors: those of `work`; `pool_timeout`; `cancelled` and `deadline`; `replaced` where another file has come in
+    /// place of the one that the run began with, by which it has decided what to do; whatever stands in the way of
+    /// opening.
     pub async fn run<T, F>(&self, call: &Call, work: F) -> Result<T>
     where
         T: Send + 'static,
@@ -171,18 +203,28 @@ impl Pool {
                 call.check()?;
                 return Err(Error::new(Reason::Deadline, "no connection was free before the time was up"));
             }
-            lent = self.get() => lent?,
+            lent = self.get() => match lent {
+                Ok(lent) => lent,
+                Err(error) => return Err(self.inner.named(error).await),
+            },
         };
+        if *call.file.get_or_init(|| identity) != identity {
+            self.inner.give_back(connection, identity);
+            return Err(self.inner.replaced());
+        }
         let limits = Arc::new(Limits::new(call.deadline, self.inner.settings.busy_timeout, false));
         let stop = StopOnDrop(Arc::clone(&limits));
-        let observer = Box::new(Statements { inner: Arc::clone(&self.inner), job: call.job });
+        let slow = Arc::default();
+        let observer = Statements { inner: Arc::clone(&self.inner), job: call.job, slow: Arc::clone(&slow) };
+        let sender = self.inner.slow.clone();
         let (inner, path) = (Arc::clone(&self.inner), self.inner.path.clone());
         // Until the SQL has stopped the connection belongs to this task, also when nobody waits any more.
         let mut task = tokio::spawn(async move {
             let done = connection
                 .interact(move |connection| {
                     open_file::leave_log_to_replicator(connection, &path)?;
-                    let result = session::run(connection, &limits, observer, work);
+                    let result = session::run(connection, &limits, Box::new(observer), work);
+                    tell(connection, &slow, &sender);
                     Ok::<_, rusqlite::Error>((result, connection.is_autocommit()))
                 })
                 .await
@@ -194,7 +236,10 @@ impl Pool {
                 // stay open with its locks.
                 drop(Object::take(connection));
             }
-            done.map_or_else(|_| Err(panicked()), |(result, _)| result).map_err(|error| inner.named(error))
+            match done.map_or_else(|_| Err(panicked()), |(result, _)| result) {
+                Err(error) => Err(inner.named(error).await),
+                done => done,
+            }
         });
         tokio::select! {
             result = &mut task => return result.unwrap_or_else(|_| Err(panicked())),
@@ -325,16 +370,34 @@ impl Inner {
     }
 
     /// SQLite's own texts for a file that is none of its databases, and for one that it cannot read or write, do not
-    /// say which.
-    fn named(&self, error: Error) -> Error {
-        match error.reason {
-            Reason::NotADatabase => Error::new(
-                Reason::NotADatabase,
-                format!("{} is not a database, or an encrypted one", self.path.display()),
-            ),
-            Reason::Io if error.message.starts_with(DISK_ERROR) => error.context(self.path.display()),
+    /// say which, nor why.
+    async fn named(&self, error: Error) -> Error {
+        let path = self.path.clone();
+        let looked = move |error: Error| match error.reason {
+            Reason::NotADatabase if error.message.contains(NOT_A_DATABASE) => header::explain(&path),
+            Reason::Permission if error.message.contains(READ_ONLY) => header::not_writable(&path)
+                .unwrap_or_else(|| error.context(format!("{} cannot be written", path.display()))),
+            Reason::Io if error.message.contains(DISK_ERROR) => {
+                let remedy = if error.message.ends_with(DISK_ERROR) { BAD_DISK } else { "" };
+                let mut error = error.context(path.display());
+                error.message += remedy;
+                error
+            }
             _ => error,
-        }
+        };
+        tokio::task::spawn_blocking(move || looked(error)).await.unwrap_or_else(|_| panicked())
+    }
+
+    fn replaced(&self) -> Error {
+        Error::new(
+            Reason::Replaced,
+            format!(
+                "another file was put in place of {} during the run, which was stopped; restart whatever still has the \
+                 old one open, because what it writes is lost, and see that nothing moves a database while it is in \
+                 use (litekeeper restore --in-place looks)",
+                self.path.display()
+            ),
+        )
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Option<access::Identity>> {
@@ -347,7 +410,9 @@ impl Inner {
             tracing::warn!(
                 database = self.database,
                 path = %self.path.display(),
-                "another file was put in place of the database; the connections to the old one are closed"
+                reason = Reason::Replaced.as_str(),
+                "another file was put in place of the database; the connections to the old one are closed; whatever \
+                 still has it open loses what it writes: restart it"
             );
             drop(self.pool.retain(|_, _| false));
         }
@@ -374,6 +439,7 @@ impl Drop for StopOnDrop {
 struct Statements {
     inner: Arc<Inner>,
     job: &'static str,
+    slow: Arc<Mutex<Vec<SlowStatement>>>,
 }
 
 impl Observer for Statements {
@@ -383,8 +449,7 @@ impl Observer for Statements {
         if finished.duration < self.inner.slow_threshold {
             return;
         }
-        // Nobody listens any more only while the process ends.
-        let _ = self.inner.slow.send(SlowStatement {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner).push(SlowStatement {
             database: database.clone(),
             job: self.job,
             sql: finished.sql.to_owned(),
@@ -394,11 +459,34 @@ impl Observer for Statements {
             full_scan_steps: finished.full_scan_steps,
             sorts: finished.sorts,
             automatic_indexes: finished.automatic_indexes,
+            plan: None,
+            names: Arc::default(),
         });
     }
 
     fn busy(&self, attempt: u32) {
         BusyRetry { database: &self.inner.database, job: self.job, attempt }.emit();
+    }
+}
+
+/// Sends the slow statements of a session on, with their plans. Outside of the session nothing waits for a lock.
+fn tell(connection: &Connection, slow: &Mutex<Vec<SlowStatement>>, to: &UnboundedSender<SlowStatement>) {
+    let mut slow = std::mem::take(&mut *slow.lock().unwrap_or_else(PoisonError::into_inner));
+    if slow.is_empty() {
+        return;
+    }
+    let names: Arc<[String]> = schema::names(connection).unwrap_or_default().into();
+    let mut plans: BTreeMap<String, Option<Vec<Step>>> = BTreeMap::new();
+    for statement in &mut slow {
+        statement.names = Arc::clone(&names);
+        if plans.len() < EXPLAINED || plans.contains_key(&statement.sql) {
+            let plan = || explain::without_values(connection, &statement.sql).ok();
+            statement.plan = plans.entry(statement.sql.clone()).or_insert_with(plan).clone();
+        }
+    }
+    for statement in slow {
+        // Nobody listens any more only while the process ends.
+        let _ = to.send(statement);
     }
 }
 

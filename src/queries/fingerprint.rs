@@ -22,7 +22,16 @@ const MORE: Token<'static> = Token::Name("…");
 ///   (ASCII letters, digits, `_`, `$`): an application that writes its text in double quotes shows single words
 ///   of it. `` `abc` `` and `[abc]` are always names; one with control characters is shown as `?`.
 pub fn shape(sql: &str) -> String {
-    let mut tokens = collapse(&fold_signs(tokens(sql)));
+    shape_among(sql, |_| true)
+}
+
+/// The same, where a plain identifier in double quotes stays only if it is a name.
+pub fn shape_among(sql: &str, is_name: impl Fn(&str) -> bool) -> String {
+    let tokens = tokens(sql).into_iter().map(|token| match token {
+        Token::Name(name) if name.starts_with('"') && !is_name(name.trim_matches('"')) => Token::Literal,
+        token => token,
+    });
+    let mut tokens = collapse(&fold_signs(tokens.collect()));
     while tokens.last() == Some(&Token::Sign(";")) {
         tokens.pop();
     }

@@ -3,6 +3,7 @@
 
 pub mod advice;
 pub mod fingerprint;
+pub mod known;
 pub mod plans;
 pub mod slow_log;
 mod tokens;

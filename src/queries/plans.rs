@@ -40,6 +40,12 @@ impl Plan {
         self.lines.iter().map(|line| line.trim_start()).collect::<Vec<_>>().join(" | ")
     }
 
+    /// Tables that are read from end to end here, and were searched before: the change that hurts.
+    pub fn scans_more_than(&self, before: &Self) -> Vec<&str> {
+        let was_searched = |table: &&str| before.accesses().any(|access| access == (Access::Search, *table));
+        self.scanned().into_iter().filter(was_searched).collect()
+    }
+
     /// Each table that is read, as the query calls it, and how.
     fn accesses(&self) -> impl Iterator<Item = (Access, &str)> {
         self.lines.iter().filter_map(|line| {

@@ -6,10 +6,12 @@
 //! of its requests fails from then on.
 
 use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 
 use super::facts::{SIDECARS, resolved, sidecar};
 use crate::error::{Error, Reason, Result};
@@ -20,6 +22,10 @@ pub type Identity = (u64, u64);
 /// Bit of CAP_CHOWN in the effective set of `/proc/self/status` (capability.h).
 const CAP_CHOWN: u64 = 1;
 
+/// What to do where no file is.
+const BRING_BACK: &str =
+    "correct path, mount the disk that it is on, or restore a backup (litekeeper restore)";
+
 /// Read and write for the group, and for everybody.
 const GROUP_RW: u32 = 0o060;
 const OTHER_RW: u32 = 0o006;
@@ -28,10 +34,16 @@ const OTHER_RW: u32 = 0o006;
 /// cannot write. Done before every open.
 pub fn check(path: &Path) -> Result<Identity> {
     let path = &resolved(path);
-    let file = std::fs::metadata(path)
-        .map_err(|e| Error::io(format!("the database {} cannot be opened", path.display()), &e))?;
+    let file = std::fs::metadata(path).map_err(|e| unseen(path, &e))?;
     if !file.is_file() {
-        return Err(Error::new(Reason::NotADatabase, format!("{} is not a regular file", path.display())));
+        let what = if file.is_dir() { "it is a directory" } else { "it is a device, pipe or socket" };
+        return Err(Error::new(
+            Reason::NotADatabase,
+            format!(
+                "{} is not a regular file: {what}; correct path, which must name the database itself",
+                path.display()
+            ),
+        ));
     }
     let directory = path.parent().unwrap_or(Path::new("/"));
     let parent = std::fs::metadata(directory)
@@ -40,6 +52,11 @@ pub fn check(path: &Path) -> Result<Identity> {
     may(path, Access::READ_OK | Access::WRITE_OK, "read and write the database")?;
     may(directory, Access::WRITE_OK | Access::EXEC_OK, "create the -wal, -shm and -journal files in")?;
     Ok((file.dev(), file.ino()))
+}
+
+/// Which file the path leads to now; `None` where it leads to none.
+pub fn identity(path: &Path) -> Option<Identity> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Says of each sidecar that exists now whether the database's owner can write it; the error names the first that
@@ -52,7 +69,7 @@ pub fn check_sidecars(path: &Path) -> Result<()> {
         let Ok(beside) = std::fs::metadata(&name) else { continue };
         if !owner_can_write(&file, &beside) {
             return Err(Error::new(
-                Reason::Permission,
+                Reason::WrongOwner,
                 format!(
                     "{} belongs to user {} and group {} with mode {:04o}, so the database's owner, user {}, cannot \
                      write it; fix it with: chown {}:{} {}",
@@ -145,7 +162,7 @@ fn sidecars_stay_writable(path: &Path, file: &Metadata, parent: &Metadata) -> Re
             return Ok(());
         }
         return Err(Error::new(
-            Reason::Permission,
+            Reason::WrongOwner,
             format!(
                 "{} belongs to user {}, and litekeeper runs as root without CAP_CHOWN: it would leave -wal and -shm \
                  files that the application cannot write. Run it as that user (litekeeper@.service), or give it \
@@ -161,7 +178,7 @@ fn sidecars_stay_writable(path: &Path, file: &Metadata, parent: &Metadata) -> Re
     let file_name = path.display();
     let directory = path.parent().unwrap_or(Path::new("/")).display().to_string();
     Err(Error::new(
-        Reason::Permission,
+        Reason::WrongOwner,
         format!(
             "{file_name} belongs to user {} and group {} with mode {:04o}; opened by user {us} it would get -wal and \
              -shm files that the application cannot write. Run litekeeper as that user (litekeeper@.service), or \
@@ -195,8 +212,50 @@ fn may_chown() -> bool {
 
 fn may(path: &Path, access: Access, what: &str) -> Result<()> {
     accessat(CWD, path, access, AtFlags::EACCESS).map_err(|e| {
-        let error = std::io::Error::from(e);
         let us = rustix::process::geteuid().as_raw();
-        Error::io(format!("user {us} may not {what} {}", path.display()), &error)
+        let mut error = Error::io(format!("user {us} may not {what} {}", path.display()), &e.into());
+        error.message += match error.reason {
+            Reason::ReadOnly => {
+                "; mount that filesystem writable: SQLite needs to write there even for reading, its locks and its \
+                 write-ahead log"
+            }
+            Reason::Permission => {
+                "; run litekeeper as the database's owner (litekeeper@.service), or give its group the right"
+            }
+            _ => "",
+        };
+        error
     })
+}
+
+/// Why nothing can be seen where the database should be.
+fn unseen(path: &Path, cause: &std::io::Error) -> Error {
+    let shown = path.display();
+    let target = std::fs::read_link(path).ok();
+    let is_loop = cause.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+    let (reason, text) = match cause.kind() {
+        ErrorKind::NotFound => {
+            let what = match target {
+                Some(target) => format!("is a link to {}, which does not exist", target.display()),
+                None => String::from("does not exist"),
+            };
+            (Reason::Vanished, format!("the database {shown} {what}; {BRING_BACK}"))
+        }
+        _ if is_loop => (
+            Reason::Vanished,
+            format!("the database {shown} is a link that leads back to itself; let path name the file"),
+        ),
+        ErrorKind::PermissionDenied => {
+            let us = rustix::process::geteuid().as_raw();
+            (
+                Reason::Permission,
+                format!(
+                    "user {us} may not look for the database {shown}; it needs the right to search each directory \
+                     above it"
+                ),
+            )
+        }
+        _ => return Error::io(format!("the database {shown} cannot be opened"), cause),
+    };
+    Error::new(reason, text)
 }

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, Statement};
 
-use super::query::{Values, bind};
-use crate::error::Result;
+use super::query::{Values, bind, has_plan};
+use crate::error::{Error, Reason, Result};
 
 /// One row of a plan (<https://www.sqlite.org/eqp.html>).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +23,12 @@ pub fn steps(connection: &Connection, sql: &str, values: &Values) -> Result<Vec<
     read(&mut statement)
 }
 
-/// The plan of a statement whose values nobody knows any more, such as the shape of one.
-pub fn steps_of_shape(connection: &Connection, sql: &str) -> Result<Vec<Step>> {
+/// The plan of a statement whose values are not known: with STAT4 or LIKE they could have led to another. Errors:
+/// `refused` for what has no plan; some PRAGMAs would even be run.
+pub fn without_values(connection: &Connection, sql: &str) -> Result<Vec<Step>> {
+    if !has_plan(sql) {
+        return Err(Error::new(Reason::Refused, "it has no plan"));
+    }
     read(&mut connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?)
 }
 

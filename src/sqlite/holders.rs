@@ -73,7 +73,7 @@ pub fn of(files: Files<'_>) -> Seen {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Seen { holders: Vec::new(), unseen: Some(String::from("/proc cannot be read")) };
     };
-    let (mut pids, mut hidden) = (lock_holders(files.there, &(0..=u64::MAX)), 0);
+    let (mut pids, mut hidden) = (lock_holders(files.there, &(0..=u64::MAX), false), 0);
     for pid in processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
         match has_open(pid, files) {
             Some(true) => pids.push(pid),
@@ -87,11 +87,20 @@ pub fn of(files: Files<'_>) -> Seen {
     Seen { holders: pids.into_iter().map(holder).collect(), unseen: unseen(hidden) }
 }
 
+/// Those that have a file locked so that nobody else gets in, as far as the kernel's list of locks tells.
+pub fn locked_by(file: Identity) -> Vec<Holder> {
+    let mut pids = lock_holders(&[file], &(0..=u64::MAX), true);
+    pids.sort_unstable();
+    pids.dedup();
+    pids.retain(|&pid| pid != std::process::id());
+    pids.into_iter().map(holder).collect()
+}
+
 /// Those that have a transaction open which reads from a write-ahead log, by the locks on its `-shm` file (the bytes of
 /// WAL_READ_LOCK in SQLite's wal.c); perhaps this process. Not everybody, where `/proc/locks` does not show everybody.
 pub fn of_log(shm: Identity) -> Vec<Holder> {
     const READ_LOCKS: RangeInclusive<u64> = 123..=127;
-    let mut pids = lock_holders(&[shm], &READ_LOCKS);
+    let mut pids = lock_holders(&[shm], &READ_LOCKS, false);
     pids.sort_unstable();
     pids.dedup();
     pids.into_iter().map(holder).collect()
@@ -132,8 +141,9 @@ fn opens_files(pid: u32) -> bool {
 }
 
 /// Lines of `/proc/locks`: `1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`, with `->` after the number for one that
-/// waits. It tells everybody of everybody's locks, but for those of other containers. Only locks that begin in `bytes`.
-fn lock_holders(files: &[Identity], bytes: &RangeInclusive<u64>) -> Vec<u32> {
+/// waits. It tells everybody of everybody's locks, but for those of other containers. Only locks that begin in `bytes`, and,
+/// where asked for, that let nobody else in.
+fn lock_holders(files: &[Identity], bytes: &RangeInclusive<u64>, exclusive: bool) -> Vec<u32> {
     let Ok(locks) = fs::read_to_string("/proc/locks") else { return Vec::new() };
     let holder = |line: &str| {
         let mut words = line.split_whitespace().skip(1).filter(|word| *word != "->").skip(3);
@@ -146,7 +156,7 @@ fn lock_holders(files: &[Identity], bytes: &RangeInclusive<u64>) -> Vec<u32> {
         // -1: a lock of an open file, and not of one process.
         (is_one && pid != "-1").then(|| pid.parse().ok())?
     };
-    locks.lines().filter_map(holder).collect()
+    locks.lines().filter(|line| !exclusive || line.contains(" WRITE ")).filter_map(holder).collect()
 }
 
 fn unseen(hidden: usize) -> Option<String> {

@@ -1,5 +1,6 @@
 //! FILE: one connection or one path; synchronous; knows no configuration and no runtime.
-//! Must never open a live database but through SQLite (HAZARDS H1): `stat` by path is all that is done beside it.
+//! Must never open a live database but through SQLite (HAZARDS H1): `stat` by path is all that is done beside it, and
+//! what SQLite refuses as no database is looked at by another process.
 
 pub mod access;
 pub mod analyze;
@@ -9,6 +10,7 @@ pub mod copy;
 pub mod exclusive;
 pub mod explain;
 pub mod facts;
+pub mod header;
 pub mod hold;
 pub mod holders;
 pub mod incremental;

@@ -156,3 +156,16 @@ pub fn text(connection: &Connection) -> Result<String> {
     }
     Ok(text)
 }
+
+/// The names of tables, indexes, views, triggers and columns; the columns of none where one table's cannot be read.
+pub fn names(connection: &Connection) -> Result<Vec<String>> {
+    let objects = "SELECT name FROM main.sqlite_schema";
+    let columns =
+        "SELECT c.name FROM main.sqlite_schema AS s, pragma_table_xinfo(s.name) AS c WHERE s.type = 'table'";
+    let read = |sql: &str| -> Result<Vec<String>> {
+        let mut statement = connection.prepare(sql)?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    };
+    read(&format!("{objects} UNION {columns}")).or_else(|_| read(objects))
+}

@@ -19,6 +19,10 @@ pub const DAMAGED_INDEXES: &str = "damaged_indexes";
 pub const HEALTH: &str = "health";
 /// Sizes of the tables: a list of [`super::status::TableStatus`], largest first.
 pub const TABLES: &str = "tables";
+/// What the largest tables and indexes measured: a list of [`super::trends::Size`].
+pub const SIZES: &str = "sizes";
+/// How the sizes went: a list of [`super::trends::Trend`].
+pub const TRENDS: &str = "trends";
 /// [`Space`] of the file.
 pub const SPACE: &str = "space";
 /// [`Content`] of the newest backup, to notice a database that has shrunk.

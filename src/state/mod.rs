@@ -8,6 +8,8 @@ pub mod pin;
 pub mod runs;
 pub mod slow;
 pub mod status;
+pub mod times;
+pub mod trends;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +22,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Reason, Result};
 
 /// The tables, one text per version; a new version appends a text and never changes an old one.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// The daemon's memory. Cheap to clone; shared with other litekeeper processes through SQLite's own locks.
 #[derive(Clone)]

@@ -1,15 +1,21 @@
 //! Slow statements, added up by shape. Literals never get here.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rusqlite::Connection;
-use serde::{Deserialize, Serialize};
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
 
-use crate::error::Result;
+use super::times::Times;
+use crate::error::{Error, Reason, Result};
 
 /// Shapes kept per database; past that, those seen longest ago go.
 const KEPT_PER_DATABASE: i64 = 500;
+
+/// Bytes of a shape's short name: among 500, two are the same once in thirty thousand times.
+const ID_BYTES: usize = 4;
 
 /// One execution of a slow statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +38,8 @@ pub struct Execution {
     pub sorts: u64,
     /// Rows put into automatic indexes.
     pub automatic_indexes: u64,
+    /// The lines of its plan, without literals; `None` where it was not asked for.
+    pub plan: Option<Vec<String>>,
 }
 
 /// All executions of one shape, added up.
@@ -39,6 +47,8 @@ pub struct Execution {
 pub struct Shape {
     /// The database's name.
     pub database: String,
+    /// A short name for the shape, always the same.
+    pub id: String,
     /// The statement without its literals.
     pub shape: String,
     /// The job that last ran it.
@@ -47,28 +57,50 @@ pub struct Shape {
     pub count: u64,
     /// Time of all of them.
     pub total_seconds: f64,
+    /// Half of them took no longer, within [`super::times::ERROR`]; `None` where none was counted since that is kept.
+    pub p50_seconds: Option<f64>,
+    /// 95 % of them took no longer, likewise.
+    pub p95_seconds: Option<f64>,
     /// Time of the slowest.
     pub max_seconds: f64,
     /// Virtual machine instructions of all of them.
     pub vm_steps: u64,
     /// Forward steps of full table scans of all of them.
     pub full_scan_steps: u64,
+    /// Sorts of all of them.
+    pub sorts: u64,
+    /// Rows put into automatic indexes by all of them.
+    pub automatic_indexes: u64,
     /// When it was first slow.
     pub first_seen: DateTime<Utc>,
     /// When it was last slow.
     pub last_seen: DateTime<Utc>,
+    /// The lines of its plan at the last execution; empty where it has none (VACUUM, PRAGMA) or none was seen.
+    pub plan: Vec<String>,
 }
 
 /// Adds one execution.
 pub fn record(connection: &mut Connection, execution: &Execution) -> Result<()> {
     let micros = i64::try_from(execution.duration.as_micros()).unwrap_or(i64::MAX);
-    let transaction = connection.transaction()?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let kept = transaction
+        .query_row(
+            "SELECT times FROM slow_statement WHERE database = ?1 AND shape = ?2",
+            (&execution.database, &execution.shape),
+            |row| row.get::<_, String>(0),
+        )
+        .optional()?;
+    let mut times: Times = from_json(&kept.unwrap_or_default());
+    times.add(execution.duration);
     transaction.execute(
-        "INSERT INTO slow_statement VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6, ?7, ?8, ?9, ?9) \
+        "INSERT INTO slow_statement (database, shape, job, count, total_us, max_us, vm_steps, full_scan_steps, sorts, \
+         automatic_indexes, first_seen, last_seen, times, plan) \
+         VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, coalesce(?11, '[]')) \
          ON CONFLICT DO UPDATE SET job = excluded.job, count = count + 1, total_us = total_us + excluded.total_us, \
          max_us = max(max_us, excluded.max_us), vm_steps = vm_steps + excluded.vm_steps, \
          full_scan_steps = full_scan_steps + excluded.full_scan_steps, sorts = sorts + excluded.sorts, \
-         automatic_indexes = automatic_indexes + excluded.automatic_indexes, last_seen = excluded.last_seen",
+         automatic_indexes = automatic_indexes + excluded.automatic_indexes, last_seen = excluded.last_seen, \
+         times = excluded.times, plan = coalesce(?11, plan)",
         (
             &execution.database,
             &execution.shape,
@@ -79,6 +111,8 @@ pub fn record(connection: &mut Connection, execution: &Execution) -> Result<()> 
             execution.sorts,
             execution.automatic_indexes,
             execution.at.timestamp_millis(),
+            to_json(&times)?,
+            execution.plan.as_ref().map(to_json).transpose()?,
         ),
     )?;
     transaction.execute(
@@ -100,20 +134,52 @@ pub fn worst(
     let mut statement = connection.prepare_cached(
         "SELECT * FROM slow_statement WHERE database = ?1 AND last_seen >= ?2 ORDER BY total_us DESC LIMIT ?3",
     )?;
-    let time = |millis: i64| DateTime::from_timestamp_millis(millis).unwrap_or_default();
-    let rows = statement.query_map((database, since.timestamp_millis(), limit), |row| {
-        Ok(Shape {
-            database: row.get("database")?,
-            shape: row.get("shape")?,
-            job: row.get("job")?,
-            count: row.get("count")?,
-            total_seconds: row.get::<_, f64>("total_us")? / 1e6,
-            max_seconds: row.get::<_, f64>("max_us")? / 1e6,
-            vm_steps: row.get("vm_steps")?,
-            full_scan_steps: row.get("full_scan_steps")?,
-            first_seen: time(row.get("first_seen")?),
-            last_seen: time(row.get("last_seen")?),
-        })
-    })?;
+    let rows = statement.query_map((database, since.timestamp_millis(), limit), read)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The short name of a shape: the beginning of its SHA-256.
+pub fn id(shape: &str) -> String {
+    Sha256::digest(shape).iter().take(ID_BYTES).fold(String::new(), |mut hex, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Shape> {
+    let time = |millis: i64| DateTime::from_timestamp_millis(millis).unwrap_or_default();
+    let shape: String = row.get("shape")?;
+    let times: Times = from_json(&row.get::<_, String>("times")?);
+    let max_seconds = row.get::<_, f64>("max_us")? / 1e6;
+    // The bucket of the slowest reaches beyond it.
+    let quantile = |share| times.quantile(share).map(|seconds| seconds.min(max_seconds));
+    Ok(Shape {
+        database: row.get("database")?,
+        id: id(&shape),
+        shape,
+        job: row.get("job")?,
+        count: row.get("count")?,
+        total_seconds: row.get::<_, f64>("total_us")? / 1e6,
+        p50_seconds: quantile(0.5),
+        p95_seconds: quantile(0.95),
+        max_seconds,
+        vm_steps: row.get("vm_steps")?,
+        full_scan_steps: row.get("full_scan_steps")?,
+        sorts: row.get("sorts")?,
+        automatic_indexes: row.get("automatic_indexes")?,
+        first_seen: time(row.get("first_seen")?),
+        last_seen: time(row.get("last_seen")?),
+        plan: from_json(&row.get::<_, String>("plan")?),
+    })
+}
+
+/// What another version wrote and this one cannot read counts as nothing.
+fn from_json<T: DeserializeOwned + Default>(text: &str) -> T {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+fn to_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value)
+        .map_err(|e| Error::new(Reason::Io, format!("cannot keep a slow statement: {e}")))
 }

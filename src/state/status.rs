@@ -4,6 +4,7 @@
 //!
 //! Times are UTC in RFC 3339, durations in seconds, sizes in bytes.
 
+pub use super::trends::{Kind, Trend};
 use crate::config::JobKind;
 use crate::error::Reason;
 use crate::metrics::Outcome;
@@ -11,6 +12,9 @@ pub use crate::metrics::events::Verdict;
 use crate::words;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+/// A disk that is full within this is worth a warning: time enough to order another.
+const SOON: f64 = 14.0 * 86_400.0;
 
 /// The whole daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,6 +100,12 @@ pub struct DatabaseStatus {
     pub slow: Vec<SlowShape>,
     /// Free bytes on the filesystems that it needs.
     pub disk_free: DiskFree,
+    /// How its size and those of its largest tables and indexes went, by the samples of its health checks.
+    #[serde(default)]
+    pub trends: Vec<Trend>,
+    /// When its disk will be full at its present growth, in seconds; `None`: it does not grow, or cannot be told.
+    #[serde(default)]
+    pub disk_full_seconds: Option<f64>,
 }
 
 /// A reader that keeps the write-ahead log from being emptied.
@@ -249,6 +259,9 @@ pub struct SlowShape {
     pub count: u64,
     /// All those times together.
     pub total_seconds: f64,
+    /// 95 % took no longer, within ±10 %; `None`: not counted.
+    #[serde(default)]
+    pub p95_seconds: Option<f64>,
     /// The longest.
     pub max_seconds: f64,
 }
@@ -287,6 +300,11 @@ pub enum Severity {
 }
 
 impl DatabaseStatus {
+    /// How what it holds went.
+    pub fn growth(&self) -> Option<&Trend> {
+        self.trends.iter().find(|trend| trend.kind == Kind::Content)
+    }
+
     /// For how long a reader has kept the write-ahead log from being emptied; 0 where none does.
     pub fn wal_pinned_seconds(&self, now: DateTime<Utc>) -> f64 {
         self.wal_pinned.as_ref().map_or(0.0, |pinned| (now - pinned.since).as_seconds_f64().max(0.0))
@@ -347,6 +365,10 @@ impl DatabaseStatus {
             && free < size
         {
             found.push(warning("disk", "less is free beside the database than its size: VACUUM has no room"));
+        }
+        if let (Some(seconds), Some(growth)) = (self.disk_full_seconds.filter(|s| *s < SOON), self.growth()) {
+            let text = format!("full in {}: the database {}", words::duration(seconds), growth.in_words());
+            found.push(warning("disk", &text));
         }
         if let (Some(free), Some(newest)) = (self.disk_free.backup, &self.newest_backup)
             && free < newest.stored_bytes

@@ -17,8 +17,8 @@ use crate::metrics::events::{self, JobScheduled, JobSucceededBefore, TableSize};
 use crate::pool::PoolState;
 use crate::schedule::{blackout, calendar};
 use crate::state::status::{
-    ConfigState, CopyStatus, DatabaseStatus, JobStatus, LastRun, PoolStatus, Progress, Running, SlowShape,
-    Status, WalPinned,
+    ConfigState, CopyStatus, DatabaseStatus, JobStatus, Kind, LastRun, PoolStatus, Progress, Running,
+    SlowShape, Status, Trend, WalPinned,
 };
 use crate::state::{facts, pin, runs, slow};
 use crate::store::Known;
@@ -148,6 +148,11 @@ fn database_status(
         job_status(connection, config, database, kind, live, now)
     });
     let slow = slow::worst(connection, name, now - SLOW_SINCE, SLOW_SHOWN)?;
+    let trends: Vec<Trend> =
+        facts::recall(connection, name, facts::TRENDS)?.map(|(t, _)| t).unwrap_or_default();
+    // Free pages are filled before the file grows.
+    let room = disk.disk_free.data.map(|free| free.saturating_add(space.map_or(0, |space| space.free_bytes)));
+    let content = trends.iter().find(|trend| trend.kind == Kind::Content);
     Ok(DatabaseStatus {
         name: name.to_owned(),
         path: database.path.display().to_string(),
@@ -171,10 +176,13 @@ fn database_status(
                 shape: s.shape,
                 count: s.count,
                 total_seconds: s.total_seconds,
+                p95_seconds: s.p95_seconds,
                 max_seconds: s.max_seconds,
             })
             .collect(),
         disk_free: disk.disk_free,
+        disk_full_seconds: content.zip(room).and_then(|(content, room)| content.seconds_until(room)),
+        trends,
     })
 }
 
@@ -282,6 +290,12 @@ fn publish_database(database: &DatabaseStatus, now: DateTime<Utc>) {
     if let (Some(file), Some(wal)) = (database.size_bytes, database.wal_bytes) {
         events::Sizes { database: name, file, free: database.free_bytes, wal, tables: Some(&tables) }.emit();
     }
+    events::Growth {
+        database: name,
+        bytes_per_day: database.growth().and_then(Trend::bytes_per_day),
+        disk_full_seconds: database.disk_full_seconds,
+    }
+    .emit();
     events::LogPinnedFor { database: name, seconds: database.wal_pinned_seconds(now) }.emit();
     for check in &database.health {
         events::Check { database: name, check: &check.check, verdict: check.result }.emit();

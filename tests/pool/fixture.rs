@@ -62,7 +62,7 @@ impl Fixture {
 }
 
 pub(crate) fn call() -> Call {
-    Call { job: "maintain", cancel: CancellationToken::new(), deadline: None }
+    Call::new("maintain", CancellationToken::new(), None)
 }
 
 /// The outcome, within a time that only a hang reaches.

@@ -15,7 +15,7 @@ fn wal_bytes(sandbox: &Sandbox) -> u64 {
 async fn h05_a_missing_database_is_an_error_and_not_a_new_file_and_is_opened_once_it_is_there() {
     let fixture = Fixture::on(Sandbox::empty(), |_| ());
     let error = fixture.sql("CREATE TABLE t (x)").await.unwrap_err();
-    assert_eq!(error.reason, Reason::NotFound);
+    assert_eq!(error.reason, Reason::Vanished);
     assert!(error.message.contains(fixture.database.path.to_str().unwrap()), "{error}");
     assert_eq!(fs::read_dir(fixture.sandbox.data()).unwrap().count(), 0);
     create_database(&fixture.database.path, &["--rows", "10"]);
@@ -27,7 +27,7 @@ async fn h06_a_database_that_is_removed_while_its_connections_are_open_is_an_err
     let fixture = Fixture::new(|_| ());
     fixture.sql("SELECT 1").await.unwrap();
     fs::remove_file(&fixture.database.path).unwrap();
-    assert_eq!(fixture.sql("SELECT 1").await.unwrap_err().reason, Reason::NotFound);
+    assert_eq!(fixture.sql("SELECT 1").await.unwrap_err().reason, Reason::Vanished);
     assert!(!fixture.database.path.exists());
 }
 
@@ -76,6 +76,24 @@ async fn another_file_put_in_place_is_the_one_that_the_next_call_sees() {
     for one in held {
         one.give_back().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_run_works_on_one_file() {
+    let fixture = Fixture::new(|_| ());
+    let run = call();
+    let rows = |c: &mut rusqlite::Connection| {
+        Ok(c.query_row("SELECT count(*) FROM attendance", [], |row| row.get::<_, i64>(0))?)
+    };
+    assert_eq!(fixture.pool.run(&run, rows).await.unwrap(), 1000);
+    let other = fixture.sandbox.path().join("other.sqlite");
+    create_database(&other, &["--rows", "7"]);
+    fs::rename(&other, &fixture.database.path).unwrap();
+    for part in [run.clone(), run.apart(), run.within(super::fixture::LONG)] {
+        let error = fixture.pool.run(&part, rows).await.unwrap_err();
+        assert_eq!(error.reason, Reason::Replaced);
+    }
+    assert_eq!(fixture.pool.run(&call(), rows).await.unwrap(), 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,7 +78,7 @@ fn h03_another_user_is_refused_with_the_fix_and_leaves_nothing_behind() {
     ] {
         let (sandbox, binary) = sandbox(group, mode, directory_mode);
         let (child, said) = write_as(&OTHER, &sandbox, &binary);
-        assert!(said.starts_with("permission: "), "{mode:o} in {directory_mode:o}: {said}");
+        assert!(said.starts_with("wrong_owner: "), "{mode:o} in {directory_mode:o}: {said}");
         assert!(said.contains("litekeeper@.service") && said.contains("chmod 0660"), "{said}");
         assert_eq!(files(&sandbox), [sandbox.database()]);
         assert!(child.end().success());
@@ -113,7 +113,7 @@ fn h03_root_gives_the_sidecars_to_the_owner_or_does_not_open_at_all() {
     }
     let (sandbox, binary) = sandbox(APPLICATION.gid, 0o640, 0o750);
     let (child, said) = write_as(&WITHOUT_CHOWN, &sandbox, &binary);
-    assert!(said.starts_with("permission: ") && said.contains("CAP_CHOWN"), "{said}");
+    assert!(said.starts_with("wrong_owner: ") && said.contains("CAP_CHOWN"), "{said}");
     assert_eq!(files(&sandbox), [sandbox.database()]);
     assert!(child.end().success());
 

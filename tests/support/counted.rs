@@ -15,6 +15,11 @@ pub fn so_far() -> Metrics {
     Metrics::parse(&series().render(Format::Text))
 }
 
+/// The same, as Prometheus would get it.
+pub fn so_far_as_text() -> String {
+    series().render(Format::Text)
+}
+
 fn series() -> &'static metrics::Metrics {
     static SERIES: OnceLock<metrics::Metrics> = OnceLock::new();
     SERIES.get_or_init(|| {

@@ -6,7 +6,8 @@ use maud::{Markup, html};
 use super::{when, words};
 use crate::metrics::Outcome;
 use crate::state::status::{
-    BackupStatus, DatabaseStatus, JobStatus, PoolStatus, Running, Severity, SlowShape, TableStatus, Verdict,
+    BackupStatus, DatabaseStatus, JobStatus, Kind, PoolStatus, Running, Severity, SlowShape, TableStatus,
+    Trend, Verdict,
 };
 
 pub(super) fn card(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
@@ -21,7 +22,7 @@ pub(super) fn card(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
             (jobs(&db.jobs, now))
             (checks(db, now))
             div.pair {
-                (tables(&db.tables))
+                (tables(db))
                 (slow(&db.slow))
             }
         }
@@ -68,6 +69,15 @@ fn facts(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
                 dd.quiet {
                     @if let Some(free) = db.free_bytes { (words::bytes(free)) " in free pages" }
                     @if let Some(wal) = db.wal_bytes { ", " (words::bytes(wal)) " write-ahead log" }
+                }
+            }
+            @if let Some(growth) = db.growth() {
+                div {
+                    dt { "Growth" }
+                    dd { (growth.in_words()) }
+                    @if let Some(seconds) = db.disk_full_seconds {
+                        dd.quiet { "the disk is full in " (words::duration(seconds)) }
+                    }
                 }
             }
             div {
@@ -221,18 +231,19 @@ fn checks(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn tables(tables: &[TableStatus]) -> Markup {
+fn tables(db: &DatabaseStatus) -> Markup {
     html! {
-        @if !tables.is_empty() {
+        @if !db.tables.is_empty() {
             table.figures {
                 caption { "Largest tables" }
-                thead { tr { th scope="col" { "Table" } th scope="col" { "Size" } th scope="col" { "Rows" } } }
+                thead { tr { th scope="col" { "Table" } th scope="col" { "Size" } th scope="col" { "Rows" } th scope="col" { "A day" } } }
                 tbody {
-                    @for table in tables {
+                    @for table in &db.tables {
                         tr {
                             th scope="row" { (table.table) }
                             td { (bytes(table.size_bytes)) }
                             td { (table.rows.map_or_else(|| "–".to_owned(), words::count)) }
+                            td { (daily(db, table)) }
                         }
                     }
                 }
@@ -241,17 +252,23 @@ fn tables(tables: &[TableStatus]) -> Markup {
     }
 }
 
+fn daily(db: &DatabaseStatus, table: &TableStatus) -> String {
+    let trend = db.trends.iter().find(|trend| trend.kind == Kind::Table && trend.name == table.table);
+    trend.and_then(Trend::bytes_per_day).map_or_else(|| "–".to_owned(), words::change)
+}
+
 fn slow(shapes: &[SlowShape]) -> Markup {
     html! {
         @if !shapes.is_empty() {
             table.figures {
                 caption { "Slow statements" }
-                thead { tr { th scope="col" { "Statement" } th scope="col" { "Times" } th scope="col" { "Longest" } th scope="col" { "Total" } } }
+                thead { tr { th scope="col" { "Statement" } th scope="col" { "Times" } th scope="col" { "95 % within" } th scope="col" { "Longest" } th scope="col" { "Total" } } }
                 tbody {
                     @for slow in shapes {
                         tr {
                             th scope="row" { code { (slow.shape) } }
                             td { (words::count(slow.count)) }
+                            td { (slow.p95_seconds.map_or_else(|| "–".to_owned(), words::duration)) }
                             td { (words::duration(slow.max_seconds)) }
                             td { (words::duration(slow.total_seconds)) }
                         }

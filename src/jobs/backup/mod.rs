@@ -16,8 +16,9 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::reading::shut_out;
 use super::{Context, Job, Progress, Report, Running, Unit, blocking};
-use crate::config::{Database, JobKind, Place, units};
+use crate::config::{JobKind, Place};
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::facts::Facts;
 use crate::sqlite::snapshot::{Bounds, Snapshot};
@@ -242,10 +243,10 @@ async fn take(context: &Context, catalogue: Catalogue, before: Option<Content>, 
             Ok(Taken { made, facts, contents, held, writers_held_seconds: holds.take().longest_seconds })
         })
         .await;
-    taken.map_err(|error| match error.reason {
-        Reason::Busy => locked_out(&context.database),
-        _ => error,
-    })
+    match taken {
+        Err(error) => Err(shut_out(&context.database, error).await),
+        taken => taken,
+    }
 }
 
 /// Notes that a backup holds what the database holds now.
@@ -320,19 +321,6 @@ fn summary(done: &Done, newest: &store::Backup) -> String {
     let copied =
         if brought.is_empty() { String::new() } else { format!("; copied to {}", brought.join(", ")) };
     format!("{what}{held}{removed}{copied}")
-}
-
-/// SQLite says only that the database is locked.
-fn locked_out(database: &Database) -> Error {
-    Error::new(
-        Reason::Busy,
-        format!(
-            "the application kept {} locked for longer than pool.busy_timeout ({}): either a transaction of its own \
-             lasts that long, or it uses PRAGMA locking_mode = EXCLUSIVE, which lets nobody else in while it runs",
-            database.path.display(),
-            units::show_duration(database.pool.busy_timeout)
-        ),
-    )
 }
 
 /// Room for the new backup, judged by the newest one: what it will be is known only when it is made. The first one

@@ -24,13 +24,11 @@ mod sweep;
 mod walk;
 
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::JobKind;
 use crate::error::{Class, Error, Reason, Result};
 use crate::jobs::{Context, Job, Report, Running};
 use crate::metrics::events::Cleaned;
-use crate::pool::Call;
 use crate::sqlite::facts::Facts;
 use crate::sqlite::replicator;
 use crate::state::facts::shrunk_on_purpose;
@@ -76,8 +74,7 @@ impl Job for Cleanup {
 
 async fn note_shrinking(context: &Context, before: u64) -> Result<()> {
     // The run's own limits may be over by now; reading three numbers takes no time, if nobody locks the file.
-    let call =
-        Call { cancel: CancellationToken::new(), deadline: None, ..context.call.clone() }.within(TO_LOOK);
+    let call = context.call.apart().within(TO_LOOK);
     let after = context.pool.run(&call, |c| Facts::read(c)).await?;
     let (name, after) = (context.database.name.clone(), after.used_bytes());
     context.state.with(move |c| shrunk_on_purpose(c, &name, before, after)).await

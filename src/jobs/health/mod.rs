@@ -2,6 +2,7 @@
 //! tables, and statements that were slow. Writes nothing to the database.
 
 mod advice;
+mod growth;
 mod indexes;
 mod pool;
 mod slow;

@@ -3,8 +3,10 @@
 
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
+use crate::jobs::reading::shut_out;
 use crate::jobs::verdicts::{Check, met};
 use crate::pool::PoolState;
+use crate::sqlite::facts::{file_bytes, wal_bytes};
 use crate::state::facts::{self, POOL_TIMEOUTS, PoolTimeouts};
 
 const NAME: &str = "pool";
@@ -18,8 +20,18 @@ pub(super) async fn check(context: &Context) -> Result<(Check, bool)> {
         })
         .await;
     if let Err(error) = answer {
-        let error = in_words(context, met(context, error)?);
+        let error = in_words(context, shut_out(&context.database, met(context, error)?).await);
         return Ok((Check::bad(NAME, error.reason, error.message), false));
+    }
+    let file = &context.database.path;
+    if file_bytes(file) == 0 && wal_bytes(file) == 0 {
+        let detail = format!(
+            "{} is empty, 0 bytes: its application has not made its tables yet, or it was cut off; restore a backup \
+             (litekeeper restore {} --to PATH) if it had any",
+            file.display(),
+            context.database.name
+        );
+        return Ok((Check::bad(NAME, Reason::Shrunken, detail), true));
     }
     let state = context.pool.state();
     let usage = format!("{} of {} connections in use", state.in_use, state.max);
@@ -42,18 +54,6 @@ pub(super) async fn check(context: &Context) -> Result<(Check, bool)> {
 fn in_words(context: &Context, error: Error) -> Error {
     let (name, path) = (&context.database.name, context.database.path.display());
     match error.reason {
-        Reason::Busy => Error::new(
-            Reason::Busy,
-            format!(
-                "the application kept everybody out of {path} for longer than pool.busy_timeout ({:?}): it uses \
-                 locking_mode=EXCLUSIVE, which leaves no room for litekeeper, or a very long transaction",
-                context.database.pool.busy_timeout
-            ),
-        ),
-        Reason::NotADatabase => Error::new(
-            Reason::NotADatabase,
-            format!("{path} is not an SQLite database, or an encrypted one: {}", error.message),
-        ),
         Reason::Damaged => Error::new(
             Reason::Damaged,
             format!(

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::growth;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, met};
@@ -14,6 +15,7 @@ use crate::sqlite::sizes::{self, Tree};
 use crate::sqlite::stamp::Stamp;
 use crate::state::facts::{self, MEASURED, Measured, SPACE, Space, TABLES};
 use crate::state::status::TableStatus;
+use crate::state::trends::{Kind, SAMPLED, Size};
 use crate::words;
 
 pub(super) const NAME: &str = "table_sizes";
@@ -59,11 +61,14 @@ async fn measure(context: &Context) -> Result<Check> {
     if let (Some(known), Some(tables)) = (known, tables)
         && is_fresh(&known, &stamp, context.started, &tables)
     {
-        return Ok(verdict(&tables, &[]));
+        // What nobody wrote to is as large as it was; of a large file that is written to, only the whole is known.
+        let has_changed = known.stamp != stamp;
+        let growth = growth::keep(context, &reader.facts, growth::Trees::AsBefore { has_changed }).await?;
+        return Ok(verdict(&tables, &[], &growth));
     }
     // From before the reading: what is written meanwhile is measured the next time.
     let measured = Measured { stamp, at: context.started };
-    let (tables, left_out) = of_all(context, &reader).await?;
+    let (tables, sizes, left_out) = of_all(context, &reader).await?;
     let database = context.database.name.clone();
     let kept = tables.clone();
     context
@@ -73,7 +78,8 @@ async fn measure(context: &Context) -> Result<Check> {
             facts::remember(connection, &database, MEASURED, &measured)
         })
         .await?;
-    Ok(verdict(&tables, &left_out))
+    let growth = growth::keep(context, &reader.facts, growth::Trees::Measured(sizes)).await?;
+    Ok(verdict(&tables, &left_out, &growth))
 }
 
 /// Whether what is known need not be measured again.
@@ -84,12 +90,15 @@ fn is_fresh(known: &Measured, stamp: &Stamp, now: DateTime<Utc>, tables: &[Table
     known.stamp == *stamp && tables.iter().all(|table| table.size_bytes.is_some())
 }
 
-/// The tables, largest first, and why some are not measured.
-async fn of_all(context: &Context, reader: &Reader<'_>) -> Result<(Vec<TableStatus>, Vec<String>)> {
+/// The tables, largest first, the sizes of all that was measured, and why some are not.
+async fn of_all(
+    context: &Context,
+    reader: &Reader<'_>,
+) -> Result<(Vec<TableStatus>, Vec<Size>, Vec<String>)> {
     let until = Instant::now() + LONGEST;
     let trees = reader.read(|connection| sizes::trees(connection)).await?;
     let mut tables: BTreeMap<String, TableStatus> = BTreeMap::new();
-    let mut left_out = Vec::new();
+    let (mut sizes, mut left_out) = (Vec::new(), Vec::new());
     for (done, tree) in trees.iter().enumerate() {
         context.at(done as u64, trees.len() as u64, Unit::Steps);
         let bytes = if Instant::now() < until {
@@ -109,6 +118,9 @@ async fn of_all(context: &Context, reader: &Reader<'_>) -> Result<(Vec<TableStat
                 None
             }
         };
+        if let Some(bytes) = bytes.filter(|_| tree.name != tree.table) {
+            sizes.push(Size { kind: Kind::Index, name: tree.name.clone(), bytes });
+        }
         add(&mut tables, tree, bytes);
     }
     for table in tables.values_mut() {
@@ -116,7 +128,12 @@ async fn of_all(context: &Context, reader: &Reader<'_>) -> Result<(Vec<TableStat
     }
     let mut tables: Vec<TableStatus> = tables.into_values().collect();
     tables.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.table.cmp(&b.table)));
-    Ok((tables, left_out))
+    sizes.extend(tables.iter().filter_map(|table| {
+        Some(Size { kind: Kind::Table, name: table.table.clone(), bytes: table.size_bytes? })
+    }));
+    sizes.sort_by_key(|size| std::cmp::Reverse(size.bytes));
+    sizes.truncate(SAMPLED);
+    Ok((tables, sizes, left_out))
 }
 
 /// A table whose trees are not all measured has no size rather than a wrong one.
@@ -143,7 +160,7 @@ async fn rows(context: &Context, table: &str, until: Instant) -> Result<Option<u
     }
 }
 
-fn verdict(tables: &[TableStatus], left_out: &[String]) -> Check {
+fn verdict(tables: &[TableStatus], left_out: &[String], growth: &str) -> Check {
     let all: u64 = tables.iter().filter_map(|table| table.size_bytes).sum();
     let detail = match tables {
         [] => "there are no tables".to_owned(),
@@ -157,7 +174,7 @@ fn verdict(tables: &[TableStatus], left_out: &[String]) -> Check {
         ),
     };
     match left_out {
-        [] => Check::good(NAME, detail),
+        [] => Check::good(NAME, format!("{detail}; {growth}")),
         [first, ..] => Check::unknown(NAME, format!("{} not measured; {first}", left_out.len())),
     }
 }

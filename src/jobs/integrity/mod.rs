@@ -55,7 +55,10 @@ async fn run(context: &Context) -> Result<Report> {
 /// which is then tried again.
 async fn unreadable(context: &Context, error: Error, problems: &mut Vec<Error>) -> Result<Vec<Check>> {
     let detail = format!("{} cannot be read: {}", context.database.path.display(), error.message);
-    let damaged = matches!(error.reason, Reason::Damaged | Reason::NotADatabase);
+    let damaged = matches!(
+        error.reason,
+        Reason::Damaged | Reason::NotADatabase | Reason::Encrypted | Reason::NewerFormat
+    );
     let checks = vec![
         if damaged {
             Check::bad(pages::NAME, error.reason, format!("{detail}; {}", pages::what_to_do(context)))

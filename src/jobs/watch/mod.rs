@@ -14,9 +14,10 @@ use crate::config::units::show_duration;
 use crate::config::{JobKind, Query};
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::WatchTimed;
+use crate::queries::known::Known;
 use crate::queries::plans::Plan;
 use crate::queries::watched::values;
-use crate::sqlite::{explain, query};
+use crate::sqlite::{explain, query, schema};
 use crate::words;
 
 /// The job.
@@ -47,6 +48,8 @@ struct Seen {
     scans: Vec<String>,
     /// The plan is another one than the last time.
     plan_changed: bool,
+    /// Of `scans`, those that it did not read from end to end before: a SEARCH became a SCAN.
+    scans_new: Vec<String>,
 }
 
 async fn run(context: &Context) -> Result<Report> {
@@ -80,10 +83,13 @@ async fn watch(context: &Context, reader: &Reader<'_>, query: &Query) -> Result<
     let work = reader.read(move |connection| {
         // Refuses what must not be run, before it is even explained.
         drop(query::prepare(connection, &sql, &values)?);
-        let steps = explain::steps(connection, &sql, &values)?;
-        let began = Instant::now();
-        let rows = query::drain(&mut query::prepare(connection, &sql, &values)?)?;
-        Ok((steps, rows, began.elapsed()))
+        query::read_only(connection, |connection| {
+            let known = Known::new(schema::names(connection)?);
+            let plan = known.plan(&sql, &explain::steps(connection, &sql, &values)?);
+            let began = Instant::now();
+            let rows = query::drain(&mut query::prepare(connection, &sql, &values)?)?;
+            Ok((plan, rows, began.elapsed()))
+        })
     });
     // One limit in both journal modes: a query of an application that takes longer than writers may be held up is
     // not one to wait for.
@@ -94,7 +100,7 @@ async fn watch(context: &Context, reader: &Reader<'_>, query: &Query) -> Result<
             format!("stopped after {} (maintain.max_block)", show_duration(limit)),
         ))
     });
-    let (steps, rows, duration) = match result {
+    let (plan, rows, duration) = match result {
         Ok(done) => done,
         Err(error) => {
             if error.reason == Reason::Deadline {
@@ -104,7 +110,6 @@ async fn watch(context: &Context, reader: &Reader<'_>, query: &Query) -> Result<
         }
     };
     timed(duration);
-    let plan = Plan::new(&steps);
     let scans = plan.scanned().into_iter().map(str::to_owned).collect();
     Ok(Seen {
         query: query.name.clone(),
@@ -113,14 +118,22 @@ async fn watch(context: &Context, reader: &Reader<'_>, query: &Query) -> Result<
         plan,
         scans,
         plan_changed: false,
+        scans_new: Vec::new(),
     })
+}
+
+fn changed(one: &Seen) -> String {
+    match one.scans_new.as_slice() {
+        [] => one.query.clone(),
+        scans => format!("{} now reads {} from end to end", one.query, scans.join(", ")),
+    }
 }
 
 fn summary(all: usize, seen: &[Seen]) -> String {
     let slowest = seen.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));
     let slowest =
         slowest.map(|s| format!("; the slowest was {} with {}", s.query, words::duration(s.seconds)));
-    let changed: Vec<&str> = seen.iter().filter(|s| s.plan_changed).map(|s| s.query.as_str()).collect();
+    let changed: Vec<String> = seen.iter().filter(|s| s.plan_changed).map(changed).collect();
     let changed = if changed.is_empty() {
         String::new()
     } else {

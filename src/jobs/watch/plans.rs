@@ -32,8 +32,10 @@ pub(super) async fn compare(context: &Context, seen: &mut [Seen]) -> Result<()> 
         one.plan_changed = old.query == new.query && old.plan != new.plan;
         if one.plan_changed {
             let plan = Plan { lines: old.plan.clone() };
+            let scans = one.plan.scans_more_than(&plan);
             let (query, before, after) = (&one.query, &plan.one_line(), &one.plan.one_line());
-            PlanChanged { database, query, before, after }.emit();
+            PlanChanged { database, query, before, after, scans: &scans.join(", ") }.emit();
+            one.scans_new = scans.into_iter().map(str::to_owned).collect();
         }
     }
     Ok(())

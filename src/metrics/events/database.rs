@@ -46,6 +46,25 @@ impl Sizes<'_> {
     }
 }
 
+/// How fast a database grows. No log line.
+#[derive(Debug)]
+pub struct Growth<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// Bytes a day, its free pages left out; `None`: cannot be told.
+    pub bytes_per_day: Option<f64>,
+    /// Until its disk is full at that rate; `None`: it does not grow, or cannot be told.
+    pub disk_full_seconds: Option<f64>,
+}
+
+impl Growth<'_> {
+    /// Writes the metrics.
+    pub fn emit(&self) {
+        n::DATABASE_GROWTH.gauge([self.database]).set(self.bytes_per_day.unwrap_or(ABSENT));
+        n::DISK_FULL.gauge([self.database]).set(self.disk_full_seconds.unwrap_or(ABSENT));
+    }
+}
+
 /// For how long a reader has kept the write-ahead log from being emptied. No log line.
 #[derive(Debug)]
 pub struct LogPinnedFor<'a> {

@@ -95,13 +95,20 @@ pub struct PlanChanged<'a> {
     pub before: &'a str,
     /// The plan now, in one line.
     pub after: &'a str,
+    /// Tables that were searched and are now read from end to end.
+    pub scans: &'a str,
 }
 
 impl PlanChanged<'_> {
     /// Writes the log line and the metric.
     pub fn emit(&self) {
-        let Self { database, query, before, after } = *self;
+        let Self { database, query, before, after, scans } = *self;
         n::WATCH_PLAN_CHANGES.counter([database, query]).increment(1);
-        tracing::warn!(target: LOG, database, query, before, after, "the query plan changed");
+        if scans.is_empty() {
+            tracing::warn!(target: LOG, database, query, before, after, "the query plan changed");
+        } else {
+            let what = "the query plan changed: a SEARCH became a SCAN; see whether an index was dropped";
+            tracing::warn!(target: LOG, database, query, scans, before, after, "{what}");
+        }
     }
 }

@@ -40,7 +40,7 @@ pub async fn advise(
     if questions.is_empty() {
         return Ok(Advice::default());
     }
-    let call = Call { job: "advise", cancel, deadline: None };
+    let call = Call::new("advise", cancel, None);
     let limit = database.maintain.max_block;
     let until = Instant::now() + SAMPLING.min(limit / 2);
     let declared = database.indexes.clone();

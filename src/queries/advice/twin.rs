@@ -146,7 +146,7 @@ impl Twin {
     pub(super) fn plan(&self, question: &Question) -> Result<Vec<Step>> {
         match &question.values {
             Some(values) => explain::steps(&self.connection, &question.sql, values),
-            None => explain::steps_of_shape(&self.connection, &question.sql),
+            None => explain::without_values(&self.connection, &question.sql),
         }
         .map_err(|error| self.explained(error))
     }

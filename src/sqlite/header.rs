@@ -1,0 +1,124 @@
+//! What a file is that SQLite takes for no database, told by its first page. Must never open the file itself, which
+//! may be live all the same for another program (HAZARDS H1): another process reads it, whose closing ends none of
+//! our locks.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::error::{Error, Reason};
+
+/// Bytes that are looked at: SQLite's default page.
+const LOOKED_AT: usize = 4096;
+
+/// The newest file format that our SQLite reads and writes, WAL mode
+/// (<https://www.sqlite.org/fileformat2.html#file_format_version_numbers>).
+const NEWEST_FORMAT: u8 = 2;
+
+/// Bits of information in a byte, over [`LOOKED_AT`] bytes. Random ones have 7.955 (8 less 255 / (2 n ln 2)), with a
+/// spread of 0.004; pages, text and programs have less than 7.5.
+const RANDOM: f64 = 7.93;
+
+/// Every page size is a multiple of this.
+const SMALLEST_PAGE: u64 = 512;
+
+/// What SQLite's databases begin with.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// Other files that get into the place of a database, by what they begin with.
+const OTHERS: [(&[u8], &str); 7] = [
+    (
+        &[0x37, 0x7F, 0x06, 0x82],
+        "the write-ahead log of a database; path must name the database, without -wal",
+    ),
+    (
+        &[0x37, 0x7F, 0x06, 0x83],
+        "the write-ahead log of a database; path must name the database, without -wal",
+    ),
+    (
+        &[0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7],
+        "the rollback journal of a database; path must name the database, without -journal",
+    ),
+    (&[0x1F, 0x8B], "a gzip file; unpack it to another name first, or restore a backup (litekeeper restore)"),
+    (
+        &[0x28, 0xB5, 0x2F, 0xFD],
+        "a zstd file; unpack it to another name first, or restore a backup (litekeeper restore)",
+    ),
+    (b"** This file contains an SQLite 2", "a database of SQLite 2; convert it (sqlite .dump | sqlite3 NEW)"),
+    (b"PK\x03\x04", "a zip file; correct path, or restore a backup (litekeeper restore)"),
+];
+
+/// What is wrong with a file that SQLite refuses as `not a database`, and what to do.
+pub fn explain(path: &Path) -> Error {
+    let bytes = std::fs::metadata(path).map_or(0, |file| file.len());
+    let shown = path.display();
+    match first_page(path).map(|page| judge(&page, bytes)) {
+        Some((reason, text)) => Error::new(reason, format!("{shown} {text}")),
+        None => Error::new(
+            Reason::NotADatabase,
+            format!("{shown} is not a database, or an encrypted one; correct path, or restore a backup"),
+        ),
+    }
+}
+
+/// Why a database can be read and not be written, where its format is the cause.
+pub fn not_writable(path: &Path) -> Option<Error> {
+    let page = first_page(path)?;
+    let (reason, text) = format(&page)?;
+    Some(Error::new(reason, format!("{} {text}", path.display())))
+}
+
+/// `None` where `head` is missing or may not read it.
+fn first_page(path: &Path) -> Option<Vec<u8>> {
+    let mut head = Command::new("head");
+    head.args(["-c", &LOOKED_AT.to_string(), "--"]).arg(path);
+    let read = head.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    read.status.success().then_some(read.stdout)
+}
+
+/// The reason, and what follows the file's name. `bytes`: of the whole file.
+fn judge(page: &[u8], bytes: u64) -> (Reason, String) {
+    if let Some(format) = format(page) {
+        return format;
+    }
+    if page.starts_with(MAGIC) {
+        let text = "begins as a database, and its header is broken; restore a backup (litekeeper restore)";
+        return (Reason::Damaged, text.to_owned());
+    }
+    if let Some((_, what)) = OTHERS.iter().find(|(magic, _)| page.starts_with(magic)) {
+        return (Reason::NotADatabase, format!("is not a database but {what}"));
+    }
+    if page.len() == LOOKED_AT && bytes.is_multiple_of(SMALLEST_PAGE) && information(page) > RANDOM {
+        let text = "is encrypted, as by SQLCipher or SEE: its first page has no structure. litekeeper has no key and \
+                    cannot keep it; take it out of the configuration, and let the application back it up";
+        return (Reason::Encrypted, text.to_owned());
+    }
+    let text = "is not a database: it begins with something else; correct path, or restore a backup (litekeeper \
+                restore)";
+    (Reason::NotADatabase, text.to_owned())
+}
+
+/// A database of a format that is newer than ours.
+fn format(page: &[u8]) -> Option<(Reason, String)> {
+    let (write, read) = (*page.get(18)?, *page.get(19)?);
+    (page.starts_with(MAGIC) && read.max(write) > NEWEST_FORMAT).then(|| {
+        let text = format!(
+            "has file format {} for reading and {} for writing; SQLite {} in litekeeper knows formats up to \
+             {NEWEST_FORMAT}: install a newer litekeeper",
+            read,
+            write,
+            rusqlite::version()
+        );
+        (Reason::NewerFormat, text)
+    })
+}
+
+/// Bits of information in a byte, by how often each value occurs (Shannon's entropy).
+fn information(bytes: &[u8]) -> f64 {
+    let mut counts = [0_u32; 256];
+    for &byte in bytes {
+        counts[usize::from(byte)] += 1;
+    }
+    let all = bytes.len() as f64;
+    let shares = counts.iter().filter(|&&count| count > 0).map(|&count| f64::from(count) / all);
+    -shares.map(|share| share * share.log2()).sum::<f64>()
+}
