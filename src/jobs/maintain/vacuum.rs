@@ -160,10 +160,10 @@ async fn rewrite(context: &Context, facts: &Facts, mode: AutoVacuum, preview: bo
         return Ok(Step::refused(STEP, too_slow(context, used, &speeds, &not_now)));
     }
     if preview {
-        let why = if mode != AutoVacuum::of(facts.auto_vacuum) {
-            "would run VACUUM to convert the file to auto_vacuum = INCREMENTAL"
-        } else {
+        let why = if mode == AutoVacuum::of(facts.auto_vacuum) {
             "would run VACUUM"
+        } else {
+            "would run VACUUM to convert the file to auto_vacuum = INCREMENTAL"
         };
         return Ok(Step::planned(STEP, why, cost(expected)));
     }
