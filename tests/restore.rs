@@ -382,14 +382,16 @@ fn the_daemon_that_has_the_database_open_is_named_and_works_with_the_restored_on
     // Its jobs take turns with us: either their lock or their connection is in the way.
     daemon.signal(Signal::HUP);
     daemon.wait_for_log("the reload", |line| line.contains("reload"));
+    // By its name: a newer one that has yet to be read back would have to be decided on.
+    let oldest = manifests(&sandbox)[0]["file"].as_str().unwrap().to_owned();
+    let in_place = ["restore", "attendance", &oldest, "--in-place", "--accept-unseen"];
     wait_until("no job is at work", || {
-        let output = sandbox.litekeeper(&IN_PLACE);
+        let output = sandbox.litekeeper(&in_place);
         assert_eq!(output.status.code(), Some(11), "{}", stderr(&output));
         stderr(&output).contains("litekeeper's own daemon").then_some(())
     });
     assert!(daemon.stop().success());
-    let oldest = manifests(&sandbox)[0]["file"].as_str().unwrap().to_owned();
-    let output = sandbox.litekeeper(&["restore", "attendance", &oldest, "--in-place", "--accept-unseen"]);
+    let output = sandbox.litekeeper(&in_place);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_restored(&sandbox, states);
     drop(quiet);
