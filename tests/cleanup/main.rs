@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod archive;
+mod beside;
 mod limits;
 mod log;
 #[path = "../support/mod.rs"]
