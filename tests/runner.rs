@@ -395,6 +395,6 @@ async fn h03_a_sidecar_that_the_application_cannot_write_makes_the_run_a_failure
     let finished = fixture.run(Test { exclusive: true, work }).await;
     assert_eq!(finished.outcome, Outcome::Failure);
     let (_, reason, summary) = fixture.row();
-    assert_eq!(reason.as_deref(), Some("permission"));
+    assert_eq!(reason.as_deref(), Some("wrong_owner"));
     assert!(summary.starts_with("did it; ") && summary.contains("chown 4711:4711"), "{summary}");
 }
