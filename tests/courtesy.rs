@@ -277,7 +277,7 @@ fn h12_a_reader_that_keeps_the_log_is_reported_and_the_log_is_emptied_when_it_en
     daemon.wait_for_log("the end to be told", |line| line.contains("no longer kept from being emptied"));
     wait_until("the metric says so", || (pinned(&daemon) == 0.0).then_some(()));
     assert!(holds(&daemon, "checkpoint", None) >= 1.0);
-    // A wait of 40 ms for the last reader, and what the machine adds.
+    // A wait of 25 ms for the last reader, and what the machine adds.
     let longer = holds(&daemon, "checkpoint", None) - holds(&daemon, "checkpoint", Some("0.5"));
     assert!(longer < 1.0, "{longer}");
     let run = runs(&sandbox, "attendance", "checkpoint").pop().unwrap();

@@ -25,7 +25,7 @@ const STEP: StepName = StepName::Checkpoint;
 
 /// A TRUNCATE checkpoint that waits for a reader keeps writers out: no longer than this, which nobody notices. Readers
 /// that last longer are not waited for, but come upon between two of them.
-const LONGEST_WAIT: Duration = Duration::from_millis(40);
+const LONGEST_WAIT: Duration = Duration::from_millis(25);
 
 /// Attempts to empty the log, and the pause before each further one.
 const PAUSES: [Duration; 5] = [
