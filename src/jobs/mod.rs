@@ -133,6 +133,15 @@ impl Context {
         Err(Error::new(Reason::Blackout, format!("stopped at {time} by {key}; the next run goes on")))
     }
 
+    /// Waits, and no longer than the run may go on: an error when it must stop. For the time between two slices.
+    pub async fn pause(&self, pause: Duration) -> Result<()> {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.call.ended() => {}
+        }
+        self.go_on()
+    }
+
     /// Says how far the run is.
     pub fn at(&self, done: u64, total: u64, unit: Unit) {
         self.progress.send_replace(Some(Progress { done, total, unit }));

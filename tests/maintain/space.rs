@@ -30,6 +30,7 @@ use crate::support::application::{self, Application};
 use crate::support::keeper::order;
 use crate::support::sandbox::Sandbox;
 use crate::support::soundness::assert_sound;
+use crate::support::wait_until;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn vacuum_is_not_done_below_the_share_or_the_size() {
@@ -77,6 +78,31 @@ async fn incremental_vacuum_frees_all_in_slices() {
         application.stop();
         assert_sound(&path);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blackout_ends_incremental_vacuum_between_two_slices() {
+    let sandbox = Sandbox::with_database(&["--auto-vacuum", "incremental"]);
+    let path = sandbox.database();
+    fill(&path, 8);
+    let free = number(&path, "PRAGMA freelist_count");
+    // Slices of a page, so that there are thousands.
+    let database = database(&path, |d| {
+        d.maintain.vacuum = Vacuum::Incremental;
+        d.cleanup.batch_target = Duration::from_nanos(1);
+    });
+    let pool = Pool::new(&database, mpsc::unbounded_channel().0).unwrap();
+    let order = order(Job::default(), &database, &pool);
+    let blackout = order.blackout.clone();
+    let state = state(&sandbox);
+    let run = tokio::spawn(async move { runner::run(&state, order).await });
+    wait_until("some pages are freed", || (number(&path, "PRAGMA freelist_count") < free).then_some(()));
+    blackout.cancel();
+    let finished = run.await.unwrap();
+    assert_eq!(finished.outcome, Outcome::Interrupted, "{:?}", finished.result);
+    assert_eq!(finished.result.unwrap_err().reason, Reason::Blackout);
+    assert!(number(&path, "PRAGMA freelist_count") > 0);
+    assert_sound(&path);
 }
 
 #[test]

@@ -5,7 +5,6 @@
 use std::time::{Duration, Instant};
 
 use super::batch::Step;
-use super::sweep::pause;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
@@ -48,7 +47,7 @@ impl Log {
         let patience = context.database.pool.busy_timeout * PATIENCE;
         let since = Instant::now();
         while since.elapsed() < patience {
-            pause(context, BETWEEN_LOOKS).await?;
+            context.pause(BETWEEN_LOOKS).await?;
             let database = path.clone();
             let owned_or_made =
                 context.sql(move |c| if replicator::owns(c, &database) { Ok(None) } else { settle(c) });

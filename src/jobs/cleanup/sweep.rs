@@ -290,7 +290,7 @@ impl Sweep<'_> {
                 context.at(totals.done + removed, totals.wanted.max(totals.done + removed), Unit::Rows);
                 if step.next.is_some() {
                     let worked = lasted + step.moved.map_or(Duration::ZERO, |(took, _)| took);
-                    pause(context, worked * PAUSE_PER_WORK).await?;
+                    context.pause(worked * PAUSE_PER_WORK).await?;
                     log.watch(context, &step, self.page).await?;
                 }
                 report.wal_peak_bytes = log.peak;
@@ -328,7 +328,7 @@ impl Sweep<'_> {
                 }
                 other => return other,
             }
-            pause(context, BUSY_PAUSE).await?;
+            context.pause(BUSY_PAUSE).await?;
         }
     }
 }
@@ -345,14 +345,6 @@ async fn close(archive: &Arc<Mutex<Option<Archive>>>, report: &mut RuleReport) -
         report.archive = files.iter().map(|file| file.display().to_string()).collect();
     }
     Ok(())
-}
-
-pub(super) async fn pause(context: &Context, pause: Duration) -> Result<()> {
-    tokio::select! {
-        () = tokio::time::sleep(pause) => {}
-        () = context.call.ended() => {}
-    }
-    context.go_on()
 }
 
 /// Rows that point at nothing, over the tables that the rule reaches by foreign keys.

@@ -123,10 +123,7 @@ async fn empty(context: &Context, first: Option<Made>) -> Result<Option<Made>> {
             }
         }
         let Some(pause) = pauses.next() else { return Ok(last.map(|l| Made { busy: true, ..l })) };
-        tokio::select! {
-            () = tokio::time::sleep(*pause) => {}
-            () = context.call.ended() => context.go_on()?,
-        }
+        context.pause(*pause).await?;
         last = context.sql(|c| checkpoint(c, Mode::Passive)).await?;
     }
 }

@@ -68,10 +68,7 @@ async fn quiet(context: &Context) -> Result<Option<Watcher>> {
     let began = Instant::now();
     let mut since = began;
     while began.elapsed() < LONGEST_WAIT {
-        tokio::select! {
-            () = tokio::time::sleep(QUIET / 3) => {}
-            () = context.call.ended() => context.go_on()?,
-        }
+        context.pause(QUIET / 3).await?;
         let (same, changed) = blocking(move || {
             let changed = watcher.has_changed()?;
             Ok((watcher, changed))

@@ -64,10 +64,7 @@ pub(super) async fn run(context: &Context, before: &Facts, preview: bool) -> Res
             break;
         }
         pages = next(pages, &slice, target);
-        tokio::select! {
-            () = tokio::time::sleep(slice.held * PAUSE_PER_HOLD) => {}
-            () = context.call.ended() => context.go_on()?,
-        }
+        context.pause(slice.held * PAUSE_PER_HOLD).await?;
     }
     freed(context, before, &format!(" in {}", plural(slices, "slice", "slices"))).await
 }
