@@ -93,7 +93,7 @@ fn a_cleanup_that_reaches_a_blackout_stops_between_two_batches_and_the_next_one_
     let sandbox = Sandbox::with_database(&["--rows", "150000"]);
     let configure = |schedule: &str, blackout: &str| {
         sandbox.configure(&format!(
-            "[cleanup]\nschedule = \"{schedule}\"\ncatch_up = false\nmax_share = \"100%\"\nblackout = {blackout}\n\
+            "[cleanup]\nschedule = \"{schedule}\"\ncatch_up = false\nmax_share = \"100%\"\nbatch_target = \"1ms\"\nblackout = {blackout}\n\
              [[database.attendance.cleanup.rule]]\ntable = \"attendance\"\ncolumn = \"date\"\nkeep = \"1d\"\n"
         ))
     };

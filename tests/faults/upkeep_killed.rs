@@ -33,29 +33,36 @@ fn kills(chore: &'static Chore) {
         // One third anywhere: before, between and after what is done to the database.
         let place = usize::from(case % 3 == 2);
         let (kind, most) = &kinds[place][below(*case, 0, kinds[place].len())];
-        let nth = 1 + below(*case, 1, *most);
-        let before = upkeep.make_due();
-        println!(
-            "{}, case {case}: {kind} number {nth}, {}",
-            chore.name,
-            ["on the database", "anywhere"][place]
-        );
-        let strace = Tracer::new(CALLS).of(places[place].clone()).inject(kind, "signal=KILL", nth);
-        let traced = strace.run(&upkeep.sandbox, &upkeep.arguments());
-        upkeep.assert_unharmed(&before);
-        upkeep.assert_honest(&before);
-        if traced.was_killed() {
-            killed += 1;
-            unfinished += u32::from(!upkeep.is_done());
-        } else {
-            assert_eq!(traced.output.status.code(), Some(0), "{}", said(&traced.output));
-            assert!(upkeep.is_done(), "{}", said(&traced.output));
+        let mut nth = 1 + below(*case, 1, *most);
+        loop {
+            let before = upkeep.make_due();
+            println!(
+                "{}, case {case}: {kind} number {nth}, {}",
+                chore.name,
+                ["on the database", "anywhere"][place]
+            );
+            let strace = Tracer::new(CALLS).of(places[place].clone()).inject(kind, "signal=KILL", nth);
+            let traced = strace.run(&upkeep.sandbox, &upkeep.arguments());
+            upkeep.assert_unharmed(&before);
+            upkeep.assert_honest(&before);
+            if traced.was_killed() {
+                killed += 1;
+                unfinished += u32::from(!upkeep.is_done());
+            } else {
+                assert_eq!(traced.output.status.code(), Some(0), "{}", said(&traced.output));
+                assert!(upkeep.is_done(), "{}", said(&traced.output));
+            }
+            upkeep.assert_next_run_finishes(&before);
+            if traced.was_killed() || nth == 1 {
+                break;
+            }
+            // It took fewer calls than the first look: batches and slices adapt to the speed of the moment.
+            nth /= 2;
         }
-        upkeep.assert_next_run_finishes(&before);
     }
     println!("{}: {killed} of {} killed, {unfinished} with something left to do", chore.name, cases.len());
-    // The others took fewer calls than the first look.
-    assert!(cases.len() < 10 || (killed >= 6 && unfinished >= 1), "{killed} killed, {unfinished} unfinished");
+    // The others never made a call of that kind.
+    assert!(cases.len() < 10 || (killed >= 8 && unfinished >= 1), "{killed} killed, {unfinished} unfinished");
     upkeep.end();
 }
 
