@@ -461,7 +461,7 @@ fn what_a_check_finds_is_told_from_damage() {
     drop(connection);
     let deep = json(&sandbox, 12, &["health", "attendance", "--deep"]);
     let jobs: Vec<_> = deep.as_array().unwrap().iter().map(|run| run["job"].as_str().unwrap()).collect();
-    assert_eq!(jobs, ["health", "integrity"]);
+    assert_eq!(jobs, ["integrity", "health"]);
 }
 
 #[test]

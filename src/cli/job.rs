@@ -148,8 +148,9 @@ impl Cleanup {
 
 impl Health {
     pub(super) fn run(&self, global: &Global) -> Result<u8> {
+        // The deep checks first: health repeats what is known of damage, and they know it anew.
         let deep = self.deep.then_some(JobKind::Integrity);
-        run(global, &self.database, [JobKind::Health].into_iter().chain(deep).map(registry::job).collect())
+        run(global, &self.database, deep.into_iter().chain([JobKind::Health]).map(registry::job).collect())
     }
 }
 

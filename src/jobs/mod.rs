@@ -3,6 +3,7 @@
 
 pub mod backup;
 pub mod cleanup;
+pub mod damage;
 pub mod health;
 pub mod integrity;
 pub mod maintain;
@@ -98,7 +99,7 @@ impl Context {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     {
-        self.pool.run(&self.call, work).await
+        self.noting(self.pool.run(&self.call, work).await).await
     }
 
     /// The same for a slice of the run, with a limit of its own: past it, `deadline`. Not begun where the run must stop.
@@ -108,7 +109,17 @@ impl Context {
         F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     {
         self.go_on()?;
-        self.pool.run(&self.call.within(limit), work).await
+        self.noting(self.pool.run(&self.call.within(limit), work).await).await
+    }
+
+    /// What SQLite calls damage concerns every job on the database, and not only this run.
+    async fn noting<T>(&self, done: Result<T>) -> Result<T> {
+        if let Err(error) = &done
+            && error.reason == Reason::Damaged
+        {
+            damage::met(self, error).await.map_err(|e| e.context(&error.message))?;
+        }
+        done
     }
 
     /// Runs `work` in one transaction that has the write lock from its beginning, and notes for how long it had it.

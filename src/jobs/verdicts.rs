@@ -10,6 +10,9 @@ use crate::metrics::events::CheckChanged;
 use crate::state::facts::{self, HEALTH};
 use crate::state::status::{CheckStatus, Verdict};
 
+/// The check of the file's pages, tables and indexes.
+pub const INTEGRITY: &str = "integrity";
+
 /// What one check found.
 #[derive(Debug, Clone)]
 pub struct Check {

@@ -26,6 +26,9 @@ pub struct Found {
     pub indexes: BTreeSet<String>,
     /// Rows that break a constraint or the type of a column, one line each.
     pub rows: Vec<String>,
+    /// Virtual tables whose own check failed, one line each: the pages are in order, and what they were made from is
+    /// there.
+    pub virtual_tables: Vec<String>,
     /// What a virtual table could not check of itself, one line each.
     pub unchecked: Vec<String>,
 }
@@ -41,6 +44,7 @@ impl Found {
         for (all, more) in [
             (&mut self.structure, other.structure),
             (&mut self.rows, other.rows),
+            (&mut self.virtual_tables, other.virtual_tables),
             (&mut self.unchecked, other.unchecked),
         ] {
             for line in more {
@@ -53,13 +57,16 @@ impl Found {
     }
 
     /// Files one line of `integrity_check` or `quick_check` under what it is about. The texts are those of
-    /// `PragTyp_INTEGRITY_CHECK` in SQLite's pragma.c; what is not known counts as damage.
+    /// `PragTyp_INTEGRITY_CHECK` in SQLite's pragma.c and of the `xIntegrity` of its virtual tables; what is not known
+    /// counts as damage.
     fn file(&mut self, line: &str, roots: &BTreeMap<u64, String>) {
         if line.is_empty() || line == "ok" || line.starts_with("*** in database ") {
         } else if let Some(index) = index_of(line) {
             self.indexes.insert(index.to_owned());
         } else if is_about_rows(line) {
             self.rows.push(line.to_owned());
+        } else if line.starts_with("malformed inverted index for FTS") || line.starts_with("In RTree ") {
+            self.virtual_tables.push(line.to_owned());
         } else if line.starts_with("unable to validate ") {
             self.unchecked.push(line.to_owned());
         } else {
@@ -147,9 +154,14 @@ fn lines(connection: &Connection, sql: &str) -> Result<Vec<String>> {
     let mut rows = statement.query([])?;
     let mut lines = Vec::new();
     while let Some(row) = rows.next()? {
-        // All that is wrong with the pages comes as one row; a damaged name need not be UTF-8.
+        // A damaged name need not be UTF-8.
         let text = String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or_default()).into_owned();
-        lines.extend(text.lines().map(str::to_owned));
+        // All that is wrong with the pages comes as one row, as does all that is wrong with one R*Tree.
+        if text.starts_with("In RTree ") {
+            lines.push(text.lines().collect::<Vec<_>>().join(" "));
+        } else {
+            lines.extend(text.lines().map(str::to_owned));
+        }
     }
     Ok(lines)
 }
@@ -281,6 +293,18 @@ mod tests {
     fn a_broken_constraint_is_no_damage() {
         let lines = ["CHECK constraint failed in t", "NULL value in t.a", "non-INT value in t.b"];
         assert_eq!(found(&lines), Found { rows: lines.map(str::to_owned).to_vec(), ..Found::default() });
+    }
+
+    #[test]
+    fn a_virtual_table_at_odds_with_itself_is_no_damaged_page() {
+        let lines = [
+            "malformed inverted index for FTS5 table main.f",
+            "In RTree main.r: Found (1 -> 7) in %_rowid table",
+        ];
+        assert_eq!(
+            found(&lines),
+            Found { virtual_tables: lines.map(str::to_owned).to_vec(), ..Found::default() }
+        );
     }
 
     #[test]

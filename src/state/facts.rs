@@ -10,11 +10,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::clock;
 use crate::error::{Error, Reason, Result};
+use crate::sqlite::access::Identity;
 use crate::sqlite::stamp::Stamp;
 
 /// Names of the indexes that a check found wrong, `Vec<String>`: the check writes them, maintenance rebuilds them
 /// and takes them off.
 pub const DAMAGED_INDEXES: &str = "damaged_indexes";
+/// [`Damage`] of the file, or none.
+pub const DAMAGE: &str = "damage";
 /// What the health checks found: a list of [`super::status::CheckStatus`], one per check.
 pub const HEALTH: &str = "health";
 /// Sizes of the tables: a list of [`super::status::TableStatus`], largest first.
@@ -79,6 +82,15 @@ pub fn recall<T: DeserializeOwned>(
     Ok(row.and_then(|(text, at)| {
         Some((serde_json::from_str(&text).ok()?, DateTime::from_timestamp_millis(at)?))
     }))
+}
+
+/// Damage of a database's file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// Who found what, in words.
+    pub what: String,
+    /// The file that has it; another one in its place need not.
+    pub file: Option<Identity>,
 }
 
 /// Bytes of a database.

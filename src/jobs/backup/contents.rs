@@ -24,7 +24,7 @@ pub(super) struct Contents {
     pub(super) tables: BTreeMap<String, Option<u64>>,
     /// To notice the next time that the database has shrunk.
     pub(super) content: Content,
-    /// The first damage that was met on the way.
+    /// The first damage that was met on the way, or is known.
     pub(super) damage: Option<Error>,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn read(
         go_on()?;
         let counted = match rows(connection, &table.name, until) {
             Err(error) if error.reason == Reason::Damaged => {
-                damage.get_or_insert_with(|| damaged(&error));
+                damage.get_or_insert(error);
                 Counted::Unknown
             }
             // Needs something that only the application has.
@@ -58,15 +58,15 @@ pub(super) fn read(
     Ok(Contents { tables, content, damage })
 }
 
-/// SQLite calls damage also what the disk could not read.
-fn damaged(met: &Error) -> Error {
-    Error::new(
-        Reason::Damaged,
-        format!(
-            "the database is damaged, or its disk cannot be read ({met}): what this backup holds is taken for damaged, \
-             and no older one is removed meanwhile"
-        ),
-    )
+/// Of the backup. SQLite calls damage also what the disk could not read.
+pub(super) fn damaged(met: &Error) -> Error {
+    let text = format!("the database is damaged, or its disk cannot be read ({met})");
+    taken_for_damaged(&Error::new(Reason::Damaged, text))
+}
+
+/// What damage of the database is to a backup of it.
+pub(super) fn taken_for_damaged(damage: &Error) -> Error {
+    damage.clone().context("what this backup holds is taken for damaged, and no older one is removed")
 }
 
 /// What the manifest tells of the snapshot.

@@ -3,6 +3,7 @@
 
 mod contents;
 mod copies;
+mod doubts;
 pub mod preview;
 pub mod rotate;
 mod shrunken;
@@ -17,7 +18,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::reading::shut_out;
-use super::{Context, Job, Progress, Report, Running, Unit, blocking};
+use super::{Context, Job, Progress, Report, Running, Unit, blocking, damage};
 use crate::config::{JobKind, Place};
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::facts::Facts;
@@ -28,6 +29,7 @@ use crate::store::codec::Encoding;
 use crate::store::{self, Catalogue};
 use crate::words;
 use contents::Contents;
+use doubts::Doubts;
 use rotate::Rotated;
 use unchanged::Seen;
 
@@ -54,6 +56,8 @@ struct Done {
     /// How long it took to read the new file back from where it lies.
     read_back_seconds: f64,
     removed: Vec<String>,
+    /// Why none was to be removed.
+    spared: Option<String>,
     copies: Vec<copies::Place>,
 }
 
@@ -62,6 +66,7 @@ struct Done {
 struct Memory {
     content: Option<Content>,
     seen: Option<Seen>,
+    doubts: Doubts,
 }
 
 /// A state that was read whole.
@@ -70,6 +75,8 @@ struct Taken {
     made: Option<store::Made>,
     facts: Facts,
     contents: Contents,
+    /// The first damage that SQLite told of on the way.
+    met: Option<Error>,
     held: Duration,
     /// 0 in WAL mode.
     writers_held_seconds: f64,
@@ -87,11 +94,12 @@ impl Job for Backup {
 
 async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     let database = Arc::clone(&context.database);
-    let (memory, forgotten) = match recall(context).await {
-        Ok(memory) => (memory, None),
+    let memory = match recall(context).await {
+        Ok(memory) => memory,
         // Without our memory there is still a backup to be made, which must not push better ones out.
-        Err(error) => (Memory::default(), Some(error)),
+        Err(error) => Memory { doubts: Doubts::forgotten(error), ..Memory::default() },
     };
+    let mut doubts = memory.doubts;
     let place = memory.content.as_ref().map(|before| before.place.clone());
     let catalogue = open(context, place).await?;
 
@@ -104,14 +112,12 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
         blocking(move || unchanged::still_current(&catalogue, seen.as_ref(), &stamp, compression)).await?
     };
     if let Some(newest) = current {
-        let newest = note_current(&catalogue, newest, context.started).await?;
-        let rotated = rotate::rotate(context, catalogue.clone()).await;
-        let copied = copies::copy(context, &catalogue, true).await;
-        return Ok(report(context.started, &newest, None, rotated, copied));
+        let newest = confirm(context, &catalogue, newest, &doubts).await?;
+        return Ok(finish(context, &catalogue, &newest, None, doubts).await);
     }
 
     let before = memory.content.filter(|_| !accept_smaller);
-    let taken = match take(context, catalogue.clone(), before, skip).await {
+    let taken = match take(context, catalogue.clone(), before, skip, doubts.damage.take()).await {
         Ok(taken) => taken,
         Err(error) => {
             // What copies still lack is worth the more now.
@@ -121,33 +127,42 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
             return Err(error);
         }
     };
+    let mut unnoted = None;
+    if let Some(met) = &taken.met {
+        unnoted = damage::met(context, met).await.err();
+    }
+    doubts.damage.clone_from(&taken.contents.damage);
     let newest = if let Some(made) = &taken.made {
         made.backup.clone()
     } else {
         let found = catalogue.clone();
         let newest = blocking(move || found.find("latest")).await?;
-        match &taken.contents.damage {
-            None => note_current(&catalogue, newest, context.started).await?,
-            Some(damage) => mark_damaged(&catalogue, newest, damage).await?,
-        }
+        confirm(context, &catalogue, newest, &doubts).await?
     };
-    // While the database is damaged, any older backup may be the last that is not.
-    let rotated = match (&taken.contents.damage, &forgotten) {
-        (None, None) => rotate::rotate(context, catalogue.clone()).await,
-        (None, Some(error)) => Err(error.clone().context("whether the database has shrunk is not known")),
-        (Some(_), _) => Ok(Rotated::default()),
-    };
-    let may_rotate = taken.contents.damage.is_none() && forgotten.is_none();
-    let copied = copies::copy(context, &catalogue, may_rotate).await;
-    let mut report = report(context.started, &newest, Some(&taken), rotated, copied);
-    if let Some(damage) = taken.contents.damage {
-        report.problems.push(damage);
-    }
-    if forgotten.is_none() {
+    let is_forgotten = doubts.is_forgotten();
+    let mut report = finish(context, &catalogue, &newest, Some(&taken), doubts).await;
+    report.problems.extend(unnoted);
+    if !is_forgotten {
         let seen = Seen::new(stamp, stamped, &newest.name);
         report.problems.extend(remember(context, taken.contents.content, seen).await.err());
     }
     Ok(report)
+}
+
+/// What follows when the newest backup holds what the database holds.
+async fn finish(
+    context: &Context,
+    catalogue: &Catalogue,
+    newest: &store::Backup,
+    taken: Option<&Taken>,
+    doubts: Doubts,
+) -> Report {
+    let spared = doubts.in_words();
+    let rotated = doubts.rotate(context, catalogue).await;
+    let copied = copies::copy(context, catalogue, spared.is_none()).await;
+    let mut report = report(context.started, newest, taken, rotated, copied, spared);
+    report.problems.extend(doubts.damage);
+    report
 }
 
 async fn recall(context: &Context) -> Result<Memory> {
@@ -155,9 +170,10 @@ async fn recall(context: &Context) -> Result<Memory> {
     let recalled = context.state.with(move |state| {
         let before = facts::recall(state, &name, facts::CONTENT)?.map(|(before, _)| before);
         let seen = facts::recall(state, &name, unchanged::SEEN)?.map(|(seen, _)| seen);
-        Ok(Memory { content: before, seen })
+        Ok((before, seen))
     });
-    recalled.await
+    let (content, seen) = recalled.await?;
+    Ok(Memory { content, seen, doubts: Doubts::recall(context).await? })
 }
 
 async fn remember(context: &Context, now: Content, seen: Option<Seen>) -> Result<()> {
@@ -193,12 +209,20 @@ fn catalogue(database: &str, place: &Place, was_there: bool, what: &str) -> Resu
 }
 
 /// The snapshot, from the first page to the backup that has its name: on one connection and its thread, page by page.
-async fn take(context: &Context, catalogue: Catalogue, before: Option<Content>, skip: bool) -> Result<Taken> {
+async fn take(
+    context: &Context,
+    catalogue: Catalogue,
+    before: Option<Content>,
+    skip: bool,
+    damage: Option<Error>,
+) -> Result<Taken> {
     let database = Arc::clone(&context.database);
     let (call, progress, started) = (context.call.clone(), context.progress.clone(), context.started);
     let holds = Arc::clone(&context.holds);
+    // Not by `Context::sql`: damage that the catalogue tells of is that of a backup.
     let taken = context
-        .sql(move |source| {
+        .pool
+        .run(&context.call, move |source| {
             // Before the database is read: it takes its time.
             catalogue.prepare(&|| call.check())?;
             let newest = catalogue.latest()?;
@@ -211,7 +235,9 @@ async fn take(context: &Context, catalogue: Catalogue, before: Option<Content>, 
             let snapshot = Snapshot::begin(source, &database.path, bounds)?;
             let mut writers_wait = snapshot.blocks_writers().then(|| holds.begin());
             let place = database.backup.dir.to_string().into();
-            let contents = contents::read(&snapshot, place, &|| call.check())?;
+            let mut contents = contents::read(&snapshot, place, &|| call.check())?;
+            let met = contents.damage.take();
+            contents.damage = damage.or_else(|| met.as_ref().map(contents::damaged));
             shrunken::compare(&database.name, before.as_ref(), &contents)?;
             let described = contents::described(&snapshot, &database.path, &contents);
             let facts = snapshot.facts.clone();
@@ -240,7 +266,7 @@ async fn take(context: &Context, catalogue: Catalogue, before: Option<Content>, 
                 writers_wait = None;
                 Ok(described.clone())
             })?;
-            Ok(Taken { made, facts, contents, held, writers_held_seconds: holds.take().longest_seconds })
+            Ok(Taken { made, facts, contents, met, held, writers_held_seconds: holds.take().longest_seconds })
         })
         .await;
     match taken {
@@ -249,20 +275,20 @@ async fn take(context: &Context, catalogue: Catalogue, before: Option<Content>, 
     }
 }
 
-/// Notes that a backup holds what the database holds now.
-async fn note_current(
+/// Notes that a backup holds what the database holds now. One that holds what a damaged database holds is none to
+/// restore by default: it counts as damaged itself.
+async fn confirm(
+    context: &Context,
     catalogue: &Catalogue,
     backup: store::Backup,
-    until: DateTime<Utc>,
+    doubts: &Doubts,
 ) -> Result<store::Backup> {
-    let catalogue = catalogue.clone();
-    blocking(move || catalogue.current(&backup, until)).await
-}
-
-/// A backup that holds what a damaged database holds is none to restore by default: it counts as damaged itself.
-async fn mark_damaged(catalogue: &Catalogue, backup: store::Backup, damage: &Error) -> Result<store::Backup> {
-    let (catalogue, damage) = (catalogue.clone(), damage.clone());
-    blocking(move || catalogue.found_damaged(&backup, &damage)).await
+    let (catalogue, damage, until) = (catalogue.clone(), doubts.damage.clone(), context.started);
+    blocking(move || match damage {
+        None => catalogue.current(&backup, until),
+        Some(damage) => catalogue.found_damaged(&backup, &damage),
+    })
+    .await
 }
 
 fn report(
@@ -271,6 +297,7 @@ fn report(
     taken: Option<&Taken>,
     rotated: Result<Rotated>,
     copied: copies::Copied,
+    spared: Option<String>,
 ) -> Report {
     let manifest = newest.manifest.as_ref();
     let unchanged = taken.is_none_or(|taken| taken.made.is_none());
@@ -287,6 +314,7 @@ fn report(
             .and_then(|t| t.made.as_ref())
             .map_or(0.0, |made| made.read_back.as_secs_f64()),
         removed: rotated.as_ref().map(|r| r.removed.clone()).unwrap_or_default(),
+        spared,
         copies: copied.places,
     };
     let mut report = Report::new(summary(&done, newest), &done);
@@ -311,10 +339,11 @@ fn summary(done: &Done, newest: &store::Backup) -> String {
     } else {
         String::new()
     };
-    let removed = match done.removed.len() {
-        0 => String::new(),
-        1 => String::from("; removed 1 old one"),
-        n => format!("; removed {n} old ones"),
+    let removed = match (done.removed.len(), &done.spared) {
+        (_, Some(why)) => format!("; removed no old one, because {why}"),
+        (0, None) => String::new(),
+        (1, None) => String::from("; removed 1 old one"),
+        (n, None) => format!("; removed {n} old ones"),
     };
     let brought = done.copies.iter().filter(|place| !place.brought.is_empty());
     let brought: Vec<&str> = brought.map(|place| place.copy.as_str()).collect();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::doubts::Doubts;
 use crate::config::JobKind;
 use crate::error::{Reason, Result};
 use crate::jobs::{Context, Job, Report, Running, blocking};
@@ -45,6 +46,7 @@ impl Job for Preview {
 }
 
 async fn run(context: &Context) -> Result<Report> {
+    let spared = Doubts::recall(context).await?.in_words();
     let (database, zone, now) = (Arc::clone(&context.database), context.zone, context.started);
     let backups = blocking(move || {
         let (name, backup) = (&database.name, &database.backup);
@@ -60,13 +62,16 @@ async fn run(context: &Context) -> Result<Report> {
             .into_iter()
             .enumerate()
             .map(|(n, decision)| Line {
-                rotation: match (n == 0, decision.keep) {
+                rotation: match (n == 0, decision.keep || spared.is_some()) {
                     (true, _) => "makes it",
                     (false, true) => "keeps it",
                     (false, false) => "removes it",
                 },
                 name: decision.name.split('.').next().unwrap_or_default().to_owned(),
-                why: decision.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                why: match &spared {
+                    Some(why) if !decision.keep => why.clone(),
+                    _ => decision.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                },
             })
             .collect::<Vec<_>>())
     })

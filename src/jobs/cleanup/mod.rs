@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use crate::config::JobKind;
 use crate::error::{Class, Error, Reason, Result};
-use crate::jobs::{Context, Job, Report, Running};
+use crate::jobs::{Context, Job, Report, Running, damage};
 use crate::metrics::events::Cleaned;
 use crate::sqlite::facts::Facts;
 use crate::sqlite::replicator;
@@ -86,6 +86,7 @@ async fn run(dry_run: bool, context: &Context) -> Result<Report> {
     if rules.is_empty() {
         return Ok(Report::new("no rules configured", &detail));
     }
+    damage::refuse(context).await?;
     let mut totals = Totals::default();
     let mut problems = Vec::new();
     for rule in rules {

@@ -9,7 +9,7 @@ mod slow;
 mod tables;
 
 use super::verdicts::{self, Check};
-use super::{Context, Job, Report, Running};
+use super::{Context, Job, Report, Running, damage};
 use crate::config::JobKind;
 use crate::error::Result;
 
@@ -44,5 +44,10 @@ async fn run(context: &Context) -> Result<Report> {
     checks.push(slow::check(context).await?);
     let mut report = verdicts::report(&checks);
     report.problems.extend(verdicts::keep(context, &checks).await.err());
+    // Not looked for here, and nothing else is worth more attention.
+    match damage::known(context).await {
+        Ok(known) => report.findings.extend(known),
+        Err(error) => report.problems.push(error),
+    }
     Ok(report)
 }

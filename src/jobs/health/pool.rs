@@ -2,9 +2,9 @@
 //! the last time.
 
 use crate::error::{Error, Reason, Result};
-use crate::jobs::Context;
 use crate::jobs::reading::shut_out;
 use crate::jobs::verdicts::{Check, met};
+use crate::jobs::{Context, damage};
 use crate::pool::PoolState;
 use crate::sqlite::facts::{file_bytes, wal_bytes};
 use crate::state::facts::{self, POOL_TIMEOUTS, PoolTimeouts};
@@ -56,11 +56,7 @@ fn in_words(context: &Context, error: Error) -> Error {
     match error.reason {
         Reason::Damaged => Error::new(
             Reason::Damaged,
-            format!(
-                "{path} is damaged and cannot be read: {}; restore a backup (litekeeper restore {name} --to PATH), or \
-                 save what can be read of it (litekeeper recover {name} --to PATH)",
-                error.message
-            ),
+            format!("{path} is damaged and cannot be read: {}; {}", error.message, damage::what_to_do(name)),
         ),
         _ => error,
     }

@@ -6,8 +6,8 @@ mod pages;
 mod references;
 
 use super::reading::Reader;
-use super::verdicts::{self, Check, met};
-use super::{Context, Job, Report, Running};
+use super::verdicts::{self, Check, INTEGRITY, met};
+use super::{Context, Job, Report, Running, damage};
 use crate::config::JobKind;
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::checks;
@@ -61,9 +61,13 @@ async fn unreadable(context: &Context, error: Error, problems: &mut Vec<Error>) 
     );
     let checks = vec![
         if damaged {
-            Check::bad(pages::NAME, error.reason, format!("{detail}; {}", pages::what_to_do(context)))
+            Check::bad(
+                INTEGRITY,
+                error.reason,
+                format!("{detail}; {}", damage::what_to_do(&context.database.name)),
+            )
         } else {
-            Check::unknown(pages::NAME, detail.clone())
+            Check::unknown(INTEGRITY, detail.clone())
         },
         Check::unknown(references::NAME, detail),
     ];

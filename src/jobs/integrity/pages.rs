@@ -8,11 +8,9 @@ use super::{Unchecked, indexes};
 use crate::config::{Integrity, Reindex};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
-use crate::jobs::verdicts::{Check, met};
-use crate::jobs::{Context, Unit};
+use crate::jobs::verdicts::{Check, INTEGRITY, met};
+use crate::jobs::{Context, Unit, damage};
 use crate::sqlite::checks::{self, Depth, Found};
-
-pub(super) const NAME: &str = "integrity";
 
 /// In rollback mode, where writers wait for us, files up to this size are checked in one pass: a second or two
 /// from a disk. Only a pass over the whole file sees the freelist, pages that nothing uses, and pages that two
@@ -43,6 +41,7 @@ pub(super) async fn check(
     let mut found = Found::default();
     let mut unchecked = Unchecked::default();
     let mut as_a_whole = None;
+    let mut is_missing_some = false;
     if reader.is_wal() || reader.facts.bytes() < SMALL {
         match reader.read(move |connection| checks::integrity(connection, depth, None)).await {
             Ok(whole) => {
@@ -50,7 +49,10 @@ pub(super) async fn check(
                 found.add(whole);
             }
             // One table that cannot be checked fails the whole pass; so does a bound. Table by table more is done.
-            Err(error) => drop(met(context, error)?),
+            Err(error) => {
+                let error = met(context, error)?;
+                is_missing_some |= !checks::cannot_be_done(&error);
+            }
         }
     }
     let mut checked = BTreeSet::new();
@@ -70,23 +72,25 @@ pub(super) async fn check(
                 checked.insert(table.clone());
             }
             Err(error) if error.message.starts_with("no such table") => {}
-            Err(error) => unchecked.add(context, table, error, problems)?,
+            Err(error) => {
+                is_missing_some |= !checks::cannot_be_done(&error);
+                unchecked.add(context, table, error, problems)?;
+            }
         }
     }
+    // What ended the pass over the whole file is told again of its table.
+    let told = found.structure.clone();
+    found.structure.retain(|line| !told.iter().any(|other| other.ends_with(&format!(": {line}"))));
     unchecked.0.append(&mut found.unchecked);
     let damaged = indexes::damaged(&found, &suspects, &checked);
     problems.extend(indexes::keep(context, damaged).await.err());
+    if !found.structure.is_empty() {
+        problems.extend(damage::checked(context, Some(few(&found.structure))).await.err());
+    } else if !is_missing_some {
+        problems.extend(damage::checked(context, None).await.err());
+    }
     let own = checked.iter().filter(|table| !table.starts_with("sqlite_")).count();
     Ok(verdict(context, &found, &unchecked, own, as_a_whole.is_some()))
-}
-
-/// What to do about a damaged file.
-pub(super) fn what_to_do(context: &Context) -> String {
-    let name = &context.database.name;
-    format!(
-        "restore a backup (litekeeper restore {name} --to PATH), or save what can be read of it (litekeeper recover \
-         {name} --to PATH)"
-    )
 }
 
 fn verdict(
@@ -99,7 +103,7 @@ fn verdict(
     let mut parts = Vec::new();
     if !found.structure.is_empty() {
         let few = few(&found.structure);
-        parts.push(format!("the file is damaged: {few}; {}", what_to_do(context)));
+        parts.push(format!("the file is damaged: {few}; {}", damage::what_to_do(&context.database.name)));
     }
     if !found.indexes.is_empty() {
         let names = found.indexes.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -109,19 +113,26 @@ fn verdict(
     if !found.rows.is_empty() {
         parts.push(format!("rows that break a constraint of their table: {}", few(&found.rows)));
     }
+    if !found.virtual_tables.is_empty() {
+        parts.push(format!(
+            "virtual tables at odds with their own content: {}; a full-text index is made anew by INSERT INTO \
+             NAME(NAME) VALUES ('rebuild')",
+            few(&found.virtual_tables)
+        ));
+    }
     let is_bad = !parts.is_empty();
     parts.extend(unchecked.in_words());
     if is_bad {
         let is_damage = !(found.structure.is_empty() && found.indexes.is_empty());
         let reason = if is_damage { Reason::Damaged } else { Reason::Sqlite };
-        return Check::bad(NAME, reason, parts.join("; "));
+        return Check::bad(INTEGRITY, reason, parts.join("; "));
     }
     if !parts.is_empty() {
         parts.push(format!("nothing is wrong with the other {checked} tables"));
-        return Check::unknown(NAME, parts.join("; "));
+        return Check::unknown(INTEGRITY, parts.join("; "));
     }
     let partly = if as_a_whole { "" } else { "; table by table, without the list of free pages" };
-    Check::good(NAME, format!("nothing is wrong with the {checked} tables{partly}"))
+    Check::good(INTEGRITY, format!("nothing is wrong with the {checked} tables{partly}"))
 }
 
 /// What to do about indexes. REINDEX writes: not into a file that is damaged elsewhere.

@@ -12,7 +12,7 @@ use super::step::{Step, StepName};
 use crate::clock;
 use crate::config::JobKind;
 use crate::error::{Reason, Result};
-use crate::jobs::{Context, Job, Report, Running};
+use crate::jobs::{Context, Job, Report, Running, damage};
 use crate::metrics::events::{LogFreed, LogPinned};
 use crate::sqlite::checkpoint::{Checkpoint as Made, Mode, checkpoint};
 use crate::sqlite::facts::{Facts, resolved, sidecar, wal_bytes};
@@ -55,6 +55,7 @@ impl Job for Checkpoint {
 
     fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
         Box::pin(async move {
+            damage::refuse(context).await?;
             let step = run(context, false).await?;
             Ok(Report::new(step.why.clone(), &serde_json::json!({ "steps": [step] })))
         })

@@ -13,7 +13,7 @@ use crate::sqlite::checks::{self, Depth, Found};
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// Nothing. With what breaks constraints, which is no damage.
+    /// Nothing. With what breaks constraints or is at odds in a virtual table, which is no damage of the file.
     Sound(Vec<String>),
     /// Some indexes do not agree with their tables; the pages are in order.
     Indexes(BTreeSet<String>),
@@ -48,7 +48,7 @@ pub(super) fn examine(copied: Copied, watch: &Watch) -> Result<(Verdict, Pages)>
     } else if !found.unchecked.is_empty() {
         Verdict::Unknown(found.unchecked)
     } else {
-        Verdict::Sound(found.rows)
+        Verdict::Sound(found.rows.into_iter().chain(found.virtual_tables).collect())
     };
     Ok((verdict, pages))
 }

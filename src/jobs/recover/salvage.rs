@@ -84,7 +84,12 @@ fn checked(target: &Connection, salvaged: Salvaged) -> Result<Made> {
     }
     let indexes =
         found.indexes.into_iter().map(|index| format!("index {index} does not agree with its table"));
-    Ok(Made { salvaged, wrong: found.structure.into_iter().chain(indexes).collect(), unchecked, references })
+    Ok(Made {
+        salvaged,
+        wrong: found.structure.into_iter().chain(indexes).chain(found.virtual_tables).collect(),
+        unchecked,
+        references,
+    })
 }
 
 /// How many of each, by a word for them.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use serde::Serialize;
 
-use super::{Context, Job, Progress, Report, Running, Unit, in_background};
+use super::{Context, Job, Progress, Report, Running, Unit, damage, in_background};
 use crate::clock;
 use crate::config::JobKind;
 use crate::error::{Error, Reason, Result};
@@ -41,6 +41,9 @@ struct Done {
     raw_bytes: u64,
     seconds: f64,
     message: String,
+    /// The damage that the database had when the backup was made.
+    #[serde(skip)]
+    of_database: Option<Error>,
 }
 
 impl Job for Verify {
@@ -60,6 +63,7 @@ impl Job for Verify {
 
 async fn run(context: &Context, selector: Option<String>, from: Option<String>) -> Result<Report> {
     let database = Arc::clone(&context.database);
+    let is_newest = selector.is_none();
     let (call, progress) = (context.call.clone(), context.progress.clone());
     let (done, damaged) = in_background(move || {
         let Some((place, _)) = database.place(from.as_deref()) else {
@@ -85,6 +89,10 @@ async fn run(context: &Context, selector: Option<String>, from: Option<String>) 
     let text = format!("{}: {}", done.name, done.message);
     let mut report = Report::new(text.clone(), &done);
     report.problems = damaged;
+    if let Some(damage) = done.of_database.filter(|_| is_newest) {
+        let damage = damage.context(&done.name);
+        report.problems.extend(damage::met(context, &damage).await.err());
+    }
     match done.ok {
         Some(true) => {}
         Some(false) => report.problems.push(Error::new(Reason::Damaged, text)),
@@ -133,7 +141,13 @@ fn verify(
         progress(Progress { done, total, unit: Unit::Bytes });
         call.check()
     });
-    let checked = unpacked.and_then(|_| inspect(&scratch.open()?, Some(manifest), call));
+    // What unpacks to the bytes that were read, and is not sound, was damaged in the database already.
+    let mut of_database = None;
+    let checked = unpacked.and_then(|_| {
+        inspect(&scratch.open()?, Some(manifest), call).inspect_err(|error| {
+            of_database = (error.reason == Reason::Damaged).then(|| error.clone());
+        })
+    });
     let (ok, message) = match checked {
         Ok(message) => (Some(true), message),
         Err(error) if error.reason == Reason::Damaged => (Some(false), error.message),
@@ -148,7 +162,7 @@ fn verify(
         catalogue.verified(backup, &result)?;
     }
     let seconds = (at - started).as_seconds_f64();
-    Ok(Done { name: backup.name.clone(), ok, raw_bytes: total, seconds, message })
+    Ok(Done { name: backup.name.clone(), ok, raw_bytes: total, seconds, message, of_database })
 }
 
 /// What an unpacked file says of itself, against what its manifest says of it, where there is one. In words, where
@@ -172,7 +186,7 @@ fn inspect(connection: &Connection, manifest: Option<&Manifest>, call: &Call) ->
     if !found.unchecked.is_empty() {
         return Err(Error::new(Reason::Unsupported, found.unchecked.join("; ")));
     }
-    Ok(match found.rows.first() {
+    Ok(match found.rows.iter().chain(&found.virtual_tables).next() {
         None => String::from("restored, checked, good"),
         // Its bytes are those of the database: no fault of the backup, and nothing that a restore would lose.
         Some(first) => format!("restored, checked, good; as in the database itself, {first}"),

@@ -1,0 +1,58 @@
+//! What speaks against removing old backups, whatever the policy says: any of them may be the last good one (HAZARDS H26).
+
+use super::contents::taken_for_damaged;
+use super::rotate::{self, Rotated};
+use crate::error::{Error, Result};
+use crate::jobs::{Context, damage};
+use crate::state::facts::{self, DAMAGED_INDEXES};
+use crate::store::Catalogue;
+
+/// None of it: rotation goes on.
+#[derive(Default)]
+pub(super) struct Doubts {
+    /// The database is damaged.
+    pub(super) damage: Option<Error>,
+    /// Indexes of it are.
+    indexes: Vec<String>,
+    /// What is known of it cannot be read.
+    forgotten: Option<Error>,
+}
+
+impl Doubts {
+    /// What checks found: a backup does not look at every page.
+    pub(super) async fn recall(context: &Context) -> Result<Self> {
+        let name = context.database.name.clone();
+        let indexes = context.state.with(move |state| facts::recall(state, &name, DAMAGED_INDEXES)).await?;
+        let damage = damage::known(context).await?.map(|damage| taken_for_damaged(&damage));
+        Ok(Self { damage, indexes: indexes.map(|(names, _)| names).unwrap_or_default(), forgotten: None })
+    }
+
+    /// Of a run without our memory.
+    pub(super) fn forgotten(why: Error) -> Self {
+        Self { forgotten: Some(why), ..Self::default() }
+    }
+
+    pub(super) const fn is_forgotten(&self) -> bool {
+        self.forgotten.is_some()
+    }
+
+    /// Why none is removed.
+    pub(super) fn in_words(&self) -> Option<String> {
+        if self.damage.is_some() {
+            Some(String::from("the database is damaged"))
+        } else if !self.indexes.is_empty() {
+            Some(format!("indexes of the database are damaged ({})", self.indexes.join(", ")))
+        } else {
+            self.forgotten.is_some().then(|| String::from("whether the database is in order is not known"))
+        }
+    }
+
+    /// Removes what is past the policy, where nothing speaks against it.
+    pub(super) async fn rotate(&self, context: &Context, catalogue: &Catalogue) -> Result<Rotated> {
+        match &self.forgotten {
+            Some(error) => Err(error.clone().context("whether the database has shrunk is not known")),
+            None if self.in_words().is_some() => Ok(Rotated::default()),
+            None => rotate::rotate(context, catalogue.clone()).await,
+        }
+    }
+}
