@@ -170,10 +170,9 @@ async fn recall(context: &Context) -> Result<Memory> {
     let recalled = context.state.with(move |state| {
         let before = facts::recall(state, &name, facts::CONTENT)?.map(|(before, _)| before);
         let seen = facts::recall(state, &name, unchanged::SEEN)?.map(|(seen, _)| seen);
-        Ok((before, seen))
+        Ok(Memory { content: before, seen, doubts: Doubts::default() })
     });
-    let (content, seen) = recalled.await?;
-    Ok(Memory { content, seen, doubts: Doubts::recall(context).await? })
+    Ok(Memory { doubts: Doubts::recall(context).await?, ..recalled.await? })
 }
 
 async fn remember(context: &Context, now: Content, seen: Option<Seen>) -> Result<()> {
