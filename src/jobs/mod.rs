@@ -114,12 +114,10 @@ impl Context {
 
     /// What SQLite calls damage concerns every job on the database, and not only this run.
     async fn noting<T>(&self, done: Result<T>) -> Result<T> {
-        if let Err(error) = &done
-            && error.reason == Reason::Damaged
-        {
-            damage::met(self, error).await.map_err(|e| e.context(&error.message))?;
+        match done {
+            Err(error) if error.reason == Reason::Damaged => Err(damage::met(self, &error).await),
+            done => done,
         }
-        done
     }
 
     /// Runs `work` in one transaction that has the write lock from its beginning, and notes for how long it had it.

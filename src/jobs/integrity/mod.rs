@@ -7,7 +7,7 @@ mod references;
 
 use super::reading::Reader;
 use super::verdicts::{self, Check, INTEGRITY, met};
-use super::{Context, Job, Report, Running, damage};
+use super::{Context, Job, Report, Running};
 use crate::config::JobKind;
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::checks;
@@ -61,11 +61,7 @@ async fn unreadable(context: &Context, error: Error, problems: &mut Vec<Error>) 
     );
     let checks = vec![
         if damaged {
-            Check::bad(
-                INTEGRITY,
-                error.reason,
-                format!("{detail}; {}", damage::what_to_do(&context.database.name)),
-            )
+            Check::bad(INTEGRITY, error.reason, detail.clone())
         } else {
             Check::unknown(INTEGRITY, detail.clone())
         },
