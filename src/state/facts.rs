@@ -15,6 +15,8 @@ use crate::sqlite::stamp::Stamp;
 /// Names of the indexes that a check found wrong, `Vec<String>`: the check writes them, maintenance rebuilds them
 /// and takes them off.
 pub const DAMAGED_INDEXES: &str = "damaged_indexes";
+/// The file, by device and inode, of which a check found pages damaged: `Option<(u64, u64)>`.
+pub const DAMAGED_FILE: &str = "damaged_file";
 /// What the health checks found: a list of [`super::status::CheckStatus`], one per check.
 pub const HEALTH: &str = "health";
 /// Sizes of the tables: a list of [`super::status::TableStatus`], largest first.

@@ -14,9 +14,9 @@ use litekeeper::sqlite::facts::disk_free;
 use litekeeper::sqlite::hold::Holds;
 use litekeeper::sqlite::incremental::Freeing;
 use litekeeper::sqlite::space::temp_directory;
-use litekeeper::sqlite::vacuum::{AutoVacuum, vacuum};
+use litekeeper::sqlite::vacuum::{AutoVacuum, into, vacuum};
 use litekeeper::state::State;
-use litekeeper::state::facts;
+use litekeeper::state::facts::{self, Content};
 use litekeeper::state::runs::Outcome;
 use rusqlite::Connection;
 use rusqlite::types::Value as RowValue;
@@ -154,9 +154,9 @@ async fn h19_a_conversion_that_failed_is_not_made_later_by_the_same_connection()
     let holds = Holds::new(|_| {});
     let mut application = Application::start(&path);
     application.hold_write();
-    vacuum(&connection, &holds, AutoVacuum::Incremental).unwrap_err();
+    vacuum(&connection, &holds, AutoVacuum::None, AutoVacuum::Incremental).unwrap_err();
     application.release();
-    vacuum(&connection, &holds, AutoVacuum::None).unwrap();
+    vacuum(&connection, &holds, AutoVacuum::None, AutoVacuum::None).unwrap();
     assert_eq!(number(&path, "PRAGMA auto_vacuum"), 0);
     application.stop();
 }
@@ -447,4 +447,60 @@ async fn a_cancelled_vacuum_lets_the_applications_writers_through() {
         assert!(number(&path, "PRAGMA freelist_count") > before / 2);
         assert_eq!(assert_sound(&path), last);
     }
+}
+
+/// What the application chose since the run looked is not undone.
+#[test]
+fn h19_a_mode_that_the_application_has_chosen_meanwhile_stays() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    let connection = Connection::open(&path).unwrap();
+    connection.query_row("SELECT count(*) FROM users", [], |_| Ok(())).unwrap();
+    as_application(&path, "c.executescript('PRAGMA auto_vacuum = incremental; VACUUM')");
+    let refused = [
+        vacuum(&connection, &Holds::new(|_| {}), AutoVacuum::None, AutoVacuum::None).unwrap_err(),
+        into(&connection, &sandbox.path().join("compact")).unwrap_err(),
+    ];
+    assert_eq!(refused.map(|error| error.reason), [Reason::Refused; 2]);
+    assert_eq!(number(&path, "PRAGMA auto_vacuum"), 2);
+    vacuum(&connection, &Holds::new(|_| {}), AutoVacuum::Incremental, AutoVacuum::Incremental).unwrap();
+    assert_eq!(number(&path, "PRAGMA auto_vacuum"), 2);
+}
+
+/// Of a file that holds less than half of what it held, the next backup would take that for a loss.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vacuum_during_which_a_blackout_begins_is_remembered() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    as_application(
+        &path,
+        "c.executescript('''PRAGMA synchronous = OFF; CREATE TABLE filler (id INTEGER PRIMARY KEY, content BLOB);\n\
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)\n\
+         INSERT INTO filler SELECT i, randomblob(900) FROM n; DELETE FROM filler WHERE id % 4;\n\
+         PRAGMA wal_checkpoint(TRUNCATE)''')",
+    );
+    let keep_open = Application::start(&path);
+    let (state, blackout) = (state(&sandbox), CancellationToken::new());
+    let used = |free: &str| number(&path, "PRAGMA page_count") - number(&path, free);
+    let before = u64::try_from(used("PRAGMA freelist_count")).unwrap() * 4096;
+    let content = Content { place: sandbox.backups(), bytes: before, tables: Vec::new() };
+    state.now(|c| facts::remember(c, "attendance", facts::CONTENT, &content)).unwrap();
+    let always = database(&path, |d| d.maintain.vacuum = Vacuum::Always);
+    let pool = Pool::new(&always, mpsc::unbounded_channel().0).unwrap();
+    let order = Order { blackout: blackout.clone(), ..order(Job::default(), &always, &pool) };
+    let run = tokio::spawn({
+        let state = state.clone();
+        async move { runner::run(&state, order).await }
+    });
+    wait_until("the pages are put back", || (wal(&path) > 1 << 20).then_some(()));
+    blackout.cancel();
+    let finished = run.await.unwrap();
+    assert_eq!(finished.outcome, Outcome::Interrupted, "{:?}", finished.result);
+    assert!(finished.result.unwrap_err().message.contains("VACUUM freed"));
+    let after = u64::try_from(used("PRAGMA freelist_count")).unwrap() * 4096;
+    assert!(after < before, "{after} of {before}");
+    let (content, _) =
+        state.now(|c| facts::recall::<Content>(c, "attendance", facts::CONTENT)).unwrap().unwrap();
+    assert_eq!(content.bytes, after);
+    keep_open.stop();
 }

@@ -9,7 +9,7 @@ use crate::config::{Integrity, Reindex};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, met};
-use crate::jobs::{Context, Unit};
+use crate::jobs::{Context, Unit, damage};
 use crate::sqlite::checks::{self, Depth, Found};
 
 pub(super) const NAME: &str = "integrity";
@@ -76,6 +76,7 @@ pub(super) async fn check(
     unchecked.0.append(&mut found.unchecked);
     let damaged = indexes::damaged(&found, &suspects, &checked);
     problems.extend(indexes::keep(context, damaged).await.err());
+    problems.extend(damage::remember(context, !found.structure.is_empty()).await.err());
     let own = checked.iter().filter(|table| !table.starts_with("sqlite_")).count();
     Ok(verdict(context, &found, &unchecked, own, as_a_whole.is_some()))
 }

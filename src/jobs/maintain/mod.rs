@@ -18,7 +18,7 @@ mod vacuum;
 
 use std::time::Instant;
 
-use super::{Context, Job, Report, Running, Unit};
+use super::{Context, Job, Report, Running, Unit, damage};
 use crate::config::JobKind;
 use crate::error::{Class, Error, Result};
 use crate::sqlite::facts::{Facts, wal_bytes};
@@ -51,14 +51,20 @@ impl Job for Maintain {
 async fn run(context: &Context, preview: bool) -> Result<Report> {
     // What cannot be opened fails once, and not once for each step.
     context.sql(|c| Facts::read(c)).await?;
+    let damaged = damage::refuse(context, "not done").await.err();
     let mut steps: Vec<Step> = Vec::new();
     for name in StepName::ALL {
         context.at(steps.len() as u64, StepName::ALL.len() as u64, Unit::Steps);
         let stopped = |error: Error| error.context(format!("{name}{}", before(&steps)));
         context.go_on().map_err(stopped)?;
         let clock = Instant::now();
-        let mut step = match one(name, context, preview, &steps).await {
-            Ok(step) => step,
+        let kept_from = damaged.as_ref().filter(|_| name.rewrites());
+        let done = one(name, context, preview || kept_from.is_some(), &steps).await;
+        let mut step = match done {
+            Ok(step) => match kept_from.filter(|_| step.decision == Decision::Planned) {
+                Some(damage) => Step::refused(name, damage.clone().context(name)).found(step.found),
+                None => step,
+            },
             Err(error) if error.class() == Class::Cancelled => return Err(stopped(error)),
             Err(error) => {
                 // The run's own end goes before the error that it caused.

@@ -28,6 +28,11 @@ impl StepName {
     /// In the order in which they are done.
     pub const ALL: [Self; 5] = [Self::Indexes, Self::Reindex, Self::Vacuum, Self::Analyze, Self::Checkpoint];
 
+    /// Whether it writes to many pages of the application's, and not for its own statistics or log.
+    pub(super) const fn rewrites(self) -> bool {
+        matches!(self, Self::Indexes | Self::Reindex | Self::Vacuum)
+    }
+
     /// As it is called in messages: SQLite's word.
     pub const fn as_str(self) -> &'static str {
         match self {
