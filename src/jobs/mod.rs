@@ -138,8 +138,8 @@ impl Context {
         Err(Error::new(Reason::Blackout, format!("stopped at {time} by {key}; the next run goes on")))
     }
 
-    /// What the file is like after something was done to it, also where the run was told to stop meanwhile: what was done
-    /// must be remembered.
+    /// What the file is like after something was done to it, also where the run was told to stop meanwhile: the next backup
+    /// must know that it has shrunk on purpose.
     pub async fn facts_afterwards(&self) -> Result<Facts> {
         self.pool.run(&self.call.apart().within(TO_LOOK), |c| Facts::read(c)).await
     }
