@@ -1,5 +1,7 @@
 //! A bucket behind a network and a server that fail.
 
+use super::azure::{self, Azurite};
+use super::gateway::{Gateway, client_of_google};
 use super::s3::{self, Fault, KEY, Proxy, SECRET, Server};
 use super::{noise, read_all};
 use litekeeper::error::{Error, Reason};
@@ -190,12 +192,41 @@ fn a_bucket_that_is_not_there_is_no_empty_one() {
 
 #[test]
 fn more_files_than_a_server_lists_at_once_are_all_listed() {
-    let Some(Faulty { store, server, bucket, proxy: _proxy }) = faulty() else { return };
+    let Some(Faulty { store, server, bucket, proxy }) = faulty() else { return };
     // Quicker than through the store.
     for number in 0..1005 {
         assert_eq!(server.ask("PUT", &format!("/{bucket}/app/{number}")).0, 200);
     }
     assert_eq!(store.list().unwrap().len(), 1005);
+    // Also where an answer breaks off.
+    proxy.fail(Fault::CutDown(100_000), 2);
+    assert_eq!(store.list().unwrap().len(), 1005);
+    assert_eq!(proxy.faults(), 2);
+}
+
+#[test]
+fn a_removal_whose_answer_was_lost_is_asked_for_again_and_is_no_error() {
+    let (Some(server), Some(azurite)) = (s3::server(), azure::server()) else { return };
+    let before = |address| Proxy::before(Server { address });
+    let (bucket, container) = (server.bucket(), azurite.container());
+    let (s3, google, azure) =
+        (before(server.address), before(Gateway::of_google(server).address), before(azurite.address));
+    for (proxy, client) in [
+        (&s3, s3::client(s3.address, &bucket, Duration::from_secs(60))),
+        (&google, client_of_google(google.address, &bucket)),
+        (&azure, Azurite { address: azure.address }.client(&container)),
+    ] {
+        let store = Object::over(client, "", "app", "here".to_owned()).unwrap();
+        put(&store, "a", b"x").unwrap();
+        proxy.fail(Fault::LoseRemoval, 1);
+        store.delete("a").unwrap();
+        assert_eq!(proxy.faults(), 1);
+        proxy.fail(Fault::LoseRemoval, 1);
+        drop(store.edit().unwrap());
+        assert_eq!(proxy.faults(), 2);
+        assert!(store.list().unwrap().is_empty());
+    }
+    assert_eq!(server.keys(&bucket), Vec::<String>::new(), "neither file nor lock");
 }
 
 #[test]
