@@ -114,7 +114,8 @@ fn another_machine_is_not_spoken_to_without_encryption_unless_that_is_allowed() 
     let key = format!(
         "{{\"private_key\": \"\", \"private_key_id\": \"\", \"client_email\": \"\", \"disable_oauth\": true, \"gcs_base_url\": \"{url}\"}}"
     );
-    let hidden = Outside::new(&configuration("gs://bucket"), &[("GOOGLE_SERVICE_ACCOUNT_KEY", key)]);
+    let variables = [("GOOGLE_SERVICE_ACCOUNT_KEY", key), ("GOOGLE_TIMEOUT", "10 ms".to_owned())];
+    let hidden = Outside::new(&configuration("gs://bucket"), &variables);
     let told = hidden.says(1, &["backups", "attendance"]);
     assert!(told.contains("cannot list gs://bucket") && told.contains("scheme"), "{told}");
     let came = elsewhere.accept().map(drop).map_err(|e| e.kind());

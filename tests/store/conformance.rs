@@ -266,7 +266,7 @@ conformance!(s3_server, super::with_s3);
 fn with_azure(test: fn(&dyn Store)) {
     let Some(server) = azure::server() else { return };
     let container = server.container();
-    let client = server.client(&container);
+    let client = server.client(&container, Duration::from_secs(60));
     let place = format!("az://{container}/backups/here/app");
     test(&Object::over(Arc::clone(&client), "backups/here", "app", place).unwrap());
     leaves_no_locks(&client);
@@ -280,7 +280,11 @@ conformance!(azure_server, super::with_azure);
 fn with_google(test: fn(&dyn Store)) {
     let Some(server) = s3::server() else { return };
     let bucket = server.bucket();
-    let client = gateway::Gateway::of_google(server).client(&bucket);
+    let client = gateway::client_of_google(
+        gateway::Gateway::of_google(server).address,
+        &bucket,
+        Duration::from_secs(60),
+    );
     let place = format!("gs://{bucket}/backups/here/app");
     test(&Object::over(Arc::clone(&client), "backups/here", "app", place).unwrap());
     assert_eq!(server.unfinished_uploads(&bucket), 0);

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 pub const ACCOUNT: &str = "keeper";
 /// Nothing that we write may ever hold it.
@@ -64,11 +65,11 @@ impl Azurite {
     }
 
     /// A client of a container.
-    pub fn client(self, container: &str) -> Arc<dyn ObjectStore> {
+    pub fn client(self, container: &str, timeout: Duration) -> Arc<dyn ObjectStore> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = MicrosoftAzureBuilder::new()
             .with_http_connector(Connector)
-            .with_client_options(ClientOptions::new().with_allow_http(true))
+            .with_client_options(ClientOptions::new().with_allow_http(true).with_timeout(timeout))
             .with_endpoint(self.endpoint())
             .with_account(ACCOUNT)
             .with_access_key(KEY)

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Of Google's; nothing that we write may ever hold it.
 pub const TOKEN: &str = "ya29.sEcReT0000doNotShowThis3333";
@@ -76,19 +77,14 @@ impl Gateway {
     pub fn connections(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
     }
-
-    /// A client of Google's.
-    pub fn client(&self, bucket: &str) -> Arc<dyn ObjectStore> {
-        client_of_google(self.address, bucket)
-    }
 }
 
-/// One that finds Google at this address.
-pub fn client_of_google(address: SocketAddr, bucket: &str) -> Arc<dyn ObjectStore> {
+/// A client that finds Google at this address.
+pub fn client_of_google(address: SocketAddr, bucket: &str, timeout: Duration) -> Arc<dyn ObjectStore> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = GoogleCloudStorageBuilder::new()
         .with_http_connector(Connector)
-        .with_client_options(ClientOptions::new().with_allow_http(true))
+        .with_client_options(ClientOptions::new().with_allow_http(true).with_timeout(timeout))
         .with_config(GoogleConfigKey::BaseUrl, format!("http://{address}"))
         .with_config(GoogleConfigKey::BearerToken, TOKEN)
         .with_bucket_name(bucket)

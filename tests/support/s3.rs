@@ -166,7 +166,7 @@ pub enum Fault {
     Stall,
     /// Cut when the server has completed an upload and says so.
     LoseCompletion,
-    /// Cut when the server has removed something and says so.
+    /// Not answered when the server has removed something and says so.
     LoseRemoval,
 }
 
@@ -308,7 +308,12 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, cut: impl Fn(u64, &[u8]) -> O
     let (mut buffer, mut done) = (vec![0; 64 << 10], 0);
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         done += read as u64;
-        if cut(done, &buffer[..read]).is_some() || to.write_all(&buffer[..read]).is_err() {
+        let fault = cut(done, &buffer[..read]);
+        if fault == Some(Fault::LoseRemoval) {
+            // Until the client gives up.
+            let _ = to.read(&mut [0]);
+        }
+        if fault.is_some() || to.write_all(&buffer[..read]).is_err() {
             break;
         }
     }
