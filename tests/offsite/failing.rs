@@ -5,8 +5,8 @@ use crate::s3::{self, Fault, Proxy};
 use crate::support::application::Application;
 use crate::{Away, IN_BUCKET, at};
 
-/// A user of the server's who may do everything but remove: the address, the bucket and the user's credentials.
-fn guarded() -> Option<(s3::Server, String, [(&'static str, String); 2])> {
+/// The program as a user of the server's who may do everything but remove, and a bucket.
+fn as_one_who_may_not_remove() -> Option<(Outside, String)> {
     const MAY: &str = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%7B%22Effect%22%3A%22Allow%22%2C%22Resource%22%3A%22*%22%2C\
                        %22Action%22%3A%5B%22s3%3AListBucket%22%2C%22s3%3AGetObject%22%2C%22s3%3APutObject%22%5D%7D%7D";
     const IAM: &str = "Authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, \
@@ -26,14 +26,14 @@ fn guarded() -> Option<(s3::Server, String, [(&'static str, String); 2])> {
     let part = |tag: &str| key.split(&format!("{tag}>")).nth(1).unwrap().trim_end_matches("</").to_owned();
     let credentials =
         [("AWS_ACCESS_KEY_ID", part("AccessKeyId")), ("AWS_SECRET_ACCESS_KEY", part("SecretAccessKey"))];
-    Some((server, bucket, credentials))
+    let mut outside = Outside::new(&IN_BUCKET.replace("BUCKET", &bucket), &at(server.address));
+    outside.set(&credentials);
+    Some((outside, bucket))
 }
 
 #[test]
 fn a_key_that_may_not_remove_makes_backups_and_rotation_says_what_it_cannot() {
-    let Some((server, bucket, credentials)) = guarded() else { return };
-    let mut outside = Outside::new(&IN_BUCKET.replace("BUCKET", &bucket), &at(server.address));
-    outside.set(&credentials);
+    let Some((mut outside, bucket)) = as_one_who_may_not_remove() else { return };
     for _ in 0..2 {
         outside.run(0, &["backup", "attendance"]);
     }
@@ -92,6 +92,12 @@ fn a_server_that_is_busy_or_cuts_a_part_off_for_a_while_costs_no_backup() {
     assert_eq!(away.backups(&[]).len(), 2);
     away.run(0, &["verify", "attendance"]);
     assert_eq!(away.server.unfinished_uploads(&away.bucket), 0);
+
+    // For longer than that it is an error, and no fault of the key's.
+    away.outside.set(&[("AWS_MAX_ATTEMPTS", "2".to_owned())]);
+    proxy.fail(Fault::Status(503), u32::MAX);
+    let told = away.says(1, &["backup", "attendance"]);
+    assert!(told.contains("the server says 503") && !told.contains("AWS_ACCESS_KEY_ID"), "{told}");
 }
 
 #[test]

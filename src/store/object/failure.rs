@@ -35,6 +35,8 @@ pub(super) fn told(doing: &str, remedy: &str, cause: &Cause) -> Error {
     // Without credentials the machine's own are asked for, which fails in as many ways as there are networks.
     let remedy = match reason {
         _ if is_no_bucket => "make the bucket, or correct its name in the configuration",
+        // Its own trouble.
+        _ if status(&said).is_some_and(|status| status.starts_with('5')) => "",
         Reason::Permission | Reason::Io => remedy,
         _ => "",
     };
