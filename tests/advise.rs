@@ -194,7 +194,7 @@ const DOCUMENTS: &str = "
         SELECT i, 'u' || i || '@example.com', json_object('plan', iif(i % 4, 'free', 'team'), 'about', hex(zeroblob(250))),
             datetime('2020-01-01', (i * 7919 % 20000) || ' hours') FROM n;
     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
-    INSERT INTO pairs SELECT 'a group with a long name ' || i % 100, 'o' || i, i FROM n;";
+    INSERT INTO pairs SELECT 'a group with a long name ' || (i % 100), 'o' || i, i FROM n;";
 
 #[test]
 fn a_value_in_a_long_document_that_a_quarter_of_the_rows_has_gets_no_index() {
