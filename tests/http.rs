@@ -108,7 +108,7 @@ fn a_disk_that_is_full_within_two_weeks_is_a_warning() {
     database.disk_full_seconds = Some(14.0 * 86_400.0);
     assert_eq!(about_growth(&database), []);
     database.disk_full_seconds = Some(13.0 * 86_400.0);
-    let text = "full in 13 days: the database grows by 4.0 KiB a day, by the last 30 days";
+    let text = "full in 13 days: the database grows by 4.0 KiB a day, by the last 7 days";
     assert_eq!(about_growth(&database), [(Severity::Warning, text.to_owned())]);
 }
 
