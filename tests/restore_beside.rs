@@ -4,9 +4,12 @@
 
 mod support;
 
+use chrono::{TimeDelta, Utc};
+use litekeeper::config::JobKind;
 use litekeeper::error::Reason;
 use litekeeper::state::State;
 use litekeeper::state::handover::Handover;
+use litekeeper::state::runs::{self as history, Cause, Ending, Outcome};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
@@ -183,6 +186,19 @@ fn status(daemon: &Daemon) -> Option<Value> {
     all["databases"].as_array()?.iter().find(|database| database["name"] == "attendance").cloned()
 }
 
+/// Has a job that is due once a year been last done two years ago; gives the number of that run.
+fn missed(sandbox: &Sandbox, kind: JobKind) -> i64 {
+    let then = Utc::now() - TimeDelta::days(730);
+    let ending =
+        Ending { outcome: Outcome::Success, reason: None, summary: String::new(), detail: Value::Null };
+    let state = State::open(&sandbox.state()).unwrap();
+    let written = state.now(|c| {
+        let id = history::begin(c, "attendance", kind, Cause::Schedule, then)?;
+        history::end(c, id, then, &ending).map(|()| id)
+    });
+    written.unwrap()
+}
+
 /// Who has the database instead of the daemon, as the status tells it.
 fn handed_over(daemon: &Daemon) -> Option<String> {
     Some(status(daemon)?["handed_over"]["by"].as_str()?.to_owned())
@@ -225,6 +241,7 @@ fn while_a_restore_has_a_database_its_jobs_wait_the_status_says_why_and_other_da
     let second = sandbox.litekeeper(&in_place(&backup));
     assert_eq!(second.status.code(), Some(11), "{}", stderr(&second));
     assert!(stderr(&second).contains("in use by restore (process"), "{}", stderr(&second));
+    assert!(!stderr(&second).contains("waiting"), "{}", stderr(&second));
     let said = format!("{by} replaces the database");
     assert!(daemon.get("/").unwrap().body.contains(&said));
     // The command asks the address in the file, which had port 0.
@@ -309,7 +326,8 @@ fn a_restore_that_is_killed_while_a_backup_keeps_it_waiting_leaves_the_daemon_as
 #[test]
 fn a_check_that_takes_too_long_is_interrupted_for_a_restore_and_made_again_afterwards() {
     let (sandbox, states, backup) = scene(&[]);
-    let endless = "[watch]\nschedule = \"* * * * * *\"\n[database.attendance.watch.endless]\n\
+    let before = missed(&sandbox, JobKind::Watch);
+    let endless = "[watch]\nschedule = \"@yearly\"\ncatch_up = true\n[database.attendance.watch.endless]\n\
                    sql = \"WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n\"\n";
     let daemon = Daemon::start(&sandbox.configure(endless));
     let running = |after: i64| {
@@ -318,13 +336,13 @@ fn a_check_that_takes_too_long_is_interrupted_for_a_restore_and_made_again_after
             all.iter().find(|run| run.id > after && run.outcome == "running").map(|run| run.id)
         })
     };
-    let first = running(0);
+    let first = running(before);
     wait_until_open(&daemon, &sandbox);
     assert_done(&sandbox.litekeeper(&in_place(&backup)));
     assert_restored(&sandbox, states);
     let again = running(first);
     let all = runs(&sandbox, "attendance", "watch");
-    let ended: Vec<_> = all.iter().filter(|run| run.id < again && run.outcome != "skipped").collect();
+    let ended: Vec<_> = all.iter().filter(|run| run.id > before && run.id < again).collect();
     assert!(matches!(ended[..], [run] if run.id == first && run.outcome == "interrupted"), "{ended:?}");
     drop(daemon);
 }
@@ -382,8 +400,10 @@ fn a_daemon_that_starts_while_a_restore_has_the_database_leaves_it_alone_until_t
         return skip("strace is missing or may not trace");
     }
     let (sandbox, states, backup) = scene(&[]);
+    let before = missed(&sandbox, JobKind::Maintain);
     let restore = Traced::stopped_before_the_lock(&sandbox, &backup);
-    let daemon = Daemon::start(&sandbox.configure(&busy(&sandbox)));
+    let daemon =
+        Daemon::start(&sandbox.configure(&format!("{}[maintain]\nschedule = \"@yearly\"\n", busy(&sandbox))));
     daemon.wait_for_log("the daemon to know", |line| line.contains("a restore has the database"));
     daemon.wait_for_log("a backup to come due", |line| {
         line.contains("it runs afterwards") && line.contains("job=backup ")
@@ -393,8 +413,11 @@ fn a_daemon_that_starts_while_a_restore_has_the_database_leaves_it_alone_until_t
         handed_over(&daemon).is_some()
             || wait_until("the status tells it", || handed_over(&daemon)).len() > 1
     );
+    assert_eq!(runs(&sandbox, "attendance", "maintain").last().unwrap().id, before);
     assert_eq!(restore.go_on().0, Some(0));
     assert_restored(&sandbox, states);
+    // Due once a year, it was not lost.
+    assert_eq!(wait_for_run(&sandbox, "maintain", before, "success").cause, "catch_up");
     assert_backs_up_what_is_there(&sandbox);
     assert_undisturbed(&sandbox, &daemon);
     assert!(daemon.stop().success());
@@ -490,7 +513,18 @@ fn a_daemon_that_does_not_let_go_in_time_is_named_with_what_to_do() {
     drop(handover);
     assert_eq!(state.wanted("attendance").unwrap(), None);
 
-    drop(open);
+    // A daemon that has let go does not take it back from under the one who waits.
+    let mut open = Some(open);
+    let mut handover = Handover::begin(&sandbox.state(), "attendance").unwrap();
+    let waited = handover.complete(Duration::from_secs(600), &mut |_| {
+        drop(open.take());
+        assert!(state.lock_open("attendance").unwrap().is_err());
+        Ok(())
+    });
+    waited.unwrap();
+    assert!(open.is_none());
+    drop(handover);
+
     let mut handover = Handover::begin(&sandbox.state(), "attendance").unwrap();
     assert_eq!(handover.daemon(), None);
     handover.complete(Duration::ZERO, &mut |whom| panic!("waits for {whom}")).unwrap();
