@@ -14,8 +14,6 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use support::application::{Application, Owner};
 use support::backups::{directory, file, files, gunzipped, manifests};
-use support::daemon::{BACKUP_EACH_SECOND, Daemon};
-use support::history::wait_for_run;
 use support::restoring::{
     ALL_SEEN, IN_PLACE, assert_restored, backed_up, beside, can_trace, commits, commits_as, json, kept,
     killed_in_rollback_mode, killed_in_wal_mode, look, moved_on, stderr, traced, unfinished,
@@ -371,33 +369,6 @@ fn a_job_that_is_at_work_is_not_disturbed() {
     drop(lock);
     restored(&sandbox);
     assert_restored(&sandbox, states);
-}
-
-#[test]
-fn the_daemon_that_has_the_database_open_is_named_and_works_with_the_restored_one_afterwards() {
-    let (sandbox, states) = moved_on(&[]);
-    let daemon = Daemon::start(&sandbox.configure(BACKUP_EACH_SECOND));
-    let run = wait_for_run(&sandbox, "backup", 0, "success").id;
-    let quiet = sandbox.configure("");
-    // Its jobs take turns with us: either their lock or their connection is in the way.
-    daemon.signal(Signal::HUP);
-    daemon.wait_for_log("the reload", |line| line.contains("reload"));
-    // By its name: a newer one that has yet to be read back would have to be decided on.
-    let oldest = manifests(&sandbox)[0]["file"].as_str().unwrap().to_owned();
-    let in_place = ["restore", "attendance", &oldest, "--in-place", "--accept-unseen"];
-    wait_until("no job is at work", || {
-        let output = sandbox.litekeeper(&in_place);
-        assert_eq!(output.status.code(), Some(11), "{}", stderr(&output));
-        stderr(&output).contains("litekeeper's own daemon").then_some(())
-    });
-    assert!(daemon.stop().success());
-    let output = sandbox.litekeeper(&in_place);
-    assert!(output.status.success(), "{}", stderr(&output));
-    assert_restored(&sandbox, states);
-    drop(quiet);
-    let daemon = Daemon::start(&sandbox.configure(BACKUP_EACH_SECOND));
-    wait_for_run(&sandbox, "backup", run, "success");
-    assert!(daemon.stop().success());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Must never hold anything that the kept databases need: losing it loses history, not data.
 
 pub mod facts;
+pub mod handover;
 pub mod locks;
 pub mod pin;
 mod process;
