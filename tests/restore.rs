@@ -116,6 +116,24 @@ fn the_commands_that_are_printed_put_the_old_database_back() {
     assert_eq!(kept(&sandbox), Vec::<std::path::PathBuf>::new());
 }
 
+/// What lies beside the database when the command is typed need not have been there when it was printed.
+#[test]
+fn what_a_restore_to_a_new_file_prints_puts_its_backup_in_place_whatever_was_left_beside_it_meanwhile() {
+    let (sandbox, mut states) = moved_on(&[]);
+    let new = sandbox.data().join("new.sqlite");
+    let told = json(&sandbox, 0, &["restore", "attendance", "--to", new.to_str().unwrap()]);
+    let mut application = Application::start(&sandbox.database());
+    application.write_every(std::time::Duration::from_millis(1));
+    application.wait_for_commits(5);
+    states.now = application.kill().last();
+    assert!(beside(&sandbox.database(), "-wal").exists());
+    let command = told["next"].as_array().unwrap().last().unwrap().as_str().unwrap();
+    let words: Vec<&str> = command.strip_prefix("litekeeper ").unwrap().split(' ').chain(["--accept-unseen"]).collect();
+    let output = sandbox.litekeeper(&words);
+    assert!(output.status.success(), "{command}: {}", stderr(&output));
+    assert_restored(&sandbox, states);
+}
+
 #[test]
 fn owner_group_mode_access_list_and_attributes_are_those_of_the_old_database() {
     if !is_root() {

@@ -20,7 +20,7 @@ use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::{Progress, Unit, verify};
 use crate::pool::Call;
-use crate::sqlite::facts::{SIDECARS, disk_free, sidecar};
+use crate::sqlite::facts::disk_free;
 use crate::state::handover::Handover;
 use crate::store::in_place::Hooks;
 use crate::store::{self, Backup, Catalogue, Manifest, State, restore};
@@ -165,7 +165,7 @@ impl Restore {
                     restore::restore(&catalogue, &backup, &to, progress, check)
                 })?;
                 told.bytes = Some(done);
-                told.next = next(database, &to);
+                told.next = next(database, &backup.name, self.from.as_deref(), &to);
             }
             exit::OK
         };
@@ -303,8 +303,8 @@ fn has_room(target: &Path, bytes: Option<u64>) -> Result<()> {
 }
 
 /// What is left to do, for a shell.
-fn next(database: &Database, restored: &Path) -> Vec<String> {
-    let (original, new) = (quoted(&database.path), quoted(restored));
+fn next(database: &Database, backup: &str, from: Option<&str>, restored: &Path) -> Vec<String> {
+    let new = quoted(restored);
     let mut next = Vec::new();
     if let (Ok(old), Ok(file)) = (std::fs::metadata(&database.path), std::fs::metadata(restored)) {
         if (old.uid(), old.gid()) != (file.uid(), file.gid()) {
@@ -315,19 +315,10 @@ fn next(database: &Database, restored: &Path) -> Vec<String> {
         }
     }
     if restored != database.path {
-        next.push(String::from(
-            "# To put it in place, stop the application and move its database away, with the files",
-        ));
-        next.push(String::from("# beside it: an old -wal or -journal would bring old data back. Then:"));
-        for name in std::iter::once(database.path.clone())
-            .chain(SIDECARS.map(|suffix| sidecar(&database.path, suffix)))
-            .filter(|name| name.exists())
-        {
-            let mut old = name.clone().into_os_string();
-            old.push(".old");
-            next.push(format!("mv -n {} {}", quoted(&name), quoted(Path::new(&old))));
-        }
-        next.push(format!("mv -n {new} {original}"));
+        // Not a list of moves: what lies beside the database when they are typed is not known now.
+        next.push(String::from("# To have it in the place of the database, stop the application. Then:"));
+        let from = from.map(|copy| format!(" --from {}", quoted(Path::new(copy)))).unwrap_or_default();
+        next.push(format!("litekeeper restore {} {backup}{from} --in-place", database.name));
     }
     next
 }
