@@ -13,8 +13,10 @@ use crate::sqlite::checks::{self, Depth, Found};
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// Nothing. With what breaks constraints, which is no damage.
-    Sound(Vec<String>),
+    /// Nothing.
+    Sound,
+    /// Pages and indexes are in order, but rows break a constraint of their table: damage, or done by the application.
+    Rows(Vec<String>),
     /// Some indexes do not agree with their tables; the pages are in order.
     Indexes(BTreeSet<String>),
     /// The file is damaged.
@@ -46,9 +48,11 @@ pub(super) fn examine(copied: Copied, watch: &Watch) -> Result<(Verdict, Pages)>
     } else if !found.indexes.is_empty() {
         Verdict::Indexes(found.indexes)
     } else if !found.unchecked.is_empty() {
-        Verdict::Unknown(found.unchecked)
+        Verdict::Unknown(found.rows.into_iter().chain(found.unchecked).collect())
+    } else if !found.rows.is_empty() {
+        Verdict::Rows(found.rows)
     } else {
-        Verdict::Sound(found.rows)
+        Verdict::Sound
     };
     Ok((verdict, pages))
 }
