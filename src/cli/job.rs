@@ -13,7 +13,7 @@ use super::backups::catalogue;
 use super::{Global, block_on, database, detail, exit, interrupt, log, out, progress};
 use crate::clock;
 use crate::config::{Config, Database, JobKind};
-use crate::error::{Reason, Result};
+use crate::error::{Error, Reason, Result};
 use crate::jobs::runner::{self, Finished, Order};
 use crate::jobs::{self, Job, registry};
 use crate::pool::Pool;
@@ -219,7 +219,9 @@ async fn work(config: &Config, database: &Arc<Database>, jobs: Vec<Arc<dyn Job>>
     let mut finished = Vec::new();
     for job in jobs {
         if cancel.is_cancelled() {
-            break;
+            let result = Err(Error::new(Reason::Cancelled, "stopped before it began"));
+            finished.push(Finished { outcome: Outcome::Interrupted, result });
+            continue;
         }
         if !job.is_preview() {
             tell_of_blackout(config, database, job.kind());
@@ -295,7 +297,7 @@ fn code(finished: &Finished) -> u8 {
         Ok(report) => report,
         Err(error) => return exit::code(error.reason),
     };
-    let damaged = |error: &crate::error::Error| error.reason == Reason::Damaged;
+    let damaged = |error: &Error| error.reason == Reason::Damaged;
     if report.problems.iter().chain(&report.findings).any(damaged) {
         return exit::DAMAGED;
     }

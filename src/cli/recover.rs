@@ -16,15 +16,15 @@ use crate::state::runs::Outcome;
 
 /// Save what can be read of a damaged database into a new file.
 ///
-/// Checks the database first. Sound: says so, and makes no file. Only indexes damaged: rebuilds them in place, and makes
-/// no file. Otherwise every row that can be read goes into the new file, then indexes, views and triggers are made and
-/// the file is checked. Rows that are not sure, or whose table is not known, go to its table lost_and_found. The database
-/// itself is not changed and not replaced.
+/// Checks the database first. Sound, or only rows that break a constraint: says so, and makes no file. Only indexes
+/// damaged: rebuilds them in place, and makes no file. Otherwise every row that can be read goes into the new file, then
+/// indexes, views and triggers are made and the file is checked. Rows that are not sure, or whose table is not known, go to
+/// its table lost_and_found. The database itself is not changed and not replaced.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:
   0   ok: sound, or nothing is known to be lost
-  1   failed, refused, or not all could be checked
+  1   failed, refused, not all could be checked, or rows break constraints
   2   usage
   3   partly done: the new file is there, and some rows are lost or in doubt
   10  no such database or file
@@ -39,9 +39,10 @@ With --json:
    left_out: [TEXT], foreign_keys: [TEXT], unchecked: [TEXT],
    alternative: {backup, until, loses}, warnings: [TEXT]},
    problems: [{reason, message}], findings: [{reason, message}]}
-`result` is sound, unknown, reindexed or salvaged. `set_aside` are rows in
-lost_and_found whose table is known, `expected` how many rows its indexes know
-of. What is empty or not known is left out.")]
+`result` is sound, rows (that break constraints), unknown, reindexed or
+salvaged. `set_aside` are rows in lost_and_found whose table is known,
+`expected` how many rows its indexes know of. What is empty or not known is
+left out.")]
 pub(super) struct Recover {
     /// Name of the database in the configuration. Its application may go on.
     #[arg(value_name = "DB", required_unless_present = "file", conflicts_with = "file")]

@@ -14,30 +14,30 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 /// A sandbox with this database of a thousand rows, configured.
-fn configured(options: &[&str]) -> Sandbox {
+pub fn configured(options: &[&str]) -> Sandbox {
     let sandbox = Sandbox::with_database(options);
     sandbox.configure("");
     sandbox
 }
 
-fn target(sandbox: &Sandbox) -> PathBuf {
+pub fn target(sandbox: &Sandbox) -> PathBuf {
     sandbox.path().join("recovered.sqlite")
 }
 
-fn recover(sandbox: &Sandbox, more: &[&str]) -> (Output, Value) {
+pub fn recover(sandbox: &Sandbox, more: &[&str]) -> (Output, Value) {
     let to = target(sandbox);
     let output = sandbox.litekeeper(&[&["--json", "recover", "--to", to.to_str().unwrap()], more].concat());
     let json = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
     (output, json)
 }
 
-fn expect(outcome: &(Output, Value), code: i32, result: &str) {
+pub fn expect(outcome: &(Output, Value), code: i32, result: &str) {
     assert_eq!(outcome.0.status.code(), Some(code), "{}\n{:#}", stderr(&outcome.0), outcome.1);
     assert_eq!(outcome.1["detail"]["result"], result, "{:#}", outcome.1);
 }
 
 /// What is in the directory of the target beside what a sandbox has.
-fn left_over(sandbox: &Sandbox) -> Vec<String> {
+pub fn left_over(sandbox: &Sandbox) -> Vec<String> {
     let known = ["data", "backups", "state", "litekeeper.toml", "trace"];
     let names =
         fs::read_dir(sandbox.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -46,22 +46,22 @@ fn left_over(sandbox: &Sandbox) -> Vec<String> {
     names
 }
 
-fn bytes(path: &Path) -> Vec<u8> {
+pub fn bytes(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap()
 }
 
-fn rows(path: &Path, table: &str) -> i64 {
+pub fn rows(path: &Path, table: &str) -> i64 {
     let sql = format!("SELECT count(*) FROM \"{table}\"");
     Connection::open(path).unwrap().query_row(&sql, [], |row| row.get(0)).unwrap()
 }
 
-fn table<'j>(json: &'j Value, name: &str) -> &'j Value {
+pub fn table<'j>(json: &'j Value, name: &str) -> &'j Value {
     let tables = json["detail"]["tables"].as_array().unwrap();
     tables.iter().find(|table| table["name"] == name).unwrap()
 }
 
 /// The leaf pages of a table, from 0.
-fn leaves(path: &Path, table: &str) -> Vec<u64> {
+pub fn leaves(path: &Path, table: &str) -> Vec<u64> {
     let connection = Connection::open(path).unwrap();
     connection
         .prepare("SELECT pageno - 1 FROM dbstat WHERE name = ?1 AND pagetype = 'leaf' ORDER BY path")
@@ -72,7 +72,7 @@ fn leaves(path: &Path, table: &str) -> Vec<u64> {
         .collect()
 }
 
-fn overwrite(path: &Path, page: u64, with: u8) {
+pub fn overwrite(path: &Path, page: u64, with: u8) {
     let file = File::options().write(true).open(path).unwrap();
     file.write_all_at(&[with; 4096], page * 4096).unwrap();
 }

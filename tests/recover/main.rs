@@ -11,7 +11,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod at_the_keyboard;
 mod beside_the_shell;
+mod carried_over;
 mod commands;
 mod damage;
 mod databases;

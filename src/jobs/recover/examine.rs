@@ -13,8 +13,11 @@ use crate::sqlite::checks::{self, Depth, Found};
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// Nothing. With what breaks constraints or is at odds in a virtual table, which is no damage of the file.
-    Sound(Vec<String>),
+    /// Nothing.
+    Sound,
+    /// Pages and indexes are in order, but rows break a constraint of their table, or a virtual table is at odds with its
+    /// own content: damage, or done by the application.
+    Rows(Vec<String>),
     /// Some indexes do not agree with their tables; the pages are in order.
     Indexes(BTreeSet<String>),
     /// The file is damaged.
@@ -39,6 +42,7 @@ pub(super) fn examine(copied: Copied, watch: &Watch) -> Result<(Verdict, Pages)>
     if is_mended {
         found.structure.insert(0, String::from("the header of the file is broken"));
     }
+    found.rows.append(&mut found.virtual_tables);
     let verdict = if !found.structure.is_empty() {
         let indexes =
             found.indexes.iter().map(|index| format!("index {index} does not agree with its table"));
@@ -46,9 +50,11 @@ pub(super) fn examine(copied: Copied, watch: &Watch) -> Result<(Verdict, Pages)>
     } else if !found.indexes.is_empty() {
         Verdict::Indexes(found.indexes)
     } else if !found.unchecked.is_empty() {
-        Verdict::Unknown(found.unchecked)
+        Verdict::Unknown(found.rows.into_iter().chain(found.unchecked).collect())
+    } else if !found.rows.is_empty() {
+        Verdict::Rows(found.rows)
     } else {
-        Verdict::Sound(found.rows.into_iter().chain(found.virtual_tables).collect())
+        Verdict::Sound
     };
     Ok((verdict, pages))
 }

@@ -16,8 +16,9 @@ use self::report::{Alternative, Done};
 use self::source::Pages;
 use super::{Context, Job, Progress, Report, Running, Unit, blocking};
 use crate::config::JobKind;
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 use crate::pool::Call;
+use crate::sqlite::facts::{SIDECARS, resolved, sidecar};
 use crate::store::restore;
 
 /// The recover job.
@@ -63,7 +64,7 @@ impl Job for Recover {
 impl Recover {
     /// Of a database in the configuration, which its application may be using.
     async fn run_on_database(&self, context: &Context) -> Result<Report> {
-        restore::may_be_made(&self.to)?;
+        self.may_be_made_beside(&context.database.path)?;
         let sender = context.progress.clone();
         let watch = Watch {
             call: context.call.clone(),
@@ -96,11 +97,27 @@ impl Recover {
         call: &Call,
         progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<Report> {
-        restore::may_be_made(&self.to)?;
+        self.may_be_made_beside(path)?;
         let watch = Watch { call: call.clone(), progress: Arc::new(progress) };
         let copied = source::of_file(path, &self.to, &watch)?;
         let (verdict, pages) = examine::examine(copied, &watch)?;
         self.finish(&pages, &verdict, &watch, None)
+    }
+
+    /// Refuses a new file that exists, or that SQLite would take for a part of the old one.
+    fn may_be_made_beside(&self, source: &Path) -> Result<()> {
+        let directory = source::directory(&self.to)?;
+        let to = self.to.file_name().map(|name| directory.join(name));
+        let source = resolved(source);
+        if SIDECARS.iter().any(|suffix| to.as_ref() == Some(&sidecar(&source, suffix))) {
+            let text = format!(
+                "SQLite takes {} for a part of {}; name another path",
+                self.to.display(),
+                source.display()
+            );
+            return Err(Error::new(Reason::Refused, text));
+        }
+        restore::may_be_made(&self.to)
     }
 
     fn finish(

@@ -23,6 +23,8 @@ const NAMED: usize = 10;
 enum Outcome {
     /// Nothing is damaged; nothing was made.
     Sound,
+    /// Only rows break constraints; nothing was made.
+    Rows,
     /// Not all could be checked; nothing was made.
     Unknown,
     /// Indexes were rebuilt in place.
@@ -96,7 +98,8 @@ impl Done {
     /// Before anything is made.
     pub(super) fn new(verdict: &Verdict, warnings: Vec<String>, alternative: Option<Alternative>) -> Self {
         let (result, mut damage) = match verdict {
-            Verdict::Sound(rows) => (Outcome::Sound, rows.clone()),
+            Verdict::Sound => (Outcome::Sound, Vec::new()),
+            Verdict::Rows(rows) => (Outcome::Rows, rows.clone()),
             Verdict::Unknown(why) => (Outcome::Unknown, why.clone()),
             Verdict::Damaged(lines) => (Outcome::Salvaged, lines.clone()),
             Verdict::Indexes(indexes) => {
@@ -130,7 +133,8 @@ impl Done {
 
     /// When the new file is made.
     pub(super) fn made(&mut self, to: &Path, made: Made) {
-        let Made { salvaged, wrong, unchecked, references } = made;
+        let Made { salvaged, wrong, unchecked, references, notes } = made;
+        self.warnings.extend(notes);
         self.result = Outcome::Salvaged;
         self.to = Some(to.to_owned());
         self.salvaged = Some(salvaged);
@@ -173,14 +177,21 @@ impl Done {
                 let to = self.to.as_deref().unwrap_or(Path::new("")).display().to_string();
                 format!("saved {kept} of {tables} to {to}; the database itself is as it was")
             }
+            (Outcome::Rows, _) => String::from(
+                "no page and no index is damaged, but rows break a constraint of their table, or a virtual table is at odds with its content: correct them in the \
+                 database, or use --always to make a new file that has them in lost_and_found",
+            ),
             _ => String::from(
                 "nothing wrong was found, but not all could be checked; --always makes a new file",
             ),
         };
         let mut report = Report::new(summary, &self);
-        if self.result == Outcome::Unknown {
-            report.findings.push(Error::new(Reason::Unsupported, self.damage.join("; ")));
-        }
+        let found = match self.result {
+            Outcome::Unknown => Some(Reason::Unsupported),
+            Outcome::Rows => Some(Reason::Sqlite),
+            _ => None,
+        };
+        report.findings.extend(found.map(|reason| Error::new(reason, self.damage.join("; "))));
         report.problems = problems;
         report
     }

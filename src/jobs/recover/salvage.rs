@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -15,7 +16,7 @@ use crate::error::{Error, Reason, Result};
 use crate::sqlite::checks;
 use crate::sqlite::open;
 use crate::sqlite::pages::Database;
-use crate::sqlite::salvage::{self, Salvaged};
+use crate::sqlite::salvage::{self, Salvaged, Stop};
 use crate::store::restore;
 
 /// Where the header has the versions that say WAL mode.
@@ -30,6 +31,8 @@ pub(super) struct Made {
     pub(super) unchecked: Vec<String>,
     /// Rows that refer to rows that are not there, in words.
     pub(super) references: Vec<String>,
+    /// What of the old header is not in the new one, or may not be right.
+    pub(super) notes: Vec<String>,
 }
 
 /// Makes it.
@@ -41,12 +44,19 @@ pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &Watch) -> Re
     };
     restore::new_database(to, |path| {
         let target = new(path)?;
-        let salvaged = salvage::salvage(&database, &target, with_free, &mut |done, total| {
+        let call = watch.call.clone();
+        let stop: Stop = Arc::new(move || call.check().is_err());
+        let salvaged = salvage::salvage(&database, &target, with_free, &stop, &mut |done, total| {
             watch.at(done, total, Unit::Steps)?;
             disk.check()
-        })?;
+        })
+        .map_err(|error| watch.call.check().err().unwrap_or(error))?;
         disk.check()?;
-        let made = stoppable(&target, watch, || checked(&target, salvaged))?;
+        target.close().map_err(|(_, error)| error)?;
+        // Another connection: only one that reads the schema anew knows its virtual tables, and has them check theirs.
+        let target = new(path)?;
+        let mut made = stoppable(&target, watch, || checked(&target, salvaged))?;
+        made.notes = notes(&database);
         target.close().map_err(|(_, error)| error)?;
         if database.header.is_some_and(|header| header.is_wal) {
             let failed = |e| Error::io(format!("cannot write {}", path.display()), &e);
@@ -54,6 +64,11 @@ pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &Watch) -> Re
             file.write_all_at(&[2, 2], VERSIONS).map_err(failed)?;
         }
         Ok(made)
+    })
+    .map_err(|error| match error.reason {
+        // SQLite's own words name no file.
+        Reason::NoSpace => error.context(format!("cannot write {}", to.display())),
+        _ => error,
     })
 }
 
@@ -84,12 +99,28 @@ fn checked(target: &Connection, salvaged: Salvaged) -> Result<Made> {
     }
     let indexes =
         found.indexes.into_iter().map(|index| format!("index {index} does not agree with its table"));
-    Ok(Made {
-        salvaged,
-        wrong: found.structure.into_iter().chain(indexes).chain(found.virtual_tables).collect(),
-        unchecked,
-        references,
-    })
+    let wrong = found.structure.into_iter().chain(indexes).chain(found.virtual_tables).collect();
+    Ok(Made { salvaged, wrong, unchecked, references, notes: Vec::new() })
+}
+
+fn notes(database: &Database<'_>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if database.header.is_none() {
+        let (user_version, application_id) = database.application_numbers();
+        notes.push(format!(
+            "the header of the file is damaged: whether user_version {user_version} and application_id \
+             {application_id} are right, it was in WAL mode, or had auto_vacuum, is not known"
+        ));
+    }
+    let reserved = database.layout.page_size - database.layout.usable;
+    if reserved > 0 {
+        // With room for them, but none of the extension's own content in it, its checksums would all be wrong.
+        notes.push(format!(
+            "each page of the file keeps {reserved} bytes for an extension of the application, such as checksums; the new \
+             file keeps none: have the application add them again"
+        ));
+    }
+    notes
 }
 
 /// How many of each, by a word for them.

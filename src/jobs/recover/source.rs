@@ -20,6 +20,9 @@ use crate::sqlite::{access, copy};
 use crate::store::scratch::{Named, Scratch};
 use crate::words;
 
+/// Of the copy, which has no name of its own.
+const UNWRITTEN: &str = "cannot write the copy of the database, which lies where the new file is to be";
+
 /// Bytes copied at a time.
 const CHUNK: usize = 1 << 20;
 
@@ -47,6 +50,7 @@ pub(super) struct Pages {
 pub(super) fn of_live(database: &Database, to: &Path, watch: &Watch) -> Result<Copied> {
     let path = &database.path;
     access::check(path)?;
+    has_content(path)?;
     let directory = directory(to)?;
     has_room(&directory, file_bytes(path) + wal_bytes(path), 2)?;
     let bounds = Bounds {
@@ -83,9 +87,24 @@ pub(super) fn of_file(path: &Path, to: &Path, watch: &Watch) -> Result<Copied> {
     let file =
         std::fs::metadata(&path).map_err(|e| Error::io(format!("cannot read {}", path.display()), &e))?;
     if !file.is_file() {
-        return Err(Error::new(Reason::NotADatabase, format!("{} is not a regular file", path.display())));
+        let what = if file.is_dir() { "it is a directory" } else { "it is a device, pipe or socket" };
+        let text = format!("{} is not a regular file: {what}", path.display());
+        return Err(Error::new(Reason::NotADatabase, text));
     }
+    has_content(&path)?;
     plain(&path, &directory(to)?, watch)
+}
+
+/// SQLite takes an empty file for a sound database without tables, and removes the `-wal` beside it.
+fn has_content(path: &Path) -> Result<()> {
+    if file_bytes(path) > 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "{} is empty: there is nothing in it to recover; restore a backup (litekeeper restore)",
+        path.display()
+    );
+    Err(Error::new(Reason::Shrunken, text))
 }
 
 /// As SQLite reads it, whoever writes meanwhile.
@@ -98,9 +117,8 @@ fn through_sqlite(
 ) -> Result<Scratch> {
     let mut scratch = Scratch::create(directory, "recover")?;
     let file = scratch.file();
-    let mut out = |offset: u64, bytes: &[u8]| {
-        file.write_all_at(bytes, offset).map_err(|e| Error::io("cannot write the copy of the database", &e))
-    };
+    let mut out =
+        |offset: u64, bytes: &[u8]| file.write_all_at(bytes, offset).map_err(|e| Error::io(UNWRITTEN, &e));
     copy::pages(path, busy_timeout, bounds, &mut out, &mut |done, total| watch.at(done, total, Unit::Steps))?;
     Ok(scratch)
 }
@@ -146,7 +164,7 @@ fn played_in(
     watch: &Watch,
 ) -> Result<(Scratch, bool)> {
     let named = Named::create(directory, "recover")?;
-    let failed = |e: std::io::Error| Error::io("cannot write the copy of the database", &e);
+    let failed = |e: std::io::Error| Error::io(UNWRITTEN, &e);
     for (suffix, name) in beside {
         bytes(name, &mut named.beside(suffix)?, watch)?;
     }
@@ -198,7 +216,7 @@ fn bytes(from: &Path, to: &mut File, watch: &Watch) -> Result<()> {
             .read(&mut buffer)
             .map_err(|e| Error::io(format!("cannot read {} at byte {done}", from.display()), &e))?;
         let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { return Ok(()) };
-        to.write_all(part).map_err(|e| Error::io("cannot write the copy of the database", &e))?;
+        to.write_all(part).map_err(|e| Error::io(UNWRITTEN, &e))?;
         done += part.len() as u64;
     }
 }
@@ -207,7 +225,8 @@ fn stamp(path: &Path) -> Option<(u64, i64, i64)> {
     std::fs::metadata(path).ok().map(|file| (file.len(), file.mtime(), file.mtime_nsec()))
 }
 
-fn directory(to: &Path) -> Result<PathBuf> {
+/// Where the new file is to lie.
+pub(super) fn directory(to: &Path) -> Result<PathBuf> {
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     parent
         .canonicalize()

@@ -62,11 +62,11 @@ impl Header {
             1 => 65_536,
             size => u32::from(size),
         };
-        let reserved = u32::from(*bytes.get(20)?);
+        let usable = page_size.checked_sub(u32::from(*bytes.get(20)?))?;
         let is_one = bytes.starts_with(MAGIC)
             && is_page_size(page_size)
             && bytes.get(21..24)? == [64, 32, 32]
-            && page_size - reserved >= LEAST_USABLE;
+            && usable >= LEAST_USABLE;
         // 0: a database without a single text yet.
         let encoding = match number(bytes, 56)? {
             0 | 1 => Encoding::Utf8,
@@ -75,7 +75,7 @@ impl Header {
             _ => return None,
         };
         is_one.then_some(Self {
-            layout: Layout { page_size, usable: page_size - reserved, encoding },
+            layout: Layout { page_size, usable, encoding },
             is_wal: bytes.get(18..20)? == [2, 2],
             freelist: number(bytes, 32)?,
             free_pages: number(bytes, 36)?,
@@ -88,7 +88,7 @@ impl Header {
 }
 
 /// A header for a file that has none that SQLite takes: it reads the pages so, and finds their number by the file's size.
-pub(super) fn written(layout: Layout, is_wal: bool) -> [u8; LENGTH] {
+pub(super) fn written(layout: Layout, is_wal: bool, application_numbers: (i32, i32)) -> [u8; LENGTH] {
     let mut header = [0; LENGTH];
     let size = u16::try_from(layout.page_size).unwrap_or(1).to_be_bytes();
     let version = if is_wal { 2 } else { 1 };
@@ -98,13 +98,16 @@ pub(super) fn written(layout: Layout, is_wal: bool) -> [u8; LENGTH] {
         Encoding::Utf16Le => 2,
         Encoding::Utf16Be => 3,
     };
-    let fields: [(usize, &[u8]); 6] = [
+    let (user_version, application_id) = application_numbers;
+    let fields: [(usize, &[u8]); 8] = [
         (0, MAGIC),
         (16, &size),
         (18, &[version, version, reserved, 64, 32, 32]),
         // The format of the schema.
         (44, &[0, 0, 0, 4]),
         (56, &[0, 0, 0, encoding]),
+        (60, &user_version.to_be_bytes()),
+        (68, &application_id.to_be_bytes()),
         // Another change counter than that of the size, so that the size counts for nothing.
         (24, &[0, 0, 0, 1]),
     ];

@@ -83,7 +83,7 @@ impl<'b> Database<'b> {
 
     /// A header that SQLite takes, for a copy of a file whose own is broken.
     pub fn mended_header(&self, is_wal: bool) -> [u8; header::LENGTH] {
-        header::written(self.layout, is_wal)
+        header::written(self.layout, is_wal, self.application_numbers())
     }
 
     /// A page's bytes; what lies behind the end of a cut file is zero. `None` where there is no such page.

@@ -2,17 +2,22 @@
 //! the schema are untrusted: they are taken as single statements that begin with CREATE, and no single one may run for
 //! long before it has rows to work on.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
 
 use super::schema::{Entry, Sort};
 use super::table::Table;
-use super::{said, stopped};
+use super::{Stop, said, stopped};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::pages::{Database, Header};
 use crate::sqlite::schema::quoted;
 
 /// Steps of SQLite's machine that a CREATE may take: it needs hundreds.
 const MOST_STEPS: i32 = 1_000_000;
+
+/// Steps between two looks at whether the building of an index is to stop.
+const STEPS: i32 = 1000;
 
 /// Makes it like the old one, and begins the one transaction of all rows. Nothing is kept for a rollback: a file that is
 /// not finished is removed.
@@ -30,23 +35,35 @@ pub(super) fn begin(target: &Connection, database: &Database<'_>) -> Result<()> 
     Ok(target.execute_batch("BEGIN")?)
 }
 
-/// Makes one table, view, index or trigger.
+/// Makes one table, view or trigger.
 pub(super) fn create(target: &Connection, entry: &Entry) -> Result<()> {
+    made(target, entry, MOST_STEPS, || true).map_err(|error| match error.reason {
+        Reason::Cancelled => Error::new(Reason::Sqlite, "its statement does more than to make it"),
+        _ => error,
+    })
+}
+
+/// Makes one index. Of many rows that takes its time.
+fn build(target: &Connection, entry: &Entry, stop: &Stop) -> Result<()> {
+    let stop = Arc::clone(stop);
+    made(target, entry, STEPS, move || stop())
+}
+
+/// Runs its statement; `ends` is asked each so many `steps` whether it has to end.
+fn made(
+    target: &Connection,
+    entry: &Entry,
+    steps: i32,
+    ends: impl FnMut() -> bool + Send + 'static,
+) -> Result<()> {
     let is_one = entry.sql.as_deref().is_some_and(|sql| begins_as(entry.sort, sql));
     let Some(sql) = entry.sql.as_deref().filter(|_| is_one) else {
         return Err(Error::new(Reason::Sqlite, "the schema has no statement that makes it"));
     };
-    if entry.sort != Sort::Index {
-        target.progress_handler(MOST_STEPS, Some(|| true))?;
-    }
+    target.progress_handler(steps, Some(ends))?;
     let made = target.prepare(sql).and_then(|mut statement| statement.execute([]));
     target.progress_handler(0, None::<fn() -> bool>)?;
-    match made.map_err(Error::from) {
-        Err(error) if error.reason == Reason::Cancelled => {
-            Err(Error::new(Reason::Sqlite, "its statement does more than to make it"))
-        }
-        made => made.map(drop),
-    }
+    Ok(made.map(drop)?)
 }
 
 /// `CREATE TABLE …` for a table.
@@ -118,6 +135,7 @@ pub(super) fn end_of_rows(target: &Connection, entries: &[Entry]) -> Result<()> 
 pub(super) fn rest(
     target: &Connection,
     entries: &[Entry],
+    stop: &Stop,
     go_on: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Vec<String>> {
     let mut left_out = Vec::new();
@@ -130,7 +148,7 @@ pub(super) fn rest(
     };
     let of = |sort: Sort| entries.iter().filter(move |entry| entry.sort == sort && !entry.is_internal());
     for entry in of(Sort::Index).filter(|entry| entry.sql.is_some()) {
-        one(entry, create(target, entry))?;
+        one(entry, build(target, entry, stop))?;
     }
     for entry in of(Sort::Table).filter(|entry| entry.is_virtual()) {
         one(entry, put_into_schema(target, entry))?;

@@ -8,11 +8,13 @@ mod indexes;
 mod leaf;
 mod orphans;
 mod schema;
+mod stand_ins;
 mod table;
 mod trees;
 mod write;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -20,6 +22,7 @@ use serde::Serialize;
 use self::claims::Claims;
 use self::orphans::Rules;
 use self::schema::{Entry, Schema, Sort};
+use self::stand_ins::StandIns;
 use self::trees::Trees;
 use self::write::Writer;
 use crate::error::{Error, Reason, Result};
@@ -73,6 +76,9 @@ pub struct Salvaged {
 /// Told how many of how many steps are done, and whether to go on.
 pub type Going<'a> = &'a mut dyn FnMut(u64, u64) -> Result<()>;
 
+/// Asked whether to stop, by SQLite while it builds an index, which may take as long as all the rest.
+pub type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// How far the work is.
 struct Steps<'a> {
     done: u64,
@@ -98,6 +104,7 @@ pub fn salvage(
     database: &Database<'_>,
     target: &Connection,
     with_free: bool,
+    stop: &Stop,
     going: Going<'_>,
 ) -> Result<Salvaged> {
     let free = Freelist::read(database);
@@ -105,13 +112,12 @@ pub fn salvage(
     finish::begin(target, database)?;
     let mut left_out = Vec::new();
     let mut tables = Vec::new();
+    let mut stand_ins = StandIns::new(target);
     for entry in schema.entries.iter().filter(|entry| entry.sort == Sort::Table && entry.root > 0) {
         if entry.is_internal() {
             continue;
         }
-        match finish::create(target, entry)
-            .and_then(|()| table::Table::describe(target, &entry.name, entry.root))
-        {
+        match stand_ins.create(entry).and_then(|()| table::Table::describe(target, &entry.name, entry.root)) {
             Ok(table) => tables.push(table),
             Err(error) => left_out.push(said(entry, &stopped(error)?)),
         }
@@ -150,7 +156,8 @@ pub fn salvage(
     let lost = writer.lost();
     drop(writer);
     finish::end_of_rows(target, &schema.entries)?;
-    left_out.extend(finish::rest(target, &schema.entries, &mut || steps.go_on())?);
+    stand_ins.remove()?;
+    left_out.extend(finish::rest(target, &schema.entries, stop, &mut || steps.go_on())?);
     finish::numbers(target, database)?;
     Ok(Salvaged {
         tables: told.into_iter().filter(|table| !table.name.starts_with("sqlite_")).collect(),

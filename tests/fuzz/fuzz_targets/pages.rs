@@ -2,19 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use litekeeper::sqlite::pages::{Bytes, Database, Fields, Freelist, payload};
-
-struct Held<'b>(&'b [u8]);
-
-impl Bytes for Held<'_> {
-    fn length(&self) -> u64 {
-        self.0.length()
-    }
-
-    fn read(&self, offset: u64, into: &mut [u8]) -> bool {
-        self.0.read(offset, into)
-    }
-}
+use litekeeper_fuzz::Held;
+use litekeeper_fuzz::sqlite::pages::{Database, Fields, Freelist, payload};
 
 fuzz_target!(|bytes: &[u8]| {
     let held = Held(bytes);

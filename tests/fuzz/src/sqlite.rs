@@ -1,0 +1,8 @@
+//! What the salvage stands on.
+
+#[path = "../../../src/sqlite/pages/mod.rs"]
+pub mod pages;
+#[path = "../../../src/sqlite/salvage/mod.rs"]
+pub mod salvage;
+#[path = "../../../src/sqlite/schema.rs"]
+pub mod schema;
