@@ -116,19 +116,16 @@ pub fn take(
     let mut status = nothing_yet(live.map_or(Path::new(""), |live| &live.path));
     status.now = now;
     status.not_ready.clear();
-    match live {
-        Some(live) => {
-            status.started = Some(live.started);
-            status.config = live.config.clone();
-            status.ready = true;
-        }
-        None => {
-            (status.pid, status.started) = (None, None);
-            status.not_ready.push(String::from(match config.daemon.listen {
-                Some(_) => "no daemon with this configuration answers",
-                None => "a daemon cannot be asked, as daemon.listen is \"off\"",
-            }));
-        }
+    if let Some(live) = live {
+        status.started = Some(live.started);
+        status.config = live.config.clone();
+        status.ready = true;
+    } else {
+        (status.pid, status.started) = (None, None);
+        status.not_ready.push(String::from(match config.daemon.listen {
+            Some(_) => "no daemon with this configuration answers",
+            None => "a daemon cannot be asked, as daemon.listen is \"off\"",
+        }));
     }
     for database in config.databases.values() {
         let live = live.and_then(|live| live.databases.get(&database.name));

@@ -112,7 +112,7 @@ async fn run(dry_run: bool, context: &Context) -> Result<Report> {
     }
     // A preview is made to be looked at, whatever would be refused.
     if problems.len() == rules.len() && !dry_run && detail.removed() == 0 {
-        return Err(all(problems));
+        return Err(all(&problems));
     }
     if detail.removed() > 0 && !dry_run {
         let path = context.database.path.clone();
@@ -131,7 +131,7 @@ fn ends_rule_only(error: &Error) -> bool {
 }
 
 /// Every problem in one error: a run of which nothing was done has no report.
-fn all(problems: Vec<Error>) -> Error {
+fn all(problems: &[Error]) -> Error {
     let texts: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
     let message = texts.join("; ");
     let reason = problems.first().map_or(Reason::Refused, |first| first.reason);
