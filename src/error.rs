@@ -205,7 +205,13 @@ fn strip_os_code(cause: &std::io::Error) -> String {
 
 /// SQLite's text without what it quotes of a statement, where that may be a value.
 fn without_data(text: String) -> String {
-    for quoting in ["unrecognized token: ", "bad JSON path: ", "fts5: syntax error near "] {
+    for quoting in [
+        "unrecognized token: ",
+        "bad JSON path: ",
+        "fts5: syntax error near ",
+        "malformed MATCH expression: ",
+        "unknown special query: ",
+    ] {
         if let Some(at) = text.find(quoting) {
             return text[..at + quoting.len()].trim_end().trim_end_matches(':').to_owned();
         }

@@ -153,6 +153,33 @@ fn another_file() -> Vec<(&'static str, Trouble)> {
             },
         ),
         (
+            "a database whose header is gone",
+            Trouble {
+                make: |s| {
+                    let mut bytes = fs::read(s.database()).unwrap();
+                    bytes[..100].fill(0);
+                    replace_by(s, &bytes);
+                },
+                reason: R::Damaged,
+                code: 12,
+                words: &["header is gone", "litekeeper restore", "litekeeper recover"],
+                ..trouble()
+            },
+        ),
+        (
+            "zeros",
+            Trouble {
+                make: |s| {
+                    let bytes = fs::read(s.database()).unwrap();
+                    replace_by(s, &vec![0; bytes.len()]);
+                },
+                reason: R::Damaged,
+                code: 12,
+                words: &["header is gone", "litekeeper recover"],
+                ..trouble()
+            },
+        ),
+        (
             "the write-ahead log of another",
             Trouble {
                 make: |s| {

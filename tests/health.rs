@@ -498,3 +498,21 @@ async fn h09_an_application_that_writes_all_the_time_is_checked_without_an_error
         assert_verdict(&keeper, "integrity", Verdict::Good, &[]);
     }
 }
+
+#[tokio::test]
+async fn a_file_that_is_whole_but_cannot_be_read_here_is_said_once_and_nobody_is_told_to_restore_it() {
+    let keeper = Keeper::new(Sandbox::new());
+    let database = keeper.sandbox.database();
+    edit(&database, "PRAGMA journal_mode = delete");
+    // A format of the future: the application reads it, and only litekeeper does not.
+    fs::OpenOptions::new().write(true).open(&database).unwrap().write_all_at(&[5, 5], 18).unwrap();
+    keeper.run(Integrity).await;
+    let (verdict, detail) = keeper.check("integrity");
+    assert_eq!(verdict, Verdict::Bad);
+    assert!(detail.contains("install a newer litekeeper"), "{detail}");
+    assert!(!detail.contains("restore") && !detail.contains("recover"), "{detail}");
+    assert_eq!(detail.matches(database.to_str().unwrap()).count(), 1, "{detail}");
+    let (verdict, detail) = keeper.check("foreign_keys");
+    assert_eq!(verdict, Verdict::Unknown);
+    assert_eq!(detail, "the database cannot be read; see the check integrity");
+}

@@ -7,8 +7,8 @@ use litekeeper::error::Reason;
 use litekeeper::http::{self, Readiness, Window};
 use litekeeper::metrics::{Expected, Metrics, Outcome};
 use litekeeper::state::status::{
-    CheckStatus, ConfigState, DatabaseStatus, DiskFree, JobStatus, Kind, LastRun, Progress, Reload, Running,
-    Severity, SlowShape, Status, TableStatus, Trend, Verdict, WalPinned,
+    CheckStatus, ConfigState, DatabaseStatus, DiskFree, HandedOver, JobStatus, Kind, LastRun, Progress,
+    Reload, Running, Severity, SlowShape, Status, TableStatus, Trend, Verdict, WalPinned,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -72,6 +72,7 @@ fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
         free_bytes: Some(0),
         wal_bytes: Some(0),
         wal_pinned: Some(WalPinned { since: started, by: EVIL.into() }),
+        handed_over: Some(HandedOver { by: EVIL.into(), since: started }),
         pool: None,
         jobs: vec![running, failed],
         health: vec![CheckStatus { check: EVIL.into(), result: Verdict::Bad, detail, at: started }],
@@ -108,7 +109,7 @@ fn a_disk_that_is_full_within_two_weeks_is_a_warning() {
     database.disk_full_seconds = Some(14.0 * 86_400.0);
     assert_eq!(about_growth(&database), []);
     database.disk_full_seconds = Some(13.0 * 86_400.0);
-    let text = "full in 13 days: the database grows by 4.0 KiB a day, by the last 30 days";
+    let text = "full in 13 days: the database grows by 4.0 KiB a day, by the last 7 days";
     assert_eq!(about_growth(&database), [(Severity::Warning, text.to_owned())]);
 }
 
@@ -243,7 +244,7 @@ async fn what_is_wrong_stands_above_everything_else() {
     status.databases = vec![database];
     let page = Daemon::start(status).await.get("/").await.body;
     let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text:?} in {page}"));
-    assert!(page.contains("<title>2 failures, 2 warnings · litekeeper</title>"), "{page}");
+    assert!(page.contains("<title>2 failures, 3 warnings · litekeeper</title>"), "{page}");
     assert!(at("row 7 missing from index idx_a") < at("id=\"db-attendance\""));
     assert!(page.contains(">20 min ago</time>") && page.contains(">in 4 min</time>"));
     assert!(page.contains("75 %"));

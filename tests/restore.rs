@@ -14,8 +14,6 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use support::application::{Application, Owner};
 use support::backups::{directory, file, files, gunzipped, manifests};
-use support::daemon::{BACKUP_EACH_SECOND, Daemon};
-use support::history::wait_for_run;
 use support::restoring::{
     ALL_SEEN, IN_PLACE, assert_restored, backed_up, beside, can_trace, commits, commits_as, json, kept,
     killed_in_rollback_mode, killed_in_wal_mode, look, moved_on, stderr, traced, unfinished,
@@ -116,6 +114,24 @@ fn the_commands_that_are_printed_put_the_old_database_back() {
     }
     assert_eq!(assert_sound(&sandbox.database()), states.now);
     assert_eq!(kept(&sandbox), Vec::<std::path::PathBuf>::new());
+}
+
+/// What lies beside the database when the command is typed need not have been there when it was printed.
+#[test]
+fn what_a_restore_to_a_new_file_prints_puts_its_backup_in_place_whatever_was_left_beside_it_meanwhile() {
+    let (sandbox, mut states) = moved_on(&[]);
+    let new = sandbox.data().join("new.sqlite");
+    let told = json(&sandbox, 0, &["restore", "attendance", "--to", new.to_str().unwrap()]);
+    let mut application = Application::start(&sandbox.database());
+    application.write_every(std::time::Duration::from_millis(1));
+    application.wait_for_commits(5);
+    states.now = application.kill().last();
+    assert!(beside(&sandbox.database(), "-wal").exists());
+    let command = told["next"].as_array().unwrap().last().unwrap().as_str().unwrap();
+    let words: Vec<&str> = command.strip_prefix("litekeeper ").unwrap().split(' ').chain(["--accept-unseen"]).collect();
+    let output = sandbox.litekeeper(&words);
+    assert!(output.status.success(), "{command}: {}", stderr(&output));
+    assert_restored(&sandbox, states);
 }
 
 #[test]
@@ -371,33 +387,6 @@ fn a_job_that_is_at_work_is_not_disturbed() {
     drop(lock);
     restored(&sandbox);
     assert_restored(&sandbox, states);
-}
-
-#[test]
-fn the_daemon_that_has_the_database_open_is_named_and_works_with_the_restored_one_afterwards() {
-    let (sandbox, states) = moved_on(&[]);
-    let daemon = Daemon::start(&sandbox.configure(BACKUP_EACH_SECOND));
-    let run = wait_for_run(&sandbox, "backup", 0, "success").id;
-    let quiet = sandbox.configure("");
-    // Its jobs take turns with us: either their lock or their connection is in the way.
-    daemon.signal(Signal::HUP);
-    daemon.wait_for_log("the reload", |line| line.contains("reload"));
-    // By its name: a newer one that has yet to be read back would have to be decided on.
-    let oldest = manifests(&sandbox)[0]["file"].as_str().unwrap().to_owned();
-    let in_place = ["restore", "attendance", &oldest, "--in-place", "--accept-unseen"];
-    wait_until("no job is at work", || {
-        let output = sandbox.litekeeper(&in_place);
-        assert_eq!(output.status.code(), Some(11), "{}", stderr(&output));
-        stderr(&output).contains("litekeeper's own daemon").then_some(())
-    });
-    assert!(daemon.stop().success());
-    let output = sandbox.litekeeper(&in_place);
-    assert!(output.status.success(), "{}", stderr(&output));
-    assert_restored(&sandbox, states);
-    drop(quiet);
-    let daemon = Daemon::start(&sandbox.configure(BACKUP_EACH_SECOND));
-    wait_for_run(&sandbox, "backup", run, "success");
-    assert!(daemon.stop().success());
 }
 
 #[test]

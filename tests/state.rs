@@ -104,17 +104,36 @@ fn a_run_whose_process_died_is_interrupted_and_one_whose_process_lives_is_not() 
     let mut dead = std::process::Command::new("true").spawn().unwrap();
     dead.wait().unwrap();
     let mut living = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
-    let ids = [dead.id(), living.id(), std::process::id()].map(|pid| {
+    let row = |change: &str, pid: u32| {
         let id = write(&state, "a", JobKind::Backup, 1, None);
-        state.now(|c| Ok(c.execute("UPDATE run SET pid = ?1 WHERE id = ?2", (pid, id))?)).unwrap();
+        let sql = format!("UPDATE run SET {change} WHERE id = ?1 AND ?2 > 0");
+        state.now(|c| Ok(c.execute(&sql, (id, pid))?)).unwrap();
         id
-    });
-    // Our own number was that of a process before us.
-    assert_eq!(state.now(|c| runs::end_those_of_dead_processes(c)).unwrap(), 2);
+    };
+    let (ours, other_boot) =
+        (std::process::id(), "process = 'f0 ' || substr(process, instr(process, ' ') + 1)");
+    let dead = [
+        row("pid = ?2", dead.id()),
+        row("pid = ?2, process = ''", dead.id()),
+        // Another process has the number now: this one, and one that we may not know everything about.
+        row("process = process || '1'", ours),
+        row(other_boot, ours),
+        row("pid = ?2", living.id()),
+        // Written by an older version under our number, which was that of a process before us.
+        row("process = ''", ours),
+    ];
+    let alive = [row("pid = pid", ours), row("pid = ?2, process = ''", living.id())];
+    let outcomes = || {
+        let rows = state.now(|c| runs::history(c, None, 10)).unwrap();
+        move |id| rows.iter().find(|run| run.id == id).unwrap().outcome
+    };
+    // Whoever only looks sees it as well.
+    for _ in 0..2 {
+        assert_eq!(dead.map(outcomes()), [Some(Outcome::Interrupted); 6]);
+        assert_eq!(alive.map(outcomes()), [None; 2]);
+        state.now(|c| runs::end_those_of_dead_processes(c)).unwrap();
+    }
     assert_eq!(state.now(|c| runs::end_those_of_dead_processes(c)).unwrap(), 0);
-    let rows = state.now(|c| runs::history(c, None, 10)).unwrap();
-    let outcome = |id| rows.iter().find(|run| run.id == id).unwrap().outcome;
-    assert_eq!(ids.map(outcome), [Some(Outcome::Interrupted), None, Some(Outcome::Interrupted)]);
     living.kill().unwrap();
     living.wait().unwrap();
 }

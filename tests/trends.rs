@@ -126,6 +126,17 @@ fn a_clock_that_was_wrong_for_a_while_removes_nothing_but_its_own_samples() {
 }
 
 #[test]
+fn a_table_dropped_while_the_clock_was_wrong_does_not_hide_those_that_there_are() {
+    let (_directory, state) = state();
+    let with = |table: &str| [file(1), vec![size(Kind::Table, table, 1)]].concat();
+    record(&state, start() + TimeDelta::days(30_000), &with("dropped"));
+    record(&state, start(), &with("living"));
+    let known = state.now(|c| trends::of(c, "a", start())).unwrap();
+    let tables: Vec<&str> = known.iter().filter(|t| t.kind == Kind::Table).map(|t| t.name.as_str()).collect();
+    assert_eq!(tables, ["living"]);
+}
+
+#[test]
 fn growth_is_told_only_with_three_days_of_samples_and_says_how_many_there_are() {
     let (_directory, state) = state();
     let told = |days| {
@@ -153,6 +164,7 @@ fn what_grows_faster_since_some_days_counts_by_those_and_what_shrinks_fills_no_d
     }
     let known = content(&state, start() + TimeDelta::days(29));
     assert_eq!(known.week_bytes_per_day, Some(5000.0));
+    assert!(known.in_words().ends_with("a day, by the last 7 days"), "{}", known.in_words());
     assert!(known.month_bytes_per_day.unwrap() < 4000.0, "{known:?}");
     assert_eq!(known.seconds_until(50_000), Some(10.0 * 86_400.0));
 

@@ -74,13 +74,17 @@ fn steps(plan: &Plan, bytes: Option<u64>) -> Vec<String> {
     let path = plan.path.display();
     let size = bytes.map_or_else(|| String::from("unknown"), words::bytes);
     let directory = plan.path.parent().unwrap_or(Path::new("/")).display();
-    let mut steps = vec![
+    let mut steps = Vec::new();
+    if let Some(daemon) = &plan.yields {
+        steps.push(format!("have litekeeper's daemon (process {daemon}) let go of {path} until it is over"));
+    }
+    steps.extend([
         format!(
             "unpack {size} beside {path} ({} is free in {directory}), and check it",
             words::bytes(plan.free)
         ),
         format!("give it {}", plan.likeness),
-    ];
+    ]);
     if let Some(kept) = &plan.kept {
         steps.push(format!("lock {path}, and complete it from its -journal and -wal"));
         steps.push(format!("keep it as {}", kept.display()));
@@ -119,6 +123,20 @@ fn back(path: &Path, kept: &[PathBuf]) -> Vec<String> {
     // The database itself last: it must not be found without what belongs to it.
     back.extend(kept.iter().rev().map(|kept| format!("mv -n {} {}", quoted(kept), quoted(&original(kept)))));
     back
+}
+
+/// Says once that the daemon, or the run that it has at work, is waited for.
+pub(super) fn letting_go(call: &Call, database: &str) -> impl FnMut(&str) -> Result<()> {
+    let (call, database) = (call.clone(), database.to_owned());
+    let mut told = String::new();
+    move |holder| {
+        call.check()?;
+        if told != holder {
+            out::say(&format!("waiting until {holder} has let go of {database}"));
+            holder.clone_into(&mut told);
+        }
+        Ok(())
+    }
 }
 
 /// Says once who keeps us waiting; says what that means when the operator will not wait.

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -19,17 +20,21 @@ use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::{Progress, Unit, verify};
 use crate::pool::Call;
-use crate::sqlite::facts::{SIDECARS, disk_free, sidecar};
-use crate::state::locks;
+use crate::sqlite::facts::disk_free;
+use crate::state::handover::Handover;
 use crate::store::in_place::Hooks;
 use crate::store::{self, Backup, Catalogue, Manifest, State, restore};
 use crate::words;
 
+/// How long the daemon may take to let go of the database: to see that it is wanted, and to end what runs.
+const TO_LET_GO: Duration = Duration::from_secs(30);
+
 /// Restore a backup to a new file, or in place of the database, and check it.
 ///
 /// --to never overwrites anything. --in-place replaces the database when nobody has it open, and keeps the old one
-/// beside it. Works without the daemon, and when the database is gone. The bytes are always compared with the
-/// backup's checksum; integrity_check is left out where `verify` ran it on these very bytes.
+/// beside it. The running daemon need not be stopped: it lets go of the database, within 30 s, and goes on with the new
+/// one. Works without the daemon, and when the database is gone. The bytes are always compared with the backup's
+/// checksum; integrity_check is left out where `verify` ran it on these very bytes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:
@@ -37,7 +42,8 @@ Exit codes:
   1   failed, or refused
   2   usage
   10  no such database or backup
-  11  the database is in use: somebody has it open, or a job is at work
+  11  the database is in use: somebody has it open, or a job is at work that the
+      daemon did not end within 30 s
   12  the backup is damaged
   78  the configuration is not valid
 
@@ -69,7 +75,7 @@ pub(super) struct Restore {
     /// The new file. Neither it nor a -wal, -shm or -journal file beside it may exist.
     #[arg(long, value_name = "PATH", required_unless_present = "in_place", conflicts_with = "in_place")]
     to: Option<PathBuf>,
-    /// Replace the database. Refused while anybody has it open. The old one is kept beside it.
+    /// Replace the database. Refused while anybody but the daemon has it open. The old one is kept beside it.
     #[arg(long)]
     in_place: bool,
     /// With --in-place: go on where processes of other users or other containers cannot be looked into.
@@ -155,11 +161,11 @@ impl Restore {
             has_room(&told.to, told.bytes)?;
             if !self.dry_run {
                 let to = told.to.clone();
-                let done = self.work(&config, &mut told, &backup, |_, progress, check| {
+                let done = self.work(&call()?, &config, &mut told, &backup, |progress, check| {
                     restore::restore(&catalogue, &backup, &to, progress, check)
                 })?;
                 told.bytes = Some(done);
-                told.next = next(database, &to);
+                told.next = next(database, &backup.name, self.from.as_deref(), &to);
             }
             exit::OK
         };
@@ -182,18 +188,28 @@ impl Restore {
         backup: &Backup,
         told: &mut Told,
     ) -> Result<u8> {
-        // Held to the end: no job begins meanwhile.
-        let lock = locks::lock_without_state(&config.daemon.state_dir, &database.name, "restore");
-        let mut plan = store::in_place::plan(&told.to, told.bytes, self.accept_unseen)?;
-        plan.refusals.extend(lock.as_ref().err().cloned());
+        // Held to the end: no job begins meanwhile, and the daemon leaves the database alone.
+        let mut handover = Handover::begin(&config.daemon.state_dir, &database.name);
+        let daemon = handover.as_ref().ok().and_then(Handover::daemon);
+        let path = told.to.clone();
+        let look = |yields| store::in_place::plan(&path, told.bytes, self.accept_unseen, yields);
+        let mut plan = look(daemon)?;
+        plan.refusals.extend(handover.as_ref().err().cloned());
         told.to.clone_from(&plan.path);
         told.warnings.extend(plan.warnings.iter().cloned());
         told.in_place = Some(in_place::Told::of(&plan, told.bytes));
         if self.dry_run {
             return Ok(plan.refusals.first().map_or(exit::OK, |refusal| exit::code(refusal.reason)));
         }
-        let done = self.work(config, told, backup, |call, progress, check| {
-            let mut waiting = in_place::waiting(call, &plan);
+        plan.permits()?;
+        let call = call()?;
+        if let Ok(handover) = &mut handover {
+            handover.complete(TO_LET_GO, &mut in_place::letting_go(&call, &database.name))?;
+            plan = look(None)?;
+            told.in_place = Some(in_place::Told::of(&plan, told.bytes));
+        }
+        let done = self.work(&call, config, told, backup, |progress, check| {
+            let mut waiting = in_place::waiting(&call, &plan);
             let mut hooks = Hooks { progress, check, waiting: &mut waiting };
             store::in_place::restore(catalogue, backup, &plan, database.pool.busy_timeout, &mut hooks)
         })?;
@@ -208,22 +224,21 @@ impl Restore {
     /// Restores by `how`, with progress on the terminal and what the check says in `told`.
     fn work<T>(
         &self,
+        call: &Call,
         config: &Config,
         told: &mut Told,
         backup: &Backup,
-        how: impl FnOnce(&Call, Progressing<'_>, Checking<'_>) -> Result<T>,
+        how: impl FnOnce(Progressing<'_>, Checking<'_>) -> Result<T>,
     ) -> Result<T> {
-        let call = Call::new("restore", interrupt::token()?, None);
         let mut line = Line::new(format!("restore of {}", told.database));
         let total = told.bytes.unwrap_or(0);
         let (said, warned) = (RefCell::new(None), RefCell::new(None));
         let done = how(
-            &call,
             &mut |done| {
                 line.show(Progress { done, total: total.max(done), unit: Unit::Bytes });
                 call.check()
             },
-            &|path| match self.judge(config, path, backup, &call) {
+            &|path| match self.judge(config, path, backup, call) {
                 Ok(text) => {
                     said.replace(Some(text));
                     Ok(())
@@ -252,6 +267,11 @@ impl Restore {
             _ => verify::check(path, backup.manifest.as_ref(), call),
         }
     }
+}
+
+/// What the first TERM or INT stops. Once per process.
+fn call() -> Result<Call> {
+    Ok(Call::new("restore", interrupt::token()?, None))
 }
 
 /// What is told how far a restore is, and says whether to go on.
@@ -283,8 +303,8 @@ fn has_room(target: &Path, bytes: Option<u64>) -> Result<()> {
 }
 
 /// What is left to do, for a shell.
-fn next(database: &Database, restored: &Path) -> Vec<String> {
-    let (original, new) = (quoted(&database.path), quoted(restored));
+fn next(database: &Database, backup: &str, from: Option<&str>, restored: &Path) -> Vec<String> {
+    let new = quoted(restored);
     let mut next = Vec::new();
     if let (Ok(old), Ok(file)) = (std::fs::metadata(&database.path), std::fs::metadata(restored)) {
         if (old.uid(), old.gid()) != (file.uid(), file.gid()) {
@@ -295,19 +315,10 @@ fn next(database: &Database, restored: &Path) -> Vec<String> {
         }
     }
     if restored != database.path {
-        next.push(String::from(
-            "# To put it in place, stop the application and move its database away, with the files",
-        ));
-        next.push(String::from("# beside it: an old -wal or -journal would bring old data back. Then:"));
-        for name in std::iter::once(database.path.clone())
-            .chain(SIDECARS.map(|suffix| sidecar(&database.path, suffix)))
-            .filter(|name| name.exists())
-        {
-            let mut old = name.clone().into_os_string();
-            old.push(".old");
-            next.push(format!("mv -n {} {}", quoted(&name), quoted(Path::new(&old))));
-        }
-        next.push(format!("mv -n {new} {original}"));
+        // Not a list of moves: what lies beside the database when they are typed is not known now.
+        next.push(String::from("# To have it in the place of the database, stop the application. Then:"));
+        let from = from.map(|copy| format!(" --from {}", quoted(Path::new(copy)))).unwrap_or_default();
+        next.push(format!("litekeeper restore {} {backup}{from} --in-place", database.name));
     }
     next
 }

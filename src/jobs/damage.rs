@@ -49,8 +49,22 @@ pub async fn checked(context: &Context, what: Option<String>) -> Result<()> {
     context.state.with(move |c| facts::remember(c, &name, DAMAGE, &damage)).await
 }
 
-/// Keeps what another job came upon, unless damage is known already: the next check tells more.
-pub async fn met(context: &Context, error: &Error) -> Result<()> {
+/// Keeps what another job came upon, unless damage is known already: the next check tells more. Gives the error with what
+/// to do.
+pub async fn met(context: &Context, error: &Error) -> Error {
+    let path = context.database.path.display().to_string();
+    let what = match &error.message {
+        text if text.starts_with(&path) => text.clone(),
+        text => format!("{path} is damaged, or its disk cannot be read: {text}"),
+    };
+    let text = format!("{what}; {}", what_to_do(&context.database.name));
+    match note(context, error).await {
+        Ok(()) => Error::new(Reason::Damaged, text),
+        Err(unnoted) => Error::new(Reason::Damaged, format!("{text}; {}", unnoted.message)),
+    }
+}
+
+async fn note(context: &Context, error: &Error) -> Result<()> {
     if known(context).await?.is_some() {
         return Ok(());
     }

@@ -33,8 +33,12 @@ use crate::config::{Database, JobKind};
 use crate::error::{Error, Reason, Result};
 use crate::pool::{Call, Pool};
 use crate::priority;
+use crate::sqlite::facts::Facts;
 use crate::sqlite::hold::{self, Holds};
 use crate::state::State;
+
+/// For a last look at the file by a run that may have been told to stop.
+const TO_LOOK: Duration = Duration::from_millis(500);
 
 /// The future of a run.
 pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Report>> + Send + 'a>>;
@@ -114,12 +118,10 @@ impl Context {
 
     /// What SQLite calls damage concerns every job on the database, and not only this run.
     async fn noting<T>(&self, done: Result<T>) -> Result<T> {
-        if let Err(error) = &done
-            && error.reason == Reason::Damaged
-        {
-            damage::met(self, error).await.map_err(|e| e.context(&error.message))?;
+        match done {
+            Err(error) if error.reason == Reason::Damaged => Err(damage::met(self, &error).await),
+            done => done,
         }
-        done
     }
 
     /// Runs `work` in one transaction that has the write lock from its beginning, and notes for how long it had it.
@@ -144,11 +146,18 @@ impl Context {
         Err(Error::new(Reason::Blackout, format!("stopped at {time} by {key}; the next run goes on")))
     }
 
+    /// What the file is like after something was done to it, also where the run was told to stop meanwhile: the next backup
+    /// must know that it has shrunk on purpose.
+    pub async fn facts_afterwards(&self) -> Result<Facts> {
+        self.pool.run(&self.call.apart().within(TO_LOOK), |c| Facts::read(c)).await
+    }
+
     /// Waits, and no longer than the run may go on: an error when it must stop. For the time between two slices.
     pub async fn pause(&self, pause: Duration) -> Result<()> {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = self.call.ended() => {}
+            () = self.blackout.cancelled() => {}
         }
         self.go_on()
     }

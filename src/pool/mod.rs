@@ -293,6 +293,13 @@ impl Pool {
         .emit();
     }
 
+    /// Closes the idle connections, and forgets which file they belonged to: another may take its place now without that
+    /// being told of. Lent ones are closed when they come back.
+    pub fn let_go(&self) {
+        *self.inner.known() = None;
+        drop(self.inner.pool.retain(|_, _| false));
+    }
+
     /// Lets go of the idle connections; lent ones are closed when they come back.
     pub fn close(&self) {
         self.inner.pool.close();

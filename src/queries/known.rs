@@ -54,6 +54,12 @@ impl Known {
     }
 }
 
+/// How the plans that [`Known::plan`] gives write a name of the schema.
+pub fn in_plans(name: &str) -> String {
+    let known = words(name).map(str::to_lowercase).collect();
+    shown(&name.split_whitespace().collect::<Vec<_>>().join(" "), &known)
+}
+
 fn shown(line: &str, known: &BTreeSet<String>) -> String {
     let mut shown = String::with_capacity(line.len());
     let mut rest = line;

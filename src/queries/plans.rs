@@ -76,6 +76,16 @@ impl Plan {
     }
 }
 
+/// The index that a line of a plan names, which may have spaces in its name.
+pub fn index_in(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let is_access = line.starts_with("SCAN ") || line.starts_with("SEARCH ");
+    let (_, rest) = line.split_once(" USING ").filter(|_| is_access)?;
+    let name = rest.strip_prefix("COVERING ").unwrap_or(rest).strip_prefix("INDEX ")?;
+    let name = name.split_once(" (").map_or(name, |(name, _)| name);
+    Some(name.strip_suffix(" LEFT-JOIN").unwrap_or(name))
+}
+
 /// One step without numbers of parts (`SUBQUERY 3`, `(subquery-3)`), estimates (`(~40 rows)`) and the word TABLE
 /// that older versions of SQLite write behind SCAN and SEARCH.
 fn normalise(detail: &str) -> String {

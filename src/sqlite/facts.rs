@@ -31,8 +31,9 @@ impl Facts {
         let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         let count = |pragma: &str| number(pragma).map(|n| u64::try_from(n).unwrap_or(0));
         Ok(Self {
-            page_size: count("page_size")?,
+            // First: it reads the file, the others only tell what the connection knows from when it last did.
             pages: count("page_count")?,
+            page_size: count("page_size")?,
             free_pages: count("freelist_count")?,
             journal_mode: connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?,
             auto_vacuum: number("auto_vacuum")?,

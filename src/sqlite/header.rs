@@ -24,6 +24,13 @@ const SMALLEST_PAGE: u64 = 512;
 /// What SQLite's databases begin with.
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
+/// Bytes of the header.
+const HEADER: usize = 100;
+
+/// What the root of the schema begins with, which follows the header: a table's inner page, or its leaf
+/// (<https://www.sqlite.org/fileformat2.html#b_tree_pages>).
+const TABLE_PAGES: [u8; 2] = [5, 13];
+
 /// Other files that get into the place of a database, by what they begin with.
 const OTHERS: [(&[u8], &str); 7] = [
     (
@@ -75,14 +82,16 @@ fn first_page(path: &Path) -> Option<Vec<u8>> {
     read.status.success().then_some(read.stdout)
 }
 
-/// The reason, and what follows the file's name. `bytes`: of the whole file.
+/// The reason, and what follows the file's name; of damage, what to do is the caller's to say. `bytes`: of the whole file.
 fn judge(page: &[u8], bytes: u64) -> (Reason, String) {
     if let Some(format) = format(page) {
         return format;
     }
     if page.starts_with(MAGIC) {
-        let text = "begins as a database, and its header is broken; restore a backup (litekeeper restore)";
-        return (Reason::Damaged, text.to_owned());
+        return (Reason::Damaged, String::from("begins as a database, and its header is broken"));
+    }
+    if bytes.is_multiple_of(SMALLEST_PAGE) && has_lost_its_header(page) {
+        return (Reason::Damaged, String::from("was a database, and its header is gone"));
     }
     if let Some((_, what)) = OTHERS.iter().find(|(magic, _)| page.starts_with(magic)) {
         return (Reason::NotADatabase, format!("is not a database but {what}"));
@@ -95,6 +104,13 @@ fn judge(page: &[u8], bytes: u64) -> (Reason, String) {
     let text = "is not a database: it begins with something else; correct path, or restore a backup (litekeeper \
                 restore)";
     (Reason::NotADatabase, text.to_owned())
+}
+
+/// Whether zeros are where the header was: alone, before the root of the schema, or over all of the page.
+fn has_lost_its_header(page: &[u8]) -> bool {
+    let Some((header, rest)) = page.split_at_checked(HEADER) else { return false };
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    is_zero(header) && (is_zero(rest) || TABLE_PAGES.contains(&rest[0]))
 }
 
 /// A database of a format that is newer than ours.

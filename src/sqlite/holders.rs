@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
 use serde::Serialize;
 
-use super::access::Identity;
+use super::access::{self, Identity};
+use super::facts::{SIDECARS, resolved, sidecar};
 use crate::words;
 
 /// The inode of the first PID namespace (PROC_PID_INIT_INO in linux/proc_ns.h): who lives in it sees all processes.
@@ -85,6 +86,20 @@ pub fn of(files: Files<'_>) -> Seen {
     pids.dedup();
     pids.retain(|&pid| pid != std::process::id());
     Seen { holders: pids.into_iter().map(holder).collect(), unseen: unseen(hidden) }
+}
+
+/// A database's file and those beside it: the names, and the files that are there.
+pub fn set(path: &Path) -> (Vec<PathBuf>, Vec<Identity>) {
+    let names: Vec<PathBuf> =
+        std::iter::once(path.to_owned()).chain(SIDECARS.map(|suffix| sidecar(path, suffix))).collect();
+    let there = names.iter().filter_map(|name| access::identity(name)).collect();
+    (names, there)
+}
+
+/// Whether this process has the database or a file beside it open.
+pub fn is_open_here(path: &Path) -> bool {
+    let (names, there) = set(&resolved(path));
+    has_open(std::process::id(), Files { there: &there, removed: &names }) == Some(true)
 }
 
 /// Those that have a file locked so that nobody else gets in, as far as the kernel's list of locks tells.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::checkpoint::settle_when_due;
+use super::checkpoint::{ByHand, settle_when_due};
 use super::hold::{self, Holds};
 use super::{open, replicator};
 use crate::error::{Error, Reason, Result};
@@ -25,27 +25,18 @@ pub struct Slice {
     pub held: Duration,
 }
 
-/// A connection that frees pages, and nothing else: what is set on it is not what other work expects.
+/// A connection that frees pages, and nothing else: it may be interrupted at any moment.
 pub struct Freeing {
     connection: Connection,
     path: PathBuf,
-    has_log: bool,
 }
 
 impl Freeing {
     /// Opens it. It waits so long for the application's lock.
-    ///
-    /// In WAL mode its commits do not wait for the disk: what a power cut undoes is done again by the next run.
     pub fn begin(path: &Path, busy_timeout: Duration) -> Result<Self> {
         let connection = open::another(path)?;
         connection.busy_timeout(busy_timeout)?;
-        let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-        let has_log = journal == "wal";
-        if has_log {
-            connection.pragma_update(None, "synchronous", "normal")?;
-            connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-        }
-        Ok(Self { connection, path: path.to_owned(), has_log })
+        Ok(Self { connection, path: path.to_owned() })
     }
 
     /// Frees up to `pages` pages in one transaction, and then moves them out of the write-ahead log, PASSIVE, where that
@@ -61,11 +52,15 @@ impl Freeing {
         must_stop: impl FnMut() -> bool + Send + 'static,
     ) -> Result<Slice> {
         if replicator::owns(&self.connection, &self.path) {
+            // Closing it would move the log into the file, if nobody else had it open.
+            open::leave_log_to_replicator(&self.connection, &self.path)?;
             return Err(Error::new(Reason::Refused, "a replicator owns the database's write-ahead log now"));
         }
         self.connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(must_stop))?;
+        // What a power cut undoes is done again by the next run.
+        let mut connection = ByHand::new(&mut self.connection)?;
         let mut began = Instant::now();
-        let (worked, left) = hold::write(&mut self.connection, holds, |transaction| {
+        let (worked, left) = hold::write(&mut connection, holds, |transaction| {
             began = Instant::now();
             // The statement frees a page with each row that is asked for.
             let mut statement = transaction.prepare(&format!("PRAGMA main.incremental_vacuum({pages})"))?;
@@ -75,8 +70,8 @@ impl Freeing {
             Ok((began.elapsed(), left))
         })?;
         let held = began.elapsed();
-        if self.has_log {
-            settle_when_due(&self.connection)?;
+        if connection.is_wal() {
+            settle_when_due(&connection)?;
         }
         Ok(Slice { left, worked, held })
     }

@@ -69,9 +69,10 @@ pub fn tables(connection: &Connection) -> Result<Vec<Table>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The columns of a table with their declared types, in order.
+/// The columns of a table with their declared types, in order, generated ones included.
 pub fn columns(connection: &Connection, table: &str) -> Result<Vec<(String, String)>> {
-    let mut statement = connection.prepare("SELECT name, type FROM pragma_table_info(?1)")?;
+    let mut statement =
+        connection.prepare("SELECT name, type FROM pragma_table_xinfo(?1) WHERE hidden <> 1 ORDER BY cid")?;
     let rows = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

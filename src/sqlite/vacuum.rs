@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::hold::{self, Holds};
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 
 /// `PRAGMA auto_vacuum`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,17 +31,34 @@ impl AutoVacuum {
     }
 }
 
-/// Rewrites the database in place, with this mode of auto_vacuum; how long it took. It waits for the application's lock
-/// first, and that time is counted in.
-pub fn vacuum(connection: &Connection, holds: &Holds, mode: AutoVacuum) -> Result<Duration> {
+/// Rewrites the database in place, from one mode of auto_vacuum to one; how long it took. It waits for the application's
+/// lock first, and that time is counted in.
+///
+/// Errors: `refused` where the application has chosen another mode meanwhile.
+pub fn vacuum(connection: &Connection, holds: &Holds, was: AutoVacuum, mode: AutoVacuum) -> Result<Duration> {
+    still(connection, was)?;
     let clock = Instant::now();
     hold::alone(connection, holds, &format!("PRAGMA main.auto_vacuum = {}; VACUUM", mode as i64))?;
     Ok(clock.elapsed())
 }
 
 /// Writes a compact copy of a database without auto_vacuum to `path`, an empty file of ours. Only reads the database.
+///
+/// Errors: `refused` where the application has chosen another mode meanwhile.
 pub fn into(connection: &Connection, path: &Path) -> Result<()> {
+    still(connection, AutoVacuum::None)?;
     connection.pragma_update(None, "auto_vacuum", AutoVacuum::None as i64)?;
     connection.execute("VACUUM main INTO ?1", [path.to_string_lossy()])?;
     Ok(())
+}
+
+fn still(connection: &Connection, mode: AutoVacuum) -> Result<()> {
+    // The pragma tells what the connection knows from when it last read the file.
+    connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
+    let now = AutoVacuum::of(connection.pragma_query_value(None, "auto_vacuum", |row| row.get(0))?);
+    if now == mode {
+        return Ok(());
+    }
+    let text = "the application has changed auto_vacuum meanwhile; the next run goes by that";
+    Err(Error::new(Reason::Refused, text))
 }

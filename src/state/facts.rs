@@ -1,7 +1,7 @@
 //! What a job wants to know the next time it runs: any serialisable value, by database and name. Must never hold what
 //! a job cannot do without: the state may be lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -34,7 +34,7 @@ pub const CONTENT: &str = "content";
 pub const COPIES: &str = "copies";
 /// Declared indexes that are not as declared, those that are damaged, and what is advised: pairs of name and word.
 pub const INDEX_PROBLEMS: &str = "index_problems";
-/// [`IndexUse`]: which indexes the plans of watched queries had.
+/// [`IndexUse`]: which indexes the plans of watched queries and slow statements had.
 pub const INDEX_USE: &str = "index_use";
 /// [`Measured`]: what the file looked like when its tables were measured.
 pub const MEASURED: &str = "measured";
@@ -130,12 +130,13 @@ pub struct PoolTimeouts {
 }
 
 /// Indexes that were seen in use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexUse {
-    /// Since when they are looked for.
-    pub since: DateTime<Utc>,
-    /// Their names.
+    /// Their names, as plans write them.
     pub used: BTreeSet<String>,
+    /// The watched queries by name, with [`Watched::query`] and since when each has that text.
+    #[serde(default)]
+    pub queries: BTreeMap<String, (String, DateTime<Utc>)>,
 }
 
 /// A watched query and its plan.

@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{State, give_to_owner_of_directory};
 use crate::config::JobKind;
@@ -19,7 +19,7 @@ pub struct Lock {
 impl State {
     /// Takes the lock of a database, or says who holds it (`locked`).
     pub fn lock(&self, database: &str, job: JobKind) -> Result<Lock> {
-        lock_database(self.directory(), database, job.as_str())
+        take_file(self.directory(), database, RUN, job.as_str())?.map_err(|holder| in_use(database, &holder))
     }
 
     /// Takes the place of the one daemon that may work with this state, or says which has it (`locked`): two would
@@ -38,23 +38,58 @@ impl State {
     }
 }
 
-/// [`State::lock`] for what is no job and does without a state, so that no job runs meanwhile. `None` where there is no
-/// state directory: no litekeeper works here.
-pub fn lock_without_state(directory: &Path, database: &str, who: &str) -> Result<Option<Lock>> {
-    match directory.symlink_metadata() {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        _ => lock_database(directory, database, who).map(Some),
+/// The endings of a database's lock files: one run at a time; and for [`super::handover`], who may have it open, and
+/// who wants it.
+pub(super) const RUN: &str = "lock";
+pub(super) const OPEN: &str = "open";
+pub(super) const WANTED: &str = "wanted";
+
+/// A lock file of a database.
+pub(super) fn path(directory: &Path, database: &str, ending: &str) -> PathBuf {
+    directory.join("locks").join(format!("{database}.{ending}"))
+}
+
+/// Takes one, or gives what its holder wrote.
+pub(super) fn take_file(
+    directory: &Path,
+    database: &str,
+    ending: &str,
+    who: &str,
+) -> Result<Result<Lock, String>> {
+    let locks = directory.join("locks");
+    super::create_directory(&locks)?;
+    give_to_owner_of_directory(&locks)?;
+    take(&path(directory, database, ending), &format!("{who} (process {})", std::process::id()))
+}
+
+pub(super) fn in_use(database: &str, holder: &str) -> Error {
+    Error::new(Reason::Locked, format!("database {database} is in use by {holder}; try again later"))
+}
+
+/// The number that the holder of a lock wrote into it.
+pub(super) fn process(holder: &str) -> Option<u32> {
+    holder.strip_suffix(')')?.rsplit_once("(process ")?.1.parse().ok()
+}
+
+/// What the holder of a lock wrote into it; `None` where nobody holds it. Two who look are not in each other's way.
+pub(super) fn holder(path: &Path) -> Result<Option<String>> {
+    let failed = |e| Error::io(format!("cannot look at the lock {}", path.display()), &e);
+    let mut file = match File::open(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed)?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(words_in(&mut file))),
+        Err(TryLockError::Error(e)) => Err(failed(e)),
     }
 }
 
-fn lock_database(directory: &Path, database: &str, who: &str) -> Result<Lock> {
-    let directory = directory.join("locks");
-    super::create_directory(&directory)?;
-    give_to_owner_of_directory(&directory)?;
-    take(&directory.join(format!("{database}.lock")), &format!("{who} (process {})", std::process::id()))?
-        .map_err(|holder| {
-            Error::new(Reason::Locked, format!("database {database} is in use by {holder}; try again later"))
-        })
+fn words_in(file: &mut File) -> String {
+    let mut holder = String::new();
+    let _ = file.rewind().and_then(|()| file.read_to_string(&mut holder));
+    let holder = holder.trim();
+    if holder.is_empty() { String::from("another run") } else { holder.to_owned() }
 }
 
 /// Locks the file, which is made where it is missing, and writes our own words into it; or gives what its holder
@@ -80,12 +115,7 @@ fn take(path: &Path, ours: &str) -> Result<Result<Lock, String>> {
             let _ = file.set_len(0).and_then(|()| writeln!(file, "{ours}"));
             Ok(Ok(Lock { _file: file }))
         }
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.rewind().and_then(|()| file.read_to_string(&mut holder));
-            let holder = holder.trim();
-            Ok(Err(if holder.is_empty() { String::from("another run") } else { holder.to_owned() }))
-        }
+        Err(TryLockError::WouldBlock) => Ok(Err(words_in(&mut file))),
         Err(TryLockError::Error(e)) => Err(failed(e)),
     }
 }

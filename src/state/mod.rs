@@ -3,8 +3,10 @@
 //! Must never hold anything that the kept databases need: losing it loses history, not data.
 
 pub mod facts;
+pub mod handover;
 pub mod locks;
 pub mod pin;
+mod process;
 pub mod runs;
 pub mod slow;
 pub mod status;
@@ -22,7 +24,8 @@ use rustix::io::Errno;
 use crate::error::{Error, Reason, Result};
 
 /// The tables, one text per version; a new version appends a text and never changes an old one.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// The daemon's memory. Cheap to clone; shared with other litekeeper processes through SQLite's own locks.
 #[derive(Clone)]

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row};
 use serde::{Deserialize, Serialize};
 
+use super::process;
 use crate::clock;
 use crate::config::JobKind;
 use crate::error::{Reason, Result};
@@ -99,8 +100,15 @@ pub fn begin(
     started: DateTime<Utc>,
 ) -> Result<i64> {
     connection.execute(
-        "INSERT INTO run (database, job, cause, pid, started) VALUES (?1, ?2, ?3, ?4, ?5)",
-        (database, job.as_str(), cause.as_str(), std::process::id(), started.timestamp_millis()),
+        "INSERT INTO run (database, job, cause, pid, process, started) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        (
+            database,
+            job.as_str(),
+            cause.as_str(),
+            std::process::id(),
+            process::this(),
+            started.timestamp_millis(),
+        ),
     )?;
     Ok(connection.last_insert_rowid())
 }
@@ -130,16 +138,15 @@ pub fn end(connection: &mut Connection, id: i64, finished: DateTime<Utc>, ending
     Ok(())
 }
 
-/// Ends the runs whose process no longer lives; how many those were. For a process that has just started: our own number in
-/// an open row can only be that of a process before us.
+/// Ends the runs whose process no longer lives; how many those were.
 pub fn end_those_of_dead_processes(connection: &Connection) -> Result<usize> {
-    let mut open = connection.prepare("SELECT id, pid FROM run WHERE finished IS NULL")?;
-    let rows = open.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut open = connection.prepare("SELECT id, pid, process FROM run WHERE finished IS NULL")?;
+    let rows = open.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let dead: Vec<i64> = rows
-        .collect::<rusqlite::Result<Vec<(i64, i32)>>>()?
+        .collect::<rusqlite::Result<Vec<(i64, u32, String)>>>()?
         .into_iter()
-        .filter(|&(_, pid)| !lives(pid) || u32::try_from(pid) == Ok(std::process::id()))
-        .map(|(id, _)| id)
+        .filter(|(_, pid, process)| !process::lives(*pid, process))
+        .map(|(id, ..)| id)
         .collect();
     let (outcome, reason, summary) = DIED;
     for id in &dead {
@@ -149,12 +156,6 @@ pub fn end_those_of_dead_processes(connection: &Connection) -> Result<usize> {
         )?;
     }
     Ok(dead.len())
-}
-
-/// Whether there is a process of that number.
-fn lives(pid: i32) -> bool {
-    rustix::process::Pid::from_raw(pid)
-        .is_some_and(|pid| !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
 }
 
 /// The newest runs first, of one database or of all.
@@ -207,7 +208,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
         detail: serde_json::from_str(&row.get::<_, String>("detail")?).unwrap_or_default(),
     };
     // Nobody may have come by to write it down.
-    if run.finished.is_none() && !i32::try_from(run.pid).is_ok_and(lives) {
+    if run.finished.is_none() && !process::lives(run.pid, &row.get::<_, String>("process")?) {
         let (outcome, reason, summary) = DIED;
         (run.outcome, run.reason, run.summary) = (Some(outcome), Some(reason.to_owned()), summary.to_owned());
     }

@@ -76,6 +76,9 @@ pub struct DatabaseStatus {
     pub wal_bytes: Option<u64>,
     /// A reader that keeps a log past `maintain.max_wal` from being emptied.
     pub wal_pinned: Option<WalPinned>,
+    /// The restore in place that has it instead of the daemon.
+    #[serde(default)]
+    pub handed_over: Option<HandedOver>,
     /// The connections; `None` before the first use.
     pub pool: Option<PoolStatus>,
     /// Its jobs, in the order of [`JobKind::SCHEDULED`].
@@ -115,6 +118,15 @@ pub struct WalPinned {
     pub since: DateTime<Utc>,
     /// Whose it is, in words; empty where that cannot be seen.
     pub by: String,
+}
+
+/// A restore in place, for which the daemon leaves a database alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    /// Which one, in words.
+    pub by: String,
+    /// Since when no job begins.
+    pub since: DateTime<Utc>,
 }
 
 /// The connections to one database.
@@ -364,6 +376,10 @@ impl DatabaseStatus {
             let text = "the write-ahead log cannot be emptied, because a transaction that reads stays open";
             let text = if by.is_empty() { text.to_owned() } else { format!("{text}: {by}") };
             found.push(Problem { at: Some(*since), ..warning("wal", &text) });
+        }
+        if let Some(HandedOver { by, since }) = &self.handed_over {
+            let text = format!("{by} replaces the database; its jobs wait, and run when that has ended");
+            found.push(Problem { at: Some(*since), ..warning("restore", &text) });
         }
         if self.pool.is_some_and(|p| p.waiting > 0 && p.in_use >= p.max) {
             found.push(warning("pool", "all connections are in use and callers wait for one"));

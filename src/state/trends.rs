@@ -121,7 +121,9 @@ impl Trend {
             reason = "made positive; sizes of files"
         )]
         let amount = words::bytes(daily.abs() as u64);
-        let by = format!("by the last {} days", self.days.min(30));
+        let faster_lately = self.week_bytes_per_day.zip(self.month_bytes_per_day).is_some_and(|(w, m)| w > m);
+        let days = self.days.min(if faster_lately { 7 } else { 30 });
+        let by = format!("by the last {days} days");
         match daily {
             ..=-1.0 => format!("shrinks by {amount} a day, {by}"),
             1.0.. => format!("grows by {amount} a day, {by}"),
@@ -139,6 +141,8 @@ pub fn record(connection: &mut Connection, database: &str, at: DateTime<Utc>, si
         "DELETE FROM size_sample WHERE at > ?2 AND series IN (SELECT id FROM size_series WHERE database = ?1)",
         (database, now),
     )?;
+    transaction
+        .execute("UPDATE size_series SET seen = 0 WHERE database = ?1 AND seen > ?2", (database, now))?;
     let last: Option<i64> = transaction.query_row(
         "SELECT max(at) FROM size_sample WHERE series IN (SELECT id FROM size_series WHERE database = ?1)",
         [database],

@@ -35,7 +35,7 @@ pub use local::Local;
 pub use manifest::{FORMAT, Manifest, Snapshot, Verification};
 pub use name::BackupName;
 #[cfg(feature = "object-storage")]
-pub use object::{Object, Patience};
+pub use object::{Connector, Object, Patience};
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

@@ -5,6 +5,7 @@
 pub mod disk;
 mod drain;
 pub mod environment;
+mod handover;
 mod logs;
 pub mod overview;
 mod reload;
@@ -40,6 +41,7 @@ use crate::state::State;
 use crate::state::runs as history;
 use crate::state::status::{ConfigState, Reload, Status};
 use disk::Seen;
+use handover::{Handover, News};
 use overview::Live;
 use remote::Remote;
 use runs::{Ended, InProgress};
@@ -69,11 +71,14 @@ pub struct Supervisor {
     waiting: BTreeMap<(String, JobKind), history::Cause>,
     /// Due runs that wait until a blackout ends, and why they were due.
     postponed: BTreeMap<(String, JobKind), history::Cause>,
+    /// Which databases a restore in another process has.
+    handovers: BTreeMap<String, Handover>,
     /// The files of each database, as last seen.
     seen: Arc<Mutex<BTreeMap<String, Seen>>>,
     /// When a log that has grown too large is looked after again.
     upkeep: Upkeep,
     ended: mpsc::UnboundedSender<Ended>,
+    handed: mpsc::UnboundedSender<News>,
     slow: mpsc::UnboundedSender<SlowStatement>,
     started: chrono::DateTime<chrono::Utc>,
     loaded_at: chrono::DateTime<chrono::Utc>,
@@ -117,6 +122,7 @@ pub async fn run(
     metrics.install()?;
 
     let (ended, mut endings) = mpsc::unbounded_channel();
+    let (handed, mut handovers) = mpsc::unbounded_channel();
     let (slow, slow_statements) = mpsc::unbounded_channel();
     let (changed, mut written_elsewhere) = mpsc::channel(1);
     tokio::spawn(slow_log::keep(state.clone(), slow_statements));
@@ -147,9 +153,11 @@ pub async fn run(
         running: BTreeMap::new(),
         waiting: BTreeMap::new(),
         postponed: BTreeMap::new(),
+        handovers: BTreeMap::new(),
         seen: Arc::default(),
         upkeep: Upkeep::default(),
         ended,
+        handed,
         slow,
         started: now,
         loaded_at: now,
@@ -178,6 +186,7 @@ pub async fn run(
             },
             Some(()) = beat.recv() => supervisor.turn(),
             Some(ended) = endings.recv() => supervisor.finished(&ended),
+            Some(news) = handovers.recv() => supervisor.hand_over(news),
             Some(()) = written_elsewhere.recv() => supervisor.refresh(),
         }
     }
@@ -226,6 +235,9 @@ impl Supervisor {
             BackupCopy { database: &name, copy: &gone.name, count: None, newest: None }.emit();
         }
         self.timetable.set_database(&database, &registry::kinds(&database), now);
+        self.handovers
+            .entry(name.clone())
+            .or_insert_with(|| Handover::follow(self.state.clone(), name.clone(), self.handed.clone()));
         self.kept.insert(name, Kept { database, pool });
     }
 
@@ -236,6 +248,7 @@ impl Supervisor {
         self.readiness.ticked(Instant::now());
         let now = clock::now();
         self.stop_for_blackouts(now);
+        self.stop_for_restores();
         self.start_what_is_due(now);
         self.look_after_logs();
         if self.turns.is_multiple_of(UPKEEP_EVERY) {

@@ -17,8 +17,8 @@ use crate::metrics::events::{self, JobScheduled, JobSucceededBefore, TableSize};
 use crate::pool::PoolState;
 use crate::schedule::{blackout, calendar};
 use crate::state::status::{
-    ConfigState, CopyStatus, DatabaseStatus, JobStatus, Kind, LastRun, PoolStatus, Progress, Running,
-    SlowShape, Status, Trend, WalPinned,
+    ConfigState, CopyStatus, DatabaseStatus, HandedOver, JobStatus, Kind, LastRun, PoolStatus, Progress,
+    Running, SlowShape, Status, Trend, WalPinned,
 };
 use crate::state::{facts, pin, runs, slow};
 use crate::store::Known;
@@ -43,6 +43,8 @@ pub struct Live {
 pub struct LiveDatabase {
     /// Its connections.
     pub pool: PoolState,
+    /// The restore that has it instead.
+    pub handed_over: Option<HandedOver>,
     /// Its jobs.
     pub jobs: BTreeMap<JobKind, LiveJob>,
 }
@@ -163,6 +165,7 @@ fn database_status(
         free_bytes: space.map(|space| space.free_bytes),
         wal_bytes: Some(disk.seen.wal_bytes),
         wal_pinned: pin::recall(connection, name)?.map(|pin| WalPinned { since: pin.since, by: pin.by }),
+        handed_over: live.and_then(|live| live.handed_over.clone()),
         pool: live.map(|live| pool_status(live.pool)),
         jobs: jobs.collect::<Result<_>>()?,
         health: facts::recall(connection, name, facts::HEALTH)?.map(|(checks, _)| checks).unwrap_or_default(),

@@ -103,6 +103,7 @@ impl Supervisor {
                 run.cancel.cancel();
             }
         }
+        self.handovers.remove(name);
         self.kept.remove(name);
         self.metrics.remove_database(name);
     }

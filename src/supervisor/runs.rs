@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::handover::Handover;
 use super::overview::{LiveDatabase, LiveJob};
 use super::{Kept, Supervisor, lock};
 use crate::clock;
@@ -96,6 +97,9 @@ impl Supervisor {
     }
 
     pub(super) fn request(&mut self, name: &str, kind: JobKind, cause: Cause) {
+        if self.handovers.get_mut(name).is_some_and(|handover| handover.hold_back(name, kind, cause)) {
+            return;
+        }
         if self.is_blacked_out(name, kind, clock::now()) {
             return self.postpone(name, kind, cause);
         }
@@ -158,6 +162,7 @@ impl Supervisor {
         self.remote.look_again(|place| place.ends_with(&format!("/{}", ended.database)));
         let admitted = self.admission.finished(&ended.database, ended.kind);
         self.start_admitted(admitted);
+        self.let_go_where_idle(&ended.database);
         self.refresh();
     }
 
@@ -177,16 +182,22 @@ impl Supervisor {
 
     pub(super) fn live_database(&self, kept: &Kept) -> LiveDatabase {
         let name = &kept.database.name;
+        let handover = self.handovers.get(name);
         let jobs = JobKind::SCHEDULED.into_iter().map(|kind| {
             let running = self.running.get(&(name.clone(), kind));
             let job = LiveJob {
                 next_run: self.timetable.next_run(name, kind),
                 running: running.map(|run| (run.since, *run.progress.borrow())),
-                queued: self.waiting.contains_key(&(name.clone(), kind)),
+                queued: self.waiting.contains_key(&(name.clone(), kind))
+                    || handover.is_some_and(|handover| handover.holds_back(kind)),
                 postponed: self.postponed.contains_key(&(name.clone(), kind)),
             };
             (kind, job)
         });
-        LiveDatabase { pool: kept.pool.state(), jobs: jobs.collect() }
+        LiveDatabase {
+            pool: kept.pool.state(),
+            handed_over: handover.and_then(Handover::to).cloned(),
+            jobs: jobs.collect(),
+        }
     }
 }

@@ -2,16 +2,19 @@
 
 use super::support::child::{self, Child};
 use super::support::sandbox::Sandbox;
-use super::support::{application, backups};
-use super::{ORDERS, Place, Rule, assert_whole_batches, cascade, database, detail, rule};
+use super::support::{application, backups, keeper::order, wait_until};
+use super::{Job, ORDERS, Place, Rule, assert_whole_batches, cascade, database, detail, rule};
 use litekeeper::config::{ArchiveFormat, Database, Triggers};
-use litekeeper::jobs::Progress;
+use litekeeper::jobs::{Progress, runner};
+use litekeeper::pool::Pool;
+use litekeeper::state::State;
 use litekeeper::state::runs::Outcome;
 use rusqlite::Connection;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 fn archived(rule: Rule, format: ArchiveFormat, place: &Place) -> Rule {
@@ -175,6 +178,48 @@ async fn rows_of_a_batch_that_was_rolled_back_are_cut_off_again() {
     let mut statement = archive.prepare("SELECT id FROM log ORDER BY id").unwrap();
     let ids: Vec<i64> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     assert_eq!(ids, (1..=100).collect::<Vec<_>>());
+}
+
+/// In rollback mode a reader lets the first COMMIT fail, and the batch is tried again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_first_batch_was_tried_twice_names_its_columns() {
+    let sandbox = Sandbox::with_database(&["--journal-mode", "delete"]);
+    let path = sandbox.database();
+    let archive = sandbox.path().join("archive");
+    let by = Rule {
+        column: Some("date".into()),
+        keep: None,
+        keep_rows: Some(900),
+        archive: Some(ArchiveFormat::Csv),
+        archive_dir: Some(archive.clone()),
+        ..rule("attendance")
+    };
+    let mut database = database(&path, vec![by]);
+    database.pool.busy_timeout = Duration::from_secs(1);
+    database.maintain.max_block = Duration::from_secs(60);
+    let state = State::open(&sandbox.state()).unwrap();
+    let pool = Pool::new(&database, mpsc::unbounded_channel().0).unwrap();
+    let mut reader = application::Application::start(&path);
+    reader.hold_read();
+    let run =
+        tokio::spawn(
+            async move { runner::run(&state, order(Job { dry_run: false }, &database, &pool)).await },
+        );
+    let directory = archive.join("attendance");
+    let size = || {
+        let file = fs::read_dir(&directory).ok()?.next()?.unwrap();
+        Some((file.metadata().unwrap().len(), file.path()))
+    };
+    wait_until("the rows are archived", || size().filter(|(bytes, _)| *bytes > 0));
+    let (_, file) = wait_until("they are taken back", || size().filter(|(bytes, _)| *bytes == 0));
+    reader.release();
+    let finished = run.await.unwrap();
+    assert_eq!(finished.outcome, Outcome::Success, "{:?}", finished.result);
+    assert_eq!(detail(&finished)["archived"], detail(&finished)["removed"]);
+    let archive = read_back(&file, "attendance");
+    let ids = texts(&archive, "SELECT CAST(id AS TEXT) FROM attendance");
+    assert_eq!(detail(&finished)["removed"], ids.len());
+    reader.stop();
 }
 
 fn orders(path: &Path, format: ArchiveFormat) -> Database {

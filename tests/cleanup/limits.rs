@@ -165,3 +165,23 @@ async fn what_is_free_afterwards_and_what_comes_of_it_is_said() {
     let space = finished.result.unwrap().detail["space"].as_str().unwrap().to_owned();
     assert!(space.contains("maintain.vacuum_min_size = 1.0 GiB"), "{space}");
 }
+
+/// A text by its bytes is another text there, behind which every row lies.
+#[tokio::test]
+async fn keep_rows_leaves_as_many_in_a_database_in_utf_16() {
+    for (encoding, index) in [("UTF-16le", "CREATE INDEX i ON log(at);"), ("UTF-16be", "")] {
+        let place = Place { directory: tempfile::tempdir().unwrap() };
+        let sql = format!(
+            "PRAGMA encoding = '{encoding}'; PRAGMA journal_mode = wal; \
+             CREATE TABLE log(id TEXT PRIMARY KEY, at TEXT) WITHOUT ROWID; {index} \
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9) \
+             INSERT INTO log SELECT i || 'it''s žluť' || char(0) || 'x', date('2020-01-01', (i / 2) || ' days') FROM n;"
+        );
+        place.open().execute_batch(&sql).unwrap();
+        let by = Rule { keep: None, keep_rows: Some(4), ..rule("log") };
+        let finished = place.run(vec![by]).await;
+        assert_eq!(finished.outcome, Outcome::Success, "{:?}", finished.result);
+        let left = "SELECT CAST(id AS INTEGER) FROM log ORDER BY id";
+        assert_eq!(place.numbers(left), [6, 7, 8, 9], "{encoding}");
+    }
+}

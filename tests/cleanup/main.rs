@@ -599,6 +599,60 @@ async fn a_failing_batch_is_rolled_back_as_a_whole_and_the_ones_before_stay() {
     assert_eq!(report.detail["rules"][0]["removed"], 100);
 }
 
+/// 300 old visits of users, and a trigger.
+fn visits(trigger: &str) -> Place {
+    Place::new(&format!(
+        "CREATE TABLE user(id INTEGER PRIMARY KEY); CREATE TABLE gone(n); INSERT INTO gone VALUES (0); \
+         CREATE TABLE visit(id INTEGER PRIMARY KEY, at INTEGER, user REFERENCES user); \
+         CREATE INDEX i ON visit(at); \
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300) \
+         INSERT INTO visit SELECT i, 1000000000 + i, i % 7 FROM n; INSERT INTO user SELECT DISTINCT user FROM visit; \
+         CREATE TRIGGER after_visit AFTER DELETE ON visit BEGIN {trigger}; END;"
+    ))
+}
+
+/// Of tables so large that a look at all their rows takes longer than a batch, which every table does in this test.
+#[tokio::test]
+async fn h15_large_tables_are_not_looked_at_from_end_to_end_in_each_batch() {
+    let place = visits("UPDATE gone SET n = n + 1");
+    let mut database = database(&place.path(), vec![Rule { triggers: Triggers::Allow, ..rule("visit") }]);
+    database.cleanup.batch_target = Duration::from_nanos(1);
+    database.watch.slow_threshold = Duration::ZERO;
+    let state = State::open(&place.directory.path().join("state")).unwrap();
+    let (sender, mut statements) = mpsc::unbounded_channel();
+    let pool = Pool::new(&database, sender).unwrap();
+    let finished = runner::run(&state, order(Job { dry_run: false }, &database, &pool)).await;
+    drop(pool);
+    assert_eq!(finished.outcome, Outcome::Success, "{:?}", finished.result);
+    assert_eq!(place.number("SELECT n FROM gone"), 300);
+    let mut looks = 0;
+    while let Some(statement) = statements.recv().await {
+        looks += u64::from(statement.sql.contains("foreign_key_check"));
+    }
+    // Before, after the first batch, and at the end.
+    assert_eq!(looks, 3);
+    assert!(detail(&finished)["batches"].as_u64().unwrap() > 100, "{:?}", detail(&finished));
+}
+
+#[tokio::test]
+async fn h15_a_trigger_that_leaves_rows_pointing_at_nothing_is_stopped_however_large_the_tables_are() {
+    for (target, left, says) in
+        [(Duration::from_secs(10), 300, "rolled back"), (Duration::from_nanos(1), 200, "triggers")]
+    {
+        let place = visits("DELETE FROM user WHERE id = old.user");
+        let mut database = database(&place.path(), vec![Rule { triggers: Triggers::Allow, ..rule("visit") }]);
+        database.cleanup.batch_target = target;
+        let finished = place.run_as(database, false).await;
+        assert_eq!(finished.outcome, Outcome::Failure);
+        let said = match &finished.result {
+            Ok(report) => report.problems[0].message.clone(),
+            Err(error) => error.message.clone(),
+        };
+        assert!(said.contains(says), "{said}");
+        assert_eq!(place.number("SELECT count(*) FROM visit"), left);
+    }
+}
+
 #[tokio::test]
 async fn what_a_trigger_says_of_the_rows_that_it_keeps_is_not_repeated() {
     let place = log_with(

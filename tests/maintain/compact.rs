@@ -15,7 +15,7 @@ use litekeeper::state::facts;
 use rusqlite::Connection;
 
 use crate::fixture::{Ran, as_application, database, fill, maintain, number, state, text, wal};
-use crate::support::application::Application;
+use crate::support::application::{self, Application};
 use crate::support::sandbox::{Sandbox, program};
 use crate::support::soundness::assert_sound;
 use crate::support::{PATIENCE, wait_until};
@@ -268,4 +268,71 @@ fn killed_in_the_middle_it_leaves_the_database_as_it_was() {
 fn files(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Everything in the database that an application can see, as one number.
+const CONTENT: &str = "\
+    import hashlib, sqlite3, sys\n\
+    c = sqlite3.connect(sys.argv[1])\n\
+    h = hashlib.sha256(repr([c.execute('PRAGMA ' + p).fetchone() for p in ('encoding', 'page_size', 'auto_vacuum', \
+    'journal_mode', 'user_version', 'application_id', 'foreign_key_check')]).encode())\n\
+    for name, sql in c.execute('SELECT name, sql FROM sqlite_master ORDER BY type, name').fetchall():\n    \
+        h.update(repr((name, sql)).encode())\n\
+    for (name,) in c.execute(\"SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name\").fetchall():\n    \
+        h.update(repr(sorted(map(repr, c.execute(f'SELECT * FROM \"{name}\"').fetchall()))).encode())\n\
+    print(h.hexdigest(), c.execute('PRAGMA integrity_check').fetchone()[0])\n";
+
+/// With a reader that keeps the old state, and statements of the application that were prepared before.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_file_is_the_same_afterwards_and_a_reader_keeps_its_state() {
+    for (encoding, page_size) in [("UTF-8", 512), ("UTF-16le", 4096), ("UTF-16be", 65536), ("UTF-8", 1024)] {
+        let sandbox = Sandbox::empty();
+        let path = sandbox.database();
+        as_application(
+            &path,
+            &format!(
+                "c.executescript('''PRAGMA encoding = '{encoding}'; PRAGMA page_size = {page_size};\n\
+                 PRAGMA journal_mode = wal; PRAGMA synchronous = OFF; PRAGMA user_version = 3;\n\
+                 PRAGMA application_id = 5; CREATE TABLE users (id INTEGER PRIMARY KEY);\n\
+                 CREATE TABLE journal (seq INTEGER PRIMARY KEY AUTOINCREMENT, t TEXT, n,\n\
+                 twice AS (n * 2) STORED); CREATE INDEX part ON journal (t COLLATE NOCASE DESC, n) WHERE n > 5;\n\
+                 CREATE INDEX expr ON journal (n % 7);\n\
+                 WITH RECURSIVE i (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM i WHERE i < 9000)\n\
+                 INSERT INTO journal (t, n) SELECT 'žluť ' || hex(randomblob(100 + i % 900)), i FROM i;\n\
+                 CREATE TABLE keyed (a TEXT COLLATE NOCASE, b INT, c BLOB, PRIMARY KEY (b DESC, a)) WITHOUT ROWID;\n\
+                 INSERT INTO keyed SELECT t, n, randomblob(3000) FROM journal WHERE n % 9 = 1;\n\
+                 CREATE VIRTUAL TABLE words USING fts5 (t, content = 'journal', content_rowid = 'seq');\n\
+                 INSERT INTO words (words) VALUES ('rebuild');\n\
+                 CREATE TRIGGER counted AFTER INSERT ON journal BEGIN UPDATE keyed SET c = new.t WHERE b = new.n; END;\n\
+                 CREATE VIEW seen AS SELECT t FROM journal; ANALYZE;\n\
+                 DELETE FROM journal WHERE n % 2; PRAGMA wal_checkpoint(TRUNCATE)''')"
+            ),
+        );
+        let before = application::script(&path, CONTENT);
+        assert!(before.ends_with(" ok"), "{before}");
+        let pages = number(&path, "PRAGMA page_count");
+        let mut application = Application::start(&path);
+        let reads = "SELECT count(*) || ' ' || total(n) || ' ' || max(t) FROM journal";
+        let rows = application.sql(reads);
+        let mut reader = Application::start(&path);
+        reader.hold_read();
+        let database = database(&path, |d| {
+            auto(d);
+            d.maintain.vacuum_min_free = 0.0;
+            d.maintain.vacuum_min_size = 0;
+        });
+        let ran = maintain(&state(&sandbox), &database).await;
+        assert!(put_in_place(&ran), "{:?}", ran.finished.result);
+        // The reader needs the log: nothing of it was moved under its feet.
+        reader.release();
+        reader.stop();
+        assert_eq!(application.sql(reads), rows);
+        application.sql("INSERT INTO journal (t, n) VALUES ('žluť new', 9001)");
+        assert_eq!(application.sql("SELECT seq FROM journal WHERE t = 'žluť new'")[0], 9001);
+        application.sql("DELETE FROM journal WHERE seq = 9001");
+        application.sql("UPDATE sqlite_sequence SET seq = 9000");
+        application.stop();
+        assert!(number(&path, "PRAGMA page_count") < pages);
+        assert_eq!(application::script(&path, CONTENT), before, "{encoding} {page_size}");
+    }
 }

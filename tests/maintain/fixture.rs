@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::support::keeper::order;
 use crate::support::sandbox::Sandbox;
-use crate::support::{self, application, configured, sql};
+use crate::support::{self, application, configured, counted, sql};
 
 /// A database with every step off, and limits that no test reaches by chance.
 pub(crate) fn database(path: &Path, change: impl FnOnce(&mut Database)) -> Database {
@@ -97,6 +97,12 @@ async fn run(state: &State, database: &Database, job: Job) -> Ran {
 
 pub(crate) fn state(sandbox: &Sandbox) -> State {
     State::open(&sandbox.state()).unwrap()
+}
+
+/// Returns when a run on the database of this name, which is counted, waits for the application's lock.
+pub(crate) fn wait_for_lock(database: &str) {
+    let retries = || counted::so_far().get("litekeeper_busy_retries_total", &[("database", database)]);
+    support::wait_until("it waits for the lock", || retries().filter(|retries| *retries > 0.0));
 }
 
 /// Changes the database from a process that is not ours, with what the application alone has: `app_order`, a

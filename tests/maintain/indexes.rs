@@ -6,7 +6,9 @@ use litekeeper::state::facts::{self, DAMAGED_INDEXES};
 use litekeeper::state::runs::Outcome;
 use serde_json::json;
 
-use crate::fixture::{as_application, database, maintain, number, state, text};
+use crate::fixture::{as_application, database, maintain, number, state, text, wait_for_lock};
+use crate::support::application::Application;
+use crate::support::counted;
 use crate::support::sandbox::Sandbox;
 use crate::support::soundness::assert_sound;
 
@@ -64,6 +66,37 @@ async fn a_damaged_index_is_rebuilt_verified_and_forgotten() {
     let left =
         state.now(|c| facts::recall::<Vec<String>>(c, "attendance", DAMAGED_INDEXES)).unwrap().unwrap();
     assert_eq!(left.0, Vec::<String>::new());
+}
+
+/// Checks are made beside maintenance.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_a_check_finds_wrong_meanwhile_is_not_forgotten() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    let state = state(&sandbox);
+    let wrong = |names: &[&str]| {
+        state.now(|c| facts::remember(c, "checked", DAMAGED_INDEXES, &names)).unwrap();
+    };
+    wrong(&["idx_users_name"]);
+    let auto = database(&path, |d| {
+        d.name = "checked".into();
+        d.maintain.reindex = Reindex::Auto;
+    });
+    counted::count("checked", &["maintain"], &[]);
+    let mut application = Application::start(&path);
+    application.hold_write();
+    let run = tokio::spawn({
+        let state = state.clone();
+        async move { maintain(&state, &auto).await }
+    });
+    wait_for_lock("checked");
+    wrong(&["idx_users_name", "idx_attendance_date"]);
+    application.release();
+    let ran = run.await.unwrap();
+    assert_eq!(ran.step("reindex")["treated"], json!(["idx_users_name"]), "{:?}", ran.finished.result);
+    let left = state.now(|c| facts::recall::<Vec<String>>(c, "checked", DAMAGED_INDEXES)).unwrap().unwrap();
+    assert_eq!(left.0, ["idx_attendance_date"]);
+    application.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Free pages that are given back.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use litekeeper::config::{Analyze, Database, Reindex, RowidPolicy, Vacuum};
 use litekeeper::error::Reason;
@@ -14,9 +14,9 @@ use litekeeper::sqlite::facts::disk_free;
 use litekeeper::sqlite::hold::Holds;
 use litekeeper::sqlite::incremental::Freeing;
 use litekeeper::sqlite::space::temp_directory;
-use litekeeper::sqlite::vacuum::{AutoVacuum, vacuum};
+use litekeeper::sqlite::vacuum::{AutoVacuum, into, vacuum};
 use litekeeper::state::State;
-use litekeeper::state::facts;
+use litekeeper::state::facts::{self, Content};
 use litekeeper::state::runs::Outcome;
 use rusqlite::Connection;
 use rusqlite::types::Value as RowValue;
@@ -30,7 +30,7 @@ use crate::support::application::{self, Application};
 use crate::support::keeper::order;
 use crate::support::sandbox::Sandbox;
 use crate::support::soundness::assert_sound;
-use crate::support::wait_until;
+use crate::support::{PATIENCE, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn vacuum_is_not_done_below_the_share_or_the_size() {
@@ -120,6 +120,9 @@ fn a_slice_that_must_stop_is_rolled_back_and_a_replicator_ends_them_all() {
     std::fs::create_dir(sandbox.data().join(".attendance.sqlite-litestream")).unwrap();
     assert_eq!(freeing.slice(&holds, 10, || false).unwrap_err().reason, Reason::Refused);
     assert_eq!(holds.take().times, 2);
+    // The last connection that closes moves the log into the file, but for what is the replicator's.
+    drop(freeing);
+    assert!(wal(&path) > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,9 +157,9 @@ async fn h19_a_conversion_that_failed_is_not_made_later_by_the_same_connection()
     let holds = Holds::new(|_| {});
     let mut application = Application::start(&path);
     application.hold_write();
-    vacuum(&connection, &holds, AutoVacuum::Incremental).unwrap_err();
+    vacuum(&connection, &holds, AutoVacuum::None, AutoVacuum::Incremental).unwrap_err();
     application.release();
-    vacuum(&connection, &holds, AutoVacuum::None).unwrap();
+    vacuum(&connection, &holds, AutoVacuum::None, AutoVacuum::None).unwrap();
     assert_eq!(number(&path, "PRAGMA auto_vacuum"), 0);
     application.stop();
 }
@@ -447,4 +450,65 @@ async fn a_cancelled_vacuum_lets_the_applications_writers_through() {
         assert!(number(&path, "PRAGMA freelist_count") > before / 2);
         assert_eq!(assert_sound(&path), last);
     }
+}
+
+/// What the application chose since the run looked is not undone.
+#[test]
+fn h19_a_mode_that_the_application_has_chosen_meanwhile_stays() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    let connection = Connection::open(&path).unwrap();
+    connection.query_row("SELECT count(*) FROM users", [], |_| Ok(())).unwrap();
+    as_application(&path, "c.executescript('PRAGMA auto_vacuum = incremental; VACUUM')");
+    let refused = [
+        vacuum(&connection, &Holds::new(|_| {}), AutoVacuum::None, AutoVacuum::None).unwrap_err(),
+        into(&connection, &sandbox.path().join("compact")).unwrap_err(),
+    ];
+    assert_eq!(refused.map(|error| error.reason), [Reason::Refused; 2]);
+    assert_eq!(number(&path, "PRAGMA auto_vacuum"), 2);
+    vacuum(&connection, &Holds::new(|_| {}), AutoVacuum::Incremental, AutoVacuum::Incremental).unwrap();
+    assert_eq!(number(&path, "PRAGMA auto_vacuum"), 2);
+}
+
+/// Of a file that holds less than half of what it held, the next backup would take that for a loss.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vacuum_that_is_done_before_it_could_be_cancelled_is_remembered() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    as_application(
+        &path,
+        "c.executescript('''PRAGMA synchronous = OFF; CREATE TABLE filler (id INTEGER PRIMARY KEY, content BLOB);\n\
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)\n\
+         INSERT INTO filler SELECT i, randomblob(900) FROM n; DELETE FROM filler WHERE id % 4;\n\
+         PRAGMA wal_checkpoint(TRUNCATE)''')",
+    );
+    let application = Application::start(&path);
+    let (state, cancel) = (state(&sandbox), CancellationToken::new());
+    let used = |free: &str| number(&path, "PRAGMA page_count") - number(&path, free);
+    let before = u64::try_from(used("PRAGMA freelist_count")).unwrap() * 4096;
+    let content = Content { place: sandbox.backups(), bytes: before, tables: Vec::new() };
+    state.now(|c| facts::remember(c, "attendance", facts::CONTENT, &content)).unwrap();
+    let always = database(&path, |d| d.maintain.vacuum = Vacuum::Always);
+    let pool = Pool::new(&always, mpsc::unbounded_channel().0).unwrap();
+    let order = Order { cancel: cancel.clone(), ..order(Job::default(), &always, &pool) };
+    let run = tokio::spawn({
+        let state = state.clone();
+        async move { runner::run(&state, order).await }
+    });
+    // The part that nothing can interrupt, at whose end the disk is waited for.
+    let began = Instant::now();
+    while wal(&path) < 1 << 20 {
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+    cancel.cancel();
+    let finished = run.await.unwrap();
+    assert_eq!(finished.outcome, Outcome::Interrupted, "{:?}", finished.result);
+    assert!(finished.result.unwrap_err().message.contains("VACUUM freed"));
+    let after = u64::try_from(used("PRAGMA freelist_count")).unwrap() * 4096;
+    assert!(after < before, "{after} of {before}");
+    let (content, _) =
+        state.now(|c| facts::recall::<Content>(c, "attendance", facts::CONTENT)).unwrap().unwrap();
+    assert_eq!(content.bytes, after);
+    application.stop();
 }

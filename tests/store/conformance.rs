@@ -1,12 +1,16 @@
 //! What every store must do, written against `&dyn Store`: a new store is one more line at the end.
 
 #[cfg(feature = "object-storage")]
-use super::s3;
+use super::{azure, gateway, s3};
 use super::{noise, read_all};
+#[cfg(feature = "object-storage")]
+use futures_util::TryStreamExt as _;
 use litekeeper::error::{Error, Reason, Result};
 #[cfg(feature = "object-storage")]
 use litekeeper::store::Object;
 use litekeeper::store::{Local, Store};
+#[cfg(feature = "object-storage")]
+use object_store::ObjectStore;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(feature = "object-storage")]
@@ -248,11 +252,52 @@ fn with_s3(test: fn(&dyn Store)) {
     let Some(server) = s3::server() else { return };
     let bucket = server.bucket();
     let client = s3::client(server.address, &bucket, Duration::from_secs(60));
-    test(&Object::over(client, "backups/here", "app", format!("s3://{bucket}/backups/here/app")).unwrap());
+    let place = format!("s3://{bucket}/backups/here/app");
+    test(&Object::over(Arc::clone(&client), "backups/here", "app", place).unwrap());
     assert_eq!(server.unfinished_uploads(&bucket), 0);
-    let left = server.keys(&bucket).into_iter().filter(|key| key.contains("/.locks/")).collect::<Vec<_>>();
-    assert!(left.is_empty(), "left behind: {left:?}");
+    leaves_no_locks(&client);
 }
 
 #[cfg(feature = "object-storage")]
 conformance!(s3_server, super::with_s3);
+
+/// The server of Microsoft's emulator.
+#[cfg(feature = "object-storage")]
+fn with_azure(test: fn(&dyn Store)) {
+    let Some(server) = azure::server() else { return };
+    let container = server.container();
+    let client = server.client(&container, Duration::from_secs(60));
+    let place = format!("az://{container}/backups/here/app");
+    test(&Object::over(Arc::clone(&client), "backups/here", "app", place).unwrap());
+    leaves_no_locks(&client);
+}
+
+#[cfg(feature = "object-storage")]
+conformance!(azure_server, super::with_azure);
+
+/// Google's client, before a server of what Google's XML interface has in common with S3's: see [`gateway`].
+#[cfg(feature = "object-storage")]
+fn with_google(test: fn(&dyn Store)) {
+    let Some(server) = s3::server() else { return };
+    let bucket = server.bucket();
+    let client = gateway::client_of_google(
+        gateway::Gateway::of_google(server).address,
+        &bucket,
+        Duration::from_secs(60),
+    );
+    let place = format!("gs://{bucket}/backups/here/app");
+    test(&Object::over(Arc::clone(&client), "backups/here", "app", place).unwrap());
+    assert_eq!(server.unfinished_uploads(&bucket), 0);
+    leaves_no_locks(&client);
+}
+
+#[cfg(feature = "object-storage")]
+conformance!(google_server, super::with_google);
+
+#[cfg(feature = "object-storage")]
+fn leaves_no_locks(client: &Arc<dyn ObjectStore>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let all = runtime.block_on(client.list(None).try_collect::<Vec<_>>()).unwrap();
+    let left: Vec<_> = all.iter().filter(|object| object.location.as_ref().contains("/.locks/")).collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+}

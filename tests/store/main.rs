@@ -3,9 +3,17 @@
 // A skipped test says so.
 #![allow(clippy::print_stderr)]
 
+#[cfg(feature = "object-storage")]
+#[path = "../support/azure.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
+mod azure;
 mod catalogue;
 mod codec;
 mod conformance;
+#[cfg(feature = "object-storage")]
+#[path = "../support/gateway.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
+mod gateway;
 mod local;
 #[cfg(feature = "object-storage")]
 mod object;

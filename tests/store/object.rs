@@ -1,10 +1,15 @@
 //! A bucket behind a network and a server that fail.
 
+use super::azure::{self, Azurite};
+use super::gateway::{Gateway, client_of_google};
 use super::s3::{self, Fault, KEY, Proxy, SECRET, Server};
 use super::{noise, read_all};
 use litekeeper::error::{Error, Reason};
 use litekeeper::store::{Object, Store};
+use object_store::ObjectStore;
 use std::io::{ErrorKind, Read as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 struct Faulty {
@@ -190,12 +195,58 @@ fn a_bucket_that_is_not_there_is_no_empty_one() {
 
 #[test]
 fn more_files_than_a_server_lists_at_once_are_all_listed() {
-    let Some(Faulty { store, server, bucket, proxy: _proxy }) = faulty() else { return };
+    let Some(Faulty { store, server, bucket, proxy }) = faulty() else { return };
     // Quicker than through the store.
     for number in 0..1005 {
         assert_eq!(server.ask("PUT", &format!("/{bucket}/app/{number}")).0, 200);
     }
     assert_eq!(store.list().unwrap().len(), 1005);
+    // Also where an answer breaks off.
+    proxy.fail(Fault::CutDown(100_000), 2);
+    assert_eq!(store.list().unwrap().len(), 1005);
+    assert_eq!(proxy.faults(), 2);
+}
+
+/// Removes a file and a lock through a client of the server at this address, and gets no answer the first time.
+fn removes_without_an_answer(server: SocketAddr, client: impl FnOnce(SocketAddr) -> Arc<dyn ObjectStore>) {
+    let proxy = Proxy::before(Server { address: server });
+    let store = Object::over(client(proxy.address), "", "app", "here".to_owned()).unwrap();
+    put(&store, "a", b"x").unwrap();
+    proxy.fail(Fault::LoseRemoval, 1);
+    store.delete("a").unwrap();
+    assert_eq!(proxy.faults(), 1);
+    let edit = store.edit().unwrap();
+    proxy.fail(Fault::LoseRemoval, 1);
+    drop(edit);
+    assert_eq!(proxy.faults(), 2);
+    assert!(store.list().unwrap().is_empty());
+}
+
+/// Long enough for a server on a machine with other work.
+const SHORT: Duration = Duration::from_secs(2);
+
+#[test]
+fn a_removal_that_is_not_answered_is_asked_for_again() {
+    let Some(server) = s3::server() else { return };
+    let bucket = server.bucket();
+    removes_without_an_answer(server.address, |address| s3::client(address, &bucket, SHORT));
+    assert_eq!(server.keys(&bucket), Vec::<String>::new(), "neither file nor lock");
+}
+
+#[test]
+fn a_removal_that_google_does_not_answer_is_asked_for_again_though_it_then_finds_nothing() {
+    let Some(server) = s3::server() else { return };
+    let bucket = server.bucket();
+    let google = Gateway::of_google(server);
+    removes_without_an_answer(google.address, |address| client_of_google(address, &bucket, SHORT));
+    assert_eq!(server.keys(&bucket), Vec::<String>::new(), "neither file nor lock");
+}
+
+#[test]
+fn a_removal_that_azure_does_not_answer_is_asked_for_again_though_it_then_finds_nothing() {
+    let Some(server) = azure::server() else { return };
+    let container = server.container();
+    removes_without_an_answer(server.address, |address| Azurite { address }.client(&container, SHORT));
 }
 
 #[test]

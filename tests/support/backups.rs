@@ -4,6 +4,7 @@ use super::sandbox::Sandbox;
 use litekeeper::store::{Catalogue, Local, restore};
 use serde_json::Value;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -37,17 +38,20 @@ pub fn bytes_in_directory(sandbox: &Sandbox) -> u64 {
     entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).sum()
 }
 
-/// The manifests, by the order of making.
+/// The manifests, by the order of making. One that a rotation removes meanwhile is none of them.
 pub fn manifests(sandbox: &Sandbox) -> Vec<Value> {
     let names =
         files(sandbox).into_iter().filter(|name| Path::new(name).extension().is_some_and(|e| e == "json"));
-    let mut all: Vec<Value> = names.map(|name| manifest(sandbox, &name)).collect();
+    let mut all: Vec<Value> = names.filter_map(|name| manifest(sandbox, &name)).collect();
     all.sort_by_key(|manifest| manifest["sequence"].as_u64());
     all
 }
 
-fn manifest(sandbox: &Sandbox, name: &str) -> Value {
-    serde_json::from_slice(&fs::read(directory(sandbox).join(name)).unwrap()).unwrap()
+fn manifest(sandbox: &Sandbox, name: &str) -> Option<Value> {
+    match fs::read(directory(sandbox).join(name)) {
+        Err(e) if e.kind() == ErrorKind::NotFound => None,
+        bytes => Some(serde_json::from_slice(&bytes.unwrap()).unwrap()),
+    }
 }
 
 /// The backup's file of a manifest.

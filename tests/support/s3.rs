@@ -1,6 +1,7 @@
 //! A real S3 server on loopback, moto's, one for the test process and gone with it; and between it and us a proxy that
 //! fails as networks and servers do.
 
+use litekeeper::store::{Connector, Patience};
 use object_store::aws::AmazonS3Builder;
 use object_store::{ClientOptions, ObjectStore};
 use std::collections::HashMap;
@@ -24,43 +25,61 @@ pub struct Server {
 
 /// The server of this process; `None`, which is an error under CI, where there is no moto.
 pub fn server() -> Option<Server> {
-    static SERVER: OnceLock<Option<SocketAddr>> = OnceLock::new();
-    let address = *SERVER.get_or_init(|| {
-        let program = moto()?;
-        let (tell, address) = mpsc::channel();
-        // The kernel ends it with the thread that started it, which ends with the process, however that ends.
-        std::thread::spawn(move || {
-            let mut command = Command::new("setpriv");
-            command.args(["--pdeathsig", "KILL"]).arg(program).args(["-H", "127.0.0.1", "-p", "0"]);
-            command.env("PYTHONUNBUFFERED", "1").stdout(Stdio::null()).stderr(Stdio::piped());
-            let mut child = command.spawn().expect("setpriv runs");
-            let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-            for line in lines.map_while(Result::ok) {
-                if let Some((_, url)) = line.split_once("Running on http://") {
-                    tell.send(url.trim().parse::<SocketAddr>().unwrap()).unwrap();
-                }
-            }
-            child.wait().unwrap();
-        });
-        Some(address.recv().expect("moto_server says where it listens"))
-    });
-    if address.is_none() {
-        let why = "no moto_server: tests/run installs it, or: python3 -m venv ~/.cache/litekeeper-tests/moto && \
-                   ~/.cache/litekeeper-tests/moto/bin/pip install 'moto[s3,server]'";
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "may not be skipped under CI: {why}");
-        eprintln!("skipped: {why}");
-    }
-    address.map(|address| Server { address })
+    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+    *SERVER.get_or_init(|| start(0))
 }
 
-fn moto() -> Option<PathBuf> {
+/// One of its own that asks for signatures and for permission after so many requests.
+pub fn guarded_after(requests: u32) -> Option<Server> {
+    start(requests)
+}
+
+fn start(unguarded: u32) -> Option<Server> {
+    let Some(program) = installed("moto/bin/moto_server") else {
+        missing("moto_server");
+        return None;
+    };
+    let mut command = Command::new(program);
+    command.args(["-H", "127.0.0.1", "-p", "0"]).env("PYTHONUNBUFFERED", "1");
+    if unguarded > 0 {
+        command.env("INITIAL_NO_AUTH_ACTION_COUNT", unguarded.to_string());
+    }
+    Some(Server { address: launch(&command, "Running on http://") })
+}
+
+/// Says that a test did not run, which under CI is a failure.
+pub fn missing(what: &str) {
+    let why = format!("no {what}: tests/run installs it for its stage `test`");
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "may not be skipped under CI: {why}");
+    eprintln!("skipped: {why}");
+}
+
+/// What tests/run has put into its cache under this name.
+pub fn installed(name: &str) -> Option<PathBuf> {
     let home = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let cache = home("XDG_CACHE_HOME").or_else(|| Some(home("HOME")?.join(".cache")));
-    let kept = cache.map(|cache| cache.join("litekeeper-tests/moto/bin/moto_server"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    kept.into_iter()
-        .chain(std::env::split_paths(&path).map(|dir| dir.join("moto_server")))
-        .find(|p| p.is_file())
+    let cache = home("XDG_CACHE_HOME").or_else(|| Some(home("HOME")?.join(".cache")))?;
+    Some(cache.join("litekeeper-tests").join(name)).filter(|path| path.is_file())
+}
+
+/// Starts a server that ends with this process, and gives the address that it says after `word`.
+pub fn launch(command: &Command, word: &'static str) -> SocketAddr {
+    // The kernel ends it with the thread that started it, which ends with the process, however that ends.
+    let mut ending = Command::new("setpriv");
+    ending.args(["--pdeathsig", "KILL", "sh", "-c", "exec \"$0\" \"$@\" 2>&1"]);
+    ending.arg(command.get_program()).args(command.get_args());
+    ending.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    ending.stdin(Stdio::null()).stdout(Stdio::piped());
+    let (tell, address) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut child = ending.spawn().expect("setpriv runs");
+        for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+            if let Some((_, url)) = line.split_once(word) {
+                tell.send(url.trim().parse::<SocketAddr>().unwrap()).unwrap();
+            }
+        }
+        child.wait().unwrap();
+    });
+    address.recv().expect("the server says where it listens")
 }
 
 impl Server {
@@ -75,10 +94,15 @@ impl Server {
 
     /// What it says to a request of its own, unsigned: moto asks for no signature.
     pub fn ask(self, method: &str, path: &str) -> (u16, String) {
+        self.ask_with(method, path, "")
+    }
+
+    /// With these headers, each ended by CR and LF.
+    pub fn ask_with(self, method: &str, path: &str, headers: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).unwrap();
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n",
             self.address
         )
         .unwrap();
@@ -106,22 +130,23 @@ impl Server {
     }
 }
 
-/// A client of a bucket at this address that gives up soon.
+/// Gives up soon.
+pub fn patience() -> Patience {
+    Patience { retries: 3, first_pause: Duration::from_millis(5), longest_pause: Duration::from_millis(50) }
+}
+
+/// A client of a bucket at this address.
 pub fn client(address: SocketAddr, bucket: &str, timeout: Duration) -> Arc<dyn ObjectStore> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let patience = litekeeper::store::Patience {
-        retries: 3,
-        first_pause: Duration::from_millis(5),
-        longest_pause: Duration::from_millis(50),
-    };
     let client = AmazonS3Builder::new()
+        .with_http_connector(Connector)
         .with_client_options(ClientOptions::new().with_allow_http(true).with_timeout(timeout))
         .with_endpoint(format!("http://{address}"))
         .with_access_key_id(KEY)
         .with_secret_access_key(SECRET)
         .with_bucket_name(bucket)
         .with_disable_bulk_delete(true)
-        .with_retry(patience.into())
+        .with_retry(patience().into())
         .build();
     Arc::new(client.unwrap())
 }
@@ -141,6 +166,8 @@ pub enum Fault {
     Stall,
     /// Cut when the server has completed an upload and says so.
     LoseCompletion,
+    /// Not answered when the server has removed something and says so.
+    LoseRemoval,
 }
 
 /// A proxy before the server.
@@ -248,12 +275,16 @@ impl Shared {
         let (from_client, to_server) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
         let this = Arc::clone(&self);
         let completing = Arc::new(AtomicBool::new(false));
-        let request = Arc::clone(&completing);
+        let removing = Arc::new(AtomicBool::new(false));
+        let (request, removal) = (Arc::clone(&completing), Arc::clone(&removing));
         let up = std::thread::spawn(move || {
             pass_on(from_client, to_server, |done, bytes| {
                 let head = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]);
                 if head.contains(" HTTP/1.1") {
                     request.store(head.starts_with("POST ") && head.contains("uploadId="), Ordering::SeqCst);
+                    // Azure's are posted.
+                    let is_removal = head.starts_with("DELETE ") || head.contains("comp=batch");
+                    removal.store(is_removal, Ordering::SeqCst);
                 }
                 this.happens(|fault| matches!(fault, Fault::CutUp(after) if done > after))
             });
@@ -263,6 +294,7 @@ impl Shared {
             self.happens(|fault| match fault {
                 Fault::CutDown(after) => done > after,
                 Fault::LoseCompletion => completing.load(Ordering::SeqCst),
+                Fault::LoseRemoval => removing.load(Ordering::SeqCst),
                 _ => false,
             })
         });
@@ -276,7 +308,12 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, cut: impl Fn(u64, &[u8]) -> O
     let (mut buffer, mut done) = (vec![0; 64 << 10], 0);
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         done += read as u64;
-        if cut(done, &buffer[..read]).is_some() || to.write_all(&buffer[..read]).is_err() {
+        let fault = cut(done, &buffer[..read]);
+        if fault == Some(Fault::LoseRemoval) {
+            // Until the client gives up.
+            let _ = to.read(&mut [0]);
+        }
+        if fault.is_some() || to.write_all(&buffer[..read]).is_err() {
             break;
         }
     }

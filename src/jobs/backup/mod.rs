@@ -127,11 +127,10 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
             return Err(error);
         }
     };
-    let mut unnoted = None;
-    if let Some(met) = &taken.met {
-        unnoted = damage::met(context, met).await.err();
-    }
-    doubts.damage.clone_from(&taken.contents.damage);
+    doubts.damage = match &taken.met {
+        Some(met) => Some(contents::taken_for_damaged(&damage::met(context, met).await)),
+        None => taken.contents.damage.clone(),
+    };
     let newest = if let Some(made) = &taken.made {
         made.backup.clone()
     } else {
@@ -141,7 +140,6 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     };
     let is_forgotten = doubts.is_forgotten();
     let mut report = finish(context, &catalogue, &newest, Some(&taken), doubts).await;
-    report.problems.extend(unnoted);
     if !is_forgotten {
         let seen = Seen::new(stamp, stamped, &newest.name);
         report.problems.extend(remember(context, taken.contents.content, seen).await.err());
@@ -218,6 +216,10 @@ async fn take(
     let database = Arc::clone(&context.database);
     let (call, progress, started) = (context.call.clone(), context.progress.clone(), context.started);
     let holds = Arc::clone(&context.holds);
+    let bytes = match context.sql(|source| Facts::read(source)).await {
+        Err(error) => return Err(shut_out(&context.database, error).await),
+        Ok(facts) => facts.bytes(),
+    };
     // Not by `Context::sql`: damage that the catalogue tells of is that of a backup.
     let taken = context
         .pool
@@ -225,7 +227,7 @@ async fn take(
             // Before the database is read: it takes its time.
             catalogue.prepare(&|| call.check())?;
             let newest = catalogue.latest()?;
-            has_room(&catalogue, newest.as_ref(), Facts::read(source)?.bytes())?;
+            has_room(&catalogue, newest.as_ref(), bytes)?;
             let bounds = Bounds {
                 longest_block: database.maintain.max_block,
                 longest_read: database.backup.max_snapshot,

@@ -32,7 +32,7 @@ pub(super) struct Step {
     pub(super) tally: Tally,
     /// How long its transaction lasted; `None` where nothing was there to remove.
     pub(super) lasted: Option<Duration>,
-    /// How much of that came before the COMMIT, without the wait for an archive's disk.
+    /// How much of that came before the COMMIT, and is less for fewer rows.
     pub(super) worked: Duration,
     /// How long its pages were then moved from the write-ahead log into the file, and what came of it: `None` outside
     /// WAL mode, and where a replicator owns the log.
@@ -67,16 +67,27 @@ impl Pace {
     }
 }
 
-/// Removes up to `rows` old rows of the database at `path`, after they are safe in the archive, where the rule has one.
+/// Which rows a batch is of.
+#[derive(Debug, Clone)]
+pub(super) struct Share {
+    pub(super) from: Position,
+    /// At most so many.
+    pub(super) rows: usize,
+    /// Whether it is rolled back where a trigger leaves rows that point at nothing, which takes a look at every row of
+    /// the tables that the rule reaches.
+    pub(super) checked: bool,
+}
+
+/// Removes old rows of the database at `path`, after they are safe in the archive, where the rule has one.
 pub(super) fn run(
     connection: &mut Connection,
     path: &Path,
     plan: &Plan,
-    (from, rows): (&Position, usize),
+    share: &Share,
     holds: &Holds,
     mut archive: Option<&mut Archive>,
 ) -> Result<Step> {
-    let slice = walk::slice(connection, plan, Extent::Old, from, rows)?;
+    let slice = walk::slice(connection, plan, Extent::Old, &share.from, share.rows)?;
     if slice.old.is_empty() {
         return Ok(Step { next: slice.next, ..Step::default() });
     }
@@ -90,10 +101,10 @@ pub(super) fn run(
                 "the schema was changed while the cleanup was running; the next run goes on",
             ));
         }
-        let (tally, waited) = remove(transaction, plan, &slice.old, archive.as_deref_mut())?;
+        let (tally, fixed) = remove(transaction, plan, &slice.old, share.checked, archive.as_deref_mut())?;
         // Only a trigger keeps a row that was to go.
         let left = if plan.is_plain() { 0 } else { existing(transaction, plan, slice.tail(), "1")?.len() };
-        Ok((tally, left, since.elapsed().saturating_sub(waited)))
+        Ok((tally, left, since.elapsed().saturating_sub(fixed)))
     });
     let lasted = since.elapsed();
     if let Some(archive) = archive {
@@ -111,12 +122,13 @@ pub(super) fn run(
     Ok(Step { tally, lasted: Some(lasted), worked, moved: made.map(|made| (since.elapsed(), made)), next })
 }
 
-/// Removes `rows` as far as they still have to go, and what goes with them. Also how long the archive's disk was waited
-/// for.
+/// Removes `rows` as far as they still have to go, and what goes with them. Also how long it took to do what a single row
+/// takes as well: batches that shrink for it would become single rows, and each would still take it.
 fn remove(
     connection: &Connection,
     plan: &Plan,
     rows: &[Key],
+    checked: bool,
     archive: Option<&mut Archive>,
 ) -> Result<(Tally, Duration)> {
     let mut tally = Tally::new();
@@ -132,23 +144,23 @@ fn remove(
     if !doomed.blockers.is_empty() {
         return Err(blocked(&doomed.blockers));
     }
-    let mut waited = Duration::ZERO;
+    let mut fixed = doomed.scanning;
     if let Some(archive) = archive {
         for (table, rows) in &doomed.deletes {
             archive.take(connection, &graph.tables[*table], rows)?;
         }
         let since = Instant::now();
         archive.secure()?;
-        waited = since.elapsed();
+        fixed += since.elapsed();
     }
     // What we delete is checked as it is gathered; a trigger or a default may still break a reference.
-    let check =
-        !plan.triggers.is_empty() || graph.edges.iter().any(|edge| matches!(edge.action, Action::Set(_)));
-    let before = if check { violations(connection, plan)? } else { 0 };
-    for (edge, rows) in doomed.changes {
-        let edge = &graph.edges[edge];
+    let since = Instant::now();
+    let before = if checked { violations(connection, plan)? } else { 0 };
+    fixed += since.elapsed();
+    for (edge, rows) in &doomed.changes {
+        let edge = &graph.edges[*edge];
         let (node, Action::Set(set)) = (&graph.tables[edge.child], &edge.action) else { continue };
-        for (number, values) in keys::chunks(&rows) {
+        for (number, values) in keys::chunks(rows) {
             let among = among("", &node.key, number);
             let sql = format!("UPDATE {} SET {set} WHERE {among}", quoted(&node.name));
             let changed = connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
@@ -159,14 +171,17 @@ fn remove(
         let removed = delete(connection, plan, table, &rows, "1")?;
         tally.entry(graph.tables[table].name.clone()).or_default().removed += removed;
     }
-    if check && violations(connection, plan)? > before {
+    let since = Instant::now();
+    let broken = checked && violations(connection, plan)? > before;
+    fixed += since.elapsed();
+    if broken || graph.dangles(connection, &doomed.changes)? {
         return Err(Error::new(
             Reason::Refused,
             "a batch would have left rows that point at nothing, by a trigger or a default of the schema; it was \
              rolled back",
         ));
     }
-    Ok((tally, waited))
+    Ok((tally, fixed))
 }
 
 /// Deletes `rows` of the table of this number that fulfil a condition; how many those were.

@@ -2,6 +2,7 @@
 //! them. Reads only. Knows SQLite's foreign keys, which are off on our connections: nothing cascades by itself.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -60,6 +61,8 @@ pub(super) struct Doomed {
     pub(super) changes: Vec<(usize, Vec<Key>)>,
     /// Rows that stand in the way, by table.
     pub(super) blockers: BTreeMap<String, u64>,
+    /// How long tables without an index that would help were read from end to end, once each: a single row takes as long.
+    pub(super) scanning: Duration,
 }
 
 /// Rows that are known to go, so that none is counted twice and a circle of references ends.
@@ -125,7 +128,10 @@ impl Graph {
         while let Some((parent, rows)) = to_follow.pop_front() {
             for (number, edge) in self.edges.iter().enumerate().filter(|(_, edge)| edge.parent == parent) {
                 let (mut going, mut changing) = (Vec::new(), Vec::new());
-                for (child, is_old) in self.pointing_at(connection, edge, &rows, &goes.condition("c."))? {
+                let old = goes.condition("c.");
+                for (child, is_old) in
+                    self.pointing_at(connection, edge, &rows, &old, &mut doomed.scanning)?
+                {
                     // An old row that points at an old row of its own table goes with it, whatever the rule says.
                     let goes = edge.action == Action::Delete || (edge.child == 0 && is_old);
                     if matches!(edge.action, Action::Set(_)) && !goes {
@@ -159,6 +165,7 @@ impl Graph {
         edge: &Edge,
         parents: &[Key],
         old: &str,
+        scanning: &mut Duration,
     ) -> Result<Vec<(Key, bool)>> {
         let (parent, child) = (&self.tables[edge.parent], &self.tables[edge.child]);
         let key = child.key.iter().map(|key| format!("c.{key}")).collect::<Vec<_>>().join(", ");
@@ -171,7 +178,8 @@ impl Graph {
         // Without an index on the child it is read once per statement, and not once per parent row.
         let join = if edge.indexed { "CROSS JOIN" } else { "JOIN" };
         let mut found = Vec::new();
-        for (parents, values) in keys::chunks(parents) {
+        for (nth, (parents, values)) in keys::chunks(parents).enumerate() {
+            let since = Instant::now();
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT DISTINCT {key}, {old} FROM {} AS p {join} {} AS c ON {on} WHERE {}",
                 quoted(&parent.name),
@@ -184,8 +192,35 @@ impl Graph {
                 let key = (0..width).map(|i| row.get(i)).collect::<rusqlite::Result<_>>()?;
                 found.push((key, row.get(width)?));
             }
+            if nth == 0 && !edge.indexed {
+                *scanning += since.elapsed();
+            }
         }
         Ok(found)
+    }
+
+    /// Whether one of the rows that were changed, which pointed at something before, points at nothing now.
+    pub(super) fn dangles(&self, connection: &Connection, changes: &[(usize, Vec<Key>)]) -> Result<bool> {
+        for (edge, rows) in changes {
+            let edge = &self.edges[*edge];
+            let (parent, child) = (&self.tables[edge.parent], &self.tables[edge.child]);
+            let set = edge.pairs.iter().map(|(_, c)| format!("c.{c} IS NOT NULL")).collect::<Vec<_>>();
+            let same = edge.pairs.iter().map(|(p, c)| format!("p.{p} = +c.{c}")).collect::<Vec<_>>();
+            for (number, values) in keys::chunks(rows) {
+                let mut statement = connection.prepare_cached(&format!(
+                    "SELECT 1 FROM {} AS c WHERE {} AND {} AND NOT EXISTS (SELECT 1 FROM {} AS p WHERE {})",
+                    quoted(&child.name),
+                    among("c.", &child.key, number),
+                    set.join(" AND "),
+                    quoted(&parent.name),
+                    same.join(" AND "),
+                ))?;
+                if statement.exists(rusqlite::params_from_iter(values))? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 }
 

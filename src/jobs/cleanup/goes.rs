@@ -80,7 +80,7 @@ impl Goes {
     }
 }
 
-/// Values as SQL. Text is written by its bytes, so that it may hold anything.
+/// Values as SQL.
 fn literals(values: &[Value]) -> Vec<String> {
     let hex = |bytes: &[u8]| {
         bytes.iter().fold(String::new(), |mut text, byte| {
@@ -89,6 +89,8 @@ fn literals(values: &[Value]) -> Vec<String> {
             text
         })
     };
+    // Not by its bytes: those are in the encoding of the database, which may be UTF-16. NUL would end the statement.
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let literal = |value: &Value| match value {
         Value::Null => String::from("NULL"),
         Value::Integer(number) => number.to_string(),
@@ -96,7 +98,9 @@ fn literals(values: &[Value]) -> Vec<String> {
             String::from(if *number > 0.0 { "9e999" } else { "-9e999" })
         }
         Value::Real(number) => format!("{number:?}"),
-        Value::Text(text) => format!("CAST(x'{}' AS TEXT)", hex(text.as_bytes())),
+        Value::Text(text) => {
+            format!("({})", text.split('\0').map(quoted).collect::<Vec<_>>().join(" || char(0) || "))
+        }
         Value::Blob(bytes) => format!("x'{}'", hex(bytes)),
     };
     values.iter().map(literal).collect()

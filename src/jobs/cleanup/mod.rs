@@ -23,8 +23,6 @@ mod space;
 mod sweep;
 mod walk;
 
-use std::time::Duration;
-
 use crate::config::JobKind;
 use crate::error::{Class, Error, Reason, Result};
 use crate::jobs::{Context, Job, Report, Running, damage};
@@ -34,9 +32,6 @@ use crate::sqlite::replicator;
 use crate::state::facts::shrunk_on_purpose;
 use report::{Detail, RuleReport};
 use sweep::Totals;
-
-/// For a last look at the file by a run that may have been told to stop.
-const TO_LOOK: Duration = Duration::from_millis(500);
 
 /// The cleanup of one database by its rules.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,10 +68,8 @@ impl Job for Cleanup {
 }
 
 async fn note_shrinking(context: &Context, before: u64) -> Result<()> {
-    // The run's own limits may be over by now; reading three numbers takes no time, if nobody locks the file.
-    let call = context.call.apart().within(TO_LOOK);
-    let after = context.pool.run(&call, |c| Facts::read(c)).await?;
-    let (name, after) = (context.database.name.clone(), after.used_bytes());
+    let after = context.facts_afterwards().await?.used_bytes();
+    let name = context.database.name.clone();
     context.state.with(move |c| shrunk_on_purpose(c, &name, before, after)).await
 }
 

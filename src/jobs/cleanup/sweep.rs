@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::archive::Archive;
-use super::batch::{self, Pace, Step, Tally};
+use super::batch::{self, Pace, Share, Step, Tally};
 use super::children::{Doomed, Seen};
 use super::guard::Guard;
 use super::log::Log;
@@ -95,7 +95,10 @@ pub(super) async fn rule(
         return Ok(());
     }
     totals.wanted += report.matched;
+    let since = Instant::now();
     let before = violations(&reader, &plan).await?;
+    // Writers must not be kept waiting while large tables are looked at, again with each batch.
+    let in_batches = !plan.triggers.is_empty() && since.elapsed() <= context.database.cleanup.batch_target;
     // Nothing is made where nothing is to be archived.
     let archive = if report.matched > 0 {
         let (database, started) = (Arc::clone(&context.database), context.started);
@@ -111,7 +114,9 @@ pub(super) async fn rule(
         totals,
         preview: &preview,
         archive: &archive,
-        page: reader.facts.page_size,
+        reader: &reader,
+        before,
+        in_batches,
     };
     let swept = sweep.run(report, tally).await;
     let closed = close(&archive, report).await;
@@ -121,18 +126,24 @@ pub(super) async fn rule(
     note(totals, &preview, tally);
     swept?;
     closed?;
-    let after = violations(&reader, &plan).await?;
-    if after > before {
-        return Err(Error::new(
-            Reason::Refused,
-            format!(
-                "after the cleanup {} more than before point at nothing (PRAGMA foreign_key_check); litekeeper's own \
-                 deletes leave none, so look at what the application wrote meanwhile",
-                rows_in_words(after - before)
-            ),
-        ));
+    left_whole(&reader, &plan, before).await
+}
+
+/// Refuses to go on where more rows than `before` point at nothing.
+async fn left_whole(reader: &Reader<'_>, plan: &Plan, before: u64) -> Result<()> {
+    let after = violations(reader, plan).await?;
+    if after <= before {
+        return Ok(());
     }
-    Ok(())
+    let who = if plan.triggers.is_empty() { "what" } else { "the triggers, and at what" };
+    Err(Error::new(
+        Reason::Refused,
+        format!(
+            "after the cleanup {} more than before point at nothing (PRAGMA foreign_key_check); litekeeper's own \
+             deletes leave none, so look at {who} the application wrote meanwhile",
+            rows_in_words(after - before)
+        ),
+    ))
 }
 
 /// How many of the newest rows `keep_rows` and `max_size` leave, and how to say that; `None`: all.
@@ -259,8 +270,11 @@ struct Sweep<'a> {
     totals: &'a Totals,
     preview: &'a Preview,
     archive: &'a Arc<Mutex<Option<Archive>>>,
-    /// Bytes of a page.
-    page: u64,
+    reader: &'a Reader<'a>,
+    /// Rows that pointed at nothing before.
+    before: u64,
+    /// Whether each batch looks for more of them before it is committed.
+    in_batches: bool,
 }
 
 impl Sweep<'_> {
@@ -286,12 +300,16 @@ impl Sweep<'_> {
                 pace.learn(step.worked);
                 // Rows that became old after the count have been judged by nobody.
                 guard(context, plan, totals, self.preview, tally)?;
+                // What triggers do to the first rows they do to all.
+                if report.batches == 1 && !plan.triggers.is_empty() && !self.in_batches {
+                    left_whole(self.reader, plan, self.before).await?;
+                }
                 let removed = tally.get(&plan.table).map_or(0, |touched| touched.removed);
                 context.at(totals.done + removed, totals.wanted.max(totals.done + removed), Unit::Rows);
                 if step.next.is_some() {
                     let worked = lasted + step.moved.map_or(Duration::ZERO, |(took, _)| took);
                     context.pause(worked * PAUSE_PER_WORK).await?;
-                    log.watch(context, &step, self.page).await?;
+                    log.watch(context, &step, self.reader.facts.page_size).await?;
                 }
                 report.wal_peak_bytes = log.peak;
             }
@@ -305,11 +323,12 @@ impl Sweep<'_> {
         let limit = context.database.maintain.max_block;
         let mut attempt = 1;
         loop {
-            let (plan, from, path) = (Arc::clone(self.plan), from.clone(), context.database.path.clone());
+            let (plan, path) = (Arc::clone(self.plan), context.database.path.clone());
+            let share = Share { from: from.clone(), rows, checked: self.in_batches };
             let (archive, holds) = (Arc::clone(self.archive), Arc::clone(&context.holds));
             let work = context.sql_within(limit, move |c| {
                 let mut archive = archive.lock().unwrap_or_else(PoisonError::into_inner);
-                batch::run(c, &path, &plan, (&from, rows), &holds, archive.as_mut())
+                batch::run(c, &path, &plan, &share, &holds, archive.as_mut())
             });
             match work.await {
                 Err(error) if error.reason == Reason::Busy && attempt < ATTEMPTS => attempt += 1,
@@ -349,7 +368,7 @@ async fn close(archive: &Arc<Mutex<Option<Archive>>>, report: &mut RuleReport) -
 
 /// Rows that point at nothing, over the tables that the rule reaches by foreign keys.
 async fn violations(reader: &Reader<'_>, plan: &Plan) -> Result<u64> {
-    if plan.graph.edges.is_empty() {
+    if plan.is_plain() {
         return Ok(0);
     }
     let mut found = 0;

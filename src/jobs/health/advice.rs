@@ -1,5 +1,5 @@
 //! What the check `indexes` advises beside what is wrong: needless and unused indexes, and foreign keys without one.
-//! Of use it knows only what the plans of the watched queries tell, and says so.
+//! Of use it knows only what the plans of the watched queries and of slow statements tell, and says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,11 @@ use crate::config::Index;
 use crate::error::Result;
 use crate::jobs::Context;
 use crate::queries::advice::existing::{self, Existing, Keyless, Remark};
-use crate::queries::plans::Plan;
+use crate::queries::known::in_plans;
+use crate::queries::plans::{Plan, index_in};
 use crate::sqlite::schema::quoted;
 use crate::state::facts::{self, INDEX_USE, IndexUse, PLANS, TABLES, Watched};
+use crate::state::slow;
 use crate::state::status::TableStatus;
 
 /// So many queries must be watched, so many of them of the index's own table, and for so long, before one that none
@@ -32,33 +34,51 @@ pub(super) struct Evidence {
     declared: Vec<Index>,
     /// Columns that the cleanup searches, with their tables.
     cleaned: Vec<(String, String)>,
-    used: IndexUse,
-    now: DateTime<Utc>,
-    /// The tables that each watched query reads, as far as its plan names them.
+    /// The indexes that were ever in use.
+    used: BTreeSet<String>,
+    /// Of each query that was watched for long enough, the tables that it reads, as far as its plan names them.
     queries: Vec<BTreeSet<String>>,
+    /// Since when the last of them is watched.
+    since: DateTime<Utc>,
     small: BTreeSet<String>,
 }
 
 impl Evidence {
-    /// Takes down which indexes the watched queries use now.
+    /// Takes down which indexes the watched queries and slow statements use now, and since when each query is watched.
     pub(super) async fn gather(context: &Context) -> Result<Self> {
         let (name, now) = (context.database.name.clone(), context.started);
-        let (used, plans, small) = context
+        let (used, watched, small) = context
             .state
             .with(move |connection| {
                 let plans: BTreeMap<String, Watched> =
                     facts::recall(connection, &name, PLANS)?.map(|(plans, _)| plans).unwrap_or_default();
                 let known = facts::recall::<IndexUse>(connection, &name, INDEX_USE)?.map(|(known, _)| known);
-                let mut used = known.unwrap_or(IndexUse { since: now, used: BTreeSet::new() });
-                used.used.extend(plans.values().flat_map(|watched| indexes_in(&watched.plan)));
-                facts::remember(connection, &name, INDEX_USE, &used)?;
+                let mut known = known.unwrap_or_default();
+                let slow = slow::worst(connection, &name, DateTime::UNIX_EPOCH, u32::MAX)?;
+                let all =
+                    plans.values().map(|watched| &watched.plan).chain(slow.iter().map(|shape| &shape.plan));
+                known.used.extend(all.flat_map(|plan| indexes_in(plan)));
+                let since = |query: &String, watched: &Watched| match known.queries.get(query) {
+                    // A time to come is one by a clock that was wrong.
+                    Some((text, since)) if *text == watched.query => (*since).min(now),
+                    _ => now,
+                };
+                let queries =
+                    plans.iter().map(|(query, w)| (query.clone(), (w.query.clone(), since(query, w))));
+                known.queries = queries.collect();
+                facts::remember(connection, &name, INDEX_USE, &known)?;
+                let watched: Vec<_> = plans
+                    .into_iter()
+                    .filter_map(|(query, watched)| Some((known.queries.get(&query)?.1, watched.plan)))
+                    .filter(|(since, _)| now - *since >= WATCHED_FOR)
+                    .collect();
                 let tables: Vec<TableStatus> =
                     facts::recall(connection, &name, TABLES)?.map(|(tables, _)| tables).unwrap_or_default();
                 let small = tables
                     .into_iter()
                     .filter(|t| t.rows.is_some_and(|rows| rows < FEW_ROWS))
                     .map(|t| t.table);
-                Ok((used, plans, small.collect()))
+                Ok((known.used, watched, small.collect()))
             })
             .await?;
         let rules = &context.database.cleanup.rules;
@@ -69,8 +89,8 @@ impl Evidence {
                 .filter_map(|rule| Some((rule.table.clone(), rule.column.clone()?)))
                 .collect(),
             used,
-            now,
-            queries: plans.into_values().map(|watched| named_in(watched.plan)).collect(),
+            since: watched.iter().map(|(since, _)| *since).max().unwrap_or(now),
+            queries: watched.into_iter().map(|(_, plan)| named_in(plan)).collect(),
             small,
         })
     }
@@ -92,7 +112,7 @@ impl Evidence {
         let keyless = existing::keyless(connection, &all)?.into_iter();
         let told = keyless.filter(|key| !self.small.contains(&key.child) && !is_declared(key));
         remarks.extend(told.map(|key| key.remark));
-        if self.queries.len() >= QUERIES && self.now - self.used.since >= WATCHED_FOR {
+        if self.queries.len() >= QUERIES {
             let named: BTreeSet<String> = remarks.iter().map(|remark| remark.index.clone()).collect();
             let is_used = |index: &Existing| self.is_used(index) || named.contains(&index.name);
             for index in existing::unused(connection, &all, is_used)? {
@@ -109,13 +129,13 @@ impl Evidence {
             .cleaned
             .iter()
             .any(|(table, column)| table.eq_ignore_ascii_case(&index.table) && index.begins_with(column));
-        is_declared || is_cleaned || self.used.used.contains(&index.name)
+        is_declared || is_cleaned || self.used.contains(&in_plans(&index.name))
     }
 
     fn unused(&self, index: &Existing, all: &[Existing]) -> Option<Remark> {
         let is_of_table = |name: &String| {
             name.eq_ignore_ascii_case(&index.table)
-                || all.iter().any(|other| other.table == index.table && other.name == *name)
+                || all.iter().any(|other| other.table == index.table && in_plans(&other.name) == *name)
         };
         let of_table = self.queries.iter().filter(|names| names.iter().any(is_of_table)).count();
         let text = format!(
@@ -123,7 +143,7 @@ impl Evidence {
              others, which litekeeper does not see. If it has none: DROP INDEX {}",
             index.name,
             self.queries.len(),
-            self.used.since.format("%Y-%m-%d"),
+            self.since.format("%Y-%m-%d"),
             index.table,
             quoted(&index.name)
         );
@@ -133,11 +153,7 @@ impl Evidence {
 
 /// The indexes that a plan names.
 fn indexes_in(plan: &[String]) -> impl Iterator<Item = String> {
-    let after = |line: &String| {
-        let (_, name) = line.split_once(" INDEX ")?;
-        name.split(' ').next().map(str::to_owned)
-    };
-    plan.iter().filter_map(after)
+    plan.iter().filter_map(|line| index_in(line)).map(str::to_owned)
 }
 
 /// The indexes of a plan, and the tables under the names that the query gives them.

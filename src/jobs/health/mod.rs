@@ -46,7 +46,7 @@ async fn run(context: &Context) -> Result<Report> {
     report.problems.extend(verdicts::keep(context, &checks).await.err());
     // Not looked for here, and nothing else is worth more attention.
     match damage::known(context).await {
-        Ok(known) => report.findings.extend(known),
+        Ok(known) => report.findings.extend(known.filter(|_| answers)),
         Err(error) => report.problems.push(error),
     }
     Ok(report)

@@ -1,10 +1,10 @@
 //! The check `pool`: a connection can be had and the database answers on it, and no caller has had a timeout since
 //! the last time.
 
-use crate::error::{Error, Reason, Result};
+use crate::error::{Reason, Result};
+use crate::jobs::Context;
 use crate::jobs::reading::shut_out;
 use crate::jobs::verdicts::{Check, met};
-use crate::jobs::{Context, damage};
 use crate::pool::PoolState;
 use crate::sqlite::facts::{file_bytes, wal_bytes};
 use crate::state::facts::{self, POOL_TIMEOUTS, PoolTimeouts};
@@ -20,7 +20,7 @@ pub(super) async fn check(context: &Context) -> Result<(Check, bool)> {
         })
         .await;
     if let Err(error) = answer {
-        let error = in_words(context, shut_out(&context.database, met(context, error)?).await);
+        let error = shut_out(&context.database, met(context, error)?).await;
         return Ok((Check::bad(NAME, error.reason, error.message), false));
     }
     let file = &context.database.path;
@@ -49,17 +49,6 @@ pub(super) async fn check(context: &Context) -> Result<(Check, bool)> {
         Err(error) => Check::unknown(NAME, met(context, error)?.message),
     };
     Ok((check, true))
-}
-
-fn in_words(context: &Context, error: Error) -> Error {
-    let (name, path) = (&context.database.name, context.database.path.display());
-    match error.reason {
-        Reason::Damaged => Error::new(
-            Reason::Damaged,
-            format!("{path} is damaged and cannot be read: {}; {}", error.message, damage::what_to_do(name)),
-        ),
-        _ => error,
-    }
 }
 
 /// Timeouts since the last check. A count of another process, which has another pool, is no base for ours; and one

@@ -7,7 +7,7 @@ mod references;
 
 use super::reading::Reader;
 use super::verdicts::{self, Check, INTEGRITY, met};
-use super::{Context, Job, Report, Running, damage};
+use super::{Context, Job, Report, Running};
 use crate::config::JobKind;
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::checks;
@@ -54,22 +54,29 @@ async fn run(context: &Context) -> Result<Report> {
 /// The checks of a database of which not even the schema can be read. What may go away by itself fails the run,
 /// which is then tried again.
 async fn unreadable(context: &Context, error: Error, problems: &mut Vec<Error>) -> Result<Vec<Check>> {
-    let detail = format!("{} cannot be read: {}", context.database.path.display(), error.message);
+    let path = context.database.path.display().to_string();
+    // Most messages name the file themselves, and what to do: nobody shall restore a backup in place of a file that is
+    // whole, only encrypted or too new.
+    let detail = if error.message.contains(&path) {
+        error.message.clone()
+    } else {
+        format!("{path} cannot be read: {}", error.message)
+    };
+    let detail = match error.reason {
+        Reason::NotADatabase => format!(
+            "{detail}; or save what can be read of it (litekeeper recover {} --to PATH)",
+            context.database.name
+        ),
+        // Of damage, what to do is said already.
+        _ => detail,
+    };
     let damaged = matches!(
         error.reason,
         Reason::Damaged | Reason::NotADatabase | Reason::Encrypted | Reason::NewerFormat
     );
     let checks = vec![
-        if damaged {
-            Check::bad(
-                INTEGRITY,
-                error.reason,
-                format!("{detail}; {}", damage::what_to_do(&context.database.name)),
-            )
-        } else {
-            Check::unknown(INTEGRITY, detail.clone())
-        },
-        Check::unknown(references::NAME, detail),
+        if damaged { Check::bad(INTEGRITY, error.reason, detail) } else { Check::unknown(INTEGRITY, detail) },
+        Check::unknown(references::NAME, format!("the database cannot be read; see the check {INTEGRITY}")),
     ];
     if error.class() == Class::Transient {
         verdicts::keep(context, &checks).await?;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use rusqlite::TransactionBehavior;
+
 use super::limits::{part, write};
 use super::recall;
 use super::step::{Cost, Step, StepName};
@@ -34,8 +36,8 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
     }
     let mut indexes = context.sql(|c| rebuild::rebuildable(c)).await?;
     // One that is gone was dropped by the application, and its damage with it.
-    let mut wrong: Vec<String> =
-        damaged.iter().filter(|d| indexes.iter().any(|i| i.name == **d)).cloned().collect();
+    let (wrong, mut settled): (Vec<String>, Vec<String>) =
+        damaged.into_iter().partition(|d| indexes.iter().any(|i| i.name == *d));
     if policy == Reindex::Auto {
         indexes.retain(|i| wrong.contains(&i.name));
     }
@@ -72,15 +74,23 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
         let own = index.clone();
         let checked = reader.read(move |c| rebuild::check(c, &own)).await;
         match part(context, &format!("checking {}", index.name), checked)? {
-            Ok(()) => wrong.retain(|w| *w != index.name),
+            Ok(()) => settled.push(index.name.clone()),
             Err(problem) => problems.push(problem),
         }
     }
     let database = context.database.name.clone();
-    let changed = (wrong != damaged).then_some(wrong);
     let remember = move |c: &mut rusqlite::Connection| {
         facts::remember(c, &database, REBUILDS, &before)?;
-        changed.map_or(Ok(()), |wrong| facts::remember(c, &database, DAMAGED_INDEXES, &wrong))
+        if settled.is_empty() {
+            return Ok(());
+        }
+        // A check may have found others meanwhile.
+        let transaction = c.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let known = facts::recall::<Vec<String>>(&transaction, &database, DAMAGED_INDEXES)?;
+        let mut wrong = known.map(|(wrong, _)| wrong).unwrap_or_default();
+        wrong.retain(|index| !settled.contains(index));
+        facts::remember(&transaction, &database, DAMAGED_INDEXES, &wrong)?;
+        Ok(transaction.commit()?)
     };
     context.state.with(remember).await?;
     if rebuilt.is_empty() && problems.is_empty() && left_out.is_empty() {

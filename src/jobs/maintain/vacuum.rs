@@ -176,8 +176,9 @@ async fn in_place(context: &Context, facts: &Facts, mode: AutoVacuum, mut speeds
     let max_block = context.database.maintain.max_block;
     let used = facts.used_bytes();
     let first_part = interruptible(max_block, used, &speeds, facts.journal_mode == "wal");
+    let was = AutoVacuum::of(facts.auto_vacuum);
     let holds = Arc::clone(&context.holds);
-    let took = match within(context, first_part, "VACUUM", move |c| vacuum(c, &holds, mode)).await? {
+    let took = match within(context, first_part, "VACUUM", move |c| vacuum(c, &holds, was, mode)).await? {
         Ok(took) => took,
         Err(problem) => {
             if problem.reason == Reason::Deadline {
@@ -189,7 +190,7 @@ async fn in_place(context: &Context, facts: &Facts, mode: AutoVacuum, mut speeds
     };
     speeds.learn_vacuum(used, took);
     remember(context, speeds).await?;
-    let converted = mode != AutoVacuum::of(facts.auto_vacuum);
+    let converted = mode != was;
     let how = if converted { " and converted the file to auto_vacuum = INCREMENTAL" } else { "" };
     let mut step = freed(context, facts, how).await?;
     // The application's load may have made the second part longer than it was measured to be.
@@ -251,7 +252,7 @@ async fn remember(context: &Context, speeds: Speeds) -> Result<()> {
 
 /// The step with what it gained; `how` follows the number of bytes.
 pub(super) async fn freed(context: &Context, before: &Facts, how: &str) -> Result<Step> {
-    let after = context.sql(|c| Facts::read(c)).await?;
+    let after = context.facts_afterwards().await?;
     let bytes = before.bytes().saturating_sub(after.bytes());
     let pages = before.pages.saturating_sub(after.pages);
     let (name, used, left) = (context.database.name.clone(), before.used_bytes(), after.used_bytes());

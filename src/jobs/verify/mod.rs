@@ -89,14 +89,14 @@ async fn run(context: &Context, selector: Option<String>, from: Option<String>) 
     let text = format!("{}: {}", done.name, done.message);
     let mut report = Report::new(text.clone(), &done);
     report.problems = damaged;
-    if let Some(damage) = done.of_database.filter(|_| is_newest) {
-        let damage = damage.context(&done.name);
-        report.problems.extend(damage::met(context, &damage).await.err());
-    }
-    match done.ok {
-        Some(true) => {}
-        Some(false) => report.problems.push(Error::new(Reason::Damaged, text)),
-        None => report.findings.push(Error::new(Reason::Unsupported, text)),
+    match (done.ok, done.of_database.filter(|_| is_newest)) {
+        (Some(true), _) => {}
+        (Some(false), Some(damage)) => {
+            let damage = damage.context(&done.name);
+            report.problems.push(damage::met(context, &damage).await);
+        }
+        (Some(false), None) => report.problems.push(Error::new(Reason::Damaged, text)),
+        (None, _) => report.findings.push(Error::new(Reason::Unsupported, text)),
     }
     Ok(report)
 }

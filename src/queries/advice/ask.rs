@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Advice, Question, judge, read};
-use crate::config::{Database, JobKind};
+use crate::config::{Database, JobKind, Query};
 use crate::error::{Error, Reason, Result};
 use crate::pool::{Call, Pool};
+use crate::queries::known::Known;
+use crate::sqlite::schema;
 use crate::state::slow::Shape;
 
 /// Time to take samples in.
@@ -16,11 +18,10 @@ const SAMPLING: Duration = Duration::from_secs(10);
 
 /// The watched queries, then the slow statements of those jobs that do what an application does: that VACUUM or a
 /// check of all pages takes its time calls for no index.
-fn questions(database: &Database, slow: &[Shape]) -> Vec<Question> {
-    let mut questions: Vec<Question> = database.watch.queries.iter().map(Question::watched).collect();
-    let is_applications =
-        |shape: &&Shape| [JobKind::Watch, JobKind::Cleanup].iter().any(|kind| kind.as_str() == shape.job);
-    for shape in slow.iter().filter(is_applications) {
+fn questions(watched: &[Query], slow: &[Shape], known: &Known) -> Vec<Question> {
+    let watched = watched.iter().map(|query| Question::watched(query, known));
+    let mut questions: Vec<Question> = watched.collect();
+    for shape in slow {
         // Known better with its values.
         if !questions.iter().any(|question| question.shape == shape.shape) {
             questions.push(Question::slow(&shape.shape, shape.count));
@@ -36,8 +37,11 @@ pub async fn advise(
     slow: &[Shape],
     cancel: CancellationToken,
 ) -> Result<Advice> {
-    let questions = questions(database, slow);
-    if questions.is_empty() {
+    let is_applications =
+        |shape: &&Shape| [JobKind::Watch, JobKind::Cleanup].iter().any(|kind| kind.as_str() == shape.job);
+    let slow: Vec<Shape> = slow.iter().filter(is_applications).cloned().collect();
+    let watched = database.watch.queries.clone();
+    if watched.is_empty() && slow.is_empty() {
         return Ok(Advice::default());
     }
     let call = Call::new("advise", cancel, None);
@@ -46,6 +50,8 @@ pub async fn advise(
     let declared = database.indexes.clone();
     let (material, questions) = pool
         .run(&call.within(limit), move |connection| {
+            let known = Known::new(schema::names(connection)?);
+            let questions = questions(&watched, &slow, &known);
             let material = read(connection, &questions, until)?.with_declared(&declared);
             Ok((material, questions))
         })

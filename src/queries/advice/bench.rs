@@ -27,6 +27,8 @@ pub(super) struct Bench<'a> {
     pub(super) schema: &'a Schema,
     /// The database's own indexes by name.
     pub(super) existing: BTreeMap<String, (String, Vec<Key>)>,
+    /// The names given so far: two that are spoken of never have the same.
+    named: RefCell<BTreeMap<Index, String>>,
 }
 
 /// What a plan comes to.
@@ -41,7 +43,7 @@ pub(super) struct Outcome {
 impl<'a> Bench<'a> {
     pub(super) fn new(twin: Twin, figures: &'a Figures, schema: &'a Schema) -> Result<Self> {
         let existing = existing(&twin)?;
-        Ok(Self { twin, figures, schema, existing })
+        Ok(Self { twin, figures, schema, existing, named: RefCell::default() })
     }
 
     /// How the statement is answered with these indexes beside the database's own.
@@ -64,8 +66,10 @@ impl<'a> Bench<'a> {
 
     /// The names that the tried indexes would have in the database.
     pub(super) fn names(&self) -> BTreeMap<Index, String> {
-        let mut names: BTreeMap<Index, String> = BTreeMap::new();
-        for (index, _) in self.twin.tried() {
+        let mut names = self.named.borrow_mut();
+        for (index, _) in
+            self.twin.tried().filter(|(index, _)| !names.contains_key(index)).collect::<Vec<_>>()
+        {
             let is_taken = |name: &str| self.schema.has(name) || names.values().any(|taken| taken == name);
             let declared = self.schema.declared.iter().find(|declared| is_declared(index, declared));
             let name = match declared.filter(|declared| !is_taken(&declared.name)) {
@@ -74,7 +78,7 @@ impl<'a> Bench<'a> {
             };
             names.insert(index.clone(), name);
         }
-        names
+        self.twin.tried().filter_map(|(index, _)| Some((index.clone(), names.get(index)?.clone()))).collect()
     }
 
     /// Drops the database's own indexes that are the beginning of this one and do nothing else.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::figures::{Figures, Known};
 use super::index::Key;
+use crate::queries::plans::index_in;
 use crate::sqlite::explain::Step;
 
 /// Begin and end of a statement.
@@ -73,12 +74,12 @@ impl<'a> Access<'a> {
         let end = ends.iter().filter_map(|mark| rest.find(mark)).min().unwrap_or(rest.len());
         let (table, using) = rest.split_at(end);
         let (method, terms) = using.split_once(" (").map_or((using, None), |(m, terms)| (m, Some(terms)));
-        let index = method.split_once("INDEX ").map(|(_, name)| name.split(' ').next().unwrap_or(name));
+        let index = index_in(detail);
         let is_automatic = method.contains("AUTOMATIC");
         let terms = terms.unwrap_or_default();
         Some(Self {
             table,
-            index: index.filter(|_| !is_automatic),
+            index: index.filter(|_| !is_automatic && !method.starts_with(" VIRTUAL")),
             equal: terms.matches("=?").count(),
             // `(a,b)>(?,?)` for a pair.
             sides: [">?", "<?", ">(?", "<(?"].iter().map(|side| terms.matches(side).count()).sum(),

@@ -211,6 +211,8 @@ pub fn keyless(connection: &Connection, all: &[Existing]) -> Result<Vec<Keyless>
             _ => keys.push((child, id, parent, vec![column], is_rowid)),
         }
     }
+    let mut taken = connection.prepare("SELECT name FROM main.sqlite_schema WHERE type <> 'trigger'")?;
+    let taken: Vec<String> = taken.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     let mut remarks: Vec<Keyless> = Vec::new();
     for (child, _, parent, columns, is_rowid) in keys {
         // A partial one serves where it leaves out only what no key points at.
@@ -225,11 +227,15 @@ pub fn keyless(connection: &Connection, all: &[Existing]) -> Result<Vec<Keyless>
         }
         let index =
             NewIndex { table: child.clone(), keys: columns.iter().map(|c| NewKey::column(c)).collect() };
-        let is_taken = |name: &str| all.iter().any(|index| index.name.eq_ignore_ascii_case(name));
-        let name = index.name(is_taken);
-        if remarks.iter().any(|known| known.remark.index == name) {
+        // Two keys of the same columns need one index.
+        if remarks.iter().any(|known| known.child == child && known.columns == columns) {
             continue;
         }
+        let is_taken = |name: &str| {
+            taken.iter().any(|taken| taken.eq_ignore_ascii_case(name))
+                || remarks.iter().any(|known| known.remark.index == name)
+        };
+        let name = index.name(is_taken);
         let text = format!(
             "{child} ({}) points at {parent} without an index, so each DELETE from {parent} that enforces foreign keys \
              reads all of {child}: {}",

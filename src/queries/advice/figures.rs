@@ -3,8 +3,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, ToSql, params_from_iter};
 
 use super::conditions::{Condition, Kind, Text};
 use super::index::{Index, Key};
@@ -23,15 +24,19 @@ const ROWS_UNKNOWN: f64 = 1000.0;
 const ONE_SIDE: f64 = 0.25;
 const BOTH_SIDES: f64 = 1.0 / 64.0;
 
-/// Bytes in an index beside the values: a rowid, and the headers of the cell and of its record.
-const OVERHEAD: f64 = 9.0;
-/// How full the pages of an index are after CREATE INDEX.
-const FILL: f64 = 0.95;
+/// Bytes of an index's entry beside its values: its place in the page, its length, the length of the record's header
+/// (<https://www.sqlite.org/fileformat2.html#record_format>).
+const OVERHEAD: f64 = 4.0;
+/// How full the pages of an index are after CREATE INDEX, the inner ones counted in.
+const FILL: f64 = 0.97;
 
-/// A sample of the rows, in memory.
+/// A sample of the rows, in memory. Its tables have neither constraints nor generated columns, which rows whose long
+/// values were left out might not satisfy: they have what was read.
 pub(super) struct Figures {
     rows: Connection,
     totals: BTreeMap<String, f64>,
+    /// The columns by which an index of the table leads to its rows; none: a rowid that has no other name.
+    ends: BTreeMap<String, Vec<String>>,
     shares: RefCell<BTreeMap<String, f64>>,
 }
 
@@ -40,9 +45,22 @@ impl Figures {
         // Without the indexes, which nobody searches here.
         let objects = schema.objects.iter().filter(|o| o.kind == "table").cloned().collect();
         let twin = Twin::new(&Schema { objects, ..Schema::default() })?;
-        twin.fill(samples)?;
+        let rows = Connection::open_in_memory()?;
+        let mut ends = BTreeMap::new();
+        for sample in samples {
+            fill(&rows, &twin.connection, sample)?;
+            ends.insert(sample.table.to_ascii_lowercase(), end(&twin.connection, &sample.table)?);
+        }
         let totals = samples.iter().map(|s| (s.table.to_ascii_lowercase(), s.total)).collect();
-        Ok(Self { rows: twin.connection, totals, shares: RefCell::default() })
+        Ok(Self { rows, totals, ends, shares: RefCell::default() })
+    }
+
+    /// Whether CREATE INDEX takes this key for the rows that there are: not `date(at, 'localtime')`, which is another
+    /// one tomorrow, nor what cannot be worked out for some row.
+    pub(super) fn can_be_indexed(&self, table: &str, key: &Key) -> bool {
+        let create = format!("CREATE INDEX lk_tried ON {} ({})", quoted(table), key.compared());
+        let made = self.rows.execute_batch(&create);
+        made.and_then(|()| self.rows.execute_batch("DROP INDEX lk_tried")).is_ok()
     }
 
     /// Whether there is a sample of this table.
@@ -199,11 +217,17 @@ impl Figures {
 
     /// Bytes that an index would take.
     pub(super) fn bytes(&self, index: &Index) -> f64 {
-        let width = index.keys.iter().map(|key| format!("coalesce(octet_length({}), 0)", key.text));
-        let sql =
-            format!("SELECT avg({}) FROM {}", width.collect::<Vec<_>>().join(" + "), quoted(&index.table));
+        let total = self.total(&index.table);
+        let ends = self.ends.get(&index.table.to_ascii_lowercase()).map(Vec::as_slice).unwrap_or_default();
+        let is_new = |column: &&String| !index.keys.iter().any(|key| key.text == quoted(column));
+        let columns = ends.iter().filter(is_new).map(|column| stored(&quoted(column)));
+        let mut values: Vec<String> = index.keys.iter().map(|key| stored(&key.text)).chain(columns).collect();
+        if ends.is_empty() {
+            values.push(stored(&format!("{total:.0}")));
+        }
+        let sql = format!("SELECT avg({}) FROM {}", values.join(" + "), quoted(&index.table));
         let width = self.rows.query_row(&sql, [], |row| row.get::<_, Option<f64>>(0)).ok().flatten();
-        self.total(&index.table) * (width.unwrap_or(8.0) + index.keys.len() as f64 + OVERHEAD) / FILL
+        total * (width.unwrap_or(16.0) + OVERHEAD) / FILL
     }
 
     /// The row that ANALYZE would write to sqlite_stat1 for an index.
@@ -212,6 +236,52 @@ impl Figures {
         let rows = (1..=keys.len()).map(|n| (self.share_of_one(table, &keys[..n]) * total).max(1.0));
         std::iter::once(total).chain(rows).map(|n| format!("{n:.0}")).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// Makes the table of a sample and puts its rows in: for counting, never for planning.
+fn fill(rows: &Connection, schema: &Connection, sample: &Sample) -> Result<()> {
+    let text = |text: Option<&CStr>| text.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut columns = Vec::new();
+    for column in &sample.columns {
+        let (declared, collation, ..) = schema.column_metadata(Some("main"), &sample.table, column)?;
+        // ANY of a STRICT table would elsewhere make numbers of texts.
+        let declared = Some(text(declared)).filter(|d| !d.is_empty() && !d.eq_ignore_ascii_case("ANY"));
+        let declared = declared.map(|declared| quoted(&declared)).unwrap_or_default();
+        columns.push(format!("{} {declared} COLLATE {}", quoted(column), quoted(&text(collation))));
+    }
+    let table = quoted(&sample.table);
+    rows.execute_batch(&format!("BEGIN; CREATE TABLE {table} ({})", columns.join(", ")))?;
+    let marks = vec!["?"; columns.len()].join(", ");
+    let mut insert = rows.prepare(&format!("INSERT INTO {table} VALUES ({marks})"))?;
+    for row in &sample.rows {
+        insert.execute(params_from_iter(row))?;
+    }
+    Ok(rows.execute_batch("COMMIT")?)
+}
+
+/// The columns by which an index of this table leads to its rows.
+fn end(schema: &Connection, table: &str) -> Result<Vec<String>> {
+    let mut statement = schema.prepare(
+        "SELECT c.name FROM pragma_table_info(?1) AS c, pragma_table_list AS t \
+         WHERE t.schema = 'main' AND t.name = ?1 COLLATE NOCASE AND c.pk > 0 \
+         AND (t.wr OR c.type = 'INTEGER' COLLATE NOCASE AND (SELECT max(pk) FROM pragma_table_info(?1)) = 1) \
+         ORDER BY c.pk",
+    )?;
+    let columns = statement.query_map([table], |row| row.get(0))?;
+    Ok(columns.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Bytes of a value in a record, that of its type in the header counted in.
+fn stored(value: &str) -> String {
+    let bytes = [(127_i64, 1), (32_767, 2), (8_388_607, 3), (2_147_483_647, 4), (140_737_488_355_327, 6)];
+    let integers =
+        bytes.map(|(most, bytes)| format!("WHEN {value} BETWEEN -{most} - 1 AND {most} THEN {bytes}"));
+    format!(
+        "1 + CASE typeof({value}) WHEN 'null' THEN 0 WHEN 'real' THEN 8 \
+         WHEN 'integer' THEN CASE WHEN {value} IN (0, 1) THEN 0 {} ELSE 8 END \
+         ELSE octet_length({value}) + (octet_length({value}) > 57) END",
+        integers.join(" ")
+    )
 }
 
 /// What a question says about its columns.

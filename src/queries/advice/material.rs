@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::config;
-use crate::error::Result;
+use crate::error::{Reason, Result};
 use crate::sqlite::schema::quoted;
 
 /// A table with no more rows is read whole.
@@ -15,7 +15,7 @@ const WHOLE: u16 = 10_000;
 
 /// Of a larger one so many places are read, evenly over its rowids, with so many rows at each.
 const PLACES: i64 = 500;
-const ROWS_AT_A_PLACE: i64 = 20;
+const ROWS_AT_A_PLACE: u8 = 20;
 
 /// A longer value is left out of the sample: nobody compares it, and it lies on pages of its own.
 const LONGEST_VALUE: u32 = 400;
@@ -75,6 +75,11 @@ impl Schema {
         })
     }
 
+    /// Whether a table is called so.
+    pub(super) fn has_table(&self, name: &str) -> bool {
+        self.objects.iter().any(|o| o.kind == "table" && o.name.eq_ignore_ascii_case(name))
+    }
+
     /// Whether anything is called so.
     pub(super) fn has(&self, name: &str) -> bool {
         self.objects.iter().any(|object| object.name.eq_ignore_ascii_case(name))
@@ -102,12 +107,24 @@ fn rows<const N: usize>(
     Ok(Some(rows.collect::<rusqlite::Result<_>>()?))
 }
 
-/// Reads a sample of a table; what it has at `until` is the sample.
+/// Reads a sample of a table; what it has at `until` is the sample. Generated columns are left out where one cannot be
+/// worked out here.
 pub(super) fn sample(connection: &Connection, table: &str, until: Instant) -> Result<Sample> {
-    let mut statement = connection
-        .prepare("SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden = 0 ORDER BY cid")?;
-    let columns =
-        statement.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    let columns = |hidden: &str| -> Result<Vec<String>> {
+        let sql = format!(
+            "SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden IN ({hidden}) ORDER BY cid"
+        );
+        let mut statement = connection.prepare(&sql)?;
+        let names = statement.query_map([table], |row| row.get(0))?;
+        Ok(names.collect::<rusqlite::Result<_>>()?)
+    };
+    sample_of(connection, table, columns("0, 2, 3")?, until).or_else(|error| match error.reason {
+        Reason::Sqlite | Reason::Unsupported => sample_of(connection, table, columns("0")?, until),
+        _ => Err(error),
+    })
+}
+
+fn sample_of(connection: &Connection, table: &str, columns: Vec<String>, until: Instant) -> Result<Sample> {
     // Only the record's header is read of a value that is left out.
     let values = columns.iter().map(|name| {
         let name = quoted(name);
@@ -133,65 +150,84 @@ pub(super) fn sample(connection: &Connection, table: &str, until: Instant) -> Re
         // A table WITHOUT ROWID has none.
         ends.ok().map(|ends| (rowid, ends))
     });
-    if let Some((rowid, (first, last))) = ends {
+    let is_spread = if let Some((rowid, ends)) = ends {
         let sql = format!("SELECT {values}, {rowid} {from} WHERE {rowid} >= ?1 ORDER BY {rowid} LIMIT ?2");
-        places(connection, &sql, (first, last), until, &mut sample)?;
+        places(connection, &sql, ends, until, &mut sample)?
     } else {
+        false
+    };
+    if !is_spread {
         let sql = format!("SELECT count(1) FROM (SELECT 1 {from} LIMIT {COUNTED})");
         sample.total = connection.query_row(&sql, [], |row| row.get(0))?;
     }
     Ok(sample)
 }
 
-/// Rows from all over the table; how close their rowids are tells how many there are.
+/// Rows from all over the table; how close their rowids are tells how many there are. `false` where most places have no
+/// rows, as between old numbers and much larger new ones: then neither is told.
 fn places(
     connection: &Connection,
     sql: &str,
     (first, last): (i64, i64),
     until: Instant,
     sample: &mut Sample,
-) -> Result<()> {
+) -> Result<bool> {
     let mut found: Vec<Vec<Value>> = Vec::new();
-    let (mut seen, mut span) = (0.0, 0.0);
+    let (mut total, mut tried, mut filled) = (0.0, 0, 0);
     // Rowids may be any 64-bit numbers: their distance is none.
     let distance = last as f64 - first as f64 + 1.0;
+    #[allow(clippy::cast_possible_truncation, reason = "within the rowids that there are")]
+    let start = |place: i64| (first as f64 + distance * place as f64 / PLACES as f64) as i64;
     for place in 0..PLACES {
         if Instant::now() >= until {
             break;
         }
-        #[allow(clippy::cast_possible_truncation, reason = "within the rowids that there are")]
-        let from = (first as f64 + distance * place as f64 / PLACES as f64) as i64;
+        let (from, to) = (start(place), if place + 1 == PLACES { i64::MAX } else { start(place + 1) });
         let mut rows = Vec::new();
-        let Some(end) = read(connection, sql, [from, ROWS_AT_A_PLACE], &mut rows)? else { continue };
-        seen += rows.len() as f64;
-        span += end as f64 - from as f64 + 1.0;
+        let mut rowids = read(connection, sql, [from, i64::from(ROWS_AT_A_PLACE)], &mut rows)?;
+        // Those beyond belong to the next place; that there are any says that here are no more.
+        let read = rowids.len();
+        rowids.retain(|rowid| *rowid < to);
+        rows.truncate(rowids.len());
+        tried += 1;
+        let Some(end) = rowids.last() else { continue };
+        filled += 1;
+        let share = if rowids.len() < read || read < usize::from(ROWS_AT_A_PLACE) {
+            1.0
+        } else {
+            (*end as f64 - from as f64 + 1.0) / (distance / PLACES as f64)
+        };
+        total += rows.len() as f64 / share.min(1.0);
         found.append(&mut rows);
+    }
+    if filled * 2 < tried {
+        return Ok(false);
     }
     if found.len() >= usize::from(WHOLE / 10) {
         sample.rows = found;
     }
-    if span > 0.0 {
-        sample.total = (seen / span * distance).max(f64::from(WHOLE));
+    if tried > 0 {
+        sample.total = (total * PLACES as f64 / f64::from(tried)).max(f64::from(WHOLE));
     }
-    Ok(())
+    Ok(true)
 }
 
-/// Rows with one column more, an integer; gives the last one's.
+/// Rows with one column more, an integer, which is given.
 fn read<const N: usize>(
     connection: &Connection,
     sql: &str,
     parameters: [i64; N],
     rows: &mut Vec<Vec<Value>>,
-) -> Result<Option<i64>> {
+) -> Result<Vec<i64>> {
     let mut statement = connection.prepare_cached(sql)?;
     let columns = statement.column_count().saturating_sub(1);
     let mut read = statement.query(rusqlite::params_from_iter(parameters))?;
-    let mut last = None;
+    let mut more = Vec::new();
     while let Some(row) = read.next()? {
         rows.push((0..columns).map(|column| row.get(column)).collect::<rusqlite::Result<_>>()?);
-        last = Some(row.get(columns)?);
+        more.push(row.get(columns)?);
     }
-    Ok(last)
+    Ok(more)
 }
 
 #[cfg(test)]
@@ -223,6 +259,35 @@ mod tests {
         let longest =
             |row: &Vec<Value>| matches!(&row[2], Value::Blob(bytes) if bytes.len() > LONGEST_VALUE as usize);
         assert!(!sample.rows.iter().any(longest), "long values stay where they are");
+    }
+
+    #[test]
+    fn rows_are_told_right_where_their_rowids_have_gaps_and_where_most_of_the_range_is_empty() {
+        let rows = |from: i64, step: i64, count: i64| {
+            format!(
+                "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count})
+                 INSERT INTO t SELECT {from} + i * {step}, i % 7, 'x' FROM n;"
+            )
+        };
+        let table = "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b);".to_owned();
+        // A third of the numbers is not there.
+        let gap = of(&(table.clone() + &rows(1, 1, 30_000) + &rows(60_000, 1, 30_000)));
+        assert!((57_000.0..63_000.0).contains(&gap.total), "{}", gap.total);
+        // Some old rows, and then numbers that begin with the time.
+        let late = of(&(table + &rows(1, 1, 500) + &rows(1 << 52, 4096, 30_000)));
+        assert_eq!((late.total, late.rows.len()), (30_500.0, usize::from(WHOLE)));
+    }
+
+    #[test]
+    fn a_generated_column_is_sampled_as_it_is_and_left_out_where_it_cannot_be_worked_out() {
+        let table = "CREATE TABLE t (doc TEXT);";
+        let column = "ALTER TABLE t ADD COLUMN kind AS (json_extract(doc, '$.kind'));";
+        let insert = "INSERT INTO t VALUES (json_object('kind', 'a', 'more', hex(zeroblob(300))));";
+        let sample = of(&format!("{table}{insert}{column}"));
+        assert_eq!(sample.columns, ["doc", "kind"]);
+        assert_eq!(sample.rows[0][1], Value::Text("a".to_owned()));
+        let broken = of(&format!("{table}{insert} INSERT INTO t VALUES ('no JSON'); {column}"));
+        assert_eq!((broken.columns.len(), broken.rows.len()), (1, 2));
     }
 
     #[test]

@@ -118,7 +118,9 @@ pub fn read(connection: &Connection, questions: &[Question], until: Instant) -> 
     let schema = Schema::read(connection)?;
     let twin = Twin::new(&schema)?;
     let columns = questions.iter().filter_map(|question| twin.reads(question).ok()).flatten();
-    let tables: BTreeSet<String> = columns.map(|(table, _)| table).collect();
+    // A view may read all that there is for one row; what it reads are tables.
+    let tables: BTreeSet<String> =
+        columns.map(|(table, _)| table).filter(|table| schema.has_table(table)).collect();
     let samples = tables.iter().map(|table| material::sample(connection, table, until));
     let samples = samples.collect::<Result<_>>()?;
     Ok(Material { schema, samples })

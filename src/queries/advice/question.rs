@@ -3,7 +3,8 @@
 use rusqlite::types;
 
 use crate::config::Query;
-use crate::queries::fingerprint::{self, LONGEST};
+use crate::queries::fingerprint::LONGEST;
+use crate::queries::known::Known;
 use crate::queries::watched::values;
 
 /// Stands in shapes for what was left out.
@@ -25,11 +26,11 @@ pub struct Question {
 }
 
 impl Question {
-    /// A query of the watch-list.
-    pub fn watched(query: &Query) -> Self {
+    /// A query of the watch-list, with the names that its database has: its shape is that of its slow runs.
+    pub fn watched(query: &Query, known: &Known) -> Self {
         Self {
             name: Some(query.name.clone()),
-            shape: fingerprint::shape(&query.sql),
+            shape: known.shape(&query.sql),
             sql: query.sql.clone(),
             values: Some(values(query)),
             count: 1,

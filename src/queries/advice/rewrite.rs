@@ -4,7 +4,8 @@ use rusqlite::types::Value;
 
 use super::conditions::{Condition, Kind, Text, unquoted};
 use super::question::Question;
-use crate::queries::tokens::Token;
+use crate::queries::tokens::{Token, tokens};
+use crate::sqlite::schema::quoted;
 
 /// What kind of advice it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -77,7 +78,13 @@ fn keyset(question: &Question, text: &Text<'_>) -> Option<Rewrite> {
     {
         return None;
     }
-    let (order, limit, offset) = (outside("ORDER")?, outside("LIMIT")?, outside("OFFSET")?);
+    let (order, limit) = (outside("ORDER")?, outside("LIMIT")?);
+    // `LIMIT 20 OFFSET 1000`, or `LIMIT 1000, 20`.
+    let offset = match outside("OFFSET") {
+        Some(at) => at..at + 2,
+        None if text.is(limit + 2, ",") => limit + 1..limit + 3,
+        None => return None,
+    };
     let (mut columns, mut at, mut descending) = (Vec::new(), order + 2, None);
     while at < limit {
         let start = at;
@@ -102,8 +109,7 @@ fn keyset(question: &Question, text: &Text<'_>) -> Option<Rewrite> {
         _ => format!("({}) {sign} ({values})", columns.join(", ")),
     };
     // From behind, so that places stay right.
-    let end = text.tokens.get(offset + 1)?.1.end;
-    let without = format!("{}{}", text.sql[..text.tokens.get(offset)?.1.start].trim_end(), &text.sql[end..]);
+    let without = replaced(text, offset, "");
     let order = text.tokens.get(order)?.1.start;
     let sql = match outside("WHERE") {
         Some(at) => {
@@ -137,7 +143,17 @@ fn exists(question: &Question, text: &Text<'_>, at: usize) -> Option<Rewrite> {
     if !is_qualified(start) || !is_qualified(at + 3) || !text.is(at + 6, "FROM") {
         return None;
     }
+    // What binds stronger than IN takes the column with it.
+    let is_bound = start.checked_sub(1).and_then(|before| text.token(before));
+    if matches!(is_bound, Some(Token::Sign(sign)) if sign != "(" && sign != ",") {
+        return None;
+    }
     let end = text.end_of_group(at + 1)?;
+    // A table of the same name inside would be the one that is meant there.
+    let outer = |at: usize| matches!((text.token(start), text.token(at)), (Some(Token::Name(of)), Some(Token::Name(name))) if unquoted(of).eq_ignore_ascii_case(&unquoted(name)));
+    if (at + 6..end).any(|at| outer(at) && !text.is(at + 1, ".")) {
+        return None;
+    }
     let inner = at + 6..end;
     let has = |word: &str| inner.clone().any(|at| text.is(at, word));
     if ["GROUP", "UNION", "LIMIT", "ORDER", "INTERSECT", "EXCEPT", "SELECT", "OVER"]
@@ -238,7 +254,11 @@ pub(super) fn naming(question: &Question, columns: &[String]) -> Option<Rewrite>
         return None;
     };
     let of = if end == 4 { format!("{}.", text.of(1..2)) } else { String::new() };
-    let list: Vec<String> = columns.iter().map(|column| format!("{of}{column}")).collect();
+    let written = |column: &String| match tokens(column)[..] {
+        [Token::Name(name)] if name == column => column.clone(),
+        _ => quoted(column),
+    };
+    let list: Vec<String> = columns.iter().map(|column| format!("{of}{}", written(column))).collect();
     let why = format!(
         "SELECT * takes each row from the table; where {} is all that is needed, the index alone is read",
         columns.join(", ")

@@ -214,7 +214,7 @@ impl Bench<'_> {
             .collect();
         let mut keys = Vec::new();
         for (table, column) in read.iter().filter(|(_, column)| reads_view || is_named(column)) {
-            if !self.is_table(table) || self.is_rowid(table, column)? {
+            if !self.schema.has_table(table) || self.is_rowid(table, column)? {
                 continue;
             }
             let key = Key::column(column);
@@ -223,13 +223,13 @@ impl Bench<'_> {
             }
             keys.push((table.clone(), key));
         }
-        let expressions = expressions(&text, &read);
-        keys.extend(expressions.into_iter().filter(|(table, _)| self.is_table(table)));
+        let expressions = expressions(&text, &read).into_iter();
+        keys.extend(
+            expressions.filter(|(table, key)| {
+                self.schema.has_table(table) && self.figures.can_be_indexed(table, key)
+            }),
+        );
         Ok(keys)
-    }
-
-    fn is_table(&self, name: &str) -> bool {
-        self.schema.objects.iter().any(|o| o.kind == "table" && o.name.eq_ignore_ascii_case(name))
     }
 
     fn is_rowid(&self, table: &str, column: &str) -> Result<bool> {

@@ -10,7 +10,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::index::Index;
-use super::material::{Object, Sample, Schema};
+use super::material::{Object, Schema};
 use super::question::Question;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::explain::{self, Step};
@@ -96,26 +96,6 @@ impl Twin {
             insert.execute(params_from_iter(row))?;
         }
         Ok(())
-    }
-
-    /// Puts sampled rows into their tables: for counting, never for planning.
-    pub(super) fn fill(&self, samples: &[Sample]) -> Result<()> {
-        self.connection.execute_batch("BEGIN")?;
-        for sample in samples {
-            let columns: Vec<String> = sample.columns.iter().map(|c| quoted(c)).collect();
-            let marks = vec!["?"; columns.len()].join(", ");
-            let sql = format!(
-                "INSERT OR IGNORE INTO {} ({}) VALUES ({marks})",
-                quoted(&sample.table),
-                columns.join(", ")
-            );
-            // Columns that are made by a function of the application's.
-            let Ok(mut insert) = self.connection.prepare(&sql) else { continue };
-            for row in &sample.rows {
-                let _ = insert.execute(params_from_iter(row));
-            }
-        }
-        Ok(self.connection.execute_batch("COMMIT")?)
     }
 
     /// Has these indexes and no other beside those of the database.

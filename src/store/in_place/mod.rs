@@ -79,10 +79,7 @@ pub fn restore(
     patience: Duration,
     hooks: &mut Hooks<'_>,
 ) -> Result<Done> {
-    if let Some(first) = plan.refusals.first() {
-        let all: Vec<_> = plan.refusals.iter().map(|refusal| refusal.message.as_str()).collect();
-        return Err(Error::new(first.reason, all.join("; and ")));
-    }
+    plan.permits()?;
     let path = &plan.path;
     let (dir, name) = open_directory(path)?;
     let mut new = Unfinished::create(&dir, &name)?;

@@ -38,6 +38,8 @@ pub struct Plan {
     pub likeness: String,
     /// Those who have the database open, as far as can be seen.
     pub seen: Seen,
+    /// The process, perhaps one of them, that lets go of the database when it is asked to.
+    pub yields: Option<u32>,
     /// Why it cannot be done now; empty where it can.
     pub refusals: Vec<Error>,
     /// What works, but should be known.
@@ -47,8 +49,9 @@ pub struct Plan {
 }
 
 /// Looks at the database at `path` and what it would take to replace it by one of `bytes`. Changes and opens nothing.
-/// `accept_unseen`: not being able to see all processes is no refusal.
-pub fn plan(path: &Path, bytes: Option<u64>, accept_unseen: bool) -> Result<Plan> {
+/// `accept_unseen`: not being able to see all processes is no refusal. `yields`: the process that will let go of the
+/// database when it is asked to.
+pub fn plan(path: &Path, bytes: Option<u64>, accept_unseen: bool, yields: Option<u32>) -> Result<Plan> {
     let path = resolved(path)?;
     let (dir, name) = open_directory(&path)?;
     let old = metadata(&path)?;
@@ -66,6 +69,7 @@ pub fn plan(path: &Path, bytes: Option<u64>, accept_unseen: bool) -> Result<Plan
         free,
         likeness: likeness.show(),
         seen: Seen::default(),
+        yields,
         refusals: Vec::new(),
         warnings: Vec::new(),
         old: identity,
@@ -76,10 +80,12 @@ pub fn plan(path: &Path, bytes: Option<u64>, accept_unseen: bool) -> Result<Plan
         plan.seen.unseen =
             Some(format!("{} lies on {name}, and other machines cannot be seen", dir.path().display()));
     }
+    let others: Vec<_> =
+        plan.seen.holders.iter().filter(|holder| Some(holder.pid) != yields).cloned().collect();
     let judged = [
         old.as_ref().map_or(Ok(()), |file| replaceable(&dir, &name, &plan.path, file)),
         writable(&dir),
-        used(&plan.path, &plan.seen.holders),
+        used(&plan.path, &others),
         if accept_unseen { Ok(()) } else { all_seen(&plan.seen) },
         has_room(&dir, free, needed),
     ];
@@ -98,16 +104,16 @@ pub fn plan(path: &Path, bytes: Option<u64>, accept_unseen: bool) -> Result<Plan
 }
 
 impl Plan {
+    /// The refusals as one error, under the reason of the first.
+    pub fn permits(&self) -> Result<()> {
+        let Some(first) = self.refusals.first() else { return Ok(()) };
+        let all: Vec<_> = self.refusals.iter().map(|refusal| refusal.message.as_str()).collect();
+        Err(Error::new(first.reason, all.join("; and ")))
+    }
+
     /// Who has the database or a file beside it open now, also one that was removed under them.
     pub(super) fn look(&self) -> Seen {
-        let names: Vec<PathBuf> = std::iter::once(self.path.clone())
-            .chain(SIDECARS.map(|suffix| sidecar(&self.path, suffix)))
-            .collect();
-        let there: Vec<Identity> = names
-            .iter()
-            .filter_map(|name| std::fs::metadata(name).ok())
-            .map(|file| (file.dev(), file.ino()))
-            .collect();
+        let (names, there) = holders::set(&self.path);
         holders::of(Files { there: &there, removed: &names })
     }
 }

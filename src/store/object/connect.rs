@@ -3,6 +3,7 @@
 //! wins. Must never show a value.
 
 use std::net::IpAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, Certificate, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 
+use super::attempts::Connector;
 use crate::config::{Bucket, Cloud};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 
 /// How long a request is repeated. Only what may go away by itself is: refused and broken connections, timeouts, 429 and
 /// 5xx; the pauses between grow, and are cut by chance.
@@ -44,14 +46,18 @@ impl From<Patience> for RetryConfig {
                 base: 3.0,
             },
             max_retries: patience.retries,
-            retry_timeout: Duration::from_secs(180),
+            retry_timeout: LAST_ATTEMPT_AFTER,
         }
     }
 }
 
 /// A part of 8 MiB gets through at 46 KiB a second; AWS_TIMEOUT and its like say otherwise.
-const TIMEOUT: &str = "180 seconds";
-const CONNECT_TIMEOUT: &str = "10 seconds";
+const TIMEOUT: Duration = Duration::from_secs(180);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// No attempt begins later than this after the first: all carry the signature of that, which is good for 15 minutes.
+const LAST_ATTEMPT_AFTER: Duration = Duration::from_secs(300);
+/// Or a server that hangs would be asked but once.
+const _: () = assert!(LAST_ATTEMPT_AFTER.as_secs() > TIMEOUT.as_secs());
 
 /// The client, and what to do where it is refused.
 pub(super) fn client(bucket: &Bucket, patience: Patience) -> Result<(Arc<dyn ObjectStore>, &'static str)> {
@@ -60,21 +66,25 @@ pub(super) fn client(bucket: &Bucket, patience: Patience) -> Result<(Arc<dyn Obj
     let failed = |e: object_store::Error| super::failure::told(&format!("cannot use {bucket}"), "", &e);
     Ok(match bucket.cloud {
         Cloud::S3 => {
-            let given = Given::<AmazonS3ConfigKey>::read("AWS_", AmazonS3ConfigKey::Client)?;
+            let given = Given::<AmazonS3ConfigKey>::read("AWS_")?;
             let set = given.has(&[
                 AmazonS3ConfigKey::AccessKeyId,
                 AmazonS3ConfigKey::WebIdentityTokenFile,
                 AmazonS3ConfigKey::ContainerCredentialsRelativeUri,
                 AmazonS3ConfigKey::ContainerCredentialsFullUri,
             ]);
+            let allow = AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp);
+            let builder = AmazonS3Builder::new()
+                .with_http_connector(Connector)
+                .with_client_options(options(ca_bundle()?));
             let client = given
-                .settings(&[AmazonS3ConfigKey::Endpoint])
+                .settings(bucket, &AmazonS3ConfigKey::Endpoint, "AWS_ENDPOINT_URL", allow)?
                 .into_iter()
-                .fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
+                .fold(builder, |builder, (key, value)| builder.with_config(key, value))
                 .with_bucket_name(&bucket.name)
                 // Not every server has the other way.
                 .with_disable_bulk_delete(true)
-                .with_retry(patience.into())
+                .with_retry(attempts(patience)?.into())
                 .build();
             let remedy = if set {
                 "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL, and what the key may do"
@@ -84,13 +94,16 @@ pub(super) fn client(bucket: &Bucket, patience: Patience) -> Result<(Arc<dyn Obj
             (Arc::new(client.map_err(failed)?), remedy)
         }
         Cloud::Google => {
-            let given = Given::<GoogleConfigKey>::read("GOOGLE_", GoogleConfigKey::Client)?;
+            let given = Given::<GoogleConfigKey>::read("GOOGLE_")?;
+            let allow = GoogleConfigKey::Client(ClientConfigKey::AllowHttp);
+            let builder = GoogleCloudStorageBuilder::new()
+                .with_http_connector(Connector)
+                // In place of the builder's own, which allow plain HTTP to everywhere.
+                .with_client_options(options(Vec::new()));
             let client = given
-                .settings(&[])
+                .settings(bucket, &GoogleConfigKey::BaseUrl, "GOOGLE_BASE_URL", allow)?
                 .into_iter()
-                .fold(GoogleCloudStorageBuilder::new(), |builder, (key, value)| {
-                    builder.with_config(key, value)
-                })
+                .fold(builder, |builder, (key, value)| builder.with_config(key, value))
                 .with_bucket_name(&bucket.name)
                 .with_retry(patience.into())
                 .build();
@@ -100,11 +113,15 @@ pub(super) fn client(bucket: &Bucket, patience: Patience) -> Result<(Arc<dyn Obj
             )
         }
         Cloud::Azure => {
-            let given = Given::<AzureConfigKey>::read("AZURE_", AzureConfigKey::Client)?;
+            let given = Given::<AzureConfigKey>::read("AZURE_")?;
+            let allow = AzureConfigKey::Client(ClientConfigKey::AllowHttp);
+            let builder = MicrosoftAzureBuilder::new()
+                .with_http_connector(Connector)
+                .with_client_options(options(Vec::new()));
             let client = given
-                .settings(&[AzureConfigKey::Endpoint])
+                .settings(bucket, &AzureConfigKey::Endpoint, "AZURE_STORAGE_ENDPOINT", allow)?
                 .into_iter()
-                .fold(MicrosoftAzureBuilder::new(), |builder, (key, value)| builder.with_config(key, value))
+                .fold(builder, |builder, (key, value)| builder.with_config(key, value))
                 .with_container_name(&bucket.name)
                 .with_retry(patience.into())
                 .build();
@@ -116,18 +133,46 @@ pub(super) fn client(bucket: &Bucket, patience: Patience) -> Result<(Arc<dyn Obj
     })
 }
 
-/// What environment and credentials give of one cloud, the stronger later.
-struct Given<K> {
-    settings: Vec<(K, String)>,
-    client: fn(ClientConfigKey) -> K,
+/// Ours, below what the environment says. Plain HTTP only where it allows that.
+fn options(authorities: Vec<Certificate>) -> ClientOptions {
+    let options = ClientOptions::new().with_timeout(TIMEOUT).with_connect_timeout(CONNECT_TIMEOUT);
+    authorities.into_iter().fold(options, ClientOptions::with_root_certificate)
 }
 
-impl<K: FromStr + PartialEq + Clone> Given<K> {
-    fn read(prefix: &str, client: fn(ClientConfigKey) -> K) -> Result<Self> {
-        let mut settings = vec![
-            (client(ClientConfigKey::Timeout), TIMEOUT.to_owned()),
-            (client(ClientConfigKey::ConnectTimeout), CONNECT_TIMEOUT.to_owned()),
-        ];
+/// The authorities that the file in `AWS_CA_BUNDLE` adds to the system's, as for Amazon's own programs.
+fn ca_bundle() -> Result<Vec<Certificate>> {
+    let Some(path) = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(PathBuf::from)
+    else {
+        return Ok(Vec::new());
+    };
+    let doing = format!("cannot read the certificates in {}, which AWS_CA_BUNDLE names", path.display());
+    let pem = std::fs::read(&path).map_err(|e| unreadable(&doing, &e))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(authorities) if !authorities.is_empty() => Ok(authorities),
+        _ => Err(Error::new(Reason::Config, format!("{doing}: it holds none in PEM format"))),
+    }
+}
+
+/// A file that is missing here says nothing of what there is in the bucket.
+fn unreadable(doing: &str, cause: &std::io::Error) -> Error {
+    Error { reason: Reason::Config, ..Error::io(doing, cause) }
+}
+
+/// As often as `AWS_MAX_ATTEMPTS` says, which Amazon's own programs heed too.
+fn attempts(patience: Patience) -> Result<Patience> {
+    let Some(text) = std::env::var_os("AWS_MAX_ATTEMPTS") else { return Ok(patience) };
+    match text.to_str().and_then(|text| text.parse::<NonZero<usize>>().ok()) {
+        Some(attempts) => Ok(Patience { retries: attempts.get() - 1, ..patience }),
+        None => Err(Error::new(Reason::Config, "AWS_MAX_ATTEMPTS must be a number, 1 or more")),
+    }
+}
+
+/// What environment and credentials give of one cloud, the stronger later.
+struct Given<K>(Vec<(K, String)>);
+
+impl<K: FromStr + PartialEq> Given<K> {
+    fn read(prefix: &str) -> Result<Self> {
+        let mut settings = Vec::new();
         let of_ours =
             |name: &str| name.starts_with(prefix).then(|| name.to_lowercase().parse().ok()).flatten();
         for (name, value) in std::env::vars_os() {
@@ -136,24 +181,25 @@ impl<K: FromStr + PartialEq + Clone> Given<K> {
             }
         }
         if let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from) {
-            let failed = |e| Error::io(format!("cannot read the credentials in {}", directory.display()), &e);
+            let failed =
+                |e| unreadable(&format!("cannot read the credentials in {}", directory.display()), &e);
             for entry in std::fs::read_dir(&directory).map_err(failed)? {
                 let entry = entry.map_err(failed)?;
                 let name = entry.file_name().to_str().unwrap_or_default().to_uppercase();
                 let Some(key) = of_ours(&name) else { continue };
                 let value = std::fs::read_to_string(entry.path());
                 let value = value.map_err(|e| {
-                    Error::io(format!("cannot read the credential {}", entry.path().display()), &e)
+                    unreadable(&format!("cannot read the credential {}", entry.path().display()), &e)
                 })?;
                 // Editors and `echo` end a file with a newline, which no credential has.
                 settings.push((key, value.trim_end().to_owned()));
             }
         }
-        Ok(Self { settings, client })
+        Ok(Self(settings))
     }
 
     fn last(&self, key: &K) -> Option<&str> {
-        self.settings.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+        self.0.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
     fn has(&self, keys: &[K]) -> bool {
@@ -161,12 +207,21 @@ impl<K: FromStr + PartialEq + Clone> Given<K> {
     }
 
     /// All of it. Unencrypted only where that is allowed, or to this machine itself.
-    fn settings(mut self, endpoints: &[K]) -> Vec<(K, String)> {
-        let allow = (self.client)(ClientConfigKey::AllowHttp);
-        if self.last(&allow).is_none() && endpoints.iter().filter_map(|key| self.last(key)).any(is_here) {
-            self.settings.push((allow, String::from("true")));
+    fn settings(mut self, bucket: &Bucket, endpoint: &K, name: &str, allow: K) -> Result<Vec<(K, String)>> {
+        if self.last(&allow).is_none()
+            && let Some(url) = self.last(endpoint).filter(|url| url.starts_with("http://"))
+        {
+            if !is_here(url) {
+                let cloud = name.split('_').next().unwrap_or_default();
+                let text = format!(
+                    "cannot use {bucket}: {name} is http://, over which anybody on the way reads and changes what is sent; \
+                     use https://, or allow it with {cloud}_ALLOW_HTTP=true"
+                );
+                return Err(Error::new(Reason::Refused, text));
+            }
+            self.0.push((allow, String::from("true")));
         }
-        self.settings
+        Ok(self.0)
     }
 }
 

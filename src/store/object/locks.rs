@@ -5,6 +5,9 @@
 //! A lock says that it lives by being written again. One that was not for [`DEAD_AFTER`], by the bucket's own clock, is
 //! removed by whoever meets it; one of a dead process of this machine at once. So a process that is stopped, or cut off
 //! from the bucket, for longer than that has lost its locks without knowing.
+//!
+//! A key that may write and not remove, so that nobody who steals it can remove backups, ends its locks by writing
+//! [`ENDED`] into them.
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -30,6 +33,9 @@ const DEAD_AFTER: TimeDelta = TimeDelta::minutes(10);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the end of a lock is awaited; then it dies by itself.
 const RELEASE_LIMIT: Duration = Duration::from_secs(10);
+
+/// What stands in a lock that its owner may not remove. One that is held is empty.
+const ENDED: &str = "ended";
 
 /// How a resource is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,10 +67,15 @@ pub(super) struct Held {
     client: Arc<dyn ObjectStore>,
     path: Path,
     beating: Option<JoinHandle<()>>,
+    /// Or may be.
+    is_written: bool,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
+        if !self.is_written {
+            return;
+        }
         let (client, path, beating) = (Arc::clone(&self.client), self.path.clone(), self.beating.take());
         let released = runtime::begin(async move {
             if let Some(beating) = beating {
@@ -72,7 +83,10 @@ impl Drop for Held {
                 beating.abort();
                 drop(beating.await);
             }
-            client.delete(&path).await
+            match client.delete(&path).await {
+                Err(object_store::Error::NotFound { .. }) | Ok(()) => Ok(()),
+                Err(_) => client.put(&path, ENDED.into()).await.map(drop),
+            }
         });
         if !matches!(released.map(|begun| begun.wait_for(RELEASE_LIMIT)), Ok(Some(Ok(())))) {
             tracing::warn!(lock = %self.path, "a lock in the bucket could not be removed; it ends by itself in 10 minutes");
@@ -116,9 +130,13 @@ impl Locks {
         let (client, path) = (Arc::clone(&self.object.client), self.directory.clone().join(name));
         let (writing, own) = (Arc::clone(&client), path.clone());
         // Before it is written: it may be there although the answer was lost.
-        let mut held = Held { client, path, beating: None };
+        let mut held = Held { client, path, beating: None, is_written: true };
         let written = runtime::run(async move { writing.put(&own, Vec::new().into()).await })?;
-        written.map_err(|e| self.failed(&e))?;
+        if let Err(cause) = written {
+            let error = self.failed(&cause);
+            held.is_written = error.reason != Reason::Permission;
+            return Err(error);
+        }
 
         let all = self.list()?;
         let Some(own) = all.iter().find(|lock| lock.location == held.path) else {
@@ -143,10 +161,9 @@ impl Locks {
     /// Whether anybody has a lock now. By our own clock: good enough to show, and to spare a file, not to remove one.
     pub(super) fn are_held(&self) -> Result<bool> {
         let now = clock::now();
-        Ok(self
-            .list()?
-            .iter()
-            .any(|lock| now - lock.last_modified < DEAD_AFTER * 2 && !is_of_dead_process(lock)))
+        Ok(self.list()?.iter().any(|lock| {
+            !has_ended(lock) && now - lock.last_modified < DEAD_AFTER * 2 && !is_of_dead_process(lock)
+        }))
     }
 
     fn list(&self) -> Result<Vec<ObjectMeta>> {
@@ -188,7 +205,9 @@ enum Other {
 
 impl Other {
     fn of(own: &ObjectMeta, mode: Mode, other: &ObjectMeta) -> Self {
-        if own.last_modified - other.last_modified > DEAD_AFTER || is_of_dead_process(other) {
+        if has_ended(other) {
+            Self::Beside
+        } else if own.last_modified - other.last_modified > DEAD_AFTER || is_of_dead_process(other) {
             Self::Dead
         } else if mode == Mode::Alone || is_alone(other) {
             Self::InTheWay
@@ -200,6 +219,10 @@ impl Other {
 
 fn is_alone(lock: &ObjectMeta) -> bool {
     lock.location.filename().is_none_or(|name| !name.starts_with(Mode::Shared.letter()))
+}
+
+fn has_ended(lock: &ObjectMeta) -> bool {
+    lock.size > 0
 }
 
 fn is_of_dead_process(lock: &ObjectMeta) -> bool {
@@ -256,6 +279,8 @@ mod tests {
         assert_eq!(of(Mode::Shared, "x", 9), Other::InTheWay);
         assert_eq!(of(Mode::Alone, "a-0000-1-1", 11), Other::Dead);
         assert_eq!(of(Mode::Alone, &format!("a-{}-{}-1", *HOST, std::process::id()), 9), Other::InTheWay);
+        let ended = ObjectMeta { size: ENDED.len() as u64, ..lock("a-0000-1-1", 9) };
+        assert_eq!(Other::of(&lock("own", 0), Mode::Alone, &ended), Other::Beside);
     }
 
     #[test]
@@ -267,7 +292,7 @@ mod tests {
             let (client, path) = (Arc::clone(&client), path.clone());
             runtime::run(async move { client.head(&path).await }).unwrap()
         };
-        let mut held = Held { client: writing, path: at, beating: None };
+        let mut held = Held { client: writing, path: at, beating: None, is_written: true };
         held.beating = Some(beat(&held, Duration::from_millis(1)).unwrap());
         let written = |after| loop {
             match seen() {

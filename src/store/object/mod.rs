@@ -1,9 +1,10 @@
 //! A store that is a prefix in a bucket: one below `backup.dir` for each database. Must never show a file before it is
 //! whole, and never put a credential into a message.
 //!
-//! Requests are repeated by `object_store` itself ([`connect::Patience`]), which alone knows which of them may be; nothing
-//! above repeats them again.
+//! Requests are repeated by `object_store` itself, told by [`attempts`] which of them may be; nothing above repeats them
+//! again.
 
+mod attempts;
 mod connect;
 mod failure;
 mod locks;
@@ -24,6 +25,7 @@ use super::{Entry, Lock, Store, check_name};
 use crate::config;
 use crate::error::{Error, Reason, Result};
 
+pub use self::attempts::Connector;
 pub use self::connect::Patience;
 
 /// The backups of one database in a bucket.
@@ -151,8 +153,11 @@ impl Store for Object {
         // A bucket says nothing when it is asked to delete what is not there.
         self.must_exist(name)?;
         let (client, path) = (Arc::clone(&self.client), self.path(name));
-        let deleted = runtime::run(async move { client.delete(&path).await })?;
-        deleted.map_err(|e| self.failed("cannot remove", name, &e))
+        match runtime::run(async move { client.delete(&path).await })? {
+            // A request that was repeated, because the answer to the first was lost, finds nothing.
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(self.failed("cannot remove", name, &e)),
+        }
     }
 
     fn free_bytes(&self) -> Result<Option<u64>> {

@@ -24,6 +24,8 @@ pub(super) struct Run {
 struct Table {
     path: PathBuf,
     file: File,
+    /// The names of the columns.
+    head: Vec<u8>,
     /// Not written yet.
     waiting: Vec<u8>,
     /// Bytes of whole batches.
@@ -44,11 +46,12 @@ impl Run {
             let name = if number == 1 { format!("{stem}.csv") } else { format!("{stem}-{number}.csv") };
             let path = self.directory.join(name);
             if let Some(file) = create(&path)? {
-                let mut waiting = Vec::new();
+                let mut head = Vec::new();
                 let names: Vec<_> =
                     columns.names.iter().map(|name| ValueRef::Text(name.as_bytes())).collect();
-                line(&mut waiting, &names);
-                self.files.insert(table.to_owned(), Table { path, file, waiting, whole: 0, bytes: 0 });
+                line(&mut head, &names);
+                let waiting = head.clone();
+                self.files.insert(table.to_owned(), Table { path, file, head, waiting, whole: 0, bytes: 0 });
                 return Ok(());
             }
         }
@@ -81,7 +84,8 @@ impl Run {
                 table.whole = table.bytes;
                 continue;
             }
-            table.waiting.clear();
+            // What is left of it begins with the names of its columns all the same.
+            table.waiting = if table.whole == 0 { table.head.clone() } else { Vec::new() };
             let doing = || format!("cannot cut {} back to what was removed", table.path.display());
             table.file.set_len(table.whole).map_err(|error| Error::io(doing(), &error))?;
             table.bytes = table.whole;

@@ -32,7 +32,10 @@ pub(super) struct Archive {
     directory: PathBuf,
     files: Files,
     tables: BTreeMap<String, Columns>,
+    /// Of batches that were removed.
     rows: u64,
+    /// Of the batch at hand.
+    taken: u64,
 }
 
 enum Files {
@@ -76,7 +79,7 @@ impl Archive {
                 Files::Csv(csv::Run::new(directory.clone(), stamp))
             }
         };
-        Ok(Some(Self { directory, files, tables: BTreeMap::new(), rows: 0 }))
+        Ok(Some(Self { directory, files, tables: BTreeMap::new(), rows: 0, taken: 0 }))
     }
 
     /// Adds the rows of a table as they are now.
@@ -114,7 +117,7 @@ impl Archive {
                     Files::Sqlite(month) => month.add(&node.name, &values)?,
                     Files::Csv(run) => run.add(&node.name, &values)?,
                 }
-                self.rows += 1;
+                self.taken += 1;
             }
         }
         Ok(())
@@ -130,6 +133,8 @@ impl Archive {
 
     /// After a batch: its rows stay where they were removed, and are taken out again as far as possible where not.
     pub(super) fn settle(&mut self, removed: bool) -> Result<()> {
+        let taken = std::mem::take(&mut self.taken);
+        self.rows += if removed { taken } else { 0 };
         match &mut self.files {
             Files::Sqlite(month) => month.roll_back(),
             Files::Csv(run) => run.settle(removed),

@@ -4,80 +4,74 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
-mod support;
-#[path = "support/s3.rs"]
+#[path = "../support/azure.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
+mod azure;
+mod clouds;
+mod failing;
+#[path = "../support/gateway.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
+mod gateway;
+mod outside;
+#[path = "../support/s3.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
 mod s3;
+#[path = "../support/mod.rs"]
+mod support;
+mod tls;
 
+use outside::{Outside, shown};
 use s3::{Fault, KEY, Proxy, SECRET, Server};
 use serde_json::Value;
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use support::application::Application;
 use support::backups;
 use support::daemon::Daemon;
-use support::sandbox::{Sandbox, program};
+use support::sandbox::program;
 use support::soundness::assert_sound;
 use support::wait_until;
 
-/// A sandbox and the way to a server.
+/// A sandbox, and a bucket of a server that it looks for.
 struct Away {
-    sandbox: Sandbox,
+    outside: Outside,
     server: Server,
     bucket: String,
-    /// Where the program looks for the server.
-    address: SocketAddr,
+}
+
+impl Deref for Away {
+    type Target = Outside;
+
+    fn deref(&self) -> &Outside {
+        &self.outside
+    }
 }
 
 impl Away {
     /// With this configuration, in which BUCKET stands for a fresh bucket; `None` where there is no server.
     fn new(configuration: &str) -> Option<Self> {
         let server = s3::server()?;
-        let (sandbox, bucket) = (Sandbox::new(), server.bucket());
-        sandbox.configure(&configuration.replace("BUCKET", &bucket));
-        Some(Self { sandbox, address: server.address, server, bucket })
+        let bucket = server.bucket();
+        let outside = Outside::new(&configuration.replace("BUCKET", &bucket), &at(server.address));
+        Some(Self { outside, server, bucket })
     }
 
-    fn environment(&self, command: &mut Command) {
-        command.env("AWS_ENDPOINT_URL", format!("http://{}", self.address));
-        command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET);
-    }
-
-    fn output(&self, args: &[&str]) -> Output {
-        let mut command = program();
-        self.environment(&mut command);
-        command.arg("--config").arg(self.sandbox.configuration()).args(args);
-        command.output().unwrap()
-    }
-
-    /// Its output, after it ended with this code and told nobody the secret.
-    fn run(&self, code: i32, args: &[&str]) -> String {
-        let output = self.output(args);
-        let all = shown(&output);
-        assert_eq!(output.status.code(), Some(code), "{args:?}\n{all}");
-        assert!(!all.contains(SECRET) && !all.contains(KEY), "{args:?}\n{all}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, code: i32, args: &[&str]) -> Value {
-        serde_json::from_str(&self.run(code, &[args, &["--json"]].concat())).unwrap()
-    }
-
-    /// Names of the backups, the newest first.
-    fn backups(&self, args: &[&str]) -> Vec<String> {
-        let listed = self.json(0, &[&["backups", "attendance"], args].concat());
-        let name = |backup: &Value| {
-            assert_eq!(backup["state"], "good", "{listed}");
-            backup["name"].as_str().unwrap().to_owned()
-        };
-        listed.as_array().unwrap().iter().map(name).collect()
+    /// From now on it finds the server behind this proxy.
+    fn go_through(&mut self, proxy: &Proxy) {
+        self.outside.set(&at(proxy.address));
     }
 }
 
-fn shown(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+/// What leads to an S3 server.
+fn at(address: SocketAddr) -> [(&'static str, String); 3] {
+    [
+        ("AWS_ENDPOINT_URL", format!("http://{address}")),
+        ("AWS_ACCESS_KEY_ID", KEY.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+    ]
 }
 
 const IN_BUCKET: &str =
@@ -148,7 +142,7 @@ fn a_backup_that_is_killed_leaves_nothing_listed_and_is_in_nobodys_way() {
     application.sql("CREATE TABLE big AS SELECT randomblob(12000000) AS bytes");
     application.stop();
     let proxy = Proxy::before(away.server);
-    away.address = proxy.address;
+    away.go_through(&proxy);
     proxy.fail(Fault::CutUp(2 << 20), u32::MAX);
     let mut command = program();
     away.environment(&mut command);
@@ -216,7 +210,7 @@ fn a_backup_is_copied_everywhere_and_rotated_there_by_its_own_policy() {
 fn a_copy_that_fails_spoils_neither_the_backup_nor_the_others_and_catches_up() {
     let Some(mut away) = with_copies() else { return };
     let proxy = Proxy::before(away.server);
-    away.address = proxy.address;
+    away.go_through(&proxy);
     away.run(0, &["backup", "attendance"]);
 
     // The server refuses, and the disk is not mounted.
@@ -298,7 +292,8 @@ fn a_server_that_dies_in_the_middle_of_a_copy_leaves_nothing_listed() {
     application.sql("CREATE TABLE big AS SELECT randomblob(12000000) AS bytes");
     application.stop();
     let proxy = Proxy::before(away.server);
-    away.address = proxy.address;
+    away.go_through(&proxy);
+    away.outside.set(&[("AWS_MAX_ATTEMPTS", "3".to_owned())]);
     proxy.fail(Fault::CutUp(2 << 20), u32::MAX);
     let told = away.json(3, &["backup", "attendance"]);
     assert!(proxy.faults() > 1, "{told}");
@@ -341,7 +336,7 @@ fn a_backup_that_is_damaged_is_not_copied_and_is_marked() {
 fn what_goes_on_with_copies_is_measured() {
     let Some(mut away) = with_copies() else { return };
     let proxy = Proxy::before(away.server);
-    away.address = proxy.address;
+    away.go_through(&proxy);
     let text = copies(away.sandbox.path()).replace("BUCKET", &away.bucket);
     away.sandbox.configure(&format!("{text}[backup]\nschedule = \"* * * * * *\"\ncatch_up = false\n"));
     let daemon = Daemon::spawn(&away.sandbox.configuration(), |command| away.environment(command));
@@ -372,7 +367,7 @@ fn credentials_of_systemd_are_taken_before_those_of_the_environment_and_never_sh
     for (name, value) in [
         ("aws_access_key_id", format!("{KEY}\n")),
         ("aws_secret_access_key", format!("{SECRET}\n")),
-        ("aws_endpoint_url", format!("http://{}\n", away.address)),
+        ("aws_endpoint_url", format!("http://{}\n", away.server.address)),
         ("something_else", "not ours".to_owned()),
     ] {
         fs::write(credentials.join(name), value).unwrap();
@@ -399,7 +394,7 @@ fn credentials_of_systemd_are_taken_before_those_of_the_environment_and_never_sh
 fn a_place_that_refuses_says_so_without_its_credentials() {
     let Some(mut away) = Away::new(IN_BUCKET) else { return };
     let proxy = Proxy::before(away.server);
-    away.address = proxy.address;
+    away.go_through(&proxy);
     proxy.fail(Fault::Status(403), u32::MAX);
     for args in [&["backup", "attendance"][..], &["backups", "attendance"], &["verify", "attendance"]] {
         let output = away.output(&[&["--log-level", "trace"], args].concat());
@@ -411,17 +406,4 @@ fn a_place_that_refuses_says_so_without_its_credentials() {
     let status = away.run(0, &["status"]);
     assert!(status.contains("the backups cannot be looked at"), "{status}");
     assert!(away.run(1, &["check", "--environment"]).contains("the server says 403"));
-}
-
-#[test]
-fn another_machine_is_not_spoken_to_without_encryption() {
-    let Some(away) = Away::new(IN_BUCKET) else { return };
-    let mut command = program();
-    away.environment(&mut command);
-    // An address of this machine that is not loopback's name for it: nothing is sent.
-    command.env("AWS_ENDPOINT_URL", format!("http://0.0.0.0:{}", away.address.port()));
-    let output =
-        command.arg("--config").arg(away.sandbox.configuration()).args(["backups", "attendance"]).output();
-    let all = shown(&output.unwrap());
-    assert!(all.contains("cannot list s3://") && all.contains("scheme"), "{all}");
 }

@@ -1,0 +1,284 @@
+//! A restore in place of another process gets a database without the daemon being stopped: its runs end, its connections
+//! are closed, what comes due meanwhile waits, and afterwards the daemon goes on with whichever file is there. Must
+//! never let go of the lock that allows to open a database while this process has it open.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+
+use super::Supervisor;
+use crate::clock;
+use crate::config::JobKind;
+use crate::error::Result;
+use crate::jobs::registry;
+use crate::sqlite::holders;
+use crate::state::State;
+use crate::state::locks::Lock;
+use crate::state::runs::Cause;
+use crate::state::status::HandedOver;
+
+/// Between two looks whether a restore wants the database, or has ended.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Between two looks whether the connections are closed, which the pool does on other threads.
+const CLOSED_EVERY: Duration = Duration::from_millis(20);
+
+/// How long checks that are at work may go on when a restore wants the database.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What becomes of a database.
+pub(super) struct News {
+    database: String,
+    what: What,
+}
+
+enum What {
+    /// It may be opened.
+    Ours,
+    /// A restore has it.
+    Away { by: String },
+    /// A restore wants it: its path is to be sent once no run is at work and the pool has let go.
+    Wanted { by: String, let_go: oneshot::Sender<PathBuf> },
+}
+
+/// Where a database is, and what waits for its return.
+pub(super) struct Handover {
+    stage: Stage,
+    /// Runs that came due, and why.
+    held_back: BTreeMap<JobKind, Cause>,
+    follower: AbortHandle,
+}
+
+enum Stage {
+    /// Nothing is known yet: the daemon starts, or the database is new.
+    Unknown,
+    Ours,
+    Leaving {
+        to: HandedOver,
+        end_of_grace: Instant,
+        let_go: oneshot::Sender<PathBuf>,
+    },
+    Away {
+        to: HandedOver,
+    },
+}
+
+impl Drop for Handover {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
+
+impl Handover {
+    /// Begins to follow who may have a database open.
+    pub(super) fn follow(state: State, database: String, news: mpsc::UnboundedSender<News>) -> Self {
+        let follower = Follower { state, database, news, has_warned: false };
+        let follower = tokio::spawn(follower.follow()).abort_handle();
+        Self { stage: Stage::Unknown, held_back: BTreeMap::new(), follower }
+    }
+
+    /// To whom, and since when, for the status.
+    pub(super) fn to(&self) -> Option<&HandedOver> {
+        match &self.stage {
+            Stage::Leaving { to, .. } | Stage::Away { to } => Some(to),
+            Stage::Unknown | Stage::Ours => None,
+        }
+    }
+
+    pub(super) fn holds_back(&self, kind: JobKind) -> bool {
+        self.held_back.contains_key(&kind)
+    }
+
+    /// Whether the run has to wait; it is remembered then, once, however often it comes due.
+    pub(super) fn hold_back(&mut self, database: &str, kind: JobKind, cause: Cause) -> bool {
+        if matches!(self.stage, Stage::Ours) {
+            return false;
+        }
+        let is_new = !registry::job(kind).is_optional() && self.held_back.insert(kind, cause).is_none();
+        if let (true, Some(to)) = (is_new, self.to()) {
+            tracing::info!(database, job = %kind, by = to.by, "due while a restore has the database; it runs afterwards");
+        }
+        true
+    }
+}
+
+impl Supervisor {
+    pub(super) fn hand_over(&mut self, news: News) {
+        let News { database: name, what } = news;
+        let Some(handover) = self.handovers.get_mut(&name) else { return };
+        match what {
+            What::Ours => {
+                if let Some(to) = handover.to() {
+                    tracing::info!(
+                        database = name,
+                        by = to.by,
+                        "the restore has ended; the daemon goes on with the database"
+                    );
+                }
+                handover.stage = Stage::Ours;
+                for (kind, cause) in std::mem::take(&mut handover.held_back) {
+                    self.request(&name, kind, cause);
+                }
+            }
+            What::Away { by } if handover.to().is_none() => {
+                tracing::info!(
+                    database = name,
+                    by,
+                    "a restore has the database; its jobs wait until that has ended"
+                );
+                handover.stage = Stage::Away { to: HandedOver { by, since: clock::now() } };
+            }
+            What::Away { .. } => return,
+            What::Wanted { by, let_go } => {
+                tracing::info!(
+                    database = name,
+                    by,
+                    "a restore wants the database; its connections are closed until that has ended"
+                );
+                let to = HandedOver { by, since: clock::now() };
+                handover.stage = Stage::Leaving { to, end_of_grace: Instant::now() + GRACE, let_go };
+                for ticket in self.admission.remove_database(&name) {
+                    let cause = self.waiting.remove(&(name.clone(), ticket.kind)).unwrap_or(Cause::Schedule);
+                    handover.hold_back(&name, ticket.kind, cause);
+                }
+                self.let_go_where_idle(&name);
+            }
+        }
+        self.refresh();
+    }
+
+    /// Closes the connections to a database that a restore wants, once no run is at work on it.
+    pub(super) fn let_go_where_idle(&mut self, name: &str) {
+        let (Some(kept), Some(handover)) = (self.kept.get(name), self.handovers.get_mut(name)) else {
+            return;
+        };
+        let Stage::Leaving { to, .. } = &handover.stage else { return };
+        if self.running.keys().any(|(database, _)| database == name) {
+            return;
+        }
+        let away = Stage::Away { to: to.clone() };
+        if let Stage::Leaving { let_go, .. } = std::mem::replace(&mut handover.stage, away) {
+            kept.pool.let_go();
+            // Nobody waits for it any more where the restore has ended meanwhile.
+            let _ = let_go.send(kept.database.path.clone());
+        }
+    }
+
+    /// Stops the checks that hold up a restore, and has them run again afterwards. Not the runs that have a database for
+    /// themselves: the restore waits for those as for any other's, or gives up.
+    pub(super) fn stop_for_restores(&mut self) {
+        let now = Instant::now();
+        for (name, handover) in &mut self.handovers {
+            let Stage::Leaving { end_of_grace, .. } = handover.stage else { continue };
+            let at_work = || self.running.iter().filter(|((database, _), _)| database == name);
+            let is_exclusive = |kind| registry::job(kind).is_exclusive();
+            if now < end_of_grace || at_work().any(|((_, kind), _)| is_exclusive(*kind)) {
+                continue;
+            }
+            for ((_, kind), run) in at_work().filter(|(_, run)| !run.cancel.is_cancelled()) {
+                tracing::info!(database = name, job = %kind, "interrupted for a restore; it runs again afterwards");
+                run.cancel.cancel();
+                handover.hold_back(name, *kind, Cause::CatchUp);
+            }
+        }
+    }
+}
+
+/// Watches the locks of one database, on threads that may wait for a disk.
+struct Follower {
+    state: State,
+    database: String,
+    news: mpsc::UnboundedSender<News>,
+    has_warned: bool,
+}
+
+impl Follower {
+    async fn follow(mut self) {
+        let mut open = None;
+        loop {
+            if open.is_none() {
+                open = Some(self.taken().await);
+            }
+            self.tell(What::Ours);
+            let by = loop {
+                sleep(LOOK_EVERY).await;
+                if let Some(by) = self.wanted().await {
+                    break by;
+                }
+            };
+            let (let_go, path) = oneshot::channel();
+            self.tell(What::Wanted { by, let_go });
+            tokio::select! {
+                () = closed(path) => open = None,
+                // Its process has ended, or has waited long enough: the lock was never given away.
+                () = self.no_longer_wanted() => {}
+            }
+        }
+    }
+
+    /// The leave to open the database, as soon as no restore has it or wants it.
+    async fn taken(&mut self) -> Lock {
+        loop {
+            match self.look(State::lock_open).await {
+                Some(Ok(lock)) => return lock,
+                Some(Err(by)) => self.tell(What::Away { by }),
+                // No reason to leave the database alone: a restore then finds the daemon in its way, and says so.
+                None => self.tell(What::Ours),
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn wanted(&mut self) -> Option<String> {
+        self.look(State::wanted).await.flatten()
+    }
+
+    async fn no_longer_wanted(&mut self) {
+        loop {
+            sleep(LOOK_EVERY).await;
+            if self.wanted().await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// `None` where it cannot be told, which is logged once.
+    async fn look<T: Send + 'static>(&mut self, how: fn(&State, &str) -> Result<T>) -> Option<T> {
+        let (state, database) = (self.state.clone(), self.database.clone());
+        match tokio::task::spawn_blocking(move || how(&state, &database)).await.ok()? {
+            Ok(seen) => Some(seen),
+            Err(error) => {
+                if !std::mem::replace(&mut self.has_warned, true) {
+                    tracing::warn!(
+                        database = self.database,
+                        "a restore in place will need this daemon to be stopped: {error}"
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    fn tell(&self, what: What) {
+        // Nobody listens any more only while the process ends.
+        let _ = self.news.send(News { database: self.database.clone(), what });
+    }
+}
+
+/// Waits until the pool has let go, and nothing in this process has the file at that path open any more: what was given
+/// up may still be at work.
+async fn closed(path: oneshot::Receiver<PathBuf>) {
+    let Ok(path) = path.await else { return std::future::pending().await };
+    loop {
+        let looked_at = path.clone();
+        let is_open = tokio::task::spawn_blocking(move || holders::is_open_here(&looked_at)).await;
+        if matches!(is_open, Ok(false)) {
+            return;
+        }
+        sleep(CLOSED_EVERY).await;
+    }
+}
