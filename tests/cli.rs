@@ -183,7 +183,10 @@ fn a_backup_made_by_hand_is_listed_verified_and_in_the_history() {
     let name = made["detail"]["name"].as_str().unwrap();
     assert!(BackupName::parse(name, "attendance").is_some(), "{name}");
 
+    let states = || text(&run(&sandbox, 0, &["backups", "attendance"]).stdout).to_owned();
+    assert!(states().contains("  unverified  "), "{}", states());
     let verified = json(&sandbox, 0, &["verify", "attendance", name]);
+    assert!(states().contains("  verified "), "{}", states());
     assert_eq!((&verified["job"], &verified["outcome"]), (&"verify".into(), &"success".into()));
 
     let list = json(&sandbox, 0, &["backups", "attendance"]);
@@ -436,7 +439,11 @@ fn a_dry_run_of_a_cleanup_tells_what_would_go_and_is_no_run() {
     assert!(would_go > 0, "{preview}");
     assert_eq!(rows(), before);
     let shown = run(&sandbox, 0, &["cleanup", "attendance", "--dry-run"]);
-    assert!(text(&shown.stdout).contains(" TABLE "), "{}", text(&shown.stdout));
+    let shown = text(&shown.stdout);
+    assert!(
+        shown.contains(" TABLE ") && shown.contains(" WOULD GO ") && !shown.contains("REMOVED"),
+        "{shown}"
+    );
     assert_eq!(json(&sandbox, 0, &["history"]), Value::Array(Vec::new()));
 
     run(&sandbox, 0, &["cleanup", "attendance"]);
@@ -453,6 +460,13 @@ fn what_a_check_finds_is_told_from_damage() {
     let found = json(&sandbox, 1, &["health", "attendance"]);
     assert_eq!((&found["job"], &found["outcome"]), (&"health".into(), &"success".into()));
     assert!(found["findings"][0]["message"].as_str().unwrap().contains("idx_none"), "{found}");
+    // Not merely that it was done.
+    let ended = |job: &str| {
+        let shown = run(&sandbox, 0, &["status"]);
+        let row = text(&shown.stdout).lines().find_map(|line| line.trim_start().strip_prefix(job)).unwrap();
+        row.trim_start().split(" now").next().unwrap().to_owned()
+    };
+    assert_eq!(ended("health "), "found something");
 
     // An index that lacks its rows.
     let connection = Connection::open(sandbox.database()).unwrap();
@@ -462,6 +476,53 @@ fn what_a_check_finds_is_told_from_damage() {
     let deep = json(&sandbox, 12, &["health", "attendance", "--deep"]);
     let jobs: Vec<_> = deep.as_array().unwrap().iter().map(|run| run["job"].as_str().unwrap()).collect();
     assert_eq!(jobs, ["integrity", "health"]);
+    assert_eq!([ended("health "), ended("integrity ")], ["FOUND DAMAGE", "FOUND DAMAGE"]);
+}
+
+#[test]
+fn a_backup_that_is_brought_to_a_copy_is_not_told_as_one_that_a_killed_run_left() {
+    let sandbox = Sandbox::new();
+    let copy = sandbox.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    let table = "[[database.attendance.backup.copy]]\nname = \"second\"\ndir = ";
+    sandbox.configure(&format!("{table}{:?}", copy.to_str().unwrap()));
+    let output = run(&sandbox, 0, &["--log-level", "info", "backup", "attendance"]);
+    assert!(fs::read_dir(copy.join("attendance")).unwrap().count() >= 2, "nothing was brought");
+    let log = text(&output.stderr);
+    assert!(log.contains("job done") && !log.contains("read this backup back"), "{log}");
+}
+
+#[test]
+fn a_wrong_command_line_is_told_in_json_as_well() {
+    let output = program().args(["backup", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["error"]["reason"], "usage");
+    assert!(told["error"]["message"].as_str().unwrap().contains("<DB>"), "{told}");
+    assert!(text(&output.stderr).contains("<DB>"), "{}", text(&output.stderr));
+    let output = program().args(["backup"]).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
+}
+
+#[test]
+fn a_demo_whose_address_is_taken_says_how_to_give_it_another() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sandbox = Sandbox::empty();
+    let dir = sandbox.path().join("demo");
+    let address = taken.local_addr().unwrap().to_string();
+    let output = program().args(["demo", "--listen", &address, "--dir"]).arg(&dir).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains(&address) && said.contains("--listen 127.0.0.1:"), "{said}");
+    assert!(!dir.exists(), "a demo that cannot start was written");
+}
+
+#[test]
+fn help_of_a_verb_is_found_both_ways() {
+    let [one, other] =
+        [["help", "backup"], ["backup", "--help"]].map(|args| program().args(args).output().unwrap());
+    assert_eq!((one.status.code(), text(&one.stdout)), (Some(0), text(&other.stdout)));
+    assert!(text(&one.stdout).contains("Exit codes:"), "{}", text(&one.stdout));
 }
 
 #[test]
@@ -503,6 +564,7 @@ fn every_verb_has_a_help_with_its_exit_codes() {
         .lines()
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
         .map(|line| line.split_whitespace().next().unwrap())
+        .filter(|verb| *verb != "help")
         .collect();
     assert!(verbs.len() >= 15, "{verbs:?}");
     for verb in verbs {
@@ -545,12 +607,29 @@ fn without_a_daemon_the_status_is_what_the_history_tells() {
     let shown = text(&shown.stdout);
     assert!(shown.starts_with("No daemon with this configuration answers"), "{shown}");
     assert!(shown.contains("\n  newest backup"), "{shown}");
+    // The command's own are not the daemon's.
+    assert_eq!((&status["pid"], &status["started"]), (&Value::Null, &Value::Null));
+
+    sandbox.configure("[daemon]\nlisten = \"off\"");
+    let shown = run(&sandbox, 0, &["status"]);
+    assert!(
+        text(&shown.stdout).starts_with("A daemon cannot be asked, as daemon.listen is \"off\""),
+        "{}",
+        text(&shown.stdout)
+    );
 }
 
 #[test]
 fn a_failure_is_the_first_thing_that_the_status_tells_of_a_database() {
     let sandbox = kept();
     fs::remove_file(sandbox.database()).unwrap();
+    // Before any run has met it.
+    let shown = run(&sandbox, 0, &["status"]);
+    assert!(
+        text(&shown.stdout).contains("  FAILURE  database: the file cannot be seen"),
+        "{}",
+        text(&shown.stdout)
+    );
     let failed = json(&sandbox, 10, &["backup", "attendance"]);
     assert_eq!((&failed["outcome"], &failed["reason"]), (&"failure".into(), &"vanished".into()));
     let shown = run(&sandbox, 0, &["status"]);
@@ -591,6 +670,19 @@ fn a_check_of_the_environment_names_what_is_wrong() {
     assert_eq!(json(&sandbox, 0, &["check"])["environment"], Value::Null);
     let good = json(&sandbox, 0, &["check", "--environment"]);
     assert!(good["environment"].as_array().unwrap().iter().all(|look| look["result"] == "ok"), "{good}");
+
+    // As a copy leaves it that ended early.
+    let whole = fs::metadata(sandbox.database()).unwrap().len();
+    let cut =
+        |size| fs::OpenOptions::new().write(true).open(sandbox.database()).unwrap().set_len(size).unwrap();
+    for size in [whole - 100, 0] {
+        cut(size);
+        let doubtful = json(&sandbox, 0, &["check", "--environment"]);
+        let looks = doubtful["environment"].as_array().unwrap();
+        let doubts: Vec<_> = looks.iter().filter(|look| look["result"] == "warning").collect();
+        assert_eq!(doubts.len(), 1, "{size}: {doubtful}");
+        assert!(doubts[0]["text"].as_str().unwrap().contains("was cut off"), "{doubtful}");
+    }
 
     fs::remove_file(sandbox.database()).unwrap();
     fs::remove_dir(sandbox.backups()).unwrap();

@@ -317,6 +317,11 @@ fn impossible_values_say_what_is_possible() {
         ("verify", "timeout = \"0s\"", "`verify.timeout` must be at least 1s, not \"0s\""),
         (
             "verify",
+            "schedule = \"Daily\"",
+            "`verify.schedule` must be a schedule, not \"Daily\": did you mean \"@daily\"?",
+        ),
+        (
+            "verify",
             "schedule = 5",
             "`verify.schedule` must be a cron expression such as \"0 3 * * *\", \"@hourly\" or \"never\", not 5",
         ),
@@ -347,6 +352,11 @@ fn remedies_are_named() {
         ("pool.timeout = 30", "a number needs quotes and a unit: \"30s\""),
         ("maintain.vacuum_min_free = 0.2", "write it as text with a percent sign: \"20%\""),
         ("backup.max_rate = 0", "without a limit: \"off\""),
+        ("backup.dir = \"s3:/bucket\"", "a bucket has two slashes: s3://bucket/prefix"),
+        ("[pool]\ntimeout = 30s # not long", "put quotes around it: timeout = \"30s\""),
+        ("[pool]\nsize = 1\nsize = 1", ""),
+        ("[maintain]\ncatch_up = True", ""),
+        ("[backup]\ncompression = gzip", "put quotes around it: compression = \"gzip\""),
         ("backup.dir = \"~/b\"", "`~` is not expanded: write the home directory out"),
         ("pool = 3", "write [pool] on a line of its own"),
         (
@@ -424,6 +434,21 @@ fn a_schedule_that_is_due_only_within_its_blackout_is_warned_of() {
           waits until that ends"
         ]
     );
+}
+
+#[test]
+fn what_is_valid_and_perhaps_not_meant_is_warned_of() {
+    let doubts = |text: &str| accepted(&format!("{text}\n{APP}")).warnings;
+    let [open] = doubts("[daemon]\nlisten = \"0.0.0.0:80\"").try_into().unwrap();
+    assert!(open.starts_with("daemon.listen = \"0.0.0.0:80\": whoever reaches this machine"), "{open}");
+    assert_eq!(doubts("[daemon]\nlisten = \"[::1]:80\""), Vec::<String>::new());
+    let rule = |keep: &str| {
+        let rule = format!("table = \"t\"\ncolumn = \"c\"\nkeep = \"{keep}\"");
+        accepted(&format!("{APP}[[database.app.cleanup.rule]]\n{rule}")).warnings
+    };
+    let [soon] = rule("6m").try_into().unwrap();
+    assert!(soon.contains("keeps rows for 6m only; `m` is minutes"), "{soon}");
+    assert_eq!(rule("24h"), Vec::<String>::new());
 }
 
 #[test]
@@ -735,10 +760,16 @@ fn watched_queries_only_read_and_have_the_parameters_that_they_name() {
     says(&query("sql = \"-- SELECT\""), "4:7: query \"q\" must begin with SELECT or WITH");
     says(&query("sql = \"SELECTED\""), "4:7: query \"q\" must begin with SELECT or WITH");
     says(&query(""), "3:1: `database.app.watch.q.sql` is missing");
-    says(
-        &query("sql = \"SELECT :users\"\nparams = { user = 1 }"),
-        "5:12: parameter `user` is not in the query",
-    );
+    says(&query("sql = \"SELECT 1; SELECT 2\""), "4:7: query \"q\" has more than one statement");
+    accepted(&query("sql = \"SELECT ';' ; -- ; SELECT 2\""));
+    says(&query("sql = \"SELECT :id\""), "4:7: parameter `:id` has no value");
+    says(&query("sql = \"SELECT ?\""), "4:7: parameter `?` has no name");
+    accepted(&query(
+        "sql = \"SELECT ':id', :user, @at, $of /* :no */\"\nparams = { user = 1, at = 2, of = 3 }",
+    ));
+    let both = rejected(&query("sql = \"SELECT :users\"\nparams = { user = 1 }"));
+    let said: Vec<_> = both.problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(said, ["parameter `:users` has no value", "parameter `user` is not in the query"]);
     says(
         &query("sql = \"SELECT :u\"\nparams.u = 2026-01-01"),
         "5:12: `u` must be text, a number or true or false, not a date",

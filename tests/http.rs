@@ -24,8 +24,8 @@ fn empty_status() -> Status {
     Status {
         version: "1.2.3".into(),
         sqlite_version: "3.53.2".into(),
-        pid: 4711,
-        started: now - TimeDelta::hours(3),
+        pid: Some(4711),
+        started: Some(now - TimeDelta::hours(3)),
         now,
         config_path: "/etc/litekeeper/litekeeper.toml".into(),
         config: ConfigState { loaded_at: now - TimeDelta::hours(3), last_reload: None },
@@ -248,6 +248,28 @@ async fn what_is_wrong_stands_above_everything_else() {
     assert!(at("row 7 missing from index idx_a") < at("id=\"db-attendance\""));
     assert!(page.contains(">20 min ago</time>") && page.contains(">in 4 min</time>"));
     assert!(page.contains("75 %"));
+}
+
+#[tokio::test]
+async fn a_run_that_found_damage_is_not_shown_as_done_and_growth_that_is_not_known_as_a_dash() {
+    let mut status = empty_status();
+    let mut database = evil_database(status.now);
+    let mut deep = job(JobKind::Integrity, status.now);
+    let (outcome, reason) = (Outcome::Success, Some(Reason::Damaged.as_str().to_owned()));
+    let (started, finished) = (status.now, status.now);
+    deep.last = Some(LastRun { id: 8, started, finished, outcome, reason, summary: "checked".into() });
+    database.jobs = vec![deep];
+    let unknown =
+        Trend { week_bytes_per_day: None, month_bytes_per_day: None, days: 1, ..evil_trend(Kind::Content) };
+    database.trends = vec![unknown];
+    database.disk_full_seconds = None;
+    status.databases = vec![database];
+    let page = Daemon::start(status).await.get("/").await.body;
+    assert!(page.contains(">found damage<") && !page.contains(">done<"), "{page}");
+    assert!(
+        page.contains("<dt>Growth</dt><dd>–</dd><dd class=\"quiet\">how fast it grows is told after 3 days"),
+        "{page}"
+    );
 }
 
 #[tokio::test]

@@ -326,13 +326,21 @@ async fn a_run_that_cannot_take_its_lock_is_a_failure_and_does_not_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_comes_while_the_one_before_is_at_work_is_written_down_as_skipped() {
     let fixture = Fixture::new();
-    runner::skip_overlap(&fixture.state, &fixture.database, &job(|_| Ok(report()))).await;
+    runner::skip_overlap(&fixture.state, &fixture.database, &job(|_| Ok(report())), true).await;
     let rows = fixture.history();
     assert_eq!(
         (rows.len(), rows[0].outcome, rows[0].cause.as_str()),
         (1, Some(Outcome::Skipped), "schedule")
     );
+    assert!(rows[0].summary.ends_with("before it has not ended yet"), "{}", rows[0].summary);
     fixture.assert_counted("skipped");
+    // One that has not even begun cannot end.
+    runner::skip_overlap(&fixture.state, &fixture.database, &job(|_| Ok(report())), false).await;
+    let rows = fixture.history();
+    assert!(
+        rows.iter().any(|row| row.summary.ends_with("before it is still waiting for its turn")),
+        "{rows:?}"
+    );
 }
 
 /// Takes the lock of a database and has a run open, until it is told to end or killed.

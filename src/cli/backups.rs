@@ -16,6 +16,9 @@ use crate::words;
 /// List the backups of a database, the newest first, and why each is kept.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+STATE is `verified` of a backup that was restored and checked, and `unverified` of
+one that reads back as it was written.
+
 Exit codes:
   0   ok
   1   failed
@@ -25,7 +28,7 @@ Exit codes:
 
 With --json a list of:
   {name, path, time, stored_bytes, raw_bytes, state, why,
-   verification: null or {at, ok, message}, pinned, keep, reasons: [TEXT]}
+   verification: null or {started, at, ok, message}, pinned, keep, reasons: [TEXT]}
 `state` is good, incomplete, unconfirmed, damaged or unknown, and `why` says why;
 `keep` is whether rotation keeps it.")]
 pub(super) struct Backups {
@@ -132,6 +135,8 @@ fn render(backups: &[Told<'_>], now: DateTime<Utc>) -> Table {
             Some(verification) if backup.state == "good" => {
                 format!("verified {}", words::relative(now, verification.at))
             }
+            // It reads back as it was written, and nobody has restored it yet.
+            _ if backup.state == "good" => String::from("unverified"),
             _ => backup.state.to_owned(),
         };
         let verb = if backup.keep { "keeps it" } else { "removes it" };

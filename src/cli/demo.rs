@@ -20,7 +20,8 @@ use crate::words;
 Exit codes:
   0   stopped as told
   1   failed
-  2   usage")]
+  2   usage
+  11  locked by another run: this demo runs already")]
 pub(super) struct Demo {
     /// Where to put everything; by default one directory for each user below the temporary directory.
     #[arg(long, value_name = "DIR")]
@@ -36,6 +37,7 @@ impl Demo {
             Some(dir) => dir.clone(),
             None => demo::default_dir()?,
         };
+        demo::check_address(self.listen)?;
         let demo = demo::prepare(&dir, self.listen, clock::now())?;
         let begun = match &demo.written {
             Some(written) => format!(

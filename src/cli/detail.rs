@@ -18,15 +18,31 @@ const INDENT: usize = 2;
 
 /// The summary, then the detail, then what went wrong.
 pub(super) fn render(page: &mut Page, report: &Report) {
-    page.paragraph(&report.summary);
-    if let Value::Object(detail) = &report.detail {
+    // What a problem or a finding says is not said twice.
+    if report.problems.iter().chain(&report.findings).all(|error| error.message != report.summary) {
+        page.paragraph(&report.summary);
+    }
+    let is_preview = report.detail.get("dry_run").is_some_and(|dry_run| *dry_run == true);
+    let detail = if is_preview { previewed(&report.detail) } else { report.detail.clone() };
+    if let Value::Object(detail) = &detail {
         object(page, detail, &report.summary);
     }
-    for problem in &report.problems {
-        page.beside("problem: ", &problem.message);
+    for (lead, errors) in [("problem: ", &report.problems), ("found: ", &report.findings)] {
+        for error in errors {
+            page.beside(lead, &error.message);
+        }
     }
-    for finding in &report.findings {
-        page.beside("found: ", &finding.message);
+}
+
+/// The detail of a run that only looks: nothing was removed.
+fn previewed(detail: &Value) -> Value {
+    match detail {
+        Value::Object(object) => {
+            let name = |name: &str| if name == "removed" { "would_go" } else { name }.to_owned();
+            Value::Object(object.iter().map(|(key, value)| (name(key), previewed(value))).collect())
+        }
+        Value::Array(list) => list.iter().map(previewed).collect(),
+        other => other.clone(),
     }
 }
 
@@ -112,6 +128,11 @@ fn table(objects: &[&Map<String, Value>]) -> Table {
 
 /// `raw_bytes` is `raw`: the unit is in the value.
 fn title(name: &str) -> String {
+    match name {
+        "seconds" => return String::from("took"),
+        "goes" => return String::from("reason"),
+        _ => {}
+    }
     let name = ["_bytes", "_seconds", "_ms"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name);
     name.replace('_', " ")
 }
@@ -172,9 +193,9 @@ mod tests {
 would remove 500 rows
   dry run  yes
   rules:
-    TABLE        ROWS  REMOVED  SHARE  REFUSED
-    attendance  1,500      500  33.3%
-    log            20                  the table has triggers, and its rule does not allow them
+    TABLE        ROWS  WOULD GO  SHARE  REFUSED
+    attendance  1,500       500  33.3%
+    log            20                   the table has triggers, and its rule does not allow them
 problem: rule on log.at: triggers
 ";
         assert_eq!(rendered(None), expected);
@@ -186,10 +207,10 @@ problem: rule on log.at: triggers
 would remove 500 rows
   dry run  yes
   rules:
-    table    attendance
-    rows     1,500
-    removed  500
-    share    33.3%
+    table     attendance
+    rows      1,500
+    would go  500
+    share     33.3%
 
     table    log
     rows     20
@@ -201,6 +222,16 @@ problem: rule on log.at:
          triggers
 ";
         assert_eq!(rendered(Some(28)), expected);
+    }
+
+    #[test]
+    fn what_a_problem_says_is_not_said_twice() {
+        let mut report =
+            Report::new("app: damaged", &json!({ "seconds": 0.25, "goes": ["older than a year"] }));
+        report.problems.push(Error::new(Reason::Damaged, "app: damaged"));
+        let mut page = Page::new(None);
+        render(&mut page, &report);
+        assert_eq!(page.text(), "  took    250 ms\n  reason  older than a year\nproblem: app: damaged\n");
     }
 
     #[test]

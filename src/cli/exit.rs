@@ -22,7 +22,7 @@ Exit codes:
   2   usage
   3   partly done
   10  no such database or backup
-  11  locked by another run
+  11  locked by another run or open elsewhere
   12  damaged
   78  the configuration is not valid
 
@@ -51,6 +51,12 @@ impl<'a> From<&'a Error> for Fault<'a> {
     fn from(error: &'a Error) -> Self {
         Self { reason: error.reason, message: &error.message }
     }
+}
+
+/// Says in JSON that the command line is wrong; clap has said it on stderr.
+pub(super) fn tell_usage(message: &str) {
+    let message = message.trim().trim_start_matches("error: ");
+    let _ = out::json(&serde_json::json!({ "error": { "reason": "usage", "message": message } }));
 }
 
 /// Shows an error to the user.

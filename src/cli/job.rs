@@ -29,7 +29,7 @@ Exit codes:
   2   usage
   3   partly done
   10  no such database or backup
-  11  locked by another run
+  11  locked by another run or open elsewhere
   12  damaged
   78  the configuration is not valid
 

@@ -35,7 +35,7 @@ use crate::error::{Error, Reason, Result};
 
 /// Keeps SQLite databases: backs them up, maintains, prunes and watches them while their applications use them.
 #[derive(Debug, Parser)]
-#[command(name = "litekeeper", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "litekeeper", version, max_term_width = 100)]
 #[command(after_help = exit::HELP)]
 struct Arguments {
     /// The configuration file.
@@ -93,6 +93,9 @@ pub fn main() -> ExitCode {
             // Help and version count as an error to clap, but are what was asked for.
             let code = if error.use_stderr() { exit::USAGE } else { exit::OK };
             let _ = error.print();
+            if code == exit::USAGE && std::env::args_os().any(|argument| argument == "--json") {
+                exit::tell_usage(&error.to_string());
+            }
             return code.into();
         }
     };

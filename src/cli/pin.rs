@@ -12,7 +12,7 @@ Exit codes:
   1   failed
   2   usage
   10  no such database or backup
-  11  locked by another run
+  11  locked by another run or open elsewhere
   78  the configuration is not valid
 
 With --json:

@@ -16,6 +16,7 @@ Exit codes:
   0   stopped as told
   1   failed
   2   usage
+  11  locked by another run: another daemon keeps its state in the same directory
   78  the configuration is not valid")]
 pub(super) struct Run {}
 

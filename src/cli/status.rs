@@ -33,8 +33,8 @@ Exit codes:
   10  no such database
   78  the configuration is not valid
 
-With --json the value of /api/status. Without a daemon its `ready` is false, and
-`not_ready` says so.")]
+With --json the value of /api/status. Without a daemon its `ready` is false,
+`not_ready` says so, and `pid` and `started` are null.")]
 pub(super) struct Status {
     /// Name of a database in the configuration [default: all].
     #[arg(value_name = "DB")]
@@ -84,8 +84,10 @@ fn without_daemon(config: &Config, path: &Path) -> Result<Snapshot> {
 
 fn render(page: &mut Page, status: &Snapshot, is_live: bool, zone: Tz) {
     if is_live {
-        let up = words::duration((status.now - status.started).as_seconds_f64());
-        page.line(format!("litekeeper {} has run for {up} as process {}", status.version, status.pid));
+        if let (Some(pid), Some(started)) = (status.pid, status.started) {
+            let up = words::duration((status.now - started).as_seconds_f64());
+            page.line(format!("litekeeper {} has run for {up} as process {pid}", status.version));
+        }
         for reason in &status.not_ready {
             page.beside("  FAILURE  ", &format!("not ready: {reason}"));
         }
@@ -99,9 +101,9 @@ fn render(page: &mut Page, status: &Snapshot, is_live: bool, zone: Tz) {
             page.line(&reload.message);
         }
     } else {
-        page.paragraph(
-            "No daemon with this configuration answers; this is what the run history and the files tell.",
-        );
+        // Why nobody was asked.
+        let why = words::capitalised(&status.not_ready.join("; "));
+        page.paragraph(&format!("{why}; this is what the run history and the files tell."));
     }
     for database in &status.databases {
         page.line("");
@@ -147,7 +149,7 @@ fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live:
 fn backup(newest: &BackupStatus, database: &DatabaseStatus, now: DateTime<Utc>) -> String {
     let verified = match (newest.verified, database.verified_backup) {
         (Some(at), _) => format!("verified {}", words::relative(now, at)),
-        (None, Some(taken)) => format!("the newest verified is of {}", words::relative(now, taken)),
+        (None, Some(taken)) => format!("newest verified: {}", words::relative(now, taken)),
         (None, None) => String::from("not verified yet"),
     };
     let current = if newest.current > newest.taken {
@@ -157,7 +159,7 @@ fn backup(newest: &BackupStatus, database: &DatabaseStatus, now: DateTime<Utc>) 
     };
     let count = database.backups;
     format!(
-        "{}{current}, {} stored as {}, {verified}; {count} kept",
+        "{}{current}, {}, stored as {}, {verified}; {count} kept",
         words::relative(now, newest.finished),
         words::bytes(newest.raw_bytes),
         words::bytes(newest.stored_bytes)
@@ -218,7 +220,7 @@ fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Tz) -> Tabl
         let took = last.map(|last| words::duration((last.finished - last.started).as_seconds_f64()));
         let ended = last.map(|last| {
             let word = match last.outcome {
-                Outcome::Success => "ok",
+                Outcome::Success => found(job),
                 Outcome::Failure => "FAILED",
                 Outcome::Interrupted => "stopped",
                 Outcome::Skipped => "skipped",
@@ -234,6 +236,15 @@ fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Tz) -> Tabl
         ]);
     }
     table
+}
+
+/// A run that did its work, and perhaps found that something is wrong.
+fn found(job: &JobStatus) -> &'static str {
+    match job.found() {
+        None => "ok",
+        Some(reason) if reason == Reason::Damaged.as_str() => "FOUND DAMAGE",
+        Some(_) => "found something",
+    }
 }
 
 fn coming(job: &JobStatus, now: DateTime<Utc>, zone: Tz) -> String {

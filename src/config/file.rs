@@ -72,17 +72,32 @@ pub(super) fn parse<'t>(findings: &Findings<'t>) -> Option<DeTable<'t>> {
     for error in &errors {
         let span = error.span().unwrap_or(end..end);
         let line = Position::new(findings.text, &span).line;
-        lines.entry(line).or_insert((span, format!("this is not TOML: {}", error.message())));
+        lines.entry(line).or_insert((span, error.message()));
     }
     let more = lines.len().saturating_sub(ENOUGH);
     for (n, (span, message)) in lines.into_values().take(ENOUGH).enumerate() {
-        let mut wrong = Wrong::new(message);
+        let mut wrong = match unquoted(&Position::new(findings.text, &span).text) {
+            Some(help) => Wrong::new("this is not TOML: text without quotes").help(help),
+            None => Wrong::new(format!("this is not TOML: {message}")),
+        };
         if more > 0 && n + 1 == ENOUGH {
             wrong = wrong.help(format!("so are {more} more lines: is this the right file?"));
         }
         findings.note(span, wrong);
     }
     errors.is_empty().then(|| document.into_inner())
+}
+
+/// What to write where a line gives a key a word, duration or size that lacks its quotes.
+fn unquoted(line: &str) -> Option<String> {
+    let (key, value) = line.split_once('=')?;
+    let value = value.split('#').next().unwrap_or_default().trim();
+    let is_word =
+        !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || "@/._-:%".contains(c));
+    let is_flag = ["true", "false"].iter().any(|flag| flag.eq_ignore_ascii_case(value));
+    // What is well written by itself is not what is wrong with the line.
+    let is_wrong = DeTable::parse(&format!("value = {value}")).is_err();
+    (is_word && is_wrong && !is_flag).then(|| format!("put quotes around it: {} = {value:?}", key.trim()))
 }
 
 /// One table of the file, or one that the file leaves out.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::file::Table;
 use super::place::place;
+use super::tokens::{Token, placed};
 use super::value::{Wrong, at_least, auto_or_path, choice, count, parameter, size, text, texts};
 use super::zone::{self, Zone};
 use super::{
@@ -162,10 +163,19 @@ pub(super) fn queries(watch: &mut Table<'_>) -> Vec<Query> {
         let sql = t.need("sql", text);
         let params = params(&mut t, sql.as_deref());
         if let Some(sql) = sql {
-            let first: String = code(&sql).chars().take_while(char::is_ascii_alphabetic).collect();
-            if !["SELECT", "WITH"].iter().any(|word| first.eq_ignore_ascii_case(word)) {
+            let tokens = placed(&sql);
+            if !matches!(tokens.first(), Some((Token::Keyword("SELECT" | "WITH"), _))) {
                 let wrong = Wrong::new(format!("query {name:?} must begin with SELECT or WITH"));
                 t.note(Some("sql"), wrong.help("a watched query is run on every schedule and may only read"));
+            }
+            let mut rest =
+                tokens.iter().map(|(token, _)| *token).skip_while(|token| *token != Token::Sign(";"));
+            if rest.any(|token| token != Token::Sign(";")) {
+                let wrong = Wrong::new(format!("query {name:?} has more than one statement"));
+                t.note(
+                    Some("sql"),
+                    wrong.help("leave out what follows the first `;`, or make it another query"),
+                );
             }
             queries.push(Query { name: name.to_owned(), sql, params });
         }
@@ -177,13 +187,12 @@ pub(super) fn queries(watch: &mut Table<'_>) -> Vec<Query> {
 fn params(query: &mut Table<'_>, sql: Option<&str>) -> BTreeMap<String, super::Value> {
     let mut params = BTreeMap::new();
     let table = query.table("params");
+    let wanted = sql.map(parameters);
     for (name, key, value) in table.entries() {
-        if let Some(sql) = sql.filter(|sql| !mentions(sql, name)) {
-            let help = match name.strip_prefix([':', '@', '$']) {
+        if wanted.as_ref().is_some_and(|wanted| !wanted.iter().any(|w| plain(w) == Some(name))) {
+            let help = match plain(name) {
                 Some(bare) => format!("write the name without its sign: {bare}"),
-                None => {
-                    format!("the query names it :{name}; this one has {} bytes and no such name", sql.len())
-                }
+                None => format!("the query would name it :{name}, and does not"),
             };
             table.note_at(key, Wrong::new(format!("parameter `{name}` is not in the query")).help(help));
         }
@@ -192,32 +201,33 @@ fn params(query: &mut Table<'_>, sql: Option<&str>) -> BTreeMap<String, super::V
             Err(wrong) => table.note_at(value.span(), wrong.about(name)),
         }
     }
+    for wanted in wanted.unwrap_or_default() {
+        let (wrong, help) = match plain(wanted) {
+            Some(name) if table.entries().any(|(given, ..)| given == name) => continue,
+            Some(name) => (
+                format!("parameter `{wanted}` has no value"),
+                format!("add it to params, such as params = {{ {name} = 1 }}"),
+            ),
+            None => (
+                format!("parameter `{wanted}` has no name"),
+                "write it as :name, and give it a value in params".to_owned(),
+            ),
+        };
+        query.note(Some("sql"), Wrong::new(wrong).help(help));
+    }
     params
 }
 
-/// Whether `:name` stands in the text and does not go on after it.
-fn mentions(sql: &str, name: &str) -> bool {
-    let goes_on = |c: char| c.is_alphanumeric() || c == '_';
-    !name.is_empty()
-        && name.chars().all(goes_on)
-        && sql
-            .match_indices(&format!(":{name}"))
-            .any(|(at, found)| !sql[at + found.len()..].starts_with(goes_on))
+/// The parameters of a query, as they stand in its text.
+fn parameters(sql: &str) -> Vec<&str> {
+    let literals = placed(sql).into_iter().filter(|(token, _)| *token == Token::Literal);
+    let texts = literals.filter_map(|(_, at)| sql.get(at));
+    texts.filter(|text| text.starts_with([':', '@', '$', '?'])).collect()
 }
 
-/// The statement without the blanks and comments before it.
-fn code(sql: &str) -> &str {
-    let mut rest = sql.trim_start();
-    loop {
-        let after = if let Some(comment) = rest.strip_prefix("--") {
-            comment.split_once('\n').map_or("", |(_, after)| after)
-        } else if let Some(comment) = rest.strip_prefix("/*") {
-            comment.split_once("*/").map_or("", |(_, after)| after)
-        } else {
-            return rest;
-        };
-        rest = after.trim_start();
-    }
+/// The name of a parameter that has one, without its sign.
+fn plain(parameter: &str) -> Option<&str> {
+    parameter.strip_prefix([':', '@', '$'])
 }
 
 /// SQLite compares names without regard to the case of ASCII letters.

@@ -31,6 +31,7 @@ mod place;
 mod resolve;
 mod schedule;
 mod tables;
+pub mod tokens;
 pub mod units;
 mod validate;
 mod value;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeValue;
 
-use super::value::{Wrong, path, text};
+use super::value::{Wrong, describe, path, text};
 
 /// `backup.dir`, and the `dir` of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,10 +91,21 @@ impl fmt::Display for Bucket {
     }
 }
 
+/// `s3:/bucket`, `s3:bucket`.
+fn almost_a_bucket(text: &str) -> Option<Cloud> {
+    let (scheme, _) = text.split_once(':')?;
+    Cloud::ALL.into_iter().find(|(known, _)| *known == scheme).map(|(_, cloud)| cloud)
+}
+
 /// Reads a place.
 pub(super) fn place(value: &DeValue<'_>) -> Result<Place, Wrong> {
     let Some((scheme, rest)) = value.as_str().and_then(|text| text.split_once("://")) else {
-        return path(value).map(Place::Directory);
+        return if let Some(cloud) = value.as_str().and_then(almost_a_bucket) {
+            let wrong = Wrong::new(format!("must be a path or a bucket, not {}", describe(value)));
+            Err(wrong.help(format!("a bucket has two slashes: {}://bucket/prefix", cloud.scheme())))
+        } else {
+            path(value).map(Place::Directory)
+        };
     };
     let whole = text(value)?;
     let Some((_, cloud)) = Cloud::ALL.into_iter().find(|(known, _)| *known == scheme) else {

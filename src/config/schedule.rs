@@ -8,6 +8,9 @@ use croner::parser::{CronParser, Seconds, Year};
 
 use super::cron_text::{self, Fault};
 
+/// The names for expressions.
+const NAMES: [&str; 5] = ["@hourly", "@daily", "@weekly", "@monthly", "@yearly"];
+
 /// A cron expression. Equal when the texts are.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -29,6 +32,13 @@ impl Schedule {
             name if name.starts_with('@') => {
                 let message =
                     format!("`{name}` is not known: @hourly, @daily, @weekly, @monthly and @yearly are");
+                return Err(Fault { message, within: None });
+            }
+            bare if NAMES.iter().any(|name| name[1..].eq_ignore_ascii_case(bare)) => {
+                let message = format!(
+                    "must be a schedule, not {bare:?}: did you mean \"@{}\"?",
+                    bare.to_ascii_lowercase()
+                );
                 return Err(Fault { message, within: None });
             }
             _ => text,
@@ -128,6 +138,7 @@ mod tests {
         assert!(Schedule::parse("never").unwrap().cron().is_none());
         assert!(Schedule::parse("@reboot").unwrap_err().message.contains("@hourly"));
         assert!(Schedule::parse("@HOURLY").is_err());
+        assert!(Schedule::parse("hourly").unwrap_err().message.contains("did you mean \"@hourly\"?"));
     }
 
     proptest! {

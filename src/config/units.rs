@@ -35,7 +35,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             return Err(format!("`{rest}` has no unit; units are ms, s, m, h, d and w"));
         }
         let Some(at) = TIMES.iter().position(|(u, _)| *u == unit) else {
-            return Err(format!("`{unit}` is not a unit; units are ms, s, m, h, d and w"));
+            return Err(no_unit_of_time(number, unit));
         };
         let skipped = TIMES.len() - allowed.len();
         if at < skipped {
@@ -50,6 +50,16 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         rest = after;
     }
     Ok(Duration::from_millis(millis))
+}
+
+/// Months and years differ in length, so that they are no units.
+fn no_unit_of_time(number: u64, unit: &str) -> String {
+    let days = match unit {
+        "y" | "yr" | "year" | "years" => 365,
+        "M" | "mo" | "month" | "months" => 30,
+        _ => return format!("`{unit}` is not a unit; units are ms, s, m, h, d and w"),
+    };
+    format!("`{unit}` is not a unit; did you mean \"{}d\"?", number.saturating_mul(days))
 }
 
 /// The shortest exact form in one unit: `90m`, `365d`, `0s`. Parts below a millisecond are dropped.
@@ -70,11 +80,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     let (number, unit, after) = take(text)?;
     let factor = match unit {
         "" => 1,
-        _ => SIZES.iter().find(|(u, _)| *u == unit).map(|(_, f)| *f).ok_or_else(|| {
-            format!(
-                "`{unit}` is not a unit; units are B, KiB, MiB, GiB, TiB (1024s) and kB, MB, GB, TB (1000s)"
-            )
-        })?,
+        _ => SIZES.iter().find(|(u, _)| *u == unit).map(|(_, f)| *f).ok_or_else(|| no_unit_of_size(unit))?,
     };
     if !after.is_empty() {
         return Err(format!("`{after}` follows the unit"));
@@ -84,6 +90,21 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         .checked_mul(factor)
         .filter(|n| i64::try_from(*n).is_ok())
         .ok_or_else(|| "it is too large".to_owned())
+}
+
+/// `mb` may be MB or MiB, and which one matters.
+fn no_unit_of_size(unit: &str) -> String {
+    let means = |known: &str| {
+        let (known, unit) = (known.to_ascii_lowercase(), unit.to_ascii_lowercase());
+        known == unit || known == unit.clone() + "b" || known == unit.replace('b', "") + "ib"
+    };
+    let likely: Vec<&str> =
+        SIZES.iter().map(|(known, _)| *known).filter(|known| means(known)).rev().collect();
+    let units = "units are B, KiB, MiB, GiB, TiB (1024s) and kB, MB, GB, TB (1000s)";
+    match likely.as_slice() {
+        [] => format!("`{unit}` is not a unit; {units}"),
+        some => format!("`{unit}` is not a unit; did you mean {}? {units}", some.join(" or ")),
+    }
 }
 
 /// Reads `"20%"` or `"12.5%"` as 0.2 or 0.125: from 0 % to 100 %. The error completes
@@ -152,6 +173,8 @@ mod tests {
             ("", "it is empty"),
             ("30", "`30` has no unit"),
             ("30 sec", "`sec` is not a unit"),
+            ("1y", "`y` is not a unit; did you mean \"365d\"?"),
+            ("6months", "did you mean \"180d\"?"),
             ("1.5h", "use a smaller unit"),
             ("-5s", "`-5s` is not a number"),
             ("5m1h", "`h` comes after a smaller"),
@@ -181,8 +204,11 @@ mod tests {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
         for (text, says) in [
-            ("64M", "`M` is not a unit"),
-            ("64mb", "`mb` is not a unit"),
+            ("64M", "`M` is not a unit; did you mean MB or MiB?"),
+            ("64mb", "`mb` is not a unit; did you mean MB or MiB?"),
+            ("64mib", "`mib` is not a unit; did you mean MiB?"),
+            ("64G", "did you mean GB or GiB?"),
+            ("64x", "`x` is not a unit; units are B,"),
             ("9223372036854775808", "too large"),
             ("99999999TiB", "too large"),
             ("1.5GB", "use a smaller unit"),

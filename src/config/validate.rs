@@ -2,14 +2,48 @@
 //! finds. Limits of a single key are read with it, in `tables`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::file::{Findings, Span};
+use super::units::show_duration;
 use super::value::Wrong;
 use super::{Config, Database, JobKind, Rule};
 
+/// Who keeps rows for less may mean it.
+const A_DAY: Duration = Duration::from_secs(86_400);
+
 /// What is valid and yet perhaps not meant, over all databases.
 pub(super) fn doubts(config: &Config) -> Vec<String> {
-    config.databases.values().flat_map(|database| always_postponed(database)).collect()
+    let databases = config.databases.values();
+    open_to_the_network(config)
+        .into_iter()
+        .chain(databases.flat_map(|database| [always_postponed(database), soon_removed(database)].concat()))
+        .collect()
+}
+
+/// The window has no password.
+fn open_to_the_network(config: &Config) -> Option<String> {
+    let listen = config.daemon.listen.filter(|listen| !listen.ip().is_loopback())?;
+    Some(format!(
+        "daemon.listen = \"{listen}\": whoever reaches this machine by the network can read the status page and the \
+         metrics, which have no password; for this machine only: \"127.0.0.1:{}\"",
+        listen.port()
+    ))
+}
+
+/// Rules that keep rows for minutes: "6m" may have been meant as months.
+fn soon_removed(database: &Database) -> Vec<String> {
+    let soon = |rule: &Rule| {
+        let keep = rule.keep.filter(|keep| *keep < A_DAY)?;
+        Some(format!(
+            "database {}: the cleanup rule on {} keeps rows for {} only; `m` is minutes, and months are written in days, \
+             such as \"180d\"",
+            database.name,
+            rule.table,
+            show_duration(keep)
+        ))
+    };
+    database.cleanup.rules.iter().filter_map(soon).collect()
 }
 
 /// Schedules that fire only when nothing may start.

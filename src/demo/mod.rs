@@ -17,7 +17,7 @@ pub use sample::Written;
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -66,6 +66,15 @@ fn claim(dir: &Path, user: u32) -> Result<()> {
         }
         other => other.map_err(failed),
     }
+}
+
+/// Refuses an address that cannot be taken, before anything is written.
+pub fn check_address(listen: SocketAddr) -> Result<()> {
+    TcpListener::bind(listen).map(drop).map_err(|cause| {
+        let mut error = Error::io(format!("cannot listen on {listen}"), &cause);
+        error.message += "; name another address, such as --listen 127.0.0.1:9743";
+        error
+    })
 }
 
 /// Makes `dir` a demo's: the sample database with the three years up to `now`, and a configuration whose

@@ -149,9 +149,10 @@ fn holds(database: &str, job: &'static str) -> Holds {
     Holds::new(move |duration| WritersHeld { database: &database, job, duration }.emit())
 }
 
-/// Writes down a run that did not start because the same job is still running or waiting.
-pub async fn skip_overlap(state: &State, database: &Database, job: &dyn Job) {
-    let error = Error::new(Reason::Locked, format!("the {} before it has not ended yet", job.kind()));
+/// Writes down a run that did not start because the same job is still running or, where it `has_begun` not, waiting.
+pub async fn skip_overlap(state: &State, database: &Database, job: &dyn Job, has_begun: bool) {
+    let what = if has_begun { "has not ended yet" } else { "is still waiting for its turn" };
+    let error = Error::new(Reason::Locked, format!("the {} before it {what}", job.kind()));
     write_skip(state, database, job, Cause::Schedule, &error).await;
 }
 
@@ -240,10 +241,11 @@ fn ending(result: &Result<Report>) -> Ending {
     match result {
         Ok(report) => {
             let problem = report.problems.first();
-            let texts = report.problems.iter().map(|p| p.message.as_str());
+            let texts = report.problems.iter().map(|p| p.message.as_str()).filter(|t| *t != report.summary);
             Ending {
                 outcome: if problem.is_some() { Outcome::Failure } else { Outcome::Success },
-                reason: problem.map(|p| p.reason.as_str()),
+                // A run that did its work may have found something.
+                reason: problem.or(report.findings.first()).map(|p| p.reason.as_str()),
                 summary: std::iter::once(report.summary.as_str()).chain(texts).collect::<Vec<_>>().join("; "),
                 detail: report.detail.clone(),
             }

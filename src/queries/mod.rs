@@ -6,5 +6,6 @@ pub mod fingerprint;
 pub mod known;
 pub mod plans;
 pub mod slow_log;
-mod tokens;
 pub mod watched;
+
+use crate::config::tokens;

@@ -60,7 +60,7 @@ pub struct Run {
     pub finished: Option<DateTime<Utc>>,
     /// How it ended; absent while it runs. `Interrupted`, without a time, where its process is gone.
     pub outcome: Option<Outcome>,
-    /// Why it did not succeed, as one word.
+    /// Why it did not succeed, or what it found, as one word.
     pub reason: Option<String>,
     /// What it did or why it failed, in a sentence.
     pub summary: String,
@@ -83,7 +83,7 @@ impl Run {
 pub struct Ending {
     /// How it ended.
     pub outcome: Outcome,
-    /// Why it did not succeed, as one word.
+    /// Why it did not succeed, or what it found, as one word.
     pub reason: Option<&'static str>,
     /// What it did or why it failed, in a sentence.
     pub summary: String,

@@ -23,10 +23,10 @@ pub struct Status {
     pub version: String,
     /// Version of the SQLite in it.
     pub sqlite_version: String,
-    /// Process number.
-    pub pid: u32,
-    /// When the daemon started.
-    pub started: DateTime<Utc>,
+    /// Process number of the daemon; `None`: none answers.
+    pub pid: Option<u32>,
+    /// When the daemon started; `None` likewise.
+    pub started: Option<DateTime<Utc>>,
     /// When this snapshot was taken.
     pub now: DateTime<Utc>,
     /// The configuration's file.
@@ -68,7 +68,7 @@ pub struct DatabaseStatus {
     pub name: String,
     /// Its file.
     pub path: String,
-    /// Size of the file; `None`: not seen yet.
+    /// Size of the file; `None`: it cannot be seen.
     pub size_bytes: Option<u64>,
     /// In its free pages.
     pub free_bytes: Option<u64>,
@@ -200,7 +200,7 @@ pub struct LastRun {
     pub finished: DateTime<Utc>,
     /// How.
     pub outcome: Outcome,
-    /// Why it did not end well, as one word.
+    /// Why it did not end well, or what it found, as one word.
     pub reason: Option<String>,
     /// What it did, or what failed and what to do.
     pub summary: String,
@@ -345,6 +345,14 @@ impl DatabaseStatus {
             text,
             at: None,
         };
+        if self.size_bytes.is_none() {
+            let text = format!(
+                "the file cannot be seen: it does not exist, or a directory above it may not be searched; correct path, \
+                 mount the disk that it is on, or restore a backup (litekeeper restore {})",
+                self.name
+            );
+            found.push(Problem { about: "database".to_owned(), ..failure(text) });
+        }
         let job = self.jobs.iter().find(|j| j.kind == JobKind::Backup);
         match (&self.backups_error, &self.newest_backup, job) {
             (Some(error), ..) => found.push(failure(format!("the backups cannot be looked at: {error}"))),
@@ -396,6 +404,12 @@ impl DatabaseStatus {
 }
 
 impl JobStatus {
+    /// The word of what the last run found, where it did its work and yet not all is well.
+    pub fn found(&self) -> Option<&str> {
+        let last = self.last.as_ref().filter(|last| last.outcome == Outcome::Success)?;
+        last.reason.as_deref()
+    }
+
     /// What is wrong when the last run did not end well.
     fn problem(&self) -> Option<Problem> {
         let last = self.last.as_ref()?;

@@ -198,7 +198,7 @@ impl Catalogue {
     /// were killed are read back. To be called where nobody else makes a backup of this database.
     pub fn prepare(&self, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
         self.sweep()?;
-        self.confirm_left_over(go_on)
+        self.confirm_left_over(None, go_on)
     }
 
     /// Makes a backup begun at `started`: `write` writes the pages and says what it saw. The stored file is read back

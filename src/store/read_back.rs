@@ -28,27 +28,36 @@ impl Catalogue {
         self.change(backup, |m| m.unconfirmed = false)
     }
 
-    /// The same for those of runs that were killed; what does not read as it was written is removed. To be called
-    /// where nobody else makes a backup of this database.
-    pub(super) fn confirm_left_over(&self, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
+    /// The same for those that runs which were stopped or killed have left, and for the one that was just `brought`;
+    /// what does not read as it was written is removed. To be called where nobody else makes a backup of this database.
+    pub(super) fn confirm_left_over(
+        &self,
+        brought: Option<&str>,
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
         for backup in self.list()?.iter().filter(|backup| backup.state == State::Unconfirmed) {
             if self.in_use(backup)? {
                 continue;
             }
             let held = self.hold(backup)?;
             match self.confirm(backup, &held, go_on) {
-                Ok(_) => tracing::info!(backup = backup.name, "counted a backup of a run that was killed"),
+                // It is what the run is for, and in its report.
+                Ok(_) if brought == Some(backup.name.as_str()) => {}
+                Ok(_) => tracing::info!(
+                    backup = backup.name,
+                    "an earlier run had not read this backup back; it reads as it was written, and counts now"
+                ),
                 Err(error) if error.reason == Reason::Damaged => {
                     self.discard(backup)?;
                     tracing::warn!(
                         backup = backup.name,
-                        "removed a backup of a run that was killed: {error}"
+                        "removed a backup that had not been read back: {error}"
                     );
                 }
                 Err(error) => {
                     go_on()?;
                     // It stays as it is: it may be read another time.
-                    tracing::warn!(backup = backup.name, "a backup of a run that was killed stays: {error}");
+                    tracing::warn!(backup = backup.name, "a backup cannot be read back, and stays: {error}");
                 }
             }
         }

@@ -109,7 +109,7 @@ impl Catalogue {
         // As when a backup is made: it counts when it was read back.
         let progress = RefCell::new(progress);
         let go_on = || (progress.borrow_mut())(backup.size);
-        self.confirm_left_over(&go_on)?;
+        self.confirm_left_over(Some(&backup.name), &go_on)?;
         let state = self.list()?.into_iter().find(|here| here.name == backup.name).map(|here| here.state);
         let (name, place) = (&backup.name, self.place());
         match state {

@@ -16,6 +16,9 @@ use crate::state::State;
 use crate::store;
 use crate::words;
 
+/// Bytes of the smallest page.
+const LEAST_PAGE: u64 = 512;
+
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Look {
@@ -58,11 +61,18 @@ pub fn look(config: &Config, path: &Path) -> Vec<Look> {
     ];
     for database in config.databases.values() {
         let key = |key: &str| format!("database.{}.{key}", database.name);
-        let reached = access::check(&database.path)
-            .map(|_| format!("{} can be opened without harm to its application", database.path.display()));
+        let reached = access::check(&database.path).map(|_| {
+            format!(
+                "{} may be opened: its owner, group and modes are in order; what is in it was not looked at, \
+                 `litekeeper health {} --deep` does",
+                database.path.display(),
+                database.name
+            )
+        });
         looks.push(one(key("path"), reached));
         let warning = |text| Look { about: key("path"), result: Verdict::Warning, text };
         looks.extend(access::warnings(&database.path).into_iter().map(warning));
+        looks.extend(cut_off(&database.path).map(warning));
         if let Some(text) = no_room_for_vacuum(database) {
             looks.push(warning(text));
         }
@@ -131,6 +141,19 @@ fn backups(database: &Database, place: &Place) -> Result<String> {
         ));
     }
     Ok(format!("{shown} can be written and has {} free", words::bytes(free)))
+}
+
+/// A size that no whole database has: pages are of 512 bytes or a multiple of them (SQLite's file format, 1.2).
+fn cut_off(path: &Path) -> Option<String> {
+    let size = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?.len();
+    let text = match size {
+        0 => "is empty, 0 bytes: its application has not made its tables yet, or it was cut off".to_owned(),
+        _ if size % LEAST_PAGE == 0 => return None,
+        _ => format!(
+            "has {size} bytes, which is no whole number of pages: it is no database, or it was cut off"
+        ),
+    };
+    Some(format!("{} {text}", path.display()))
 }
 
 /// VACUUM writes the whole database anew before it gives the old pages back.

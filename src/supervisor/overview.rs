@@ -94,8 +94,8 @@ pub fn nothing_yet(path: &Path) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         sqlite_version: rusqlite::version().to_owned(),
-        pid: std::process::id(),
-        started: now,
+        pid: Some(std::process::id()),
+        started: Some(now),
         now,
         config_path: path.display().to_string(),
         config: ConfigState { loaded_at: now, last_reload: None },
@@ -118,13 +118,16 @@ pub fn take(
     let mut status = nothing_yet(live.map_or(Path::new(""), |live| &live.path));
     status.now = now;
     status.not_ready.clear();
-    match live {
-        Some(live) => {
-            status.started = live.started;
-            status.config = live.config.clone();
-            status.ready = true;
-        }
-        None => status.not_ready.push(String::from("no daemon with this configuration answers")),
+    if let Some(live) = live {
+        status.started = Some(live.started);
+        status.config = live.config.clone();
+        status.ready = true;
+    } else {
+        (status.pid, status.started) = (None, None);
+        status.not_ready.push(String::from(match config.daemon.listen {
+            Some(_) => "no daemon with this configuration answers",
+            None => "a daemon cannot be asked, as daemon.listen is \"off\"",
+        }));
     }
     for database in config.databases.values() {
         let live = live.and_then(|live| live.databases.get(&database.name));

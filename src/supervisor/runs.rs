@@ -115,7 +115,8 @@ impl Supervisor {
             Verdict::Skipped if job.is_optional() => {}
             Verdict::Skipped => {
                 let (state, database) = (self.state.clone(), Arc::clone(&kept.database));
-                tokio::spawn(async move { runner::skip_overlap(&state, &database, &*job).await });
+                let has_begun = self.running.contains_key(&(name.to_owned(), kind));
+                tokio::spawn(async move { runner::skip_overlap(&state, &database, &*job, has_begun).await });
             }
         }
     }

@@ -238,6 +238,10 @@ async fn one_refused_rule_does_not_stop_the_others() {
     assert_eq!(report.problems.len(), 1);
     assert_eq!(report.problems[0].reason, Reason::NotFound);
     assert_eq!(place.number("SELECT count(*) FROM log"), 60);
+    // Where all are, each is named.
+    let error = place.run(vec![rule("missing"), rule("gone")]).await.result.unwrap_err();
+    assert_eq!(error.reason, Reason::NotFound);
+    assert!(error.message.contains("missing") && error.message.contains("gone"), "{error}");
 }
 
 #[tokio::test]
@@ -453,7 +457,15 @@ async fn h28_refuses_to_remove_more_of_a_table_than_its_share() {
         let finished = place.run_as(limited(0.39, vec![rule("log")]), dry_run).await;
         assert_eq!(finished.outcome, Outcome::Failure);
         let error = match &finished.result {
-            Ok(report) => report.problems[0].clone(),
+            Ok(report) => {
+                // A rule that is refused removes nothing, in a preview as well.
+                assert_eq!(
+                    (&detail(&finished)["removed"], &detail(&finished)["matched"]),
+                    (&0.into(), &40.into())
+                );
+                assert_eq!(report.summary, "would remove nothing");
+                report.problems[0].clone()
+            }
             Err(error) => error.clone(),
         };
         assert_eq!(error.reason, Reason::Refused);

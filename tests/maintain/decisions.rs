@@ -60,6 +60,7 @@ async fn a_preview_tells_every_decision_with_its_cost_and_changes_nothing() {
         for step in ["indexes", "reindex", "vacuum", "analyze", "checkpoint"] {
             assert_eq!(ran.decision(step), "planned", "{}", ran.step(step));
             assert_ne!(ran.step(step)["found"], Value::Null, "{}", ran.step(step));
+            assert_eq!(ran.step(step)["held"]["times"], 0, "a preview holds nobody: {}", ran.step(step));
         }
         assert!(ran.why("vacuum").starts_with(why), "{}", ran.why("vacuum"));
         assert!(seconds(&ran, "vacuum") > 0.0 && seconds(&ran, "analyze") > 0.0);

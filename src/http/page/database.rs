@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::{when, words};
+use crate::error::Reason;
 use crate::metrics::Outcome;
 use crate::state::status::{
     BackupStatus, DatabaseStatus, JobStatus, Kind, PoolStatus, Running, Severity, SlowShape, TableStatus,
@@ -74,7 +75,12 @@ fn facts(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
             @if let Some(growth) = db.growth() {
                 div {
                     dt { "Growth" }
-                    dd { (growth.in_words()) }
+                    @if growth.bytes_per_day().is_some() {
+                        dd { (growth.in_words()) }
+                    } @else {
+                        dd { "–" }
+                        dd.quiet { (growth.in_words()) }
+                    }
                     @if let Some(seconds) = db.disk_full_seconds {
                         dd.quiet { "the disk is full in " (words::duration(seconds)) }
                     }
@@ -108,7 +114,7 @@ fn backup(newest: &BackupStatus, db: &DatabaseStatus, now: DateTime<Utc>) -> Mar
             (words::bytes(newest.stored_bytes)) " stored, "
             @match (newest.verified, db.verified_backup) {
                 (Some(at), _) => { "verified " (when(now, at)) },
-                (None, Some(taken)) => { "the newest verified is of " (when(now, taken)) },
+                (None, Some(taken)) => { "newest verified: " (when(now, taken)) },
                 (None, None) => "not verified yet",
             }
             ", " (words::count(db.backups)) " kept"
@@ -148,7 +154,7 @@ fn row(job: &JobStatus, now: DateTime<Utc>) -> Markup {
                     None => span.quiet { "none yet" },
                     Some(last) => {
                         @let took = (last.finished - last.started).as_seconds_f64();
-                        p { (outcome(last.outcome)) " " (when(now, last.finished)) span.quiet { " in " (words::duration(took)) } }
+                        p { (outcome(last.outcome, job.found())) " " (when(now, last.finished)) span.quiet { " in " (words::duration(took)) } }
                         @if !last.summary.is_empty() { p.summary { (last.summary) } }
                         @if last.outcome != Outcome::Success {
                             p.quiet {
@@ -179,8 +185,10 @@ fn row(job: &JobStatus, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn outcome(outcome: Outcome) -> Markup {
+fn outcome(outcome: Outcome, found: Option<&str>) -> Markup {
     let (class, word) = match outcome {
+        Outcome::Success if found == Some(Reason::Damaged.as_str()) => ("tag bad", "found damage"),
+        Outcome::Success if found.is_some() => ("tag warn", "found something"),
         Outcome::Success => ("tag good", "done"),
         Outcome::Failure => ("tag bad", "failed"),
         Outcome::Interrupted => ("tag warn", "interrupted"),

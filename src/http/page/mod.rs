@@ -61,8 +61,8 @@ pub(super) fn render(status: &Status, now: DateTime<Utc>) -> Markup {
                         a href="readyz" { "Readiness" }
                     }
                     p {
-                        "litekeeper " (status.version) " · SQLite " (status.sqlite_version) " · process "
-                        (status.pid)
+                        "litekeeper " (status.version) " · SQLite " (status.sqlite_version)
+                        @if let Some(pid) = status.pid { " · process " (pid) }
                     }
                 }
             }
@@ -93,22 +93,17 @@ fn verdict(status: &Status, problems: &[(&str, Problem)], now: DateTime<Utc>) ->
     let (class, words) = match parts.as_slice() {
         [] if status.databases.is_empty() => ("", "Nothing to keep yet".to_owned()),
         [] => ("good", "All well".to_owned()),
-        _ if stale || !status.ready || failures > 0 => ("bad", capitalised(&parts.join(", "))),
-        _ => ("warn", capitalised(&parts.join(", "))),
+        _ if stale || !status.ready || failures > 0 => ("bad", words::capitalised(&parts.join(", "))),
+        _ => ("warn", words::capitalised(&parts.join(", "))),
     };
     Verdict { words, class }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn summary(status: &Status, now: DateTime<Utc>) -> Markup {
     html! {
         p.quiet {
             (words::plural(status.databases.len() as u64, "database", "databases"))
-            " · started " (when(now, status.started))
+            @if let Some(started) = status.started { " · started " (when(now, started)) }
             " · " code { (status.config_path) } " loaded " (when(now, status.config.loaded_at))
         }
     }
@@ -138,7 +133,7 @@ fn daemon_problems(status: &Status, now: DateTime<Utc>) -> Markup {
                 h2 { "The new configuration was refused " (when(now, reload.at)) }
                 p {
                     "The one loaded " (when(now, status.config.loaded_at))
-                    " stays in force. Mend the file, then reload."
+                    " stays in force until a reload or a restart takes another. Why, and what to do:"
                 }
                 pre { (reload.message) }
             }

@@ -95,7 +95,7 @@ async fn run(dry_run: bool, context: &Context) -> Result<Report> {
             }
             let column = rule.column.as_ref().map(|column| format!(".{column}")).unwrap_or_default();
             let error = error.context(format!("rule on {}{column}", rule.table));
-            report.refused = Some(error.message.clone());
+            report.refuse(&error, dry_run);
             problems.push(error);
         }
         for advice in report.advice.iter().filter(|_| !dry_run) {
@@ -105,7 +105,7 @@ async fn run(dry_run: bool, context: &Context) -> Result<Report> {
     }
     // A preview is made to be looked at, whatever would be refused.
     if problems.len() == rules.len() && !dry_run && detail.removed() == 0 {
-        return Err(problems.swap_remove(0));
+        return Err(all(&problems));
     }
     if detail.removed() > 0 && !dry_run {
         let path = context.database.path.clone();
@@ -121,6 +121,14 @@ async fn run(dry_run: bool, context: &Context) -> Result<Report> {
 /// is in trouble.
 fn ends_rule_only(error: &Error) -> bool {
     matches!(error.reason, Reason::Refused | Reason::NotFound | Reason::Unsupported | Reason::Sqlite)
+}
+
+/// Every problem in one error: a run of which nothing was done has no report.
+fn all(problems: &[Error]) -> Error {
+    let texts: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    let message = texts.join("; ");
+    let reason = problems.first().map_or(Reason::Refused, |first| first.reason);
+    Error::new(reason, message)
 }
 
 /// A run that is stopped has no report: its error says what stays done.

@@ -10,6 +10,7 @@ use super::batch::Tally;
 use super::dates;
 use super::plan::Plan;
 use crate::config::{DateFormat, Rule};
+use crate::error::Error;
 use crate::words;
 
 /// The detail of a run.
@@ -93,6 +94,16 @@ impl RuleReport {
         self.goes.clone_from(&plan.why);
         self.triggers.clone_from(&plan.triggers);
         self.advice.clone_from(&plan.advice);
+    }
+
+    /// The rule was not carried out, or not to its end. In a preview nothing would go then; `matched` and `share` still
+    /// tell what the rule asks for.
+    pub(super) fn refuse(&mut self, why: &Error, is_preview: bool) {
+        self.refused = Some(why.message.clone());
+        if is_preview {
+            self.removed = 0;
+            self.children.clear();
+        }
     }
 
     /// Takes over what was touched, or would be.

@@ -1,4 +1,4 @@
-//! The check `pool`: a connection can be had and the database answers on it, and no caller waited in vain since
+//! The check `pool`: a connection can be had and the database answers on it, and no caller has had a timeout since
 //! the last time.
 
 use crate::error::{Reason, Result};
@@ -36,7 +36,7 @@ pub(super) async fn check(context: &Context) -> Result<(Check, bool)> {
     let state = context.pool.state();
     let usage = format!("{} of {} connections in use", state.in_use, state.max);
     let check = match new_timeouts(context, state).await {
-        Ok(0) => Check::good(NAME, format!("{usage}, and nobody waited in vain for one")),
+        Ok(0) => Check::good(NAME, format!("{usage}, no timeouts")),
         Ok(new) => Check::bad(
             NAME,
             Reason::PoolTimeout,

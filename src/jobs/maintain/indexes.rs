@@ -17,7 +17,7 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
     let mut wanted: Vec<Index> =
         context.database.indexes.iter().filter(|i| i.missing == Missing::Create).cloned().collect();
     if wanted.is_empty() {
-        return Ok(Step::skipped(STEP, ""));
+        return Ok(Step::skipped(STEP, "").found("no index is declared with missing = \"create\""));
     }
     let there = {
         let names: Vec<String> = wanted.iter().map(|index| index.name.clone()).collect();

@@ -69,7 +69,11 @@ async fn run(context: &Context, preview: bool) -> Result<Report> {
             }
         };
         step.seconds = clock.elapsed().as_secs_f64();
-        step.held = context.holds.take();
+        // What a preview reads outside WAL mode is no part of what it tells of.
+        let held = context.holds.take();
+        if !preview {
+            step.held = held;
+        }
         steps.push(step);
     }
     context.at(steps.len() as u64, steps.len() as u64, Unit::Steps);

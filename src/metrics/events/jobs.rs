@@ -39,7 +39,7 @@ pub struct JobFinished<'a> {
     pub run: i64,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why it did not end well, as one word; `None` for a success.
+    /// Why it did not end well, or what it found, as one word.
     pub reason: Option<&'a str>,
     /// What it did, or what failed and what to do.
     pub summary: &'a str,

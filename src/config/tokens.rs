@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// A token, borrowed from the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Token<'a> {
+pub enum Token<'a> {
     /// A keyword, in upper case.
     Keyword(&'static str),
     /// An identifier as written, quotes included.
@@ -27,12 +27,12 @@ const KEYWORDS: &str = "\
     ROLLBACK SELECT SET TABLE THEN TRUE UNION UNIQUE UPDATE USING VACUUM VALUES WHEN WHERE WITH";
 
 /// The tokens of `sql`, without comments and white space, up to its first NUL (where SQLite stops, too).
-pub(super) fn tokens(sql: &str) -> Vec<Token<'_>> {
+pub fn tokens(sql: &str) -> Vec<Token<'_>> {
     placed(sql).into_iter().map(|(token, _)| token).collect()
 }
 
 /// The same with the place of each in the text.
-pub(super) fn placed(sql: &str) -> Vec<(Token<'_>, Range<usize>)> {
+pub fn placed(sql: &str) -> Vec<(Token<'_>, Range<usize>)> {
     let text = sql.split('\0').next().unwrap_or_default();
     let (mut at, mut tokens) = (0, Vec::new());
     while let Some(first) = text[at..].chars().next() {
