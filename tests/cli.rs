@@ -139,11 +139,7 @@ fn a_dry_run_of_a_backup_says_what_rotation_will_do_and_does_nothing() {
     let history = json(&sandbox, 0, &["history", "attendance"]);
     assert_eq!(history.as_array().unwrap().len(), 2, "a dry run is no run: {history}");
     let output = run(&sandbox, 0, &["backup", "attendance", "--dry-run"]);
-    assert!(
-        text(&output.stdout).contains("would leave 1 older one and remove 1"),
-        "{}",
-        text(&output.stdout)
-    );
+    assert!(text(&output.stdout).contains("would keep 1 older one and remove 1"), "{}", text(&output.stdout));
     // And so it does.
     run(&sandbox, 0, &["backup", "attendance"]);
     let after = backup_files(&sandbox);

@@ -6,6 +6,7 @@ use super::Context;
 use super::verdicts::{self, Check, INTEGRITY};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::access;
+use crate::sqlite::checks::{self, Depth};
 use crate::state::facts::{self, DAMAGE, Damage};
 
 /// What is known of the file that the path leads to now, and what to do. Of another file than the one that was damaged
@@ -49,25 +50,48 @@ pub async fn checked(context: &Context, what: Option<String>) -> Result<()> {
     context.state.with(move |c| facts::remember(c, &name, DAMAGE, &damage)).await
 }
 
-/// Keeps what another job came upon, unless damage is known already: the next check tells more. Gives the error with what
-/// to do.
+/// What a job came upon that reads or writes the database, as the error to report, with what to do. Kept where a second look
+/// sees damage, too, or ends before it has seen all: a disk that cannot read a page for once looks the same to SQLite
+/// (SQLITE_IOERR_CORRUPTFS becomes SQLITE_CORRUPT).
 pub async fn met(context: &Context, error: &Error) -> Error {
+    let noted = match known(context).await {
+        Ok(None) if is_there(context).await => note(context, error).await,
+        known => known.map(drop),
+    };
+    told(context, error, noted)
+}
+
+/// The same of what a copy of the pages has: there is nothing to be looked at a second time.
+pub async fn copied(context: &Context, error: &Error) -> Error {
+    let noted = match known(context).await {
+        Ok(None) => note(context, error).await,
+        known => known.map(drop),
+    };
+    told(context, error, noted)
+}
+
+fn told(context: &Context, error: &Error, noted: Result<()>) -> Error {
     let path = context.database.path.display().to_string();
     let what = match &error.message {
         text if text.starts_with(&path) => text.clone(),
         text => format!("{path} is damaged, or its disk cannot be read: {text}"),
     };
     let text = format!("{what}; {}", what_to_do(&context.database.name));
-    match note(context, error).await {
+    match noted {
         Ok(()) => Error::new(Reason::Damaged, text),
         Err(unnoted) => Error::new(Reason::Damaged, format!("{text}; {}", unnoted.message)),
     }
 }
 
+/// No longer than writers may be held up by a reader, and also when the run that asks is told to stop.
+async fn is_there(context: &Context) -> bool {
+    let call = context.call.apart().within(context.database.maintain.max_block);
+    let looked =
+        context.pool.run(&call, |connection| checks::integrity(connection, Depth::Quick, None)).await;
+    looked.map_or(true, |found| !found.structure.is_empty())
+}
+
 async fn note(context: &Context, error: &Error) -> Result<()> {
-    if known(context).await?.is_some() {
-        return Ok(());
-    }
     let (kind, name) = (context.kind, &context.database.name);
     let what = format!("{kind} met it ({})", error.message);
     let detail = format!(

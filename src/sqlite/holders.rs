@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
 use serde::Serialize;
@@ -112,12 +114,26 @@ pub fn locked_by(file: Identity) -> Vec<Holder> {
 }
 
 /// Those that have a transaction open which reads from a write-ahead log, by the locks on its `-shm` file (the bytes of
-/// WAL_READ_LOCK in SQLite's wal.c); perhaps this process. Not everybody, where `/proc/locks` does not show everybody.
+/// WAL_READ_LOCK in SQLite's wal.c); perhaps this process. Not everybody, where `/proc/locks` does not show everybody. Where
+/// there are several, those that are seen each time within 0.2 s: who only commits often is not the one that stays.
 pub fn of_log(shm: Identity) -> Vec<Holder> {
     const READ_LOCKS: RangeInclusive<u64> = 123..=127;
+    const LOOKS: usize = 8;
+    const BETWEEN_LOOKS: Duration = Duration::from_millis(25);
     let mut pids = lock_holders(&[shm], &READ_LOCKS, false);
     pids.sort_unstable();
     pids.dedup();
+    for _ in 1..LOOKS {
+        if pids.len() < 2 {
+            break;
+        }
+        thread::sleep(BETWEEN_LOOKS);
+        let now = lock_holders(&[shm], &READ_LOCKS, false);
+        if !pids.iter().any(|pid| now.contains(pid)) {
+            break;
+        }
+        pids.retain(|pid| now.contains(pid));
+    }
     pids.into_iter().map(holder).collect()
 }
 

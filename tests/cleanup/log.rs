@@ -22,6 +22,10 @@ fn by_date(place: &Place) -> Database {
     database
 }
 
+/// Of a log that is moved into the file as it comes, also where a batch or a checkpoint takes its time. What is removed here
+/// makes several times as much.
+const LONGEST: u64 = 8 << 20;
+
 fn attendance(place: &Place) -> i64 {
     place.number("SELECT count(*) FROM attendance")
 }
@@ -82,6 +86,8 @@ async fn h13_moves_no_page_out_of_a_log_that_a_replicator_owns_and_ends_when_it_
 async fn the_log_is_in_the_file_after_each_batch_while_the_application_writes() {
     let place = place();
     let mut application = Application::start(&place.path());
+    // So that it makes no checkpoint for us.
+    application.sql("PRAGMA wal_autocheckpoint = 0");
     application.write_every(Duration::from_millis(5));
     application.wait_for_commits(5);
     let finished = place.run_as(by_date(&place), false).await;
@@ -91,7 +97,6 @@ async fn the_log_is_in_the_file_after_each_batch_while_the_application_writes() 
     let seen = application.stop();
     assert_eq!(seen.errors, Vec::<String>::new());
     assert_eq!(assert_sound(&place.path()), last);
-    // SQLite's own threshold, 1000 pages, is never reached: the application makes no checkpoint for us.
     let peak = detail(&finished)["wal_peak_bytes"].as_u64().unwrap();
-    assert!(peak > 0 && peak < 4 << 20, "{peak}");
+    assert!(peak > 0 && peak < LONGEST, "{peak}");
 }

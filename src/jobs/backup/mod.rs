@@ -332,7 +332,12 @@ fn summary(done: &Done, newest: &store::Backup) -> String {
     let what = if done.unchanged {
         unchanged::summary(newest, done.current)
     } else {
-        format!("{}: {} as {}", done.name, words::bytes(done.raw_bytes), words::bytes(done.stored_bytes))
+        format!(
+            "{}: {}, stored as {}",
+            done.name,
+            words::bytes(done.raw_bytes),
+            words::bytes(done.stored_bytes)
+        )
     };
     let held = if done.writers_held_seconds > 0.0 {
         let held = words::duration(done.writers_held_seconds);

@@ -78,7 +78,7 @@ async fn run(context: &Context) -> Result<Report> {
     .await?;
     let count = |rotation| backups.iter().filter(|line| line.rotation == rotation).count() as u64;
     let summary = format!(
-        "a dry run: nothing was made or removed. A backup now would leave {} and remove {}",
+        "a dry run: nothing was made or removed. A backup now would keep {} and remove {}",
         words::plural(count("keeps it"), "older one", "older ones"),
         count("removes it")
     );

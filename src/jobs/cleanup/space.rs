@@ -36,7 +36,7 @@ pub(super) fn next(database: &Database, facts: &Facts, owned: bool) -> String {
             words::bytes(settings.vacuum_min_size)
         ),
         Vacuum::Auto | Vacuum::Always => {
-            String::from("considers to give them back, within its limits on blocking and space")
+            String::from("may give them back, within its limits on blocking and space")
         }
     };
     format!("{found}; {when} {then}")

@@ -93,7 +93,7 @@ async fn run(context: &Context, selector: Option<String>, from: Option<String>) 
         (Some(true), _) => {}
         (Some(false), Some(damage)) => {
             let damage = damage.context(&done.name);
-            report.problems.push(damage::met(context, &damage).await);
+            report.problems.push(damage::copied(context, &damage).await);
         }
         (Some(false), None) => report.problems.push(Error::new(Reason::Damaged, text)),
         (None, _) => report.findings.push(Error::new(Reason::Unsupported, text)),
