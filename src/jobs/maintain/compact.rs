@@ -24,7 +24,8 @@ const ATTEMPTS: u32 = 3;
 /// A moment is quiet when nobody has committed for so long …
 const QUIET: Duration = Duration::from_millis(300);
 
-/// … and is waited for no longer than this, once for each attempt.
+/// … and is waited for no longer than this. Who writes on so long is not waited for again: that would keep the steps after this
+/// one waiting, too.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// What came of it.
@@ -42,7 +43,7 @@ pub(super) async fn run(context: &Context) -> Result<Compacted> {
     for number in 1..=ATTEMPTS {
         let Some(watcher) = quiet(context).await? else {
             why = String::from("the application wrote all the time");
-            continue;
+            break;
         };
         match attempt(context, watcher).await {
             Ok(Overwritten::Done(held)) => return Ok(Compacted::Done(held, number)),
