@@ -6,8 +6,10 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
@@ -282,6 +284,44 @@ fn h12_a_reader_that_keeps_the_log_is_reported_and_the_log_is_emptied_when_it_en
     assert!(longer < 1.0, "{longer}");
     let run = runs(&sandbox, "attendance", "checkpoint").pop().unwrap();
     assert_eq!((run.cause.as_str(), run.outcome.as_str()), ("upkeep", "success"), "{run:?}");
+    assert!(daemon.stop().success());
+    assert_eq!(writer.stop().errors, Vec::<String>::new());
+    reader.stop();
+    assert_sound(&sandbox.database());
+}
+
+/// The lock of a checkpoint (WAL_CKPT_LOCK in SQLite's wal.c), for as long as this program runs.
+const CHECKPOINTS: &str = "
+import fcntl, sys
+log = open(sys.argv[1] + '-shm', 'r+b')
+fcntl.lockf(log, fcntl.LOCK_EX, 1, 121)
+print('locked', flush=True)
+sys.stdin.read()
+";
+
+/// With each commit, an application tries to move a log that is past 1000 pages; in vain, and the longer the log, the longer.
+#[test]
+fn h12_a_reader_is_reported_also_where_the_application_is_at_a_checkpoint_each_time() {
+    let sandbox = Sandbox::new();
+    let (mut writer, mut reader) =
+        (Application::start(&sandbox.database()), Application::start(&sandbox.database()));
+    reader.hold_read();
+    grow_log(&sandbox, &mut writer);
+    let mut other = Command::new("python3");
+    other.args(["-I", "-c", CHECKPOINTS]).arg(sandbox.database());
+    let mut other = other.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut locked = String::new();
+    BufReader::new(other.stdout.take().unwrap()).read_line(&mut locked).unwrap();
+    assert_eq!(locked, "locked\n");
+
+    let daemon = Daemon::start(&sandbox.configure(SMALL_LOG));
+    let line = daemon.wait_for_log("the reader to be reported", |line| line.contains("cannot be emptied"));
+    assert!(line.contains(&format!("process {} (", reader.pid())), "{line}");
+    drop(other.stdin.take());
+    assert!(other.wait().unwrap().success());
+    reader.release();
+    writer.pause();
+    daemon.wait_for_log("the end to be told", |line| line.contains("no longer kept from being emptied"));
     assert!(daemon.stop().success());
     assert_eq!(writer.stop().errors, Vec::<String>::new());
     reader.stop();

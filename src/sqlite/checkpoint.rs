@@ -37,7 +37,8 @@ impl Checkpoint {
     }
 }
 
-/// Makes a checkpoint; `None` where the database has no write-ahead log.
+/// Makes a checkpoint; `None` where the database has no write-ahead log. Where another connection makes one at this moment
+/// (as an application does with each commit while a reader keeps a long log), `busy`, and what is in the log.
 pub fn checkpoint(connection: &Connection, mode: Mode) -> Result<Option<Checkpoint>> {
     let sql = match mode {
         Mode::Noop => "PRAGMA main.wal_checkpoint(NOOP)",
@@ -46,9 +47,14 @@ pub fn checkpoint(connection: &Connection, mode: Mode) -> Result<Option<Checkpoi
     };
     let (busy, log, moved): (bool, i64, i64) =
         connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    // -1 both without a log and where the log could not be looked at for a lock.
-    let count = |pages: i64| u64::try_from(pages).unwrap_or(0);
-    Ok((busy || log >= 0).then(|| Checkpoint { busy, log_pages: count(log), moved_pages: count(moved) }))
+    // -1 both without a log and where the log could not be looked at for a lock, which NOOP does not take.
+    match (u64::try_from(log), u64::try_from(moved)) {
+        (Ok(log_pages), Ok(moved_pages)) => Ok(Some(Checkpoint { busy, log_pages, moved_pages })),
+        _ if busy && mode != Mode::Noop => {
+            Ok(checkpoint(connection, Mode::Noop)?.map(|seen| Checkpoint { busy, ..seen }))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Checkpoints in a row by which [`settle`] follows an application that writes meanwhile.
