@@ -127,6 +127,11 @@ fn a_database_that_cannot_be_read_fails_the_run_whichever_page_it_is() {
             failed += 1;
             scene.assert_loud(&traced.output, database.to_str().unwrap());
         }
+        // strace counts by thread: where the second look at the file was another thread's, it met an error, too.
+        if traced.calls.iter().filter(|call| call.failed()).count() > 1 {
+            let looked = scene.sandbox.litekeeper(&["health", "attendance", "--deep"]);
+            assert_eq!(looked.status.code(), Some(0), "{}", said(&looked));
+        }
         before = one_more_commit(&mut scene);
         nth += 1 + nth / 3;
     }
