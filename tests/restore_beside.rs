@@ -64,6 +64,13 @@ fn wait_until_open(daemon: &Daemon, sandbox: &Sandbox) {
     wait_until("the daemon has the database open", || has_open(daemon, &sandbox.database()).then_some(()));
 }
 
+/// A busy daemon that has the database open.
+fn at_work(sandbox: &Sandbox) -> Daemon {
+    let daemon = Daemon::start(&sandbox.configure(&busy(sandbox)));
+    wait_until_open(&daemon, sandbox);
+    daemon
+}
+
 fn assert_done(output: &Output) {
     assert!(output.status.success(), "{}", stderr(output));
 }
@@ -210,8 +217,7 @@ fn while_a_restore_has_a_database_its_jobs_wait_the_status_says_why_and_other_da
         return skip("strace is missing or may not trace");
     }
     let (sandbox, states, backup) = scene(&[]);
-    let daemon = Daemon::start(&sandbox.configure(&busy(&sandbox)));
-    wait_until_open(&daemon, &sandbox);
+    let daemon = at_work(&sandbox);
     let restore = Traced::stopped_before_the_lock(&sandbox, &backup);
     let before = newest(&sandbox);
     let others = runs(&sandbox, "other", "watch").len();
@@ -351,8 +357,7 @@ fn a_check_that_takes_too_long_is_interrupted_for_a_restore_and_made_again_after
 fn h18_an_application_that_has_the_database_open_is_named_and_the_daemon_is_not_even_asked() {
     for journal_mode in ["wal", "delete"] {
         let (sandbox, states, backup) = scene(&["--journal-mode", journal_mode]);
-        let daemon = Daemon::start(&sandbox.configure(&busy(&sandbox)));
-        wait_until_open(&daemon, &sandbox);
+        let daemon = at_work(&sandbox);
         let application = Application::start(&sandbox.database());
         wait_until("no job of the daemon is in the way as well", || {
             let output = sandbox.litekeeper(&in_place(&backup));
@@ -378,8 +383,7 @@ fn h18_an_application_that_opens_the_database_meanwhile_is_named_and_the_daemon_
         return skip("strace is missing or may not trace");
     }
     let (sandbox, states, backup) = scene(&[]);
-    let daemon = Daemon::start(&sandbox.configure(&busy(&sandbox)));
-    wait_until_open(&daemon, &sandbox);
+    let daemon = at_work(&sandbox);
     let restore = Traced::stopped_before_the_lock(&sandbox, &backup);
     let application = Application::start(&sandbox.database());
     let (code, said) = restore.go_on();
@@ -429,8 +433,7 @@ fn a_daemon_that_is_told_to_stop_while_a_restore_has_a_database_stops() {
         return skip("strace is missing or may not trace");
     }
     let (sandbox, states, backup) = scene(&[]);
-    let daemon = Daemon::start(&sandbox.configure(&busy(&sandbox)));
-    wait_until_open(&daemon, &sandbox);
+    let daemon = at_work(&sandbox);
     let restore = Traced::stopped_before_the_lock(&sandbox, &backup);
     assert!(daemon.stop().success());
     assert_eq!(restore.go_on().0, Some(0));
@@ -443,8 +446,7 @@ fn a_reload_while_a_restore_has_the_database_does_not_have_the_daemon_open_it() 
         return skip("strace is missing or may not trace");
     }
     let (sandbox, states, backup) = scene(&[]);
-    let daemon = Daemon::start(&sandbox.configure(&busy(&sandbox)));
-    wait_until_open(&daemon, &sandbox);
+    let daemon = at_work(&sandbox);
     let restore = Traced::stopped_before_the_lock(&sandbox, &backup);
     let before = newest(&sandbox);
     // Another pool.

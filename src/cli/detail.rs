@@ -23,8 +23,8 @@ pub(super) fn render(page: &mut Page, report: &Report) {
         page.paragraph(&report.summary);
     }
     let is_preview = report.detail.get("dry_run").is_some_and(|dry_run| *dry_run == true);
-    let detail = if is_preview { previewed(&report.detail) } else { report.detail.clone() };
-    if let Value::Object(detail) = &detail {
+    let previewed = is_preview.then(|| previewed(&report.detail));
+    if let Value::Object(detail) = previewed.as_ref().unwrap_or(&report.detail) {
         object(page, detail, &report.summary);
     }
     for (lead, errors) in [("problem: ", &report.problems), ("found: ", &report.findings)] {

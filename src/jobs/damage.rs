@@ -54,23 +54,19 @@ pub async fn checked(context: &Context, what: Option<String>) -> Result<()> {
 /// sees damage, too, or ends before it has seen all: a disk that cannot read a page for once looks the same to SQLite
 /// (SQLITE_IOERR_CORRUPTFS becomes SQLITE_CORRUPT).
 pub async fn met(context: &Context, error: &Error) -> Error {
-    let noted = match known(context).await {
-        Ok(None) if is_there(context).await => note(context, error).await,
-        known => known.map(drop),
-    };
-    told(context, error, noted)
+    told(context, error, false).await
 }
 
 /// The same of what a copy of the pages has: there is nothing to be looked at a second time.
 pub async fn copied(context: &Context, error: &Error) -> Error {
-    let noted = match known(context).await {
-        Ok(None) => note(context, error).await,
-        known => known.map(drop),
-    };
-    told(context, error, noted)
+    told(context, error, true).await
 }
 
-fn told(context: &Context, error: &Error, noted: Result<()>) -> Error {
+async fn told(context: &Context, error: &Error, is_copied: bool) -> Error {
+    let noted = match known(context).await {
+        Ok(None) if is_copied || is_there(context).await => note(context, error).await,
+        known => known.map(drop),
+    };
     let path = context.database.path.display().to_string();
     let what = match &error.message {
         text if text.starts_with(&path) => text.clone(),

@@ -35,16 +35,10 @@ const OTHER_RW: u32 = 0o006;
 pub fn check(path: &Path) -> Result<Identity> {
     let path = &resolved(path);
     let file = std::fs::metadata(path).map_err(|e| unseen(path, &e))?;
-    if !file.is_file() {
-        let what = if file.is_dir() { "it is a directory" } else { "it is a device, pipe or socket" };
-        return Err(Error::new(
-            Reason::NotADatabase,
-            format!(
-                "{} is not a regular file: {what}; correct path, which must name the database itself",
-                path.display()
-            ),
-        ));
-    }
+    is_regular(path, &file).map_err(|error| {
+        let text = format!("{}; correct path, which must name the database itself", error.message);
+        Error::new(error.reason, text)
+    })?;
     let directory = path.parent().unwrap_or(Path::new("/"));
     let parent = std::fs::metadata(directory)
         .map_err(|e| Error::io(format!("the directory {} cannot be read", directory.display()), &e))?;
@@ -52,6 +46,15 @@ pub fn check(path: &Path) -> Result<Identity> {
     may(path, Access::READ_OK | Access::WRITE_OK, "read and write the database")?;
     may(directory, Access::WRITE_OK | Access::EXEC_OK, "create the -wal, -shm and -journal files in")?;
     Ok((file.dev(), file.ino()))
+}
+
+/// Refuses what is no file.
+pub fn is_regular(path: &Path, file: &Metadata) -> Result<()> {
+    if file.is_file() {
+        return Ok(());
+    }
+    let what = if file.is_dir() { "it is a directory" } else { "it is a device, pipe or socket" };
+    Err(Error::new(Reason::NotADatabase, format!("{} is not a regular file: {what}", path.display())))
 }
 
 /// Which file the path leads to now; `None` where it leads to none.

@@ -18,8 +18,8 @@ const NEWEST_FORMAT: u8 = 2;
 /// spread of 0.004; pages, text and programs have less than 7.5.
 const RANDOM: f64 = 7.93;
 
-/// Every page size is a multiple of this.
-const SMALLEST_PAGE: u64 = 512;
+/// Every page size in bytes is a multiple of this (<https://www.sqlite.org/fileformat2.html#pages>).
+pub const SMALLEST_PAGE: u64 = 512;
 
 /// What SQLite's databases begin with.
 const MAGIC: &[u8] = b"SQLite format 3\0";

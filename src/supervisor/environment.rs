@@ -12,12 +12,10 @@ use crate::error::{Error, Reason, Result};
 use crate::http::ask;
 use crate::sqlite::access;
 use crate::sqlite::facts::{disk_free, resolved};
+use crate::sqlite::header::SMALLEST_PAGE;
 use crate::state::State;
 use crate::store;
 use crate::words;
-
-/// Bytes of the smallest page.
-const LEAST_PAGE: u64 = 512;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -143,12 +141,12 @@ fn backups(database: &Database, place: &Place) -> Result<String> {
     Ok(format!("{shown} can be written and has {} free", words::bytes(free)))
 }
 
-/// A size that no whole database has: pages are of 512 bytes or a multiple of them (SQLite's file format, 1.2).
+/// A size that no whole database has.
 fn cut_off(path: &Path) -> Option<String> {
     let size = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?.len();
     let text = match size {
         0 => "is empty, 0 bytes: its application has not made its tables yet, or it was cut off".to_owned(),
-        _ if size % LEAST_PAGE == 0 => return None,
+        _ if size.is_multiple_of(SMALLEST_PAGE) => return None,
         _ => format!(
             "has {size} bytes, which is no whole number of pages: it is no database, or it was cut off"
         ),

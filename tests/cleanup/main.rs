@@ -23,7 +23,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 use support::application::{self, Application, create_database};
 use support::child::{self, Child};
-use support::configured;
+use support::configured::{self, rule};
 use support::keeper::order;
 use support::soundness::assert_sound;
 use tempfile::TempDir;
@@ -32,23 +32,6 @@ use tokio_util::sync::CancellationToken;
 
 fn day(days: u64) -> Duration {
     Duration::from_secs(days * 86_400)
-}
-
-/// Rows of `table` whose `at` is older than a year.
-fn rule(table: &str) -> Rule {
-    Rule {
-        table: table.into(),
-        column: Some("at".into()),
-        keep: Some(day(365)),
-        keep_rows: None,
-        max_size: None,
-        format: None,
-        timezone: chrono_tz::UTC,
-        triggers: Triggers::Refuse,
-        children: Children::Refuse,
-        archive: None,
-        archive_dir: None,
-    }
 }
 
 fn cascade(table: &str) -> Rule {

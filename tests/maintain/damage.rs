@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileExt as _;
 
-use litekeeper::config::{Children, Reindex, Rule, Triggers, Vacuum};
+use litekeeper::config::{Reindex, Vacuum};
 use litekeeper::error::Reason;
 use litekeeper::jobs::cleanup::Cleanup;
 use litekeeper::jobs::integrity::Integrity;
@@ -11,6 +11,7 @@ use litekeeper::pool::Pool;
 use tokio::sync::mpsc;
 
 use crate::fixture::{as_application, database, maintain, number, state, text};
+use crate::support::configured::rule;
 use crate::support::keeper::order;
 use crate::support::sandbox::Sandbox;
 
@@ -36,19 +37,7 @@ async fn nothing_is_rewritten_in_a_file_that_a_check_found_damaged_until_another
         d.maintain.reindex = Reindex::Always;
         d.maintain.vacuum_rowids = litekeeper::config::RowidPolicy::Renumber;
         d.cleanup.max_share = 1.0;
-        d.cleanup.rules = vec![Rule {
-            table: "one".into(),
-            column: Some("at".into()),
-            keep: Some(std::time::Duration::from_secs(86_400)),
-            keep_rows: None,
-            max_size: None,
-            format: None,
-            timezone: chrono_tz::UTC,
-            triggers: Triggers::Refuse,
-            children: Children::Refuse,
-            archive: None,
-            archive_dir: None,
-        }];
+        d.cleanup.rules = vec![rule("one")];
     });
     let pool = Pool::new(&database, mpsc::unbounded_channel().0).unwrap();
     runner::run(&state, order(Integrity, &database, &pool)).await.result.unwrap();

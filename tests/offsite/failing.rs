@@ -2,7 +2,6 @@
 
 use crate::outside::Outside;
 use crate::s3::{self, Fault, Proxy};
-use crate::support::application::Application;
 use crate::{Away, IN_BUCKET, at};
 
 /// The program as a user of the server's who may do everything but remove, and a bucket.
@@ -78,9 +77,7 @@ fn a_bucket_that_is_not_there_is_told_with_what_to_do() {
 #[test]
 fn a_server_that_is_busy_or_cuts_a_part_off_for_a_while_costs_no_backup() {
     let Some(mut away) = Away::new(IN_BUCKET) else { return };
-    let mut application = Application::start(&away.sandbox.database());
-    application.sql("CREATE TABLE big AS SELECT randomblob(12000000) AS bytes");
-    application.stop();
+    away.grow();
     let proxy = Proxy::before(away.server);
     away.go_through(&proxy);
     for (fault, times) in [(Fault::Status(503), 3), (Fault::CutUp(3 << 20), 2)] {

@@ -59,6 +59,13 @@ impl Away {
         Some(Self { outside, server, bucket })
     }
 
+    /// Makes a backup of the database more than one part.
+    fn grow(&self) {
+        let mut application = Application::start(&self.sandbox.database());
+        application.sql("CREATE TABLE big AS SELECT randomblob(12000000) AS bytes");
+        application.stop();
+    }
+
     /// From now on it finds the server behind this proxy.
     fn go_through(&mut self, proxy: &Proxy) {
         self.outside.set(&at(proxy.address));
@@ -138,9 +145,7 @@ fn every_command_works_on_a_bucket() {
 #[test]
 fn a_backup_that_is_killed_leaves_nothing_listed_and_is_in_nobodys_way() {
     let Some(mut away) = Away::new(IN_BUCKET) else { return };
-    let mut application = Application::start(&away.sandbox.database());
-    application.sql("CREATE TABLE big AS SELECT randomblob(12000000) AS bytes");
-    application.stop();
+    away.grow();
     let proxy = Proxy::before(away.server);
     away.go_through(&proxy);
     proxy.fail(Fault::CutUp(2 << 20), u32::MAX);
@@ -288,9 +293,7 @@ fn a_copy_into_the_directory_of_the_backups_under_another_name_is_refused() {
 #[test]
 fn a_server_that_dies_in_the_middle_of_a_copy_leaves_nothing_listed() {
     let Some(mut away) = with_copies() else { return };
-    let mut application = Application::start(&away.sandbox.database());
-    application.sql("CREATE TABLE big AS SELECT randomblob(12000000) AS bytes");
-    application.stop();
+    away.grow();
     let proxy = Proxy::before(away.server);
     away.go_through(&proxy);
     away.outside.set(&[("AWS_MAX_ATTEMPTS", "3".to_owned())]);

@@ -11,6 +11,6 @@ mod ticks;
 mod timetable;
 mod wall_clock;
 
-#[allow(unreachable_pub, reason = "nothing outside a test binary can reach it")]
+#[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
 #[path = "../support/configured.rs"]
 mod configured;

@@ -24,8 +24,8 @@ pub(super) struct Contents {
     pub(super) tables: BTreeMap<String, Option<u64>>,
     /// To notice the next time that the database has shrunk.
     pub(super) content: Content,
-    /// The first damage that was met on the way, or is known.
-    pub(super) damage: Option<Error>,
+    /// The first damage that SQLite told of on the way.
+    pub(super) met: Option<Error>,
 }
 
 /// Reads them. `go_on` is asked between tables.
@@ -37,12 +37,12 @@ pub(super) fn read(
     let connection = snapshot.connection();
     let until =
         Instant::now() + if snapshot.blocks_writers() { COUNTING_WHILE_WRITERS_WAIT } else { COUNTING };
-    let (mut tables, mut with_rows, mut damage) = (BTreeMap::new(), Vec::new(), None);
+    let (mut tables, mut with_rows, mut met) = (BTreeMap::new(), Vec::new(), None);
     for table in schema::tables(connection)? {
         go_on()?;
         let counted = match rows(connection, &table.name, until) {
             Err(error) if error.reason == Reason::Damaged => {
-                damage.get_or_insert(error);
+                met.get_or_insert(error);
                 Counted::Unknown
             }
             // Needs something that only the application has.
@@ -55,7 +55,7 @@ pub(super) fn read(
         tables.insert(table.name, if let Counted::All(rows) = counted { Some(rows) } else { None });
     }
     let content = Content { place, bytes: snapshot.facts.used_bytes(), tables: with_rows };
-    Ok(Contents { tables, content, damage })
+    Ok(Contents { tables, content, met })
 }
 
 /// Of the backup. SQLite calls damage also what the disk could not read.
@@ -69,8 +69,13 @@ pub(super) fn taken_for_damaged(damage: &Error) -> Error {
     damage.clone().context("what this backup holds is taken for damaged, and no older one is removed")
 }
 
-/// What the manifest tells of the snapshot.
-pub(super) fn described(snapshot: &Snapshot<'_>, source: &Path, contents: &Contents) -> store::Snapshot {
+/// What the manifest tells of the snapshot, with the `damage` that the database has.
+pub(super) fn described(
+    snapshot: &Snapshot<'_>,
+    source: &Path,
+    contents: &Contents,
+    damage: Option<&Error>,
+) -> store::Snapshot {
     let small = |n: i64| i32::try_from(n).unwrap_or_default();
     let facts = &snapshot.facts;
     store::Snapshot {
@@ -82,7 +87,7 @@ pub(super) fn described(snapshot: &Snapshot<'_>, source: &Path, contents: &Conte
         application_id: small(facts.application_id),
         schema_sha256: hash::sha256(snapshot.schema.as_bytes()),
         tables: contents.tables.clone(),
-        damage: contents.damage.as_ref().map(|damage| damage.message.clone()),
+        damage: damage.map(|damage| damage.message.clone()),
     }
 }
 

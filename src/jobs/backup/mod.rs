@@ -75,8 +75,6 @@ struct Taken {
     made: Option<store::Made>,
     facts: Facts,
     contents: Contents,
-    /// The first damage that SQLite told of on the way.
-    met: Option<Error>,
     held: Duration,
     /// 0 in WAL mode.
     writers_held_seconds: f64,
@@ -117,7 +115,7 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     }
 
     let before = memory.content.filter(|_| !accept_smaller);
-    let taken = match take(context, catalogue.clone(), before, skip, doubts.damage.take()).await {
+    let taken = match take(context, catalogue.clone(), before, skip, doubts.damage.clone()).await {
         Ok(taken) => taken,
         Err(error) => {
             // What copies still lack is worth the more now.
@@ -127,10 +125,9 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
             return Err(error);
         }
     };
-    doubts.damage = match &taken.met {
-        Some(met) => Some(contents::taken_for_damaged(&damage::met(context, met).await)),
-        None => taken.contents.damage.clone(),
-    };
+    if let Some(met) = &taken.contents.met {
+        doubts.damage = Some(contents::taken_for_damaged(&damage::met(context, met).await));
+    }
     let newest = if let Some(made) = &taken.made {
         made.backup.clone()
     } else {
@@ -236,11 +233,10 @@ async fn take(
             let snapshot = Snapshot::begin(source, &database.path, bounds)?;
             let mut writers_wait = snapshot.blocks_writers().then(|| holds.begin());
             let place = database.backup.dir.to_string().into();
-            let mut contents = contents::read(&snapshot, place, &|| call.check())?;
-            let met = contents.damage.take();
-            contents.damage = damage.or_else(|| met.as_ref().map(contents::damaged));
+            let contents = contents::read(&snapshot, place, &|| call.check())?;
+            let damage = damage.or_else(|| contents.met.as_ref().map(contents::damaged));
             shrunken::compare(&database.name, before.as_ref(), &contents)?;
-            let described = contents::described(&snapshot, &database.path, &contents);
+            let described = contents::described(&snapshot, &database.path, &contents, damage.as_ref());
             let facts = snapshot.facts.clone();
 
             let total = facts.bytes();
@@ -267,7 +263,7 @@ async fn take(
                 writers_wait = None;
                 Ok(described.clone())
             })?;
-            Ok(Taken { made, facts, contents, met, held, writers_held_seconds: holds.take().longest_seconds })
+            Ok(Taken { made, facts, contents, held, writers_held_seconds: holds.take().longest_seconds })
         })
         .await;
     match taken {

@@ -1,7 +1,6 @@
 //! Empties the write-ahead log, after the other steps and, where it has grown past `max_wal`, between two runs; without
 //! making the application wait behind its own slow readers (HAZARDS H12, H13).
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use crate::config::JobKind;
 use crate::error::{Reason, Result};
 use crate::jobs::{Context, Job, Report, Running, damage};
 use crate::metrics::events::{LogFreed, LogPinned};
+use crate::sqlite::access;
 use crate::sqlite::checkpoint::{Checkpoint as Made, Mode, checkpoint};
 use crate::sqlite::facts::{Facts, resolved, sidecar, wal_bytes};
 use crate::sqlite::holders::{self, Files, Holder};
@@ -160,12 +160,11 @@ async fn note(context: &Context, moved_pages: u64, since: DateTime<Utc>, wal_byt
 }
 
 fn who(path: &Path) -> String {
-    let identity = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
-    let readers = identity(&sidecar(path, "-shm")).map(holders::of_log).unwrap_or_default();
+    let readers = access::identity(&sidecar(path, "-shm")).map(holders::of_log).unwrap_or_default();
     if !readers.is_empty() {
         return format!("it is of {}", listed(&readers));
     }
-    let there: Vec<_> = identity(&resolved(path)).into_iter().collect();
+    let there: Vec<_> = access::identity(&resolved(path)).into_iter().collect();
     let users = holders::of(Files { there: &there, removed: &[] }).holders;
     if users.is_empty() { String::new() } else { format!("the database is open in {}", listed(&users)) }
 }

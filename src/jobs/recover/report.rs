@@ -178,8 +178,9 @@ impl Done {
                 format!("saved {kept} of {tables} to {to}; the database itself is as it was")
             }
             (Outcome::Rows, _) => String::from(
-                "no page and no index is damaged, but rows break a constraint of their table, or a virtual table is at odds with its content: correct them in the \
-                 database, or use --always to make a new file that has them in lost_and_found",
+                "no page and no index is damaged, but rows break a constraint of their table, or a virtual table is at odds \
+                 with its content: correct them in the database, or use --always to make a new file that has them in \
+                 lost_and_found",
             ),
             _ => String::from(
                 "nothing wrong was found, but not all could be checked; --always makes a new file",

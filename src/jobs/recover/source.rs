@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Unit, Watch};
 use crate::config::Database;
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::facts::{SIDECARS, file_bytes, resolved, sidecar, wal_bytes};
+use crate::sqlite::facts::{file_bytes, resolved, sidecar, wal_bytes};
 use crate::sqlite::holders::{self, Files};
 use crate::sqlite::pages::{self, Bytes};
 use crate::sqlite::snapshot::Bounds;
@@ -86,11 +86,7 @@ pub(super) fn of_file(path: &Path, to: &Path, watch: &Watch) -> Result<Copied> {
     let path = resolved(path);
     let file =
         std::fs::metadata(&path).map_err(|e| Error::io(format!("cannot read {}", path.display()), &e))?;
-    if !file.is_file() {
-        let what = if file.is_dir() { "it is a directory" } else { "it is a device, pipe or socket" };
-        let text = format!("{} is not a regular file: {what}", path.display());
-        return Err(Error::new(Reason::NotADatabase, text));
-    }
+    access::is_regular(&path, &file)?;
     has_content(&path)?;
     plain(&path, &directory(to)?, watch)
 }
@@ -191,9 +187,7 @@ fn played_in(
 /// Refuses a file that somebody has open. Those who cannot be seen are a warning: reading harms nobody, but what is read
 /// while somebody writes may be neither the old nor the new.
 fn nobody_has(path: &Path) -> Result<Option<String>> {
-    let names = std::iter::once(path.to_owned()).chain(SIDECARS.map(|suffix| sidecar(path, suffix)));
-    let there: Vec<access::Identity> =
-        names.filter_map(|name| std::fs::metadata(name).ok()).map(|file| (file.dev(), file.ino())).collect();
+    let (_, there) = holders::set(path);
     let seen = holders::of(Files { there: &there, removed: &[] });
     if seen.holders.is_empty() {
         return Ok(seen
