@@ -828,6 +828,39 @@ mod health {
     }
 
     #[tokio::test]
+    async fn an_index_that_a_statement_names_is_not_to_be_dropped() {
+        let mut keeper = Keeper::new(Sandbox::new());
+        let database = keeper.sandbox.database();
+        edit(&database, "CREATE INDEX newer ON users (name); CREATE INDEX third ON users (name)");
+        assert_eq!(advised(&keeper).await, pairs(&[("newer", "duplicate"), ("third", "duplicate")]));
+        edit(
+            &database,
+            "CREATE TRIGGER t AFTER INSERT ON users BEGIN SELECT count(*) FROM users INDEXED BY \"Newer\" WHERE name = 'x'; END",
+        );
+        assert_eq!(advised(&keeper).await, pairs(&[("idx_users_name", "duplicate"), ("third", "duplicate")]));
+        keeper.database.watch.queries.push(litekeeper::config::Query {
+            name: "by_name".to_owned(),
+            sql: "SELECT id FROM users INDEXED BY idx_users_name WHERE name = 'x'".to_owned(),
+            params: BTreeMap::new(),
+        });
+        assert_eq!(advised(&keeper).await, pairs(&[("third", "duplicate")]));
+        let slow = Execution {
+            database: keeper.database.name.clone(),
+            job: "watch",
+            shape: "SELECT id FROM users indexed by third WHERE name = ?".to_owned(),
+            at: Utc::now(),
+            duration: Duration::from_secs(2),
+            vm_steps: 1,
+            full_scan_steps: 0,
+            sorts: 0,
+            automatic_indexes: 0,
+            plan: None,
+        };
+        keeper.state.now(|c| slow::record(c, &slow)).unwrap();
+        assert_eq!(advised(&keeper).await, []);
+    }
+
+    #[tokio::test]
     async fn an_index_counts_as_unused_only_where_many_queries_were_watched_for_long() {
         let keeper = Keeper::new(Sandbox::new());
         let queries = |count: usize| -> BTreeMap<String, Watched> {
@@ -1031,6 +1064,16 @@ mod command {
         let [proposal] = &proposals[..] else { panic!("{advice:#}") };
         assert_eq!(proposal["sql"], r#"CREATE INDEX "ours" ON "attendance" ("user_id", "date")"#);
         assert_eq!(proposal["replaces"], serde_json::json!([r#"DROP INDEX "by_user""#]));
+
+        // With it a view would be gone.
+        edit(
+            &sandbox.database(),
+            "CREATE VIEW of_user AS SELECT date FROM attendance INDEXED BY by_user WHERE user_id = 1",
+        );
+        let output = sandbox.litekeeper(&["advise", "attendance", "--json"]);
+        let advice: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(advice["proposals"][0]["sql"], proposal["sql"]);
+        assert_eq!(advice["proposals"][0]["replaces"], serde_json::json!([]));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(super) struct Evidence {
     cleaned: Vec<(String, String)>,
     /// The indexes that were ever in use.
     used: BTreeSet<String>,
+    /// Those that watched queries and slow statements name by INDEXED BY.
+    bound: BTreeSet<String>,
     /// Of each query that was watched for long enough, the tables that it reads, as far as its plan names them.
     queries: Vec<BTreeSet<String>>,
     /// Since when the last of them is watched.
@@ -47,7 +49,7 @@ impl Evidence {
     /// Takes down which indexes the watched queries and slow statements use now, and since when each query is watched.
     pub(super) async fn gather(context: &Context) -> Result<Self> {
         let (name, now) = (context.database.name.clone(), context.started);
-        let (used, watched, small) = context
+        let (used, bound, watched, small) = context
             .state
             .with(move |connection| {
                 let plans: BTreeMap<String, Watched> =
@@ -78,9 +80,11 @@ impl Evidence {
                     .into_iter()
                     .filter(|t| t.rows.is_some_and(|rows| rows < FEW_ROWS))
                     .map(|t| t.table);
-                Ok((known.used, watched, small.collect()))
+                let bound = existing::bound(slow.iter().map(|shape| shape.shape.as_str()));
+                Ok((known.used, bound, watched, small.collect()))
             })
             .await?;
+        let queries = &context.database.watch.queries;
         let rules = &context.database.cleanup.rules;
         Ok(Self {
             declared: context.database.indexes.clone(),
@@ -89,6 +93,7 @@ impl Evidence {
                 .filter_map(|rule| Some((rule.table.clone(), rule.column.clone()?)))
                 .collect(),
             used,
+            bound: &bound | &existing::bound(queries.iter().map(|query| query.sql.as_str())),
             since: watched.iter().map(|(since, _)| *since).max().unwrap_or(now),
             queries: watched.into_iter().map(|(_, plan)| named_in(plan)).collect(),
             small,
@@ -98,10 +103,11 @@ impl Evidence {
     /// All that is advised.
     pub(super) fn remarks(&self, connection: &Connection) -> Result<Vec<Remark>> {
         let all = existing::existing(connection)?;
-        let declared: Vec<String> = self.declared.iter().map(|index| index.name.clone()).collect();
-        let mut remarks = existing::needless(&all, &declared);
+        let bound = &self.bound | &existing::bound_in_schema(connection)?;
+        let is_bound = |index: &Existing| bound.contains(&index.name.to_ascii_lowercase());
+        let mut remarks = existing::needless(&all, |index| is_bound(index) || self.is_declared(index));
         // One that is declared and missing is told of already.
-        let is_declared = |key: &Keyless| {
+        let has_declared = |key: &Keyless| {
             let begins = |index: &Index| {
                 let begin = index.columns.iter().take(key.columns.len());
                 begin.zip(&key.columns).filter(|(has, wants)| has.eq_ignore_ascii_case(wants)).count()
@@ -110,11 +116,12 @@ impl Evidence {
             self.declared.iter().any(|index| index.table.eq_ignore_ascii_case(&key.child) && begins(index))
         };
         let keyless = existing::keyless(connection, &all)?.into_iter();
-        let told = keyless.filter(|key| !self.small.contains(&key.child) && !is_declared(key));
+        let told = keyless.filter(|key| !self.small.contains(&key.child) && !has_declared(key));
         remarks.extend(told.map(|key| key.remark));
         if self.queries.len() >= QUERIES {
             let named: BTreeSet<String> = remarks.iter().map(|remark| remark.index.clone()).collect();
-            let is_used = |index: &Existing| self.is_used(index) || named.contains(&index.name);
+            let is_used =
+                |index: &Existing| is_bound(index) || self.is_used(index) || named.contains(&index.name);
             for index in existing::unused(connection, &all, is_used)? {
                 remarks.extend(self.unused(index, &all));
             }
@@ -122,14 +129,16 @@ impl Evidence {
         Ok(remarks)
     }
 
+    fn is_declared(&self, index: &Existing) -> bool {
+        self.declared.iter().any(|declared| declared.name.eq_ignore_ascii_case(&index.name))
+    }
+
     fn is_used(&self, index: &Existing) -> bool {
-        let is_declared =
-            self.declared.iter().any(|declared| declared.name.eq_ignore_ascii_case(&index.name));
         let is_cleaned = self
             .cleaned
             .iter()
             .any(|(table, column)| table.eq_ignore_ascii_case(&index.table) && index.begins_with(column));
-        is_declared || is_cleaned || self.used.contains(&in_plans(&index.name))
+        self.is_declared(index) || is_cleaned || self.used.contains(&in_plans(&index.name))
     }
 
     fn unused(&self, index: &Existing, all: &[Existing]) -> Option<Remark> {

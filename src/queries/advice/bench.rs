@@ -81,8 +81,9 @@ impl<'a> Bench<'a> {
         self.twin.tried().filter_map(|(index, _)| Some((index.clone(), names.get(index)?.clone()))).collect()
     }
 
-    /// Drops the database's own indexes that are the beginning of this one and do nothing else.
-    pub(super) fn replaced_by(&self, index: &Index) -> Vec<String> {
+    /// Drops the database's own indexes that are the beginning of this one and do nothing else. `bound` are not
+    /// to be dropped.
+    pub(super) fn replaced_by(&self, index: &Index, bound: &BTreeSet<String>) -> Vec<String> {
         let is_plain = |name: &str| {
             let object = self.schema.objects.iter().find(|object| object.name == name);
             object.is_some_and(|object| {
@@ -91,10 +92,14 @@ impl<'a> Bench<'a> {
             })
         };
         let is_beginning = |table: &str, keys: &[Key]| table == index.table && index.keys.starts_with(keys);
-        let is_declared = |name: &str| self.schema.declared.iter().any(|declared| declared.name == name);
-        let replaced = self.existing.iter().filter(|(name, (table, keys))| {
-            is_beginning(table, keys) && is_plain(name) && !is_declared(name)
-        });
+        let is_wanted = |name: &str| {
+            bound.contains(&name.to_ascii_lowercase())
+                || self.schema.declared.iter().any(|declared| declared.name == name)
+        };
+        let replaced = self
+            .existing
+            .iter()
+            .filter(|(name, (table, keys))| is_beginning(table, keys) && is_plain(name) && !is_wanted(name));
         replaced.map(|(name, _)| format!("DROP INDEX {}", quoted(name))).collect()
     }
 

@@ -146,12 +146,35 @@ fn parts(sql: &str) -> (Vec<String>, Option<String>) {
     (keys, condition)
 }
 
-/// Indexes that another one makes needless. Those that the configuration declares are wanted, whatever else there is.
-pub fn needless(all: &[Existing], declared: &[String]) -> Vec<Remark> {
-    let is_declared = |index: &Existing| declared.iter().any(|name| name.eq_ignore_ascii_case(&index.name));
+/// The indexes that statements name by INDEXED BY, in lower case: without them they are errors
+/// (<https://www.sqlite.org/lang_indexedby.html>).
+pub fn bound<'a>(statements: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    let named = |sql| {
+        let text = Text::new(sql);
+        let name = |at: usize| match text.token(at + 2) {
+            Some(Token::Name(name)) if text.is(at, "INDEXED") && text.is(at + 1, "BY") => {
+                Some(unquoted(name).to_ascii_lowercase())
+            }
+            _ => None,
+        };
+        (0..text.tokens.len()).filter_map(name).collect::<Vec<_>>()
+    };
+    statements.into_iter().flat_map(named).collect()
+}
+
+/// The same of the schema's views and triggers.
+pub fn bound_in_schema(connection: &Connection) -> Result<BTreeSet<String>> {
+    let mut statement =
+        connection.prepare("SELECT sql FROM main.sqlite_schema WHERE type IN ('view', 'trigger')")?;
+    let all: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    Ok(bound(all.iter().map(String::as_str)))
+}
+
+/// Indexes that another one makes needless, but for those that are wanted whatever else there is.
+pub fn needless(all: &[Existing], is_wanted: impl Fn(&Existing) -> bool) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let mut gone: BTreeSet<&str> = BTreeSet::new();
-    for index in all.iter().filter(|index| index.is_own && !is_declared(index)) {
+    for index in all.iter().filter(|index| index.is_own && !is_wanted(index)) {
         let drop = format!("DROP INDEX {}", quoted(&index.name));
         if !index.unique && index.condition.is_none() && matches!(&index.keys[..], [Key { what: None, .. }]) {
             let text = format!(

@@ -1,11 +1,13 @@
 //! What is read of a live database so that the rest can be thought out without it: its schema, its statistics and
 //! a sample of the rows. Each statement reads a bounded number of rows, and none is part of a longer transaction.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::existing;
 use crate::config;
 use crate::error::{Reason, Result};
 use crate::sqlite::schema::quoted;
@@ -52,6 +54,8 @@ pub(super) struct Schema {
     pub(super) statistics: Option<Vec<[Value; 3]>>,
     /// Rows of sqlite_stat4; `None` where there is no such table.
     pub(super) histograms: Option<Vec<[Value; 6]>>,
+    /// The indexes that its views and triggers name by INDEXED BY.
+    pub(super) bound: BTreeSet<String>,
     /// Indexes that the configuration declares.
     pub(super) declared: Vec<config::Index>,
 }
@@ -71,6 +75,7 @@ impl Schema {
             objects: objects.collect::<rusqlite::Result<_>>()?,
             statistics: rows(connection, "sqlite_stat1", "tbl, idx, stat")?,
             histograms: rows(connection, "sqlite_stat4", "tbl, idx, neq, nlt, ndlt, sample")?,
+            bound: existing::bound_in_schema(connection)?,
             declared: Vec::new(),
         })
     }

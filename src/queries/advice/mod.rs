@@ -161,7 +161,8 @@ pub fn judge(material: &Material, questions: &[Question]) -> Result<Advice> {
     }
     let chosen = merge::merge(&mut bench, &judged, found)?;
     let chosen = confirmed(material, &figures, &judged, chosen)?;
-    advice.proposals = proposals(&mut bench, &judged, &chosen)?;
+    let bound = &schema.bound | &existing::bound(questions.iter().map(|question| question.sql.as_str()));
+    advice.proposals = proposals(&mut bench, &judged, &chosen, &bound)?;
     for question in &judged {
         advice.hints.extend(hints::hints(&mut bench, question, &chosen)?);
     }
@@ -229,7 +230,12 @@ fn bench_after<'a>(
     Bench::new(twin, figures, schema)
 }
 
-fn proposals(bench: &mut Bench<'_>, judged: &[&Question], chosen: &[Index]) -> Result<Vec<Proposal>> {
+fn proposals(
+    bench: &mut Bench<'_>,
+    judged: &[&Question],
+    chosen: &[Index],
+    bound: &BTreeSet<String>,
+) -> Result<Vec<Proposal>> {
     let mut outcomes: Vec<(&Question, Outcome, Outcome, Plan)> = Vec::new();
     for question in judged {
         let (before, after) = (bench.outcome(question, &[])?, bench.outcome(question, chosen)?);
@@ -264,7 +270,7 @@ fn proposals(bench: &mut Bench<'_>, judged: &[&Question], chosen: &[Index]) -> R
             table: index.table.clone(),
             size_bytes,
             writers: writers(bench, index),
-            replaces: bench.replaced_by(index),
+            replaces: bench.replaced_by(index, bound),
             serves,
         });
     }
