@@ -1,12 +1,16 @@
 //! Indexes that are created and rebuilt.
 
+use std::time::Duration;
+
 use litekeeper::config::{Index, Missing, Reindex};
 use litekeeper::error::Reason;
 use litekeeper::state::facts::{self, DAMAGED_INDEXES};
 use litekeeper::state::runs::Outcome;
 use serde_json::json;
 
-use crate::fixture::{as_application, database, maintain, number, state, text, wait_for_lock};
+use crate::fixture::{
+    as_application, database, fill_with_rows, maintain, number, state, text, wait_for_lock,
+};
 use crate::support::application::Application;
 use crate::support::counted;
 use crate::support::sandbox::Sandbox;
@@ -66,6 +70,75 @@ async fn a_damaged_index_is_rebuilt_verified_and_forgotten() {
     let left =
         state.now(|c| facts::recall::<Vec<String>>(c, "attendance", DAMAGED_INDEXES)).unwrap().unwrap();
     assert_eq!(left.0, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h09_an_index_that_takes_longer_than_max_block_is_not_tried_again_until_something_has_changed() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    fill_with_rows(&path, 300_000);
+    as_application(&path, "c.execute('CREATE INDEX slow ON numbers (n)')");
+    let state = state(&sandbox);
+    state.now(|c| facts::remember(c, "attendance", DAMAGED_INDEXES, &["slow"])).unwrap();
+    let within = |milliseconds| {
+        database(&path, |d| {
+            d.maintain.reindex = Reindex::Auto;
+            d.maintain.max_block = Duration::from_millis(milliseconds);
+            d.indexes = vec![Index {
+                name: "new".into(),
+                table: "numbers".into(),
+                columns: vec!["n".into()],
+                missing: Missing::Create,
+            }];
+        })
+    };
+    let steps = ["indexes", "reindex"];
+    let short = within(30);
+    let mut ran = maintain(&state, &short).await;
+    assert_eq!(steps.map(|step| ran.decision(step)), ["interrupted"; 2], "{:?}", ran.finished.result);
+    // On a busy machine more than a tenth of the time is over before it begins: nothing is known then.
+    for _ in 0..20 {
+        ran = maintain(&state, &short).await;
+        if steps.iter().all(|step| ran.decision(step) == "refused") {
+            break;
+        }
+    }
+    assert_eq!(steps.map(|step| ran.decision(step)), ["refused"; 2], "{:?}", ran.finished.result);
+    assert!(!ran.ran("CREATE INDEX") && !ran.ran("REINDEX"), "{:?}", ran.statements);
+    let problems = ran.problems();
+    let told = |(reason, text): &(Reason, &str)| {
+        *reason == Reason::Refused
+            && text.contains("maintain.max_block = 30ms")
+            && text.contains("after 30ms")
+    };
+    assert!(problems.len() == 2 && problems.iter().all(told), "{problems:?}");
+
+    let ran = maintain(&state, &within(60_000)).await;
+    assert_eq!(steps.map(|step| ran.decision(step)), ["done"; 2], "{:?}", ran.finished.result);
+    assert_eq!(ran.step("reindex")["treated"], json!(["slow"]));
+}
+
+/// What the application had the lock for says nothing of the index.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_never_got_the_lock_is_tried_again() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    let state = state(&sandbox);
+    state.now(|c| facts::remember(c, "attendance", DAMAGED_INDEXES, &["idx_users_name"])).unwrap();
+    let mut application = Application::start(&path);
+    application.hold_write();
+    let within_a_second = database(&path, |d| {
+        d.maintain.reindex = Reindex::Auto;
+        d.maintain.max_block = Duration::from_secs(1);
+    });
+    let ran = maintain(&state, &within_a_second).await;
+    let problems = ran.problems();
+    let [(Reason::Busy, message)] = problems.as_slice() else { panic!("{problems:?}") };
+    assert!(message.contains("held the lock all the time"), "{message}");
+    application.release();
+    let ran = maintain(&state, &within_a_second).await;
+    assert_eq!(ran.step("reindex")["treated"], json!(["idx_users_name"]), "{:?}", ran.finished.result);
+    application.stop();
 }
 
 /// Checks are made beside maintenance.

@@ -338,21 +338,29 @@ async fn h09_a_vacuum_past_max_block_is_rolled_back_and_reported() {
         fill_with_rows(&path, 400_000);
         let before = number(&path, "PRAGMA freelist_count");
         let mut application = Application::start_with(&path, &["--busy-timeout", "60000"], None);
-        let database = database(&path, |d| {
-            d.maintain.vacuum = Vacuum::Always;
-            d.maintain.max_block = Duration::from_millis(20);
-        });
         let state = state(&sandbox);
-        // Not foretold: it would be refused.
-        pretend(&state, Speeds { vacuum: Some(1e12), overwrite: Some(1e12) });
-        let ran = maintain(&state, &database).await;
-        assert_eq!(ran.finished.outcome, Outcome::Failure);
-        assert_eq!(ran.decision("vacuum"), "interrupted", "{:?}", ran.finished.result);
-        let problems = ran.problems();
-        let [(Reason::Deadline, message)] = problems.as_slice() else { panic!("{problems:?}") };
-        assert!(message.contains("maintain.max_block = 20ms"), "{message}");
-        assert!(ran.ran("VACUUM"), "{:?}", ran.statements);
-        assert_eq!(number(&path, "PRAGMA freelist_count"), before);
+        // On a busy machine a short time may be over before the statement begins.
+        let mut is_begun = false;
+        for millis in [20, 60, 180] {
+            if is_begun {
+                break;
+            }
+            let database = database(&path, |d| {
+                d.maintain.vacuum = Vacuum::Always;
+                d.maintain.max_block = Duration::from_millis(millis);
+            });
+            // Not foretold: it would be refused.
+            pretend(&state, Speeds { vacuum: Some(1e12), overwrite: Some(1e12) });
+            let ran = maintain(&state, &database).await;
+            assert_eq!(ran.finished.outcome, Outcome::Failure);
+            assert_eq!(ran.decision("vacuum"), "interrupted", "{:?}", ran.finished.result);
+            let problems = ran.problems();
+            let [(Reason::Deadline, message)] = problems.as_slice() else { panic!("{problems:?}") };
+            assert!(message.contains(&format!("maintain.max_block = {millis}ms")), "{message}");
+            assert_eq!(number(&path, "PRAGMA freelist_count"), before);
+            is_begun = ran.ran("VACUUM");
+        }
+        assert!(is_begun, "there was never time to begin it");
         application.write_every(Duration::ZERO);
         application.wait_for_commits(3);
         application.pause();

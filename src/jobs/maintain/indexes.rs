@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 
-use super::limits::write;
+use super::builds::Builds;
 use super::step::{Cost, Step, StepName};
 use crate::config::{Index, Missing};
 use crate::error::{Error, Reason, Result};
@@ -31,19 +31,22 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
         return Ok(Step::skipped(STEP, "no declared index is missing"));
     }
     let missing = plural(wanted.len() as u64, "declared index is missing", "declared indexes are missing");
-    if preview {
+    let mut builds = Builds::recall(context).await?;
+    let mut problems = Vec::new();
+    wanted.retain(|index| builds.may_try(&index.name, &what(index), &mut problems));
+    if preview && !wanted.is_empty() {
         let names: Vec<_> = wanted.iter().map(|index| index.name.as_str()).collect();
         let cost = Cost {
             longest_hold_seconds: context.database.maintain.max_block.as_secs_f64(),
             ..Cost::default()
         };
         let why = format!("would create {}", names.join(", "));
-        return Ok(Step::planned(STEP, why, cost).found(missing));
+        return Ok(Step { problems, ..Step::planned(STEP, why, cost) }.found(missing));
     }
-    let (mut created, mut problems) = (Vec::new(), Vec::new());
+    let mut created = Vec::new();
     for index in wanted {
-        let (name, what) = (index.name.clone(), format!("CREATE INDEX {}", index.name));
-        match write(context, &what, move |c| create(c, &index)).await? {
+        let (name, what) = (index.name.clone(), what(&index));
+        match builds.attempt(context, &name, &what, move |c| create(c, &index)).await? {
             Ok(true) => created.push(name),
             Ok(false) => {}
             Err(problem) => problems.push(problem),
@@ -51,6 +54,10 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
     }
     let why = format!("created {}", plural(created.len() as u64, "index", "indexes"));
     Ok(Step::of_parts(STEP, why, created, problems).found(missing))
+}
+
+fn what(index: &Index) -> String {
+    format!("CREATE INDEX {}", index.name)
 }
 
 /// Whether it was missing. One of the same name that is not the declared one stays: it is the application's.

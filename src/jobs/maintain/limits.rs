@@ -1,5 +1,7 @@
 //! What may hold the application's writers up runs within a limit; and the words for what went wrong in it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction};
@@ -15,8 +17,23 @@ where
     T: Send + 'static,
     F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
 {
+    let begun = Arc::new(AtomicBool::new(false));
+    let begins = Arc::clone(&begun);
+    let work = move |transaction: &Transaction<'_>| {
+        begins.store(true, Ordering::Relaxed);
+        work(transaction)
+    };
     let done = context.write_within(context.database.maintain.max_block, work).await;
-    part(context, what, done)
+    let is_begun = begun.load(Ordering::Relaxed);
+    part(context, what, done.map_err(|error| if is_begun { error } else { never_begun(error) }))
+}
+
+/// The time went by in waiting for the lock.
+fn never_begun(error: Error) -> Error {
+    match error.reason {
+        Reason::Deadline => Error::new(Reason::Busy, "the write lock was not free in time"),
+        _ => error,
+    }
 }
 
 /// Runs `work`, which notes for itself how long it holds writers up, within a limit.

@@ -4,6 +4,7 @@
 //! change what persists in the file: journal_mode, auto_vacuum, page_size (HAZARDS H7 to H9, H12, H13, H16, H19, H25).
 
 mod analyze;
+mod builds;
 mod checkpoint;
 mod compact;
 mod indexes;

@@ -1,15 +1,13 @@
 //! Rebuilds indexes one at a time, each in a transaction of its own: those that a check found wrong, or all.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
-
 use rusqlite::TransactionBehavior;
 
-use super::limits::{part, write};
+use super::builds::Builds;
+use super::limits::part;
 use super::recall;
 use super::step::{Cost, Step, StepName};
 use crate::config::Reindex;
-use crate::error::{Reason, Result};
+use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
 use crate::jobs::reading::Reader;
 use crate::sqlite::rebuild::{self, Rebuildable};
@@ -17,9 +15,6 @@ use crate::state::facts::{self, DAMAGED_INDEXES};
 use crate::words::plural;
 
 const STEP: StepName = StepName::Reindex;
-
-/// Seconds for which each index held writers when it was last rebuilt, by its name.
-const REBUILDS: &str = "rebuilds";
 
 pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
     let policy = context.database.maintain.reindex;
@@ -41,23 +36,18 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
     if policy == Reindex::Auto {
         indexes.retain(|i| wrong.contains(&i.name));
     }
-    let mut before: BTreeMap<String, f64> = recall(context, REBUILDS).await?;
+    let mut builds = Builds::recall(context).await?;
+    let mut problems = Vec::new();
+    indexes.retain(|index| builds.may_try(&index.name, &what(index), &mut problems));
     if preview {
-        return Ok(planned(context, &indexes, &before).found(found));
+        return Ok(planned(context, &indexes, &builds, problems).found(found));
     }
-    let (mut rebuilt, mut left_out, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rebuilt, mut left_out) = (Vec::new(), Vec::new());
     for index in &indexes {
         let name = index.name.clone();
-        let work = move |t: &rusqlite::Transaction<'_>| {
-            let clock = Instant::now();
-            rebuild::rebuild(t, &name)?;
-            Ok(clock.elapsed())
-        };
-        match write(context, &what(index), work).await? {
-            Ok(took) => {
-                before.insert(index.name.clone(), took.as_secs_f64());
-                rebuilt.push(index.name.clone());
-            }
+        let again = move |t: &rusqlite::Transaction<'_>| rebuild::rebuild(t, &name);
+        match builds.attempt(context, &index.name, &what(index), again).await? {
+            Ok(()) => rebuilt.push(index.name.clone()),
             // Not worth a failure each night: nothing is wrong with it.
             Err(problem) if problem.reason == Reason::Unsupported && !wrong.contains(&index.name) => {
                 left_out.push(problem.message);
@@ -79,11 +69,8 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
         }
     }
     let database = context.database.name.clone();
-    let remember = move |c: &mut rusqlite::Connection| {
-        facts::remember(c, &database, REBUILDS, &before)?;
-        if settled.is_empty() {
-            return Ok(());
-        }
+    let is_settled = !settled.is_empty();
+    let forget = move |c: &mut rusqlite::Connection| {
         // A check may have found others meanwhile.
         let transaction = c.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let known = facts::recall::<Vec<String>>(&transaction, &database, DAMAGED_INDEXES)?;
@@ -92,7 +79,9 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
         facts::remember(&transaction, &database, DAMAGED_INDEXES, &wrong)?;
         Ok(transaction.commit()?)
     };
-    context.state.with(remember).await?;
+    if is_settled {
+        context.state.with(forget).await?;
+    }
     if rebuilt.is_empty() && problems.is_empty() && left_out.is_empty() {
         return Ok(Step::skipped(STEP, "no index needed rebuilding").found(found));
     }
@@ -100,18 +89,20 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
     Ok(Step { left_out, ..Step::of_parts(STEP, why, rebuilt, problems).found(found) })
 }
 
-fn planned(context: &Context, indexes: &[Rebuildable], before: &BTreeMap<String, f64>) -> Step {
+fn planned(context: &Context, indexes: &[Rebuildable], builds: &Builds, problems: Vec<Error>) -> Step {
     if indexes.is_empty() {
-        return Step::skipped(STEP, "no index needed rebuilding");
+        let none = Step::skipped(STEP, "no index needed rebuilding");
+        return if problems.is_empty() { none } else { Step::of_parts(STEP, "", Vec::new(), problems) };
     }
-    let known: Vec<f64> = indexes.iter().filter_map(|index| before.get(&index.name).copied()).collect();
+    let known: Vec<f64> = indexes.iter().filter_map(|index| builds.expected(&index.name)).collect();
     let cost = Cost {
         hold_seconds: (known.len() == indexes.len()).then(|| known.into_iter().fold(0.0, f64::max)),
         longest_hold_seconds: context.database.maintain.max_block.as_secs_f64(),
         needed_bytes: None,
     };
     let names: Vec<_> = indexes.iter().map(|index| index.name.as_str()).collect();
-    Step::planned(STEP, format!("would rebuild {}, one after the other", names.join(", ")), cost)
+    let why = format!("would rebuild {}, one after the other", names.join(", "));
+    Step { problems, ..Step::planned(STEP, why, cost) }
 }
 
 fn what(index: &Rebuildable) -> String {

@@ -180,10 +180,12 @@ impl Step {
         let decision = match problems.as_slice() {
             [] => Decision::Done,
             some if some.iter().any(|p| p.reason == Reason::Deadline) => Decision::Interrupted,
+            some if some.iter().all(|p| p.reason == Reason::Refused) => Decision::Refused,
             _ => Decision::Failed,
         };
         let why = match decision {
             Decision::Interrupted if treated.is_empty() => format!("{step} interrupted"),
+            Decision::Refused if treated.is_empty() => format!("{step} refused"),
             Decision::Failed if treated.is_empty() => format!("{step} failed"),
             _ => why.into(),
         };

@@ -1,0 +1,110 @@
+//! How long writers were held while one index was built, and which builds are known to take longer than they may:
+//! tried each night, they would hold the application up each night, and in vain.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use rusqlite::Transaction;
+use serde::{Deserialize, Serialize};
+
+use super::limits::write;
+use super::recall;
+use crate::config::units::show_duration;
+use crate::error::{Error, Reason, Result};
+use crate::jobs::Context;
+use crate::sqlite::facts::Facts;
+use crate::state::facts;
+
+/// The name under which they are remembered.
+const BUILDS: &str = "index_builds";
+
+/// A file that is smaller by this share than at an attempt that failed is worth another one.
+const SMALLER: f64 = 0.1;
+
+/// Of `max_block`; the rest of it went by in waiting for the lock.
+const NEARLY_ALL: f64 = 0.9;
+
+/// The last attempt at an index.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Build {
+    /// For which writers were held.
+    seconds: f64,
+    /// Bytes in use of the whole file then.
+    used: u64,
+    /// It was built; otherwise interrupted after `seconds`.
+    is_built: bool,
+}
+
+/// What is known, by the name of the index.
+pub(super) struct Builds {
+    known: BTreeMap<String, Build>,
+    used: u64,
+    limit: Duration,
+}
+
+impl Builds {
+    pub(super) async fn recall(context: &Context) -> Result<Self> {
+        let used = context.sql(|c| Ok(Facts::read(c)?.used_bytes())).await?;
+        Ok(Self { known: recall(context, BUILDS).await?, used, limit: context.database.maintain.max_block })
+    }
+
+    /// For how many seconds writers would be held; `None` for an index that was never built here.
+    pub(super) fn expected(&self, index: &str) -> Option<f64> {
+        let build = self.known.get(index).filter(|build| build.is_built)?;
+        Some(build.seconds * self.used as f64 / build.used.max(1) as f64)
+    }
+
+    /// Whether there is anything to be won by trying `what`. Where the last attempt was interrupted, and nothing speaks for
+    /// another end of this one, there is not, and `problems` has why.
+    pub(super) fn may_try(&self, index: &str, what: &str, problems: &mut Vec<Error>) -> bool {
+        let Some(build) = self.known.get(index).filter(|build| !build.is_built) else { return true };
+        let is_smaller = (self.used as f64) < build.used as f64 * (1.0 - SMALLER);
+        if is_smaller || self.limit.as_secs_f64() > build.seconds {
+            return true;
+        }
+        let text = format!(
+            "{what} would hold the application's writers for longer than maintain.max_block = {} allows: the last attempt \
+             was interrupted after {}. It is tried again once max_block is longer than that, or the database smaller \
+             by a tenth; where the application may wait at this time, raise max_block",
+            show_duration(self.limit),
+            show_duration(Duration::try_from_secs_f64(build.seconds).unwrap_or(self.limit)),
+        );
+        problems.push(Error::new(Reason::Refused, text));
+        false
+    }
+
+    /// Does `work`, which builds `index`, within `max_block`, and remembers how long it took at once: the run may end before
+    /// the next one. The outer error ends the run, the inner one is this index's alone.
+    pub(super) async fn attempt<T, F>(
+        &mut self,
+        context: &Context,
+        index: &str,
+        what: &str,
+        work: F,
+    ) -> Result<Result<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+    {
+        let begun = Arc::new(OnceLock::new());
+        let clock = Arc::clone(&begun);
+        let timed = move |transaction: &Transaction<'_>| {
+            let clock = clock.get_or_init(Instant::now);
+            Ok((work(transaction)?, clock.elapsed()))
+        };
+        let done = write(context, what, timed).await?;
+        // Only what had the lock nearly all the time is known to be too slow.
+        let had_it = || begun.get().is_some_and(|at| at.elapsed() >= self.limit.mul_f64(NEARLY_ALL));
+        let (took, is_built) = match &done {
+            Ok((_, took)) => (*took, true),
+            Err(error) if error.reason == Reason::Deadline && had_it() => (self.limit, false),
+            Err(_) => return Ok(done.map(|(value, _)| value)),
+        };
+        let build = Build { seconds: took.as_secs_f64(), used: self.used, is_built };
+        self.known.insert(index.to_owned(), build);
+        let (database, known) = (context.database.name.clone(), self.known.clone());
+        context.state.with(move |c| facts::remember(c, &database, BUILDS, &known)).await?;
+        Ok(done.map(|(value, _)| value))
+    }
+}
