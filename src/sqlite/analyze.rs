@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 
-use super::schema::{quoted, tables};
+use super::schema::{indexes, quoted, tables};
 use crate::error::Result;
 
 /// Rows of an index that are looked at before ANALYZE estimates the rest: what `PRAGMA optimize` sets for itself
@@ -39,15 +39,36 @@ pub fn has_samples(connection: &Connection) -> Result<bool> {
     Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 
-/// Refreshes the statistics of one table in an open transaction: by an estimate, or by a look at every row.
+/// What to refresh one after the other, so that all of a table is refreshed by an estimate and no part takes longer than it
+/// must: a SQLite with STAT4 counts all entries of each index whatever the limit is. The indexes, where their statistics
+/// are all that the table has; otherwise the table itself.
+pub fn parts(connection: &Connection, table: &str) -> Result<Vec<String>> {
+    // Of a table without rowids, those of the primary key are kept under the table's name.
+    let is_keyed = tables(connection)?.iter().any(|known| known.name == table && known.without_rowid);
+    let indexes = indexes(connection, table)?;
+    // The number of rows is kept apart where no index tells it.
+    let is_told = indexes.iter().any(|index| !index.partial);
+    if is_keyed || !is_told || has_count_of_its_own(connection, table)? {
+        return Ok(vec![table.to_owned()]);
+    }
+    Ok(indexes.into_iter().map(|index| index.name).collect())
+}
+
+fn has_count_of_its_own(connection: &Connection, table: &str) -> Result<bool> {
+    let there = "SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_stat1'";
+    let count = "SELECT 1 FROM main.sqlite_stat1 WHERE tbl = ?1 COLLATE NOCASE AND idx IS NULL";
+    Ok(connection.prepare(there)?.exists([])? && connection.prepare(count)?.exists([table])?)
+}
+
+/// Refreshes the statistics of one table or index in an open transaction: by an estimate, or by a look at every row.
 ///
 /// Our SQLite also samples rows into `sqlite_stat4`, and creates that table where it is missing; an application's
 /// SQLite may not know it. It is dropped again in the same transaction, so that nobody ever sees it. Where it
 /// exists it is kept up to date, which takes a full look: with a limit SQLite would only empty it.
-pub fn analyze(transaction: &Connection, table: &str, exactly: bool) -> Result<()> {
+pub fn analyze(transaction: &Connection, what: &str, exactly: bool) -> Result<()> {
     let samples = has_samples(transaction)?;
     transaction.pragma_update(None, "analysis_limit", if samples || exactly { EXACT } else { ESTIMATE })?;
-    transaction.execute_batch(&format!("ANALYZE main.{}", quoted(table)))?;
+    transaction.execute_batch(&format!("ANALYZE main.{}", quoted(what)))?;
     if !samples {
         transaction.execute_batch("DROP TABLE IF EXISTS main.sqlite_stat4")?;
     }

@@ -6,10 +6,12 @@ use litekeeper::config::{Analyze, Query};
 use litekeeper::error::Reason;
 use litekeeper::sqlite::hold::{Holds, write};
 use litekeeper::sqlite::statistics::{compute, put};
+use litekeeper::state::facts::{self, TABLES};
+use litekeeper::state::status::TableStatus;
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::fixture::{as_application, database, fill, maintain, number, state, text};
+use crate::fixture::{as_application, database, fill, maintain, number, preview, state, text};
 use crate::support::application::Application;
 use crate::support::sandbox::Sandbox;
 use crate::support::soundness::assert_sound;
@@ -72,6 +74,37 @@ fn statistics(path: &Path, table: &str) -> Vec<String> {
     let mut statement = connection.prepare(&sql).unwrap();
     let rows = statement.query_map([], |row| row.get(0)).unwrap();
     rows.collect::<Result<_, _>>().unwrap()
+}
+
+/// Index by index, so that writers get their turn in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn auto_gives_what_sqlites_own_estimate_gives_and_holds_writers_for_one_index_at_a_time() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    // More rows than the estimate looks at, in tables of each kind.
+    as_application(
+        &path,
+        "c.executescript('''CREATE TABLE plain (a, b, c); CREATE INDEX plain_a ON plain (a); CREATE INDEX plain_bc ON plain (b, c);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+         INSERT INTO plain SELECT i % 100, i / 50, i FROM n;
+         CREATE TABLE keyed (a, b, PRIMARY KEY (a, b)) WITHOUT ROWID; CREATE INDEX keyed_b ON keyed (b);
+         INSERT INTO keyed SELECT a, c FROM plain;
+         CREATE TABLE part (a); CREATE INDEX part_a ON part (a) WHERE a < 50; INSERT INTO part SELECT a FROM plain;
+         CREATE TABLE later (a); INSERT INTO later SELECT a FROM plain; ANALYZE later;
+         CREATE INDEX later_a ON later (a); CREATE INDEX later_aa ON later (a, a + 1);''')",
+    );
+    let auto = database(&path, |d| d.maintain.analyze = Analyze::Auto);
+    let ran = maintain(&state(&sandbox), &auto).await;
+    assert_eq!(ran.decision("analyze"), "done", "{:?}", ran.finished.result);
+    let of = |table: &str| {
+        ran.statements.iter().filter(|sql| sql.starts_with("ANALYZE") && sql.contains(table)).count()
+    };
+    assert_eq!(["plain", "keyed", "part", "later"].map(of), [2, 1, 1, 1], "{:?}", ran.statements);
+
+    let ours = statistics(&path, "sqlite_stat1");
+    let plain = Connection::open(&path).unwrap();
+    plain.execute_batch("PRAGMA analysis_limit = 2000; ANALYZE").unwrap();
+    assert_eq!(ours, statistics(&path, "sqlite_stat1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,20 +175,37 @@ async fn statistics_of_another_schema_are_not_put_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn auto_holds_writers_once_for_each_table_that_needs_it() {
+async fn auto_holds_writers_once_for_each_index_of_the_tables_that_need_it() {
     let sandbox = Sandbox::new();
     let path = sandbox.database();
     let state = state(&sandbox);
     let auto = database(&path, |d| d.maintain.analyze = Analyze::Auto);
     let ran = maintain(&state, &auto).await;
-    let treated = ran.step("analyze")["treated"].as_array().unwrap().len();
-    assert!(treated > 2, "{}", ran.step("analyze"));
+    assert_eq!(ran.step("analyze")["treated"], json!(["attendance", "face_samples", "ledger", "users"]));
     // One more to look.
-    assert_eq!(ran.step("analyze")["held"]["times"], treated + 1);
+    let indexes = number(&path, "SELECT count(*) FROM sqlite_schema WHERE type = 'index'");
+    assert_eq!(ran.step("analyze")["held"]["times"], indexes + 1);
     let again = maintain(&state, &auto).await;
     let found = again.step("analyze")["found"].as_str().unwrap();
     assert!(found.starts_with("statistics of 0 of "), "{found}");
     assert!(found.contains("; last refreshed "), "{found}");
+}
+
+/// SQLite counts the entries of an index while it holds writers up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_expects_writers_to_be_held_the_longer_the_more_rows_a_table_has() {
+    let sandbox = Sandbox::new();
+    let (state, database) =
+        (state(&sandbox), database(&sandbox.database(), |d| d.maintain.analyze = Analyze::Auto));
+    let mut expected = Vec::new();
+    for rows in [1_000, 50_000_000] {
+        let tables = [TableStatus { table: "attendance".into(), size_bytes: None, rows: Some(rows) }];
+        state.now(|c| facts::remember(c, "attendance", TABLES, &tables)).unwrap();
+        let ran = preview(&state, &database).await;
+        assert_eq!(ran.decision("analyze"), "planned");
+        expected.push(ran.step("analyze")["expected"]["hold_seconds"].as_f64().unwrap());
+    }
+    assert!(expected[0] < 0.05 && expected[1] > 0.5, "{expected:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
