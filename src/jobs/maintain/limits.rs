@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction};
 
@@ -10,8 +10,14 @@ use crate::config::units::show_duration;
 use crate::error::{Class, Error, Reason, Result};
 use crate::jobs::Context;
 
+/// The longest time for which SQLite's busy handler sleeps before it looks again (`sqliteDefaultBusyCallback` in main.c).
+const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+
 /// Runs `work` in one transaction that has the write lock, for `max_block` at most. The outer error ends the run, the
 /// inner one is this part's alone.
+///
+/// Ends with a pause, so that writers get their turn before the next part: one that has waited sleeps about as long as it
+/// has waited already, and would find two parts in a row as if they were one.
 pub(super) async fn write<T, F>(context: &Context, what: &str, work: F) -> Result<Result<T>>
 where
     T: Send + 'static,
@@ -23,7 +29,10 @@ where
         begins.store(true, Ordering::Relaxed);
         work(transaction)
     };
+    let clock = Instant::now();
     let done = context.write_within(context.database.maintain.max_block, work).await;
+    // The next part finds that the run must stop; this one is done.
+    let _ = context.pause((clock.elapsed() * 2).min(LONGEST_SLEEP)).await;
     let is_begun = begun.load(Ordering::Relaxed);
     part(context, what, done.map_err(|error| if is_begun { error } else { never_begun(error) }))
 }
