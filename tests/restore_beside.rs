@@ -303,11 +303,10 @@ fn a_restore_that_is_killed_when_it_has_the_database_gives_it_back() {
 #[test]
 fn a_restore_that_is_killed_while_a_backup_keeps_it_waiting_leaves_the_daemon_as_it_was() {
     let (sandbox, states, backup) = scene(&[]);
-    let slow = busy(&sandbox).replace("[backup]\n", "[backup]\nmax_rate = \"16KiB\"\n");
+    let slow = busy(&sandbox).replace("[backup]\n", "[backup]\nmax_rate = \"8KiB\"\n");
     let daemon = Daemon::start(&sandbox.configure(&slow));
-    wait_until("a backup is at work", || {
-        runs(&sandbox, "attendance", "backup").iter().any(|run| run.outcome == "running").then_some(())
-    });
+    let at_work = || runs(&sandbox, "attendance", "backup").into_iter().find(|run| run.outcome == "running");
+    let backing_up = wait_until("a backup is at work", at_work);
     let mut command = program();
     command.arg("--config").arg(sandbox.configuration()).args(in_place(&backup));
     let mut restore =
@@ -321,6 +320,7 @@ fn a_restore_that_is_killed_while_a_backup_keeps_it_waiting_leaves_the_daemon_as
     restore.kill().unwrap();
     restore.wait().unwrap();
     daemon.wait_for_log("it goes on", |line| line.contains("the restore has ended"));
+    assert_eq!(at_work(), Some(backing_up), "the other jobs need not wait for its end");
     for job in ["health", "watch", "backup"] {
         wait_for_next(&sandbox, job);
     }
