@@ -5,7 +5,8 @@ use crate::support::sandbox::Sandbox;
 use crate::support::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Seek;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -56,17 +57,31 @@ pub struct Traced {
 /// A process that goes no further.
 pub struct Stopped {
     strace: Child,
+    tracer: Tracer,
+    errors: File,
 }
+
+/// Somebody else than the test told the process to end: a signal from outside, or strace, which sends SIGTERM to what it
+/// traces when it fails itself. What was to be seen was not.
+#[derive(Debug)]
+pub struct Disturbed(pub String);
 
 impl Stopped {
     /// SIGKILL, and gone when this returns.
-    pub fn kill(mut self) {
+    pub fn kill(mut self) -> Result<(), Disturbed> {
+        if self.strace.try_wait().unwrap().is_some() {
+            return Err(self
+                .tracer
+                .disturbance(&mut self.errors)
+                .expect("strace ended before what it traces"));
+        }
         let children = format!("/proc/{0}/task/{0}/children", self.strace.id());
         for traced in fs::read_to_string(children).unwrap().split_whitespace() {
             let pid = Pid::from_raw(traced.parse().unwrap()).unwrap();
             kill_process(pid, Signal::KILL).unwrap();
         }
         self.strace.wait().unwrap();
+        Ok(())
     }
 }
 
@@ -129,14 +144,34 @@ impl Tracer {
     }
 
     /// Starts `litekeeper ARGS` and waits until a SIGSTOP that was injected has stopped it; `None` where it ended before.
-    pub fn stop(self, sandbox: &Sandbox, args: &[&str]) -> Option<Stopped> {
+    pub fn stop(self, sandbox: &Sandbox, args: &[&str]) -> Result<Option<Stopped>, Disturbed> {
         let mut command = self.strace();
         command.arg(env!("CARGO_BIN_EXE_litekeeper")).arg("--config").arg(sandbox.configuration()).args(args);
-        let mut strace = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut errors = tempfile::tempfile().unwrap();
+        let mut strace = command.stdout(Stdio::null()).stderr(errors.try_clone().unwrap()).spawn().unwrap();
         let stopped = wait_until("it is stopped, or ends", || {
             if self.is_stopped() { Some(true) } else { strace.try_wait().unwrap().map(|_| false) }
         });
-        stopped.then_some(Stopped { strace })
+        if stopped {
+            return Ok(Some(Stopped { strace, tracer: self, errors }));
+        }
+        let status = strace.wait().unwrap();
+        match self.disturbance(&mut errors) {
+            Some(disturbed) => Err(disturbed),
+            None if status.success() => Ok(None),
+            None => panic!("{status}: {}", text(&mut errors)),
+        }
+    }
+
+    /// Who else told the process to end, if anybody did.
+    fn disturbance(&self, errors: &mut File) -> Option<Disturbed> {
+        let traces = self.files().map(|file| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned());
+        let traces = traces.collect::<String>();
+        let signals =
+            traces.lines().filter(|line| line.contains(" --- SIGTERM ") || line.contains(" --- SIGINT "));
+        let said = text(errors);
+        let all: Vec<_> = said.lines().filter(|line| line.contains("strace: ")).chain(signals).collect();
+        (!all.is_empty()).then(|| Disturbed(all.join("; ")))
     }
 
     /// strace with its options, still without what it traces.
@@ -178,6 +213,11 @@ impl Tracer {
     fn files(&self) -> impl Iterator<Item = PathBuf> {
         fs::read_dir(self.traces.path()).unwrap().map(|entry| entry.unwrap().path())
     }
+}
+
+fn text(file: &mut File) -> String {
+    file.rewind().unwrap();
+    std::io::read_to_string(file).unwrap()
 }
 
 fn read(file: &Path) -> Vec<Call> {
