@@ -4,9 +4,11 @@
 
 mod support;
 
+use chrono::Utc;
 use litekeeper::config::{Query, Value};
 use litekeeper::queries::advice::{self, Advice, Question};
 use litekeeper::queries::known::Known;
+use litekeeper::state::slow::Execution;
 use rusqlite::{Connection, StatementStatus};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -38,6 +40,22 @@ const GUIDE: [(&str, &str); 5] = [
         "SELECT u.name, a.time_in FROM attendance a JOIN users u ON u.id = a.user_id WHERE a.date = '2024-01-15'",
     ),
 ];
+
+/// A statement that was slow just now.
+fn execution(job: &'static str, shape: &str) -> Execution {
+    Execution {
+        database: "attendance".to_owned(),
+        job,
+        shape: shape.to_owned(),
+        at: Utc::now(),
+        duration: Duration::from_secs(2),
+        vm_steps: 1,
+        full_scan_steps: 1,
+        sorts: 0,
+        automatic_indexes: 0,
+        plan: None,
+    }
+}
 const HISTORY: (&str, &str) = (
     "history",
     "SELECT date, time_in FROM attendance WHERE user_id = :user AND date >= '2024-01-20' ORDER BY date DESC",
@@ -699,6 +717,7 @@ fn what_only_the_application_can_plan_is_named_with_the_reason() {
 }
 
 mod health {
+    use super::execution;
     use super::support::keeper::Keeper;
     use super::support::sandbox::Sandbox;
     use super::support::sql::edit;
@@ -709,7 +728,6 @@ mod health {
     use litekeeper::state::slow::{self, Execution};
     use litekeeper::state::status::Verdict;
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     async fn advised(keeper: &Keeper) -> Vec<(String, String)> {
         keeper.run(Health).await;
@@ -838,24 +856,9 @@ mod health {
             "CREATE TRIGGER t AFTER INSERT ON users BEGIN SELECT count(*) FROM users INDEXED BY \"Newer\" WHERE name = 'x'; END",
         );
         assert_eq!(advised(&keeper).await, pairs(&[("idx_users_name", "duplicate"), ("third", "duplicate")]));
-        keeper.database.watch.queries.push(litekeeper::config::Query {
-            name: "by_name".to_owned(),
-            sql: "SELECT id FROM users INDEXED BY idx_users_name WHERE name = 'x'".to_owned(),
-            params: BTreeMap::new(),
-        });
+        keeper.watch("by_name", "SELECT id FROM users INDEXED BY idx_users_name WHERE name = 'x'");
         assert_eq!(advised(&keeper).await, pairs(&[("third", "duplicate")]));
-        let slow = Execution {
-            database: keeper.database.name.clone(),
-            job: "watch",
-            shape: "SELECT id FROM users indexed by third WHERE name = ?".to_owned(),
-            at: Utc::now(),
-            duration: Duration::from_secs(2),
-            vm_steps: 1,
-            full_scan_steps: 0,
-            sorts: 0,
-            automatic_indexes: 0,
-            plan: None,
-        };
+        let slow = execution("watch", "SELECT id FROM users indexed by third WHERE name = ?");
         keeper.state.now(|c| slow::record(c, &slow)).unwrap();
         assert_eq!(advised(&keeper).await, []);
     }
@@ -927,16 +930,8 @@ mod health {
         keeper.pretend(PLANS, &queries);
         keeper.pretend(INDEX_USE, &IndexUse { used: [].into(), queries: since });
         let slow = Execution {
-            database: keeper.database.name.clone(),
-            job: "cleanup",
-            shape: "DELETE FROM users WHERE created_at < ?".to_owned(),
-            at: Utc::now(),
-            duration: Duration::from_secs(2),
-            vm_steps: 1,
-            full_scan_steps: 0,
-            sorts: 0,
-            automatic_indexes: 0,
             plan: Some(vec!["SEARCH users USING INDEX slow_one (created_at<?)".to_owned()]),
+            ..execution("cleanup", "DELETE FROM users WHERE created_at < ?")
         };
         keeper.state.now(|c| slow::record(c, &slow)).unwrap();
         keeper.run(Health).await;
@@ -965,13 +960,12 @@ mod health {
 }
 
 mod command {
+    use super::execution;
     use super::support::sandbox::Sandbox;
     use super::support::sql::{self, edit};
-    use chrono::Utc;
     use litekeeper::state::State;
-    use litekeeper::state::slow::{self, Execution};
+    use litekeeper::state::slow;
     use serde_json::Value;
-    use std::time::Duration;
 
     fn sandbox() -> Sandbox {
         let sandbox = Sandbox::new();
@@ -988,19 +982,7 @@ mod command {
     }
 
     fn record(sandbox: &Sandbox, job: &'static str, shape: &str) {
-        let execution = Execution {
-            database: "attendance".to_owned(),
-            job,
-            shape: shape.to_owned(),
-            at: Utc::now(),
-            duration: Duration::from_secs(2),
-            vm_steps: 1,
-            full_scan_steps: 1,
-            sorts: 0,
-            automatic_indexes: 0,
-            plan: None,
-        };
-        State::open(&sandbox.state()).unwrap().now(|c| slow::record(c, &execution)).unwrap();
+        State::open(&sandbox.state()).unwrap().now(|c| slow::record(c, &execution(job, shape))).unwrap();
     }
 
     #[test]

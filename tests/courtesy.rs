@@ -227,10 +227,15 @@ fn threads_that_compress_stand_back_unless_the_application_waits_for_them() {
 
 const SMALL_LOG: &str = "[maintain]\nmax_wal = \"1MiB\"\n";
 
-/// Writes until the log is past 1 MiB, which no checkpoint of the application's own can empty while another reads.
-fn grow_log(sandbox: &Sandbox, writer: &mut Application) {
+/// A writer and a reader: writes until the log is past 1 MiB, which no checkpoint of the application's own can empty while
+/// another reads. Both go on.
+fn grow_log(sandbox: &Sandbox) -> (Application, Application) {
+    let (mut writer, mut reader) =
+        (Application::start(&sandbox.database()), Application::start(&sandbox.database()));
+    reader.hold_read();
     writer.write_every(Duration::from_millis(1));
     wait_until("the log is past max_wal", || (wal(&sandbox.database()) > 2 << 20).then_some(()));
+    (writer, reader)
 }
 
 fn holds(daemon: &Daemon, job: &str, le: Option<&str>) -> f64 {
@@ -250,10 +255,7 @@ fn pinned(daemon: &Daemon) -> f64 {
 #[test]
 fn h12_a_reader_that_keeps_the_log_is_reported_and_the_log_is_emptied_when_it_ends() {
     let sandbox = Sandbox::new();
-    let (mut writer, mut reader) =
-        (Application::start(&sandbox.database()), Application::start(&sandbox.database()));
-    reader.hold_read();
-    grow_log(&sandbox, &mut writer);
+    let (mut writer, mut reader) = grow_log(&sandbox);
     let daemon = Daemon::start(&sandbox.configure(SMALL_LOG));
     let line = daemon.wait_for_log("the reader to be reported", |line| line.contains("cannot be emptied"));
     assert!(
@@ -303,10 +305,7 @@ sys.stdin.read()
 #[test]
 fn h12_a_reader_is_reported_also_where_the_application_is_at_a_checkpoint_each_time() {
     let sandbox = Sandbox::new();
-    let (mut writer, mut reader) =
-        (Application::start(&sandbox.database()), Application::start(&sandbox.database()));
-    reader.hold_read();
-    grow_log(&sandbox, &mut writer);
+    let (mut writer, mut reader) = grow_log(&sandbox);
     let mut other = Command::new("python3");
     other.args(["-I", "-c", CHECKPOINTS]).arg(sandbox.database());
     let mut other = other.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -332,10 +331,7 @@ fn h12_a_reader_is_reported_also_where_the_application_is_at_a_checkpoint_each_t
 fn h13_a_log_that_a_replicator_owns_is_left_alone_between_runs_too() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.data().join(".attendance.sqlite-litestream")).unwrap();
-    let (mut writer, mut reader) =
-        (Application::start(&sandbox.database()), Application::start(&sandbox.database()));
-    reader.hold_read();
-    grow_log(&sandbox, &mut writer);
+    let (mut writer, reader) = grow_log(&sandbox);
     writer.pause();
     let before = wal(&sandbox.database());
     let daemon =

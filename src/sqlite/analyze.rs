@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 
-use super::schema::{indexes, quoted, tables};
+use super::schema::{indexes, quoted, sql_of, tables};
 use crate::error::Result;
 
 /// Rows of an index that are looked at before ANALYZE estimates the rest: what `PRAGMA optimize` sets for itself
@@ -35,8 +35,7 @@ pub fn due(connection: &Connection) -> Result<Vec<String>> {
 
 /// Whether the application's statistics have samples of rows (`sqlite_stat4`).
 pub fn has_samples(connection: &Connection) -> Result<bool> {
-    let sql = "SELECT count(*) FROM main.sqlite_schema WHERE name = 'sqlite_stat4'";
-    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+    Ok(sql_of(connection, "sqlite_stat4")?.is_some())
 }
 
 /// What to refresh one after the other, so that all of a table is refreshed by an estimate and no part takes longer than it
@@ -55,9 +54,8 @@ pub fn parts(connection: &Connection, table: &str) -> Result<Vec<String>> {
 }
 
 fn has_count_of_its_own(connection: &Connection, table: &str) -> Result<bool> {
-    let there = "SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_stat1'";
     let count = "SELECT 1 FROM main.sqlite_stat1 WHERE tbl = ?1 COLLATE NOCASE AND idx IS NULL";
-    Ok(connection.prepare(there)?.exists([])? && connection.prepare(count)?.exists([table])?)
+    Ok(sql_of(connection, "sqlite_stat1")?.is_some() && connection.prepare(count)?.exists([table])?)
 }
 
 /// Refreshes the statistics of one table or index in an open transaction: by an estimate, or by a look at every row.

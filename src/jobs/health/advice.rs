@@ -2,6 +2,7 @@
 //! Of use it knows only what the plans of the watched queries and of slow statements tell, and says so.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
@@ -48,15 +49,16 @@ pub(super) struct Evidence {
 impl Evidence {
     /// Takes down which indexes the watched queries and slow statements use now, and since when each query is watched.
     pub(super) async fn gather(context: &Context) -> Result<Self> {
-        let (name, now) = (context.database.name.clone(), context.started);
+        let (database, now) = (Arc::clone(&context.database), context.started);
         let (used, bound, watched, small) = context
             .state
             .with(move |connection| {
+                let name = &database.name;
                 let plans: BTreeMap<String, Watched> =
-                    facts::recall(connection, &name, PLANS)?.map(|(plans, _)| plans).unwrap_or_default();
-                let known = facts::recall::<IndexUse>(connection, &name, INDEX_USE)?.map(|(known, _)| known);
+                    facts::recall(connection, name, PLANS)?.map(|(plans, _)| plans).unwrap_or_default();
+                let known = facts::recall::<IndexUse>(connection, name, INDEX_USE)?.map(|(known, _)| known);
                 let mut known = known.unwrap_or_default();
-                let slow = slow::worst(connection, &name, DateTime::UNIX_EPOCH, u32::MAX)?;
+                let slow = slow::worst(connection, name, DateTime::UNIX_EPOCH, u32::MAX)?;
                 let all =
                     plans.values().map(|watched| &watched.plan).chain(slow.iter().map(|shape| &shape.plan));
                 known.used.extend(all.flat_map(|plan| indexes_in(plan)));
@@ -68,23 +70,23 @@ impl Evidence {
                 let queries =
                     plans.iter().map(|(query, w)| (query.clone(), (w.query.clone(), since(query, w))));
                 known.queries = queries.collect();
-                facts::remember(connection, &name, INDEX_USE, &known)?;
+                facts::remember(connection, name, INDEX_USE, &known)?;
                 let watched: Vec<_> = plans
                     .into_iter()
                     .filter_map(|(query, watched)| Some((known.queries.get(&query)?.1, watched.plan)))
                     .filter(|(since, _)| now - *since >= WATCHED_FOR)
                     .collect();
                 let tables: Vec<TableStatus> =
-                    facts::recall(connection, &name, TABLES)?.map(|(tables, _)| tables).unwrap_or_default();
+                    facts::recall(connection, name, TABLES)?.map(|(tables, _)| tables).unwrap_or_default();
                 let small = tables
                     .into_iter()
                     .filter(|t| t.rows.is_some_and(|rows| rows < FEW_ROWS))
                     .map(|t| t.table);
-                let bound = existing::bound(slow.iter().map(|shape| shape.shape.as_str()));
+                let queries = database.watch.queries.iter().map(|query| query.sql.as_str());
+                let bound = existing::bound(slow.iter().map(|shape| shape.shape.as_str()).chain(queries));
                 Ok((known.used, bound, watched, small.collect()))
             })
             .await?;
-        let queries = &context.database.watch.queries;
         let rules = &context.database.cleanup.rules;
         Ok(Self {
             declared: context.database.indexes.clone(),
@@ -93,7 +95,7 @@ impl Evidence {
                 .filter_map(|rule| Some((rule.table.clone(), rule.column.clone()?)))
                 .collect(),
             used,
-            bound: &bound | &existing::bound(queries.iter().map(|query| query.sql.as_str())),
+            bound,
             since: watched.iter().map(|(since, _)| *since).max().unwrap_or(now),
             queries: watched.into_iter().map(|(_, plan)| named_in(plan)).collect(),
             small,

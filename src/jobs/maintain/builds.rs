@@ -2,13 +2,12 @@
 //! tried each night, they would hold the application up each night, and in vain.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
-use super::limits::write;
+use super::limits::write_timed;
 use super::recall;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
@@ -87,24 +86,19 @@ impl Builds {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
     {
-        let begun = Arc::new(OnceLock::new());
-        let clock = Arc::clone(&begun);
-        let timed = move |transaction: &Transaction<'_>| {
-            let clock = clock.get_or_init(Instant::now);
-            Ok((work(transaction)?, clock.elapsed()))
-        };
-        let done = write(context, what, timed).await?;
-        // Only what had the lock nearly all the time is known to be too slow.
-        let had_it = || begun.get().is_some_and(|at| at.elapsed() >= self.limit.mul_f64(NEARLY_ALL));
+        let (done, had_lock) = write_timed(context, what, work).await?;
         let (took, is_built) = match &done {
-            Ok((_, took)) => (*took, true),
-            Err(error) if error.reason == Reason::Deadline && had_it() => (self.limit, false),
-            Err(_) => return Ok(done.map(|(value, _)| value)),
+            Ok(_) => (had_lock, true),
+            // Only what had the lock nearly all the time is known to be too slow.
+            Err(error) if error.reason == Reason::Deadline && had_lock >= self.limit.mul_f64(NEARLY_ALL) => {
+                (self.limit, false)
+            }
+            Err(_) => return Ok(done),
         };
         let build = Build { seconds: took.as_secs_f64(), used: self.used, is_built };
         self.known.insert(index.to_owned(), build);
         let (database, known) = (context.database.name.clone(), self.known.clone());
         context.state.with(move |c| facts::remember(c, &database, BUILDS, &known)).await?;
-        Ok(done.map(|(value, _)| value))
+        Ok(done)
     }
 }

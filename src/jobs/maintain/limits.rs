@@ -1,7 +1,6 @@
 //! What may hold the application's writers up runs within a limit; and the words for what went wrong in it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction};
@@ -23,26 +22,31 @@ where
     T: Send + 'static,
     F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
 {
-    let begun = Arc::new(AtomicBool::new(false));
+    Ok(write_timed(context, what, work).await?.0)
+}
+
+/// The same, with for how long it had the lock.
+pub(super) async fn write_timed<T, F>(context: &Context, what: &str, work: F) -> Result<(Result<T>, Duration)>
+where
+    T: Send + 'static,
+    F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+{
+    let begun = Arc::new(OnceLock::new());
     let begins = Arc::clone(&begun);
     let work = move |transaction: &Transaction<'_>| {
-        begins.store(true, Ordering::Relaxed);
+        begins.get_or_init(Instant::now);
         work(transaction)
     };
     let clock = Instant::now();
     let done = context.write_within(context.database.maintain.max_block, work).await;
+    let had_lock = begun.get().map(Instant::elapsed);
     // The next part finds that the run must stop; this one is done.
     let _ = context.pause((clock.elapsed() * 2).min(LONGEST_SLEEP)).await;
-    let is_begun = begun.load(Ordering::Relaxed);
-    part(context, what, done.map_err(|error| if is_begun { error } else { never_begun(error) }))
-}
-
-/// The time went by in waiting for the lock.
-fn never_begun(error: Error) -> Error {
-    match error.reason {
-        Reason::Deadline => Error::new(Reason::Busy, "the write lock was not free in time"),
+    let done = done.map_err(|error| match (error.reason, had_lock) {
+        (Reason::Deadline, None) => Error::new(Reason::Busy, "the write lock was not free in time"),
         _ => error,
-    }
+    });
+    Ok((part(context, what, done)?, had_lock.unwrap_or_default()))
 }
 
 /// Runs `work`, which notes for itself how long it holds writers up, within a limit.

@@ -68,18 +68,17 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
             Err(problem) => problems.push(problem),
         }
     }
-    let database = context.database.name.clone();
-    let is_settled = !settled.is_empty();
-    let forget = move |c: &mut rusqlite::Connection| {
-        // A check may have found others meanwhile.
-        let transaction = c.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let known = facts::recall::<Vec<String>>(&transaction, &database, DAMAGED_INDEXES)?;
-        let mut wrong = known.map(|(wrong, _)| wrong).unwrap_or_default();
-        wrong.retain(|index| !settled.contains(index));
-        facts::remember(&transaction, &database, DAMAGED_INDEXES, &wrong)?;
-        Ok(transaction.commit()?)
-    };
-    if is_settled {
+    if !settled.is_empty() {
+        let database = context.database.name.clone();
+        let forget = move |c: &mut rusqlite::Connection| {
+            // A check may have found others meanwhile.
+            let transaction = c.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let known = facts::recall::<Vec<String>>(&transaction, &database, DAMAGED_INDEXES)?;
+            let mut wrong = known.map(|(wrong, _)| wrong).unwrap_or_default();
+            wrong.retain(|index| !settled.contains(index));
+            facts::remember(&transaction, &database, DAMAGED_INDEXES, &wrong)?;
+            Ok(transaction.commit()?)
+        };
         context.state.with(forget).await?;
     }
     if rebuilt.is_empty() && problems.is_empty() && left_out.is_empty() {
