@@ -9,7 +9,7 @@ use litekeeper::state::runs::Outcome;
 use serde_json::json;
 
 use crate::fixture::{
-    as_application, database, fill_with_rows, maintain, number, state, text, wait_for_lock,
+    as_application, database, fill_with_rows, maintain, number, preview, state, text, wait_for_lock,
 };
 use crate::support::application::Application;
 use crate::support::counted;
@@ -72,6 +72,9 @@ async fn a_damaged_index_is_rebuilt_verified_and_forgotten() {
     assert_eq!(left.0, Vec::<String>::new());
 }
 
+/// The database has a tenth less in it.
+const FEWER_ROWS: &str = "c.execute('DELETE FROM numbers WHERE id % 5 = 0 OR id < 100000')";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn h09_an_index_that_takes_longer_than_max_block_is_not_tried_again_until_something_has_changed() {
     let sandbox = Sandbox::new();
@@ -113,6 +116,13 @@ async fn h09_an_index_that_takes_longer_than_max_block_is_not_tried_again_until_
     };
     assert!(problems.len() == 2 && problems.iter().all(told), "{problems:?}");
 
+    for (change, limit, decision) in
+        [("", 30, "refused"), ("", 60_000, "planned"), (FEWER_ROWS, 30, "planned")]
+    {
+        as_application(&path, change);
+        let ran = preview(&state, &within(limit)).await;
+        assert_eq!(steps.map(|step| ran.decision(step)), [decision; 2], "{:?}", ran.finished.result);
+    }
     let ran = maintain(&state, &within(60_000)).await;
     assert_eq!(steps.map(|step| ran.decision(step)), ["done"; 2], "{:?}", ran.finished.result);
     assert_eq!(ran.step("reindex")["treated"], json!(["slow"]));
