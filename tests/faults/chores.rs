@@ -20,6 +20,10 @@ pub struct Chore {
     pub auto_vacuum: &'static str,
     /// TOML.
     pub configuration: &'static str,
+    /// Whether it takes an application that commits nothing meanwhile.
+    pub at_rest: bool,
+    /// What a run prints that did it, in its way.
+    pub says: &'static str,
     /// SQL after which it is due.
     pub soil: &'static [&'static str],
     /// SQL for 1 where it is done.
@@ -89,6 +93,8 @@ const NONE: Chore = Chore {
     journal_mode: "wal",
     auto_vacuum: "none",
     configuration: "",
+    at_rest: false,
+    says: "",
     soil: &[],
     done: &[],
     empties_log: false,
@@ -143,6 +149,23 @@ pub const VACUUM: Chore = Chore {
 
 pub const VACUUM_WITH_JOURNAL: Chore =
     Chore { name: "VACUUM in rollback mode", first_case: 1300, journal_mode: "delete", ..VACUUM };
+
+/// Where nobody writes, by a compact copy.
+pub const COMPACTION: Chore = Chore {
+    name: "compaction",
+    first_case: 2000,
+    configuration: r#"
+        [maintain]
+        vacuum = "auto"
+        vacuum_min_free = "1%"
+        vacuum_min_size = "4KiB"
+        analyze = "never"
+        reindex = "never"
+        max_block = "5m""#,
+    at_rest: true,
+    says: "by a compact copy that was put in place",
+    ..VACUUM
+};
 
 pub const INCREMENTAL: Chore = Chore {
     name: "incremental VACUUM",
@@ -216,11 +239,12 @@ pub const ALL: Chore = Chore {
 };
 
 /// Each of them.
-pub const EACH: [&Chore; 10] = [
+pub const EACH: [&Chore; 11] = [
     &INDEX,
     &REINDEX,
     &VACUUM,
     &VACUUM_WITH_JOURNAL,
+    &COMPACTION,
     &INCREMENTAL,
     &ANALYZE,
     &CHECKPOINT,

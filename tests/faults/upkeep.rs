@@ -114,11 +114,26 @@ impl Upkeep {
     }
 
     /// Makes the chore due, and looks at what is there.
-    pub fn make_due(&self) -> Before {
+    pub fn make_due(&mut self) -> Before {
         let connection = self.connect();
         self.chore.soil(&connection);
+        self.go_on();
         let committed = self.application().wait_for_commits(1);
+        self.rest();
         Before { committed, kept: kept(&connection), run: history::newest(&self.sandbox) }
+    }
+
+    /// The application commits nothing more before it goes on, where the chore needs that.
+    fn rest(&mut self) {
+        if self.chore.at_rest {
+            self.application.as_mut().unwrap().pause();
+        }
+    }
+
+    fn go_on(&mut self) {
+        if self.chore.at_rest {
+            self.application.as_mut().unwrap().write_every(PAUSE);
+        }
     }
 
     pub fn is_done(&self) -> bool {
@@ -126,7 +141,8 @@ impl Upkeep {
     }
 
     /// The application goes on, and the database has all of its commits and every row that should stay.
-    pub fn assert_unharmed(&self, before: &Before) {
+    pub fn assert_unharmed(&mut self, before: &Before) {
+        self.go_on();
         let committed = self.application().wait_for_commits(1);
         self.assert_has(before, committed);
     }
@@ -192,13 +208,14 @@ impl Upkeep {
     }
 
     /// The next run finishes the work, and the one before it is known to have been interrupted.
-    pub fn assert_next_run_finishes(&self, before: &Before) {
+    pub fn assert_next_run_finishes(&mut self, before: &Before) {
         let cut_short: Vec<_> = self
             .runs_since(before)
             .into_iter()
             .filter(|run| run.outcome != "success")
             .map(|run| run.id)
             .collect();
+        self.rest();
         let output = self.run();
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
         assert!(self.is_done(), "{}", said(&output));

@@ -15,7 +15,7 @@ fn kills(chore: &'static Chore) {
     if let Err(why) = tracer::check() {
         return skip(&why);
     }
-    let upkeep = Upkeep::new(chore, "normal", |_| ());
+    let mut upkeep = Upkeep::new(chore, "normal", |_| ());
     let places = [upkeep.files(), Vec::new()];
     // A first look at what there is to be killed in: among the calls on the database's files, and among all.
     let kinds = [0, 1].map(|place| {
@@ -23,6 +23,7 @@ fn kills(chore: &'static Chore) {
         let strace = Tracer::new(CALLS).of(places[place].clone());
         let (traced, most) = strace.count(&upkeep.sandbox, &upkeep.arguments());
         assert!(traced.output.status.success(), "{}", said(&traced.output));
+        assert!(said(&traced.output).contains(chore.says), "{}", said(&traced.output));
         assert!(upkeep.is_done(), "{}", said(&traced.output));
         upkeep.assert_unharmed(&before);
         most.into_iter().collect::<Vec<_>>()
@@ -84,6 +85,11 @@ fn a_kill_in_a_vacuum_harms_nothing_and_the_next_run_frees_the_pages() {
 #[test]
 fn a_kill_in_a_vacuum_in_rollback_mode_harms_nothing_and_the_next_run_frees_the_pages() {
     kills(&chores::VACUUM_WITH_JOURNAL);
+}
+
+#[test]
+fn a_kill_while_a_compact_copy_is_put_in_place_harms_nothing_and_the_next_run_frees_the_pages() {
+    kills(&chores::COMPACTION);
 }
 
 #[test]
