@@ -4,18 +4,19 @@
 
 mod support;
 
-use rustix::process::Signal;
+use litekeeper::sqlite::checkpoint::{Checkpoint, Mode, checkpoint};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::application::{self, Application};
 use support::backups::*;
 use support::daemon::{BACKUP_EACH_SECOND, Daemon, run_until};
 use support::history::{self, runs, wait_for_run};
 use support::metrics::Metrics;
-use support::sandbox::Sandbox;
+use support::sandbox::{Sandbox, program};
 use support::soundness::assert_sound;
 use support::{skip, wait_until};
 
@@ -291,6 +292,59 @@ fn h11_a_log_that_grows_too_much_ends_the_run() {
     });
     assert!(daemon.stop().success());
     assert_eq!(unfinished(&sandbox), Vec::<String>::new());
+}
+
+/// What is in the log of a database that nobody but litekeeper makes a checkpoint of.
+fn log(sandbox: &Sandbox) -> Checkpoint {
+    let connection = rusqlite::Connection::open(sandbox.database()).unwrap();
+    checkpoint(&connection, Mode::Noop).unwrap().unwrap()
+}
+
+#[test]
+fn what_the_application_committed_during_a_backup_is_out_of_the_log_when_it_goes_on() {
+    let sandbox = Sandbox::new();
+    let mut application = Application::start(&sandbox.database());
+    ballast(&mut application, 40);
+    application.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    application.sql("PRAGMA wal_autocheckpoint = 0");
+    let daemon = Daemon::start(&sandbox.configure(BACKUP_EACH_SECOND));
+    wait_until("the copy is caught in the middle", || {
+        let caught = stopped_while_it_copies(&sandbox, &daemon);
+        if caught {
+            ballast(&mut application, 8);
+            let log = log(&sandbox);
+            assert!(log.log_pages > 1900 && log.moved_pages == 0, "{log:?}");
+        }
+        daemon.signal(Signal::CONT);
+        caught.then_some(())
+    });
+    wait_until("the log is moved", || log(&sandbox).is_complete().then_some(()));
+    assert!(daemon.stop().success());
+    application.stop();
+}
+
+#[test]
+fn h11_a_log_that_grew_until_a_backup_was_given_up_is_not_left_to_the_application() {
+    let sandbox = Sandbox::new();
+    sandbox.configure("[backup]\nmax_rate = \"8KiB\"\n[maintain]\nmax_wal = \"1MiB\"\n");
+    let mut application = Application::start(&sandbox.database());
+    ballast(&mut application, 10);
+    application.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    application.sql("PRAGMA wal_autocheckpoint = 0");
+    let mut backup = program();
+    backup.arg("--config").arg(sandbox.configuration()).args(["backup", "attendance"]);
+    let backup = backup.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("the copy begins", || unfinished(&sandbox).into_iter().find(|name| name.contains(".sqlite")));
+    // It shall not see the log grow before it sees the commit.
+    let pid = Pid::from_child(&backup);
+    kill_process(pid, Signal::STOP).unwrap();
+    ballast(&mut application, 8);
+    kill_process(pid, Signal::CONT).unwrap();
+    let output = backup.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("max_wal"), "{said}");
+    assert!(log(&sandbox).is_complete(), "{:?}", log(&sandbox));
+    application.stop();
 }
 
 #[test]

@@ -11,6 +11,7 @@ use litekeeper::jobs::health::Health;
 use litekeeper::jobs::integrity::Integrity;
 use litekeeper::jobs::runner::Finished;
 use litekeeper::pool::Call;
+use litekeeper::sqlite::checkpoint::{Mode, checkpoint};
 use litekeeper::state::facts::{DAMAGED_INDEXES, INDEX_PROBLEMS, SPACE, Space, TABLES};
 use litekeeper::state::runs::Outcome;
 use litekeeper::state::slow::{self, Execution};
@@ -322,15 +323,45 @@ async fn a_page_that_is_none_is_damage_of_the_table_that_has_it() {
     }
 }
 
+const UNUSED_PAGES: &str =
+    "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'idx_users_name'";
+
 #[tokio::test]
 async fn pages_that_nothing_uses_are_found_though_no_table_has_them() {
     for mode in ["wal", "delete"] {
         let keeper = Keeper::new(Sandbox::with_database(&["--journal-mode", mode]));
         let path = keeper.sandbox.database();
-        edit(&path, "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'idx_users_name'");
+        edit(&path, UNUSED_PAGES);
         let finished = keeper.run(Integrity).await;
         assert_eq!(findings(&finished)[0].reason, Reason::Damaged, "{finished:?}");
         assert_verdict(&keeper, "integrity", Verdict::Bad, &["never used"]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_committed_during_a_check_is_out_of_the_log_afterwards_unless_the_file_is_damaged() {
+    for (is_damaged, before) in [(false, "SELECT 1"), (true, UNUSED_PAGES)] {
+        let keeper = Keeper::new(Sandbox::new());
+        let path = keeper.sandbox.database();
+        edit(&path, before);
+        let mut application = Application::start(&path);
+        // Nobody but litekeeper moves what it commits.
+        application.sql("PRAGMA wal_autocheckpoint = 0");
+        application.sql("CREATE TABLE ballast (bytes BLOB)");
+        application.sql("INSERT INTO ballast VALUES (zeroblob(8000000))");
+        application.write_every(Duration::ZERO);
+        let looks = Connection::open(&path).unwrap();
+        let mut moved = 0;
+        for _ in 0..20 {
+            keeper.run(Integrity).await;
+            moved = checkpoint(&looks, Mode::Noop).unwrap().unwrap().moved_pages;
+            // None where a check was over before the next commit.
+            if moved > 0 {
+                break;
+            }
+        }
+        assert_eq!(moved == 0, is_damaged, "{moved}");
+        application.stop();
     }
 }
 

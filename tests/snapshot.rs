@@ -5,6 +5,7 @@
 mod support;
 
 use litekeeper::error::{Error, Reason};
+use litekeeper::sqlite::checkpoint::{Checkpoint, Mode, checkpoint};
 use litekeeper::sqlite::snapshot::{Bounds, Snapshot};
 use rusqlite::Connection;
 use std::fs::{self, File};
@@ -30,7 +31,7 @@ fn stream(path: &Path, between: &mut dyn FnMut(u64)) -> Vec<u8> {
         Ok(())
     };
     snapshot.pages(out, &|| Ok(()), between).unwrap();
-    snapshot.end().unwrap();
+    snapshot.end(false).unwrap();
     bytes
 }
 
@@ -118,6 +119,64 @@ fn what_is_committed_meanwhile_is_not_in_it() {
         }
         assert_eq!(application.stop().errors, Vec::<String>::new());
     }
+}
+
+/// More pages than SQLite leaves in a log before its own checkpoint.
+const MANY: &str = "INSERT INTO ballast VALUES (zeroblob(8000000))";
+
+/// What is in the log after a snapshot, with these statements of another process before it and during it.
+fn left_in_log(before: &[&str], during: &[&str], is_damaged: bool) -> Checkpoint {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    let mut application = Application::start(&path);
+    // Nobody but the snapshot moves what it commits.
+    application.sql("PRAGMA wal_autocheckpoint = 0");
+    application.sql("CREATE TABLE ballast (bytes BLOB)");
+    for sql in before {
+        application.sql(sql);
+    }
+    let mut source = Connection::open(&path).unwrap();
+    let snapshot = Snapshot::begin(&mut source, &path, WIDE).unwrap();
+    for sql in during {
+        application.sql(sql);
+    }
+    snapshot.end(is_damaged).unwrap();
+    let left = checkpoint(&source, Mode::Noop).unwrap().unwrap();
+    application.stop();
+    left
+}
+
+#[test]
+fn what_is_committed_meanwhile_is_out_of_the_log_when_it_ends() {
+    let left = left_in_log(&[], &[MANY], false);
+    assert!(left.log_pages > 1900 && left.is_complete(), "{left:?}");
+}
+
+#[test]
+fn a_log_in_which_it_kept_nothing_is_left_to_the_application() {
+    // Long before it began; short.
+    for (before, during) in
+        [(&[MANY][..], &[][..]), (&[], &["INSERT INTO ballast VALUES (zeroblob(800000))"])]
+    {
+        let left = left_in_log(before, during, false);
+        assert!(left.log_pages > 100 && left.moved_pages == 0, "{left:?}");
+    }
+}
+
+#[test]
+fn nothing_is_moved_into_a_file_that_is_damaged() {
+    let left = left_in_log(&[], &[MANY], true);
+    assert!(left.log_pages > 1900 && left.moved_pages == 0, "{left:?}");
+}
+
+#[test]
+fn h13_the_log_is_left_to_a_replicator_that_came_meanwhile() {
+    let left = left_in_log(
+        &[],
+        &[MANY, "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)"],
+        false,
+    );
+    assert!(left.log_pages > 1900 && left.moved_pages == 0, "{left:?}");
 }
 
 /// The page at 1 GiB is none of the database's pages, and SQLite never writes it.

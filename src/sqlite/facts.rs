@@ -58,6 +58,12 @@ impl Facts {
     }
 }
 
+/// Changes when anybody but this connection has committed; says nothing to another connection
+/// (<https://www.sqlite.org/pragma.html#pragma_data_version>).
+pub fn data_version(connection: &Connection) -> Result<i64> {
+    Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+}
+
 /// Where a path leads to: SQLite follows links, and keeps its files beside the link's target. A path that leads
 /// nowhere stays as it is.
 pub fn resolved(path: &Path) -> PathBuf {

@@ -18,6 +18,7 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use super::checkpoint::{Mode, checkpoint};
+use super::facts::data_version;
 use super::hold::Holds;
 use super::open;
 use crate::error::{Error, Reason, Result};
@@ -35,19 +36,15 @@ impl Watcher {
     /// Looks for the first time.
     pub fn new(path: &Path) -> Result<Self> {
         let connection = open::another(path)?;
-        let version = version(&connection)?;
+        let version = data_version(&connection)?;
         Ok(Self { connection, version })
     }
 
     /// Whether somebody has committed since this was last asked, or since the watcher was made.
     pub fn has_changed(&mut self) -> Result<bool> {
-        let now = version(&self.connection)?;
+        let now = data_version(&self.connection)?;
         Ok(std::mem::replace(&mut self.version, now) != now)
     }
-}
-
-fn version(connection: &Connection) -> Result<i64> {
-    Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
 }
 
 /// How it ended.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, Transaction};
 
+use super::checkpoint::Backlog;
 use super::facts::{Facts, file_bytes, wal_bytes};
 use super::schema;
 use super::sink::{self, Sink};
@@ -46,6 +47,7 @@ pub struct Snapshot<'c> {
     began: Instant,
     wal_before: u64,
     file_before: u64,
+    backlog: Backlog,
     /// Numbers of the state.
     pub facts: Facts,
     /// Its schema, as [`schema::text`] gives it.
@@ -66,7 +68,8 @@ impl<'c> Snapshot<'c> {
             ));
         }
         let (wal_before, file_before) = (wal_bytes(path), file_bytes(path));
-        Ok(Self { transaction, path, bounds, began, wal_before, file_before, facts, schema })
+        let backlog = Backlog::before(&transaction)?;
+        Ok(Self { transaction, path, bounds, began, wal_before, file_before, backlog, facts, schema })
     }
 
     /// To read the state by SQL.
@@ -142,10 +145,16 @@ impl<'c> Snapshot<'c> {
         ))
     }
 
-    /// Lets go of the state; how long it was held.
-    pub fn end(self) -> Result<Duration> {
-        self.transaction.rollback()?;
-        Ok(self.began.elapsed())
+    /// Lets go of the state; how long it was held. Then moves what was committed meanwhile out of the log, but into a
+    /// file that `is_damaged` nothing is written.
+    pub fn end(self, is_damaged: bool) -> Result<Duration> {
+        // Not by `Transaction::rollback`, after which the connection is no longer ours to use.
+        self.transaction.execute_batch("ROLLBACK")?;
+        let held = self.began.elapsed();
+        if !is_damaged {
+            self.backlog.settle(&self.transaction, self.path);
+        }
+        Ok(held)
     }
 
     /// An error when the state has been held for too long.

@@ -80,11 +80,6 @@ impl State {
             .map_err(|e| e.context(format!("cannot use {}", self.directory.join("state.db").display())))
     }
 
-    /// A number that changes when another process has written (`PRAGMA data_version`).
-    pub fn version(connection: &Connection) -> Result<i64> {
-        Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
-    }
-
     /// Whether the history can be written now: takes the write lock and lets go of it.
     pub fn check_writable(connection: &Connection) -> Result<()> {
         connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?;

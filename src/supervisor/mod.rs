@@ -37,6 +37,7 @@ use crate::schedule::ticks::{self, Ticks};
 use crate::schedule::timetable::Timetable;
 use crate::schedule::upkeep::Upkeep;
 use crate::sqlite::access;
+use crate::sqlite::facts::data_version;
 use crate::state::State;
 use crate::state::runs as history;
 use crate::state::status::{ConfigState, Reload, Status};
@@ -304,7 +305,7 @@ impl Supervisor {
         let (state, version, changed) =
             (self.state.clone(), self.state_version.clone(), self.changed.clone());
         tokio::spawn(async move {
-            if let Ok(now) = state.with(|c| State::version(c)).await
+            if let Ok(now) = state.with(|c| data_version(c)).await
                 && version.swap(now, Ordering::Relaxed) != now
             {
                 // A full channel holds the message already.

@@ -259,10 +259,15 @@ async fn take(
                         progress.send_replace(Some(Progress { done, total, unit: Unit::Bytes }));
                     },
                 )?;
-                held = snapshot.take().ok_or_else(once)?.end()?;
+                held = snapshot.take().ok_or_else(once)?.end(damage.is_some())?;
                 writers_wait = None;
                 Ok(described.clone())
-            })?;
+            });
+            // Given up for the length of the log, perhaps, which is then the last to be left to the application.
+            if let (Err(Error { reason: Reason::Deadline, .. }), Some(given_up)) = (&made, snapshot.take()) {
+                let _ = given_up.end(damage.is_some());
+            }
+            let made = made?;
             Ok(Taken { made, facts, contents, held, writers_held_seconds: holds.take().longest_seconds })
         })
         .await;

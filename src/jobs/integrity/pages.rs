@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use rusqlite::Connection;
+
 use super::indexes::Suspects;
 use super::{Unchecked, indexes};
 use crate::config::{Integrity, Reindex};
@@ -10,6 +12,7 @@ use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, INTEGRITY, met};
 use crate::jobs::{Context, Unit, damage};
+use crate::sqlite::checkpoint::Backlog;
 use crate::sqlite::checks::{self, Depth, Found};
 
 /// In rollback mode, where writers wait for us, files up to this size are checked in one pass: a second or two
@@ -43,7 +46,7 @@ pub(super) async fn check(
     let mut as_a_whole = None;
     let mut is_missing_some = false;
     if reader.is_wal() || reader.facts.bytes() < SMALL {
-        match reader.read(move |connection| checks::integrity(connection, depth, None)).await {
+        match look(context, reader, depth, None, true).await {
             Ok(whole) => {
                 as_a_whole = Some(whole.is_clean());
                 found.add(whole);
@@ -65,8 +68,8 @@ pub(super) async fn check(
         }
         // The quick check does not compare the entries of an index: it could not say that one is right again.
         let depth = if is_suspect { Depth::Full } else { depth };
-        let name = table.clone();
-        match reader.read(move |connection| checks::integrity(connection, depth, Some(&name))).await {
+        let so_far_sound = found.structure.is_empty();
+        match look(context, reader, depth, Some(table.clone()), so_far_sound).await {
             Ok(one) => {
                 found.add(one);
                 checked.insert(table.clone());
@@ -91,6 +94,31 @@ pub(super) async fn check(
     }
     let own = checked.iter().filter(|table| !table.starts_with("sqlite_")).count();
     Ok(verdict(context, &found, &unchecked, own, as_a_whole.is_some()))
+}
+
+/// One pass, which may take long.
+async fn look(
+    context: &Context,
+    reader: &Reader<'_>,
+    depth: Depth,
+    table: Option<String>,
+    so_far_sound: bool,
+) -> Result<Found> {
+    let path = context.database.path.clone();
+    let look = move |connection: &mut Connection| {
+        let backlog = Backlog::before(connection)?;
+        let found = checks::integrity(connection, depth, table.as_deref());
+        // Nothing is written to a file that is damaged, or cannot be read.
+        let is_sound = match &found {
+            Ok(found) => found.structure.is_empty(),
+            Err(error) => error.reason == Reason::Cancelled,
+        };
+        if so_far_sound && is_sound {
+            backlog.settle(connection, &path);
+        }
+        found
+    };
+    reader.read(look).await
 }
 
 fn verdict(

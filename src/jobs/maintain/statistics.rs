@@ -92,7 +92,7 @@ async fn copy(context: &Context) -> Result<Scratch> {
             scratch.file().write_all(bytes).map_err(failed)
         };
         snapshot.pages(&mut out, &|| call.check(), &mut |_| {})?;
-        snapshot.end()?;
+        snapshot.end(false)?;
         Ok(scratch)
     };
     context.sql(work).await
