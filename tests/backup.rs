@@ -245,17 +245,25 @@ fn h10_h12_a_writer_that_never_waits_neither_stops_a_backup_nor_is_stopped() {
     assert_eq!(assert_sound(&sandbox.database()), seen.last());
 }
 
-/// Stops the daemon in the middle of a backup of what does not compress; gives `false` where it was done first.
-fn stopped_while_it_copies(sandbox: &Sandbox, daemon: &Daemon) -> bool {
-    let size = fs::metadata(sandbox.database()).unwrap().len();
+/// Does `act` while the daemon is stopped in the middle of a backup of what does not compress. A backup that was done
+/// before it could be stopped is not counted: the next one is tried.
+fn in_the_middle_of_a_copy(sandbox: &Sandbox, daemon: &Daemon, mut act: impl FnMut()) {
     let written = || -> Option<u64> {
         let is_data = |name: &String| name.starts_with(".tmp-") && name.contains(".sqlite");
         let name = unfinished(sandbox).into_iter().find(is_data)?;
         Some(fs::metadata(directory(sandbox).join(name)).ok()?.len())
     };
-    wait_until("the copy begins", || written().filter(|bytes| *bytes > 0));
-    daemon.signal(Signal::STOP);
-    written().is_some_and(|bytes| bytes > 0 && bytes < size / 2)
+    wait_until("the copy is caught in the middle", || {
+        let size = fs::metadata(sandbox.database()).unwrap().len();
+        wait_until("the copy begins", || written().filter(|bytes| *bytes > 0));
+        daemon.signal(Signal::STOP);
+        let caught = written().is_some_and(|bytes| bytes > 0 && bytes < size / 2);
+        if caught {
+            act();
+        }
+        daemon.signal(Signal::CONT);
+        caught.then_some(())
+    });
 }
 
 #[test]
@@ -266,14 +274,9 @@ fn h11_a_log_that_grows_too_much_ends_the_run() {
     application.sql("PRAGMA wal_checkpoint(TRUNCATE)");
     let daemon =
         Daemon::start(&sandbox.configure(&format!("{BACKUP_EACH_SECOND}[maintain]\nmax_wal = \"100KiB\"\n")));
-    wait_until("the copy is caught in the middle", || {
-        let caught = stopped_while_it_copies(&sandbox, &daemon);
-        if caught {
-            // Pages of their own: 100 KiB of log and more.
-            application.sql("INSERT INTO ballast VALUES (randomblob(1000000))");
-        }
-        daemon.signal(Signal::CONT);
-        caught.then_some(())
+    in_the_middle_of_a_copy(&sandbox, &daemon, || {
+        // Pages of their own: 100 KiB of log and more.
+        application.sql("INSERT INTO ballast VALUES (randomblob(1000000))");
     });
     let failed = wait_until("it gives up", || {
         runs(&sandbox, "attendance", "backup").into_iter().find(|run| run.outcome == "failure")
@@ -308,15 +311,10 @@ fn what_the_application_committed_during_a_backup_is_out_of_the_log_when_it_goes
     application.sql("PRAGMA wal_checkpoint(TRUNCATE)");
     application.sql("PRAGMA wal_autocheckpoint = 0");
     let daemon = Daemon::start(&sandbox.configure(BACKUP_EACH_SECOND));
-    wait_until("the copy is caught in the middle", || {
-        let caught = stopped_while_it_copies(&sandbox, &daemon);
-        if caught {
-            ballast(&mut application, 8);
-            let log = log(&sandbox);
-            assert!(log.log_pages > 1900 && log.moved_pages == 0, "{log:?}");
-        }
-        daemon.signal(Signal::CONT);
-        caught.then_some(())
+    in_the_middle_of_a_copy(&sandbox, &daemon, || {
+        ballast(&mut application, 8);
+        let log = log(&sandbox);
+        assert!(log.log_pages > 1900 && log.moved_pages == 0, "{log:?}");
     });
     wait_until("the log is moved", || log(&sandbox).is_complete().then_some(()));
     assert!(daemon.stop().success());
@@ -443,13 +441,8 @@ fn a_stop_in_the_middle_leaves_nothing() {
     let daemon = Daemon::start(
         &sandbox.configure(&format!("[daemon]\nshutdown_grace = \"0s\"\n{BACKUP_EACH_SECOND}")),
     );
-    wait_until("it is caught in the middle", || {
-        let caught = stopped_while_it_copies(&sandbox, &daemon);
-        if caught {
-            daemon.signal(Signal::TERM);
-        }
-        daemon.signal(Signal::CONT);
-        caught.then_some(())
+    in_the_middle_of_a_copy(&sandbox, &daemon, || {
+        daemon.signal(Signal::TERM);
     });
     assert_eq!(daemon.wait().0.code(), Some(0));
     assert_eq!(unfinished(&sandbox), Vec::<String>::new());
@@ -500,13 +493,8 @@ fn a_full_disk_fails_the_run_leaves_nothing_and_is_survived() {
     ballast(&mut application, 30);
     application.write_every(Duration::from_millis(5));
     let daemon = Daemon::start(&sandbox.configure(BACKUP_EACH_SECOND));
-    wait_until("it is caught in the middle", || {
-        let caught = stopped_while_it_copies(&sandbox, &daemon);
-        if caught {
-            disk.fill();
-        }
-        daemon.signal(Signal::CONT);
-        caught.then_some(())
+    in_the_middle_of_a_copy(&sandbox, &daemon, || {
+        disk.fill();
     });
     let failed = wait_until("it fails", || {
         runs(&sandbox, "attendance", "backup").into_iter().find(|run| run.outcome == "failure")

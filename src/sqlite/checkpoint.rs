@@ -1,5 +1,5 @@
 //! Moves commits from the write-ahead log into the database file (HAZARDS H12). Must not be called where a
-//! replicator owns the log.
+//! replicator owns the log; only [`Backlog`] looks for that itself.
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -59,11 +59,6 @@ pub fn checkpoint(connection: &Connection, mode: Mode) -> Result<Option<Checkpoi
     }
 }
 
-fn is_wal(connection: &Connection) -> Result<bool> {
-    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-    Ok(mode == "wal")
-}
-
 /// Checkpoints in a row by which [`settle`] follows an application that writes meanwhile.
 const ROUNDS: usize = 4;
 
@@ -77,16 +72,17 @@ const DUE: u64 = 800;
 const CACHE: i64 = -16 * 1024;
 
 /// PASSIVE checkpoints until the whole log is in the file. During the first, which takes longest, the application
-/// commits again. That one then does not wait for the disk, which is left to whoever comes to the end of the log
-/// (`walCheckpoint` in SQLite's wal.c), and SQLite begins the log anew only when nothing is left in it: without the
-/// further ones the application would wait, and the log would grow as long as somebody writes. `None` where the database
-/// has no write-ahead log.
+/// commits again. The first then does not reach the end of the log, and it is whoever does that waits for the disk
+/// (`walCheckpoint` in SQLite's wal.c): without the further ones that would be the application, and the log, which SQLite
+/// begins anew only when nothing is left in it, would grow as long as somebody writes. `None` where the database has no
+/// write-ahead log.
 pub fn settle(connection: &Connection) -> Result<Option<Checkpoint>> {
     let mut made = checkpoint(connection, Mode::Passive)?;
     for _ in 1..ROUNDS {
-        // What a checkpoint says of the log is from when it began.
-        let left = checkpoint(connection, Mode::Noop)?.is_some_and(|log| log.moved_pages < log.log_pages);
-        if !left || made.is_none_or(|last| last.busy) {
+        // What a checkpoint says of the log is from when it began: another look.
+        if made.is_none_or(|last| last.busy)
+            || checkpoint(connection, Mode::Noop)?.is_none_or(|log| log.is_complete())
+        {
             break;
         }
         made = checkpoint(connection, Mode::Passive)?;
@@ -98,7 +94,7 @@ pub fn settle(connection: &Connection) -> Result<Option<Checkpoint>> {
 pub fn settle_when_due(connection: &Connection) -> Result<Option<Checkpoint>> {
     let now = checkpoint(connection, Mode::Noop)?;
     match now {
-        Some(log) if log.log_pages >= DUE && log.moved_pages < log.log_pages => settle(connection),
+        Some(log) if log.log_pages >= DUE && !log.is_complete() => settle(connection),
         _ => Ok(now),
     }
 }
@@ -116,7 +112,7 @@ pub struct Backlog {
 impl Backlog {
     /// Before the read, or at any time in its transaction.
     pub fn before(connection: &Connection) -> Result<Self> {
-        let version = is_wal(connection)?.then(|| facts::data_version(connection)).transpose()?;
+        let version = facts::is_wal(connection)?.then(|| facts::data_version(connection)).transpose()?;
         Ok(Self { version })
     }
 
@@ -150,7 +146,7 @@ impl<'a> ByHand<'a> {
     /// Changes the settings; in a journal mode other than WAL, none: there `NORMAL` would be a risk.
     pub fn new(connection: &'a mut Connection) -> Result<Self> {
         let mut this = Self { connection, before: Vec::new() };
-        if is_wal(this.connection)? {
+        if facts::is_wal(this.connection)? {
             for (pragma, value) in [("wal_autocheckpoint", 0), ("synchronous", 1), ("cache_size", CACHE)] {
                 let before = this.connection.pragma_query_value(None, pragma, |row| row.get(0))?;
                 this.before.push((pragma, before));

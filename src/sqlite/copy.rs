@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use super::exclusive;
-use super::facts::wal_bytes;
+use super::facts::{is_wal, wal_bytes};
 use super::sink::Sink;
 use super::snapshot::Bounds;
 use crate::error::{Error, Reason, Result};
@@ -31,9 +31,8 @@ pub fn pages(
     let source = exclusive::opened(path, busy_timeout)?;
     // Neither reads the schema, which may be damaged as well; the second one takes hold of the present state.
     source.execute_batch("BEGIN; PRAGMA schema_version")?;
-    let mode: String = source.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     let held =
-        Held { path, blocks_writers: mode != "wal", bounds, began: Instant::now(), log: wal_bytes(path) };
+        Held { path, blocks_writers: !is_wal(&source)?, bounds, began: Instant::now(), log: wal_bytes(path) };
     let copied = copied(&source, &held, out, go_on);
     // Read only: nothing to lose, and the next error would hide the first.
     let _ = source.execute_batch("ROLLBACK");

@@ -17,7 +17,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::checkpoint::{Mode, checkpoint};
-use super::facts::wal_bytes;
+use super::facts::{is_wal, wal_bytes};
 use super::{open, replicator};
 use crate::error::{Error, Reason, Result};
 use crate::words;
@@ -103,8 +103,7 @@ pub(super) fn opened(path: &Path, patience: Duration) -> Result<Connection> {
 /// Reads the file, and so has SQLite recover what a crash left.
 fn in_wal_mode(connection: &Connection) -> Result<bool> {
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-    Ok(mode == "wal")
+    is_wal(connection)
 }
 
 fn busy(path: &Path, patience: Duration, error: Error) -> Error {

@@ -58,6 +58,12 @@ impl Facts {
     }
 }
 
+/// Whether the database is in WAL mode, as the connection knows from when it last read the file.
+pub fn is_wal(connection: &Connection) -> Result<bool> {
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    Ok(mode == "wal")
+}
+
 /// Changes when anybody but this connection has committed; says nothing to another connection
 /// (<https://www.sqlite.org/pragma.html#pragma_data_version>).
 pub fn data_version(connection: &Connection) -> Result<i64> {

@@ -46,7 +46,7 @@ pub(super) async fn check(
     let mut as_a_whole = None;
     let mut is_missing_some = false;
     if reader.is_wal() || reader.facts.bytes() < SMALL {
-        match look(context, reader, depth, None, true).await {
+        match pass(context, reader, depth, None, true).await {
             Ok(whole) => {
                 as_a_whole = Some(whole.is_clean());
                 found.add(whole);
@@ -69,7 +69,7 @@ pub(super) async fn check(
         // The quick check does not compare the entries of an index: it could not say that one is right again.
         let depth = if is_suspect { Depth::Full } else { depth };
         let so_far_sound = found.structure.is_empty();
-        match look(context, reader, depth, Some(table.clone()), so_far_sound).await {
+        match pass(context, reader, depth, Some(table.clone()), so_far_sound).await {
             Ok(one) => {
                 found.add(one);
                 checked.insert(table.clone());
@@ -96,8 +96,8 @@ pub(super) async fn check(
     Ok(verdict(context, &found, &unchecked, own, as_a_whole.is_some()))
 }
 
-/// One pass, which may take long.
-async fn look(
+/// One pass over the file, or over a table, which may take long. `so_far_sound`: those before it met no damage.
+async fn pass(
     context: &Context,
     reader: &Reader<'_>,
     depth: Depth,
@@ -105,7 +105,7 @@ async fn look(
     so_far_sound: bool,
 ) -> Result<Found> {
     let path = context.database.path.clone();
-    let look = move |connection: &mut Connection| {
+    let pass = move |connection: &mut Connection| {
         let backlog = Backlog::before(connection)?;
         let found = checks::integrity(connection, depth, table.as_deref());
         // Nothing is written to a file that is damaged, or cannot be read.
@@ -118,7 +118,7 @@ async fn look(
         }
         found
     };
-    reader.read(look).await
+    reader.read(pass).await
 }
 
 fn verdict(
