@@ -134,6 +134,8 @@ struct Session {
     observer: Box<dyn Observer>,
     running: Vec<Running>,
     busy_since: Instant,
+    /// A lock was waited for in vain.
+    gave_up: bool,
 }
 
 thread_local! {
@@ -168,12 +170,18 @@ pub(super) fn run<T>(
     *limits.handle() = Some(connection.get_interrupt_handle());
     let _leave = Leave(limits);
     limits.check()?;
-    let session =
-        Session { limits: Arc::clone(limits), observer, running: Vec::new(), busy_since: Instant::now() };
+    let session = Session {
+        limits: Arc::clone(limits),
+        observer,
+        running: Vec::new(),
+        busy_since: Instant::now(),
+        gave_up: false,
+    };
     CURRENT.with(|current| current.replace(Some(session)));
     let watched = Arc::clone(limits);
     connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || watched.must_stop()))?;
     let result = work(connection);
+    let gave_up = CURRENT.with_borrow(|current| current.as_ref().is_some_and(|session| session.gave_up));
     // From here on nothing is to be stopped, the rollback least of all.
     limits.handle().take();
     connection.progress_handler(0, None::<fn() -> bool>)?;
@@ -184,6 +192,10 @@ pub(super) fn run<T>(
         // An interrupted statement, or a lock that we stopped waiting for because we had to.
         Reason::Cancelled => limits.check().err().unwrap_or(error),
         Reason::Busy => limits.check().err().unwrap_or_else(|| {
+            // By something else than a wait of SQLite's: it says what.
+            if !gave_up {
+                return error;
+            }
             let limit = show_duration(limits.busy_timeout);
             Error::new(
                 Reason::Busy,
@@ -203,7 +215,9 @@ fn on_busy(attempt: i32) -> bool {
         if attempt == 0 {
             session.busy_since = Instant::now();
         }
-        if session.limits.must_stop() || session.busy_since.elapsed() >= session.limits.busy_timeout {
+        session.gave_up =
+            session.limits.must_stop() || session.busy_since.elapsed() >= session.limits.busy_timeout;
+        if session.gave_up {
             return false;
         }
         session.observer.busy(u32::try_from(attempt).unwrap_or(0) + 1);

@@ -99,6 +99,23 @@ pub fn settle_when_due(connection: &Connection) -> Result<Option<Checkpoint>> {
     }
 }
 
+/// The checkpoint that SQLite makes by itself with a COMMIT once the log is that long (`PRAGMA wal_autocheckpoint`; 0:
+/// none), for a COMMIT that could make none. As SQLite's own it fails in silence: whoever commits next makes it.
+pub(super) fn automatic(connection: &Connection) {
+    let made = || -> Result<()> {
+        let pages: i64 = connection.pragma_query_value(None, "wal_autocheckpoint", |row| row.get(0))?;
+        let due = u64::try_from(pages).ok().filter(|pages| *pages > 0);
+        let log = due.map(|_| checkpoint(connection, Mode::Noop)).transpose()?.flatten();
+        if due.zip(log).is_some_and(|(due, log)| log.log_pages >= due) {
+            checkpoint(connection, Mode::Passive)?;
+        }
+        Ok(())
+    };
+    if let Err(error) = made() {
+        tracing::debug!("no checkpoint was made after a commit: {error}");
+    }
+}
+
 /// What others commit while a connection reads for long, and which stays in the log until then. Their first commit
 /// afterwards would have to take all of it to the file, and would wait for the disk, which is the longest that an
 /// application is kept waiting by such a read: 42 to 65 ms after seven seconds with a small commit each 5 ms

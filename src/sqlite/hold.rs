@@ -1,6 +1,15 @@
+//! The one door to a write: every transaction that writes to a database of the application goes through here, and the
+//! connections of [`super::open`] write nothing otherwise. Two things are seen to at the door.
+//!
 //! How long the application's writers are kept out: from the moment a lock is had to the moment it is let go, waiting
-//! for it not counted. Every transaction that writes to a database of the application goes through here, and every read
-//! that its writers wait for.
+//! for it not counted. Reads that its writers wait for are counted as well.
+//!
+//! That no commit of ours begins the write-ahead log anew while somebody makes a checkpoint (HAZARDS H29). In SQLite 3.7.0
+//! to 3.51.2 a checkpoint that has read the index of a log which is in the file as a whole, and then finds the log begun
+//! anew, copies by what it has read: commits are lost, or the file is damaged. The application has such an SQLite, and it
+//! is our commit that would begin the log anew; so the lock for checkpoints is held from before the first page is written
+//! until after the commit. Checkpoints of ours begin no log anew but TRUNCATE, which has that lock itself
+//! (`sqlite3WalCheckpoint` in SQLite's wal.c); the one at the last close has the whole file.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +18,17 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde::Serialize;
 
-use crate::error::Result;
+use super::checkpoint::automatic;
+use super::checkpoint_lock::CheckpointLock;
+use crate::error::{Error, Reason, Result};
+use crate::words;
+
+/// A checkpoint of somebody else is waited for so long, as long as for the lock of a writer (`pool.busy_timeout` by
+/// default). One of 1000 pages takes some 10 ms.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks at whether it is over: at first, and at last.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(25)];
 
 /// Holds that were made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -73,26 +92,125 @@ impl fmt::Debug for Holds {
 }
 
 /// One transaction that has the write lock from its beginning (BEGIN IMMEDIATE). It is committed where `work` goes well,
-/// and rolled back otherwise; noted either way.
+/// and rolled back otherwise; noted either way. The checkpoint that SQLite makes by itself with a COMMIT comes when all
+/// locks are let go.
 ///
-/// A COMMIT that makes SQLite's automatic checkpoint is counted with it, though that holds nobody up.
+/// Errors: `busy` where somebody has the lock, or makes a checkpoint for longer than we wait.
 pub fn write<T>(
     connection: &mut Connection,
     holds: &Holds,
     work: impl FnOnce(&Transaction<'_>) -> Result<T>,
 ) -> Result<T> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let _hold = holds.begin();
-    let done = work(&transaction);
-    // Over before the hold is: on an error the closure is dropped with the transaction, which rolls it back.
-    done.and_then(move |value| Ok(transaction.commit().map(|()| value)?))
+    let connection: &Connection = connection;
+    let _writable = Writable::lend(connection)?;
+    let done = {
+        // Dropped last: the transaction is over before the lock is let go.
+        let _no_checkpoint;
+        let transaction;
+        (_no_checkpoint, transaction) = outside_checkpoints(|| begin(connection))?;
+        let _hold = holds.begin();
+        let done = work(&transaction);
+        // Over before the hold is: on an error the closure is dropped with the transaction, which rolls it back.
+        done.and_then(move |value| Ok(transaction.commit().map(|()| value)?))
+    };
+    if done.is_ok() {
+        automatic(connection);
+    }
+    done
+}
+
+/// The write lock first: with it nobody else can need to recover the log, for which SQLite takes the other lock too.
+/// Where a checkpoint is under way the write lock is let go at once.
+fn begin(connection: &Connection) -> Result<Option<(CheckpointLock<'_>, Transaction<'_>)>> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    Ok(CheckpointLock::take(connection)?.map(|lock| (lock, transaction)))
 }
 
 /// A statement that SQLite lets run outside transactions only (VACUUM), counted from its beginning: how long it waited
 /// for the lock cannot be told.
+///
+/// Errors: as of [`write`].
 pub fn alone(connection: &Connection, holds: &Holds, sql: &str) -> Result<()> {
-    let _hold = holds.begin();
-    Ok(connection.execute_batch(sql)?)
+    let _writable = Writable::lend(connection)?;
+    {
+        let _no_checkpoint = without_checkpoints(connection)?;
+        let _hold = holds.begin();
+        connection.execute_batch(sql)?;
+    }
+    automatic(connection);
+    Ok(())
+}
+
+/// What reads the connection's database and writes to another file, of ours (VACUUM INTO), which a connection that may
+/// only read refuses as well.
+pub(super) fn elsewhere<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T> {
+    let _writable = Writable::lend(connection)?;
+    Ok(work(connection)?)
+}
+
+/// From now until what is returned is dropped nobody makes a checkpoint; for a write that is no statement, by another
+/// connection to the same database.
+///
+/// Errors: `busy` where somebody makes one for longer than we wait.
+pub(super) fn without_checkpoints(connection: &Connection) -> Result<CheckpointLock<'_>> {
+    outside_checkpoints(|| {
+        // Reads: only then the connection knows of the log.
+        connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
+        CheckpointLock::take(connection)
+    })
+}
+
+/// Tries until nobody makes a checkpoint. Each attempt runs a statement, and so ends when the work is to stop.
+fn outside_checkpoints<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let since = Instant::now();
+    let [shortest, longest] = PAUSES;
+    let mut pause = shortest;
+    loop {
+        if let Some(done) = attempt()? {
+            return Ok(done);
+        }
+        if pause == shortest {
+            tracing::debug!("waits until a checkpoint that somebody else makes is over");
+        }
+        if since.elapsed() >= PATIENCE {
+            let waited = words::duration(PATIENCE.as_secs_f64());
+            let text = format!(
+                "somebody has been moving the write-ahead log into the file (a checkpoint) for {waited}, and writing                  beside that is not safe with every SQLite; nothing was changed"
+            );
+            return Err(Error::new(Reason::Busy, text));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(longest);
+    }
+}
+
+/// A connection that may write, until this is dropped.
+struct Writable<'c>(&'c Connection);
+
+impl<'c> Writable<'c> {
+    fn lend(connection: &'c Connection) -> rusqlite::Result<Self> {
+        // Takes effect while it is prepared.
+        connection.pragma_update(None, "query_only", false)?;
+        Ok(Self(connection))
+    }
+}
+
+impl Drop for Writable<'_> {
+    fn drop(&mut self) {
+        // A run that is told to stop interrupts one statement at most.
+        if read_only(self.0).or_else(|_| read_only(self.0)).is_err() {
+            tracing::error!("a connection could not be kept from writing again");
+        }
+    }
+}
+
+/// From now on the connection writes to no database, whatever its statements are, but through [`write`] and [`alone`].
+/// It makes checkpoints as before.
+pub fn read_only(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "query_only", true)
 }
 
 #[cfg(test)]
@@ -117,7 +235,7 @@ mod tests {
         assert_eq!(failed.unwrap_err().reason, Reason::Refused);
         alone(&connection, &holds, "VACUUM").unwrap();
         // The table is there: the second transaction was rolled back.
-        connection.execute_batch("INSERT INTO a VALUES (1)").unwrap();
+        connection.query_row("SELECT count(*) FROM a", [], |_| Ok(())).unwrap();
 
         let told = told.lock().unwrap();
         let held = holds.take();

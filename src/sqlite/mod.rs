@@ -5,6 +5,7 @@
 pub mod access;
 pub mod analyze;
 pub mod checkpoint;
+mod checkpoint_lock;
 pub mod checks;
 pub mod copy;
 pub mod exclusive;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::replicator;
+use super::{hold, replicator};
 
 /// The URI under which an existing database is opened for reading and writing: `mode=rw` refuses to create a
 /// missing file (<https://www.sqlite.org/uri.html#urimode>).
@@ -73,12 +73,14 @@ fn escaped(path: &Path) -> String {
 /// - The file is untrusted input: its schema calls no unsafe function, and cannot be edited behind SQLite's back
 ///   (<https://www.sqlite.org/security.html>).
 /// - Foreign keys are off: deletes cascade only where a job says so, never as a side effect.
+/// - It only reads, until [`hold`] lends it for a write.
 /// - Where a replicator owns the write-ahead log, we never checkpoint it, neither by ourselves nor on close.
 pub fn set_up(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
+    hold::read_only(connection)?;
     leave_log_to_replicator(connection, path)
 }
 
@@ -95,9 +97,57 @@ pub fn leave_log_to_replicator(connection: &Connection, path: &Path) -> rusqlite
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sqlite::checkpoint::{Mode, checkpoint};
+    use crate::sqlite::facts;
 
     #[test]
     fn escapes_what_a_uri_would_read_as_its_own() {
         assert_eq!(uri(Path::new("/srv/a b?c#d%e/x.db")), "file:/srv/a%20b%3Fc%23d%25e/x.db?mode=rw");
+    }
+
+    #[test]
+    fn a_connection_to_a_live_database_writes_nothing_that_hold_does_not_lend_it_for() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("a.db");
+        let made = Connection::open(&path).unwrap();
+        made.execute_batch(
+            "PRAGMA auto_vacuum = incremental; PRAGMA journal_mode = wal; CREATE TABLE a (b UNIQUE);
+             INSERT INTO a VALUES (zeroblob(9999)), (2); DELETE FROM a WHERE b = zeroblob(9999);
+             PRAGMA wal_checkpoint(TRUNCATE)",
+        )
+        .unwrap();
+        let holds = hold::Holds::new(|_| {});
+        let is_unwritten = || facts::wal_bytes(&path) == 0;
+        for mut live in [another(&path).unwrap(), {
+            let pooled = Connection::open(&path).unwrap();
+            set_up(&pooled, &path).unwrap();
+            pooled
+        }] {
+            for sql in [
+                "BEGIN IMMEDIATE",
+                "INSERT INTO a VALUES (3)",
+                "UPDATE a SET b = 4",
+                "DELETE FROM a",
+                "CREATE INDEX i ON a (b)",
+                "DROP TABLE a",
+                "REINDEX",
+                "ANALYZE",
+                "SELECT * FROM pragma_optimize(65538)",
+                "VACUUM",
+                "PRAGMA incremental_vacuum(1)",
+                "PRAGMA user_version = 1",
+            ] {
+                let done = live.prepare(sql).and_then(|mut statement| statement.query([])?.next().map(|_| ()));
+                assert!(done.is_err() && is_unwritten(), "{sql}: {done:?}");
+            }
+            // With it, and not for longer.
+            hold::write(&mut live, &holds, |t| Ok(t.execute("UPDATE a SET b = b", [])?)).unwrap();
+            assert!(!is_unwritten() && live.execute("DELETE FROM a", []).is_err());
+            hold::write(&mut live, &holds, |t| Ok(t.execute_batch("nonsense")?)).unwrap_err();
+            assert!(live.execute("DELETE FROM a", []).is_err());
+            hold::alone(&live, &holds, "VACUUM").unwrap();
+            assert!(live.execute("DELETE FROM a", []).is_err());
+            checkpoint(&live, Mode::Truncate).unwrap();
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! The pages come in one transaction: readers go on in the state before it, and whatever stops it rolls it back.
 //! Outside WAL mode the lock keeps the watcher from reading: not for there.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use rusqlite::backup::{Backup, StepResult};
 
 use super::checkpoint::{Mode, checkpoint};
 use super::facts::data_version;
-use super::hold::Holds;
+use super::hold::{Holds, without_checkpoints};
 use super::open;
 use crate::error::{Error, Reason, Result};
 
@@ -29,21 +30,21 @@ const STEP: i32 = 256;
 /// Sees whether others commit.
 pub struct Watcher {
     connection: Connection,
-    version: i64,
+    version: Cell<i64>,
 }
 
 impl Watcher {
     /// Looks for the first time.
     pub fn new(path: &Path) -> Result<Self> {
         let connection = open::another(path)?;
-        let version = data_version(&connection)?;
+        let version = Cell::new(data_version(&connection)?);
         Ok(Self { connection, version })
     }
 
     /// Whether somebody has committed since this was last asked, or since the watcher was made.
-    pub fn has_changed(&mut self) -> Result<bool> {
+    pub fn has_changed(&self) -> Result<bool> {
         let now = data_version(&self.connection)?;
-        Ok(std::mem::replace(&mut self.version, now) != now)
+        Ok(self.version.replace(now) != now)
     }
 }
 
@@ -66,12 +67,14 @@ pub enum Overwritten {
 pub fn overwrite(
     live: &mut Connection,
     compact: &Connection,
-    watcher: &mut Watcher,
+    watcher: &Watcher,
     limit: Duration,
     holds: &Holds,
     go_on: &dyn Fn() -> Result<()>,
 ) -> Result<Overwritten> {
     let ended = {
+        // By the watcher, for nothing else can be done with a connection that a backup is written to.
+        let _no_checkpoint = without_checkpoints(&watcher.connection)?;
         let backup = Backup::new(compact, live)?;
         lock(&backup)?;
         // Told after the backup is dropped, and so after what was not finished is rolled back.
@@ -97,7 +100,7 @@ fn lock(backup: &Backup<'_, '_>) -> Result<()> {
 
 fn copy(
     backup: Backup<'_, '_>,
-    watcher: &mut Watcher,
+    watcher: &Watcher,
     limit: Duration,
     go_on: &dyn Fn() -> Result<()>,
 ) -> Result<Overwritten> {

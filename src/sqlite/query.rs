@@ -89,18 +89,6 @@ fn first_word(sql: &str) -> &str {
     without_comments(sql).split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default()
 }
 
-/// Runs `work` while the connection writes to no database, whatever its statements are.
-pub fn read_only<T>(
-    connection: &mut Connection,
-    work: impl FnOnce(&mut Connection) -> Result<T>,
-) -> Result<T> {
-    connection.pragma_update(None, "query_only", true)?;
-    let result = work(connection);
-    // Takes effect while it is prepared, so that not even an interrupt can leave it on.
-    connection.pragma_update(None, "query_only", false)?;
-    result
-}
-
 /// The text from its first word on.
 fn without_comments(sql: &str) -> &str {
     let text = sql.trim_start();
@@ -161,19 +149,6 @@ mod tests {
         // The hazard itself.
         connection.prepare("SELECT * FROM pragma_optimize(65538)").unwrap().exists([]).unwrap();
         assert_ne!(tables(), 3);
-    }
-
-    #[test]
-    fn what_would_write_all_the_same_does_not_while_only_reading_is_allowed() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (1)").unwrap();
-        let delete = |c: &mut Connection| Ok(c.execute("DELETE FROM t", [])?);
-        assert_eq!(read_only(&mut connection, delete).unwrap_err().reason, Reason::Permission);
-        let rows =
-            |c: &mut Connection| Ok(c.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0))?);
-        assert_eq!(read_only(&mut connection, rows).unwrap(), 1);
-        // As it was, also after an error.
-        assert_eq!(delete(&mut connection).unwrap(), 1);
     }
 
     #[test]

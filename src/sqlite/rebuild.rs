@@ -26,9 +26,9 @@ pub fn rebuildable(connection: &Connection) -> Result<Vec<Rebuildable>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Rebuilds one index.
-pub fn rebuild(connection: &Connection, index: &str) -> Result<()> {
-    Ok(connection.execute_batch(&format!("REINDEX main.{}", quoted(index)))?)
+/// Rebuilds one index, in an open transaction.
+pub fn rebuild(transaction: &Connection, index: &str) -> Result<()> {
+    Ok(transaction.execute_batch(&format!("REINDEX main.{}", quoted(index)))?)
 }
 
 /// Checks an index with its table; what is wrong with either is the error, `damaged`.

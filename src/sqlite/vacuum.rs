@@ -48,7 +48,7 @@ pub fn vacuum(connection: &Connection, holds: &Holds, was: AutoVacuum, mode: Aut
 pub fn into(connection: &Connection, path: &Path) -> Result<()> {
     still(connection, AutoVacuum::None)?;
     connection.pragma_update(None, "auto_vacuum", AutoVacuum::None as i64)?;
-    connection.execute("VACUUM main INTO ?1", [path.to_string_lossy()])?;
+    hold::elsewhere(connection, |c| c.execute("VACUUM main INTO ?1", [path.to_string_lossy()]))?;
     Ok(())
 }
 

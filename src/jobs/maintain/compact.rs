@@ -85,7 +85,7 @@ async fn quiet(context: &Context) -> Result<Option<Watcher>> {
     Ok(None)
 }
 
-async fn attempt(context: &Context, mut watcher: Watcher) -> Result<Overwritten> {
+async fn attempt(context: &Context, watcher: Watcher) -> Result<Overwritten> {
     let longest = context.database.backup.max_snapshot;
     let reader = Reader::new(context).await?;
     let copy = reader.read(|connection| {
@@ -103,5 +103,5 @@ async fn attempt(context: &Context, mut watcher: Watcher) -> Result<Overwritten>
     })?;
     let limit = for_pages(context.database.maintain.max_block);
     let (holds, call) = (Arc::clone(&context.holds), context.call.clone());
-    context.sql(move |c| overwrite(c, &copy, &mut watcher, limit, &holds, &|| call.check())).await
+    context.sql(move |c| overwrite(c, &copy, &watcher, limit, &holds, &|| call.check())).await
 }

@@ -41,7 +41,7 @@ pub(super) async fn run(context: &Context, wrong: &BTreeSet<String>) -> Result<R
 async fn one(context: &Context, index: &Rebuildable) -> Result<()> {
     let limit = context.database.maintain.max_block;
     let name = index.name.clone();
-    context.sql_within(limit, move |connection| rebuild::rebuild(connection, &name)).await?;
+    context.write_within(limit, move |transaction| rebuild::rebuild(transaction, &name)).await?;
     let own = index.clone();
     let checked = context.sql_within(limit, move |connection| rebuild::check(connection, &own)).await;
     match checked {
