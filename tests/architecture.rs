@@ -194,7 +194,9 @@ fn only_two_files_are_unsafe_and_only_the_pool_names_deadpool() {
         for line in source.code() {
             let path = source.path.display();
             assert!(
-                ["sqlite/sink.rs", "sqlite/checkpoint_lock.rs"].iter().any(|file| source.path.ends_with(file))
+                ["sqlite/sink.rs", "sqlite/checkpoint_lock.rs"]
+                    .iter()
+                    .any(|file| source.path.ends_with(file))
                     || !line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe"),
                 "{path}: {line}"
             );

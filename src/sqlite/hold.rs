@@ -21,7 +21,6 @@ use serde::Serialize;
 use super::checkpoint::automatic;
 use super::checkpoint_lock::CheckpointLock;
 use crate::error::{Error, Reason, Result};
-use crate::words;
 
 /// A checkpoint of somebody else is waited for so long, as long as for the lock of a writer (`pool.busy_timeout` by
 /// default). One of 1000 pages takes some 10 ms.
@@ -176,9 +175,9 @@ fn outside_checkpoints<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Res
             tracing::debug!("waits until a checkpoint that somebody else makes is over");
         }
         if since.elapsed() >= PATIENCE {
-            let waited = words::duration(PATIENCE.as_secs_f64());
+            let waited = PATIENCE.as_secs();
             let text = format!(
-                "somebody has been moving the write-ahead log into the file (a checkpoint) for {waited}, and writing                  beside that is not safe with every SQLite; nothing was changed"
+                "somebody has been making a checkpoint for {waited} s, and nothing is written beside one"
             );
             return Err(Error::new(Reason::Busy, text));
         }

@@ -137,7 +137,8 @@ mod tests {
                 "PRAGMA incremental_vacuum(1)",
                 "PRAGMA user_version = 1",
             ] {
-                let done = live.prepare(sql).and_then(|mut statement| statement.query([])?.next().map(|_| ()));
+                let done =
+                    live.prepare(sql).and_then(|mut statement| statement.query([])?.next().map(|_| ()));
                 assert!(done.is_err() && is_unwritten(), "{sql}: {done:?}");
             }
             // With it, and not for longer.

@@ -87,10 +87,21 @@ impl Application {
     /// With options of `application.py serve`, as another user (which takes root).
     pub fn start_with(path: &Path, options: &[&str], user: Option<Owner>) -> Self {
         let mut command = python("serve", path, options);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(user) = user {
             command.uid(user.uid).gid(user.gid);
         }
+        Self::spawn(command)
+    }
+
+    /// With a library of the test's own between it and the system.
+    pub fn start_preloaded(path: &Path, library: &Path) -> Self {
+        let mut command = python("serve", path, &[]);
+        command.env("LD_PRELOAD", library);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("python3 is needed to play the application");
         let lines = Lines::default();
         lines.read(child.stdout.take().unwrap());
@@ -103,9 +114,20 @@ impl Application {
 
     /// Gives a command and waits for its answer: what follows `ok`, or the error that follows `failed`.
     pub fn command(&mut self, command: &str) -> Result<String, String> {
+        let mark = self.begin(command);
+        self.answer(mark)
+    }
+
+    /// Gives a command, and does not wait; what to give [`Self::answer`] for its answer.
+    pub fn begin(&mut self, command: &str) -> usize {
         let mark = self.lines.count();
         writeln!(self.commands, "{command}").unwrap();
-        self.lines.wait_for(&format!("the answer to {command:?}"), mark, |line| {
+        mark
+    }
+
+    /// Waits for the answer to a command: what follows `ok`, or the error that follows `failed`.
+    pub fn answer(&self, mark: usize) -> Result<String, String> {
+        self.lines.wait_for("the answer to a command", mark, |line| {
             let (verdict, rest) = line.split_once(' ').unwrap_or((line, ""));
             match verdict {
                 "ok" => Some(Ok(rest.to_owned())),
@@ -162,6 +184,12 @@ impl Application {
             left -= 1;
             (left == 0).then_some(commit.seq)
         })
+    }
+
+    /// Waits for one of the lines that a library of the test's own prints; gives it.
+    pub fn wait_for_one_of(&self, lines: &[&str], from: usize) -> String {
+        self.lines
+            .wait_for(&format!("{lines:?}"), from, |line| lines.contains(&line).then(|| line.to_owned()))
     }
 
     /// Waits for a write that fails from now on; gives its error.
