@@ -209,6 +209,42 @@ fn only_two_files_are_unsafe_and_only_the_pool_names_deadpool() {
     }
 }
 
+/// A write to a live database holds off checkpoints (HAZARDS H29) and is counted as a hold. Connections to one only read until
+/// `hold` lends them, so that what is left to see to is that no other is opened, lent or written to past its SQL.
+#[test]
+fn a_live_database_is_written_through_one_door() {
+    let ways: [(&str, &[&str]); 5] = [
+        ("query_only", &["sqlite/hold.rs"]),
+        ("CheckpointLock::take(", &["sqlite/hold.rs"]),
+        ("hold::elsewhere(", &["sqlite/vacuum.rs"]),
+        // Out of a live one into the sink, and into a live one under the lock of `hold`.
+        ("Backup::new(", &["sqlite/snapshot.rs", "sqlite/copy.rs", "sqlite/sink.rs", "sqlite/overwrite.rs"]),
+        // Live ones; under the exclusive lock, and never committed to; all others are files of our own.
+        (
+            "Connection::open",
+            &[
+                "sqlite/open",
+                "sqlite/exclusive.rs",
+                "sqlite/sink.rs",
+                "state/mod.rs",
+                "jobs/recover/salvage.rs",
+                "jobs/cleanup/archive/sqlite.rs",
+                "queries/advice/",
+                "demo/",
+            ],
+        ),
+    ];
+    for (way, files) in ways {
+        let mut seen = 0;
+        for source in sources().iter().filter(|source| source.code().any(|line| line.contains(way))) {
+            let path = source.path.to_str().unwrap();
+            assert!(files.iter().any(|file| path.starts_with(file)), "{path}: {way}");
+            seen += 1;
+        }
+        assert!(seen >= files.len(), "{way} is only in {seen} files");
+    }
+}
+
 /// Two in one process break each other's locks.
 #[test]
 fn h02_one_sqlite_is_linked() {
