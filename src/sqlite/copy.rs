@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use super::exclusive;
 use super::facts::{is_wal, wal_bytes};
 use super::sink::Sink;
 use super::snapshot::Bounds;
+use super::{exclusive, hold};
 use crate::error::{Error, Reason, Result};
 use crate::words;
 
@@ -29,6 +29,7 @@ pub fn pages(
     go_on: &mut dyn FnMut(u64, u64) -> Result<()>,
 ) -> Result<()> {
     let source = exclusive::opened(path, busy_timeout)?;
+    hold::read_only(&source)?;
     // Neither reads the schema, which may be damaged as well; the second one takes hold of the present state.
     source.execute_batch("BEGIN; PRAGMA schema_version")?;
     let held =

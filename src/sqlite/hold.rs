@@ -214,8 +214,8 @@ pub fn read_only(connection: &Connection) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::checkpoint::{Mode, checkpoint};
     use super::*;
-    use crate::error::{Error, Reason};
     use std::sync::Arc;
 
     #[test]
@@ -256,5 +256,85 @@ mod tests {
         let holds = Holds::new(|_| {});
         assert!(write(&mut ours, &holds, |_| Ok(())).is_err());
         assert_eq!(holds.take().times, 0);
+    }
+
+    /// Two connections to one database in WAL mode, and where it lies.
+    fn two() -> (tempfile::TempDir, [Connection; 2]) {
+        let base = tempfile::tempdir().unwrap();
+        let open = || Connection::open(base.path().join("a.db")).unwrap();
+        let both = [open(), open()];
+        both[0].execute_batch("PRAGMA journal_mode = wal; CREATE TABLE a (b)").unwrap();
+        (base, both)
+    }
+
+    fn is_free(theirs: &Connection) -> bool {
+        without(theirs, |lock| lock.is_some())
+    }
+
+    fn without<T>(theirs: &Connection, look: impl FnOnce(Option<CheckpointLock<'_>>) -> T) -> T {
+        theirs.query_row("SELECT count(*) FROM a", [], |_| Ok(())).unwrap();
+        look(CheckpointLock::take(theirs).unwrap())
+    }
+
+    #[test]
+    fn nobody_makes_a_checkpoint_during_a_write_and_everybody_may_afterwards_however_it_ended() {
+        let (_base, [mut ours, theirs]) = two();
+        let holds = Holds::new(|_| {});
+        let insert = |t: &Transaction<'_>| {
+            t.execute("INSERT INTO a VALUES (1)", [])?;
+            assert!(!is_free(&theirs));
+            Ok(())
+        };
+        write(&mut ours, &holds, insert).unwrap();
+        assert!(is_free(&theirs));
+        let failed = write(&mut ours, &holds, |t| {
+            insert(t)?;
+            Err::<(), _>(Error::new(Reason::Refused, "no"))
+        });
+        assert!(failed.is_err() && is_free(&theirs));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            write(&mut ours, &holds, |t| insert(t).map(|()| assert!(t.is_autocommit(), "a panic")))
+        }));
+        assert!(panicked.is_err() && is_free(&theirs));
+        alone(&ours, &holds, "VACUUM").unwrap();
+        assert!(alone(&ours, &holds, "nonsense").is_err() && is_free(&theirs));
+        assert_eq!(ours.query_row("SELECT count(*) FROM a", [], |row| row.get(0)), Ok(1));
+    }
+
+    #[test]
+    fn while_a_checkpoint_is_waited_for_writers_are_not_kept_out() {
+        let (_base, [mut ours, theirs]) = two();
+        let told = Arc::new(Mutex::new(0));
+        let holds = {
+            let told = Arc::clone(&told);
+            Holds::new(move |_| *told.lock().unwrap() += 1)
+        };
+        without(&theirs, |lock| {
+            let lock = lock.unwrap();
+            let ours = std::thread::spawn(move || {
+                write(&mut ours, &holds, |t| Ok(t.execute("INSERT INTO a VALUES (1)", [])?))
+            });
+            theirs.busy_timeout(Duration::from_secs(60)).unwrap();
+            for _ in 0..100 {
+                theirs.execute("INSERT INTO a VALUES (2)", []).unwrap();
+            }
+            assert_eq!((*told.lock().unwrap(), ours.is_finished()), (0, false));
+            drop(lock);
+            ours.join().unwrap().unwrap();
+        });
+        assert_eq!(*told.lock().unwrap(), 1);
+    }
+
+    #[test]
+    fn the_checkpoint_that_a_commit_could_not_make_comes_after_it_where_it_is_wanted() {
+        let (_base, [mut ours, theirs]) = two();
+        let holds = Holds::new(|_| {});
+        for (pages, is_made) in [(0, false), (10, true)] {
+            ours.pragma_update(None, "wal_autocheckpoint", pages).unwrap();
+            write(&mut ours, &holds, |t| Ok(t.execute("INSERT INTO a VALUES (zeroblob(99999))", [])?))
+                .unwrap();
+            let log = checkpoint(&theirs, Mode::Noop).unwrap().unwrap();
+            assert_eq!(log.is_complete(), is_made, "{log:?}");
+        }
     }
 }
