@@ -97,10 +97,14 @@ pub(super) struct Done {
 impl Done {
     /// Before anything is made.
     pub(super) fn new(verdict: &Verdict, warnings: Vec<String>, alternative: Option<Alternative>) -> Self {
+        let (mut unchecked, none) = (Vec::new(), Vec::new());
         let (result, mut damage) = match verdict {
-            Verdict::Sound => (Outcome::Sound, Vec::new()),
+            Verdict::Sound => (Outcome::Sound, none),
             Verdict::Rows(rows) => (Outcome::Rows, rows.clone()),
-            Verdict::Unknown(why) => (Outcome::Unknown, why.clone()),
+            Verdict::Unknown(why) => {
+                unchecked.clone_from(why);
+                (Outcome::Unknown, none)
+            }
             Verdict::Damaged(lines) => (Outcome::Salvaged, lines.clone()),
             Verdict::Indexes(indexes) => {
                 let lines =
@@ -108,12 +112,9 @@ impl Done {
                 (Outcome::Salvaged, lines.collect())
             }
         };
-        let more = damage.len().saturating_sub(NAMED);
-        damage.truncate(NAMED);
-        if more > 0 {
-            damage.push(format!("and {more} more"));
-        }
-        Self { result, damage, alternative, warnings, ..Self::nothing() }
+        shorten(&mut damage);
+        shorten(&mut unchecked);
+        Self { result, damage, unchecked, alternative, warnings, ..Self::nothing() }
     }
 
     const fn nothing() -> Self {
@@ -135,6 +136,7 @@ impl Done {
     pub(super) fn made(&mut self, to: &Path, made: Made) {
         let Made { salvaged, wrong, unchecked, references, notes } = made;
         self.warnings.extend(notes);
+        self.warnings.extend(doubtful(&salvaged));
         self.result = Outcome::Salvaged;
         self.to = Some(to.to_owned());
         self.salvaged = Some(salvaged);
@@ -173,7 +175,8 @@ impl Done {
                 }
                 let totals = totals(salvaged);
                 let kept = plural(totals.get("kept").copied().unwrap_or(0), "row", "rows");
-                let tables = plural(salvaged.tables.len() as u64, "table", "tables");
+                let made = salvaged.tables.iter().filter(|table| !table.is_left_out).count();
+                let tables = plural(made as u64, "table", "tables");
                 let to = self.to.as_deref().unwrap_or(Path::new("")).display().to_string();
                 format!("saved {kept} of {tables} to {to}; the database itself is as it was")
             }
@@ -188,23 +191,53 @@ impl Done {
         };
         let mut report = Report::new(summary, &self);
         let found = match self.result {
-            Outcome::Unknown => Some(Reason::Unsupported),
-            Outcome::Rows => Some(Reason::Sqlite),
+            Outcome::Unknown => Some((Reason::Unsupported, &self.unchecked)),
+            Outcome::Rows => Some((Reason::Sqlite, &self.damage)),
             _ => None,
         };
-        report.findings.extend(found.map(|reason| Error::new(reason, self.damage.join("; "))));
+        report.findings.extend(found.map(|(reason, what)| Error::new(reason, what.join("; "))));
         report.problems = problems;
         report
     }
 }
 
+fn shorten(lines: &mut Vec<String>) {
+    let more = lines.len().saturating_sub(NAMED);
+    lines.truncate(NAMED);
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+}
+
+/// What is kept as it was found, and may not be as it should.
+fn doubtful(salvaged: &Salvaged) -> Vec<String> {
+    let mut notes = Vec::new();
+    let texts = salvaged.invalid_texts + salvaged.tables.iter().map(|table| table.invalid_texts).sum::<u64>();
+    if texts > 0 {
+        let texts = plural(texts, "text is", "texts are");
+        notes.push(format!(
+            "{texts} not valid in the encoding of the file: damaged, or stored so by the application"
+        ));
+    }
+    notes.extend(salvaged.stale_indexes.iter().map(|index| {
+        format!(
+            "most entries of the index {index} are not those of their rows: it was spoiled as a whole, and says nothing of \
+             single rows"
+        )
+    }));
+    notes
+}
+
 /// What is lost, in words; empty where nothing is known to be.
 fn losses(salvaged: &Salvaged) -> Vec<String> {
     let mut lost = Vec::new();
+    let by_index = salvaged.lost_and_found_by_index.as_deref().unwrap_or_default();
     for table in salvaged.tables.iter().filter(|table| !table.is_whole()) {
         let mut parts = Vec::new();
-        if let Some(expected) = table.expected.filter(|expected| *expected > table.kept) {
-            parts.push(format!("{} of {expected} rows by its indexes", expected - table.kept));
+        // Of one that is left out, all rows that were found are in lost_and_found.
+        let there = table.kept + if table.is_left_out { table.set_aside } else { 0 };
+        if let Some(expected) = table.expected.filter(|expected| *expected > there) {
+            parts.push(format!("{} of {expected} rows by its indexes", expected - there));
         }
         if table.unreadable > 0 {
             parts.push(plural(table.unreadable, "unreadable row", "unreadable rows"));
@@ -214,6 +247,14 @@ fn losses(salvaged: &Salvaged) -> Vec<String> {
         }
         if table.set_aside > 0 {
             parts.push(format!("{} in lost_and_found", plural(table.set_aside, "row", "rows")));
+        }
+        if table.only_in_index > 0 {
+            let rows = plural(table.only_in_index, "lost row", "lost rows");
+            parts.push(format!("columns of {rows} in {by_index}, as an index has them"));
+        }
+        if table.in_doubt > 0 {
+            let rows = plural(table.in_doubt, "row in doubt", "rows in doubt");
+            parts.push(format!("{rows}, because an index has other values: both are in {by_index}"));
         }
         lost.push(format!("table {}: {}", table.name, parts.join(", ")));
     }

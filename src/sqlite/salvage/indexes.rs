@@ -1,24 +1,21 @@
-//! The trees of the indexes: which pages are theirs, and how many entries they have, which is how many rows their table
-//! had. Their content is not used: they are built anew.
+//! The trees of the indexes: which pages are theirs, how many entries they have, which is how many rows their table had,
+//! and what these entries are, taken together. What they say of single rows is asked of them later.
 
-use super::schema::{DEEPEST, Entry, Sort};
+use super::entry::Sum;
+use super::schema::DEEPEST;
 use super::trees::Trees;
 use crate::error::Result;
 
 impl Trees<'_, '_, '_> {
     /// Follows all indexes, and says of each table how many rows they know of, where they agree.
-    pub(super) fn count_by_indexes(&mut self, entries: &[Entry]) -> Result<()> {
+    pub(super) fn follow_indexes(&mut self) -> Result<()> {
         let mut counts: Vec<Vec<u64>> = vec![Vec::new(); self.tables.len()];
-        let indexes = entries.iter().filter(|entry| entry.sort == Sort::Index && entry.root > 0);
-        for (tree, index) in (super::trees::tree(self.tables.len())..).zip(indexes) {
-            let entries = self.entries(index.root, tree)?;
-            // Of a partial index: it has the entries of some rows.
-            let has_all = index.sql.as_deref().is_none_or(|sql| !sql.to_ascii_uppercase().contains("WHERE"));
-            let of = self.tables.iter().position(|table| table.name.eq_ignore_ascii_case(&index.table));
-            if let (Some(entries), Some(counts)) =
-                (entries.filter(|_| has_all), of.and_then(|of| counts.get_mut(of)))
-            {
-                counts.push(entries);
+        for number in 0..self.indexes.len() {
+            self.follow_index(number, super::trees::tree(self.tables.len() + number))?;
+        }
+        for index in self.indexes.iter().filter(|index| index.is_whole && !index.is_partial) {
+            if let Some(counts) = counts.get_mut(index.of) {
+                counts.push(index.found.count);
             }
         }
         for (told, counts) in self.told.iter_mut().zip(counts) {
@@ -28,9 +25,10 @@ impl Trees<'_, '_, '_> {
         Ok(())
     }
 
-    /// The entries of an index; `None` where not all of its pages can be read.
-    fn entries(&mut self, root: u32, tree: u32) -> Result<Option<u64>> {
-        let (mut stack, mut entries, mut is_whole) = (vec![(root, 0)], 0, true);
+    fn follow_index(&mut self, number: usize, tree: u32) -> Result<()> {
+        let Some(index) = self.indexes.get(number) else { return Ok(()) };
+        let (mut stack, mut pages, mut found, mut is_whole) =
+            (vec![(index.root, 0)], Vec::new(), Sum::default(), true);
         while let Some((number, depth)) = stack.pop() {
             self.steps.one()?;
             let may = depth < DEEPEST && self.claims.enter(number, tree);
@@ -40,13 +38,27 @@ impl Trees<'_, '_, '_> {
                 is_whole = false;
                 continue;
             };
-            entries += (0..page.len()).filter(|at| page.cell(*at).is_some()).count() as u64;
-            is_whole &= (0..page.len()).all(|at| page.cell(at).is_some());
+            pages.push(number);
+            for at in 0..page.len() {
+                match page.cell(at) {
+                    // Which entries they are is of use only where the rows tell theirs.
+                    Some(_) if index.given.is_none() => found.count += 1,
+                    Some(_) => {
+                        found.add(index.read(self.database, &page, at).as_ref().map(|entry| entry.iter()))
+                    }
+                    None => is_whole = false,
+                }
+            }
             if page.kind.is_interior() {
                 let below = (0..page.len()).filter_map(|at| page.cell(at)?.child).chain(page.right);
                 stack.extend(below.map(|child| (child, depth + 1)));
             }
         }
-        Ok(is_whole.then_some(entries))
+        if let Some(index) = self.indexes.get_mut(number) {
+            index.pages = pages;
+            index.found = found;
+            index.is_whole = is_whole;
+        }
+        Ok(())
     }
 }

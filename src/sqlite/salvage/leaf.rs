@@ -37,6 +37,8 @@ pub(super) struct Row {
     pub(super) values: Vec<Option<Value>>,
     /// Everything of it is there, and nothing speaks against it.
     pub(super) is_sure: bool,
+    /// Texts that are none in the encoding of the file.
+    pub(super) invalid_texts: u64,
 }
 
 /// Looks at all cells of a page.
@@ -209,5 +211,11 @@ pub(super) fn row(database: &Database<'_>, page: &Page, peek: &Peek, of: Option<
         && values.iter().all(Option::is_some)
         && !values.iter().enumerate().any(would_be_number)
         && of.is_none_or(|(table, worst)| table.fit_of_row(&peek.fields.types) <= worst.max(Fit::Short));
-    Row { rowid: peek.cell.rowid, values, is_sure }
+    let is_invalid = |(serial, value): (&u64, &Option<Value>)| match value {
+        Some(Value::Text(text)) => std::str::from_utf8(text).is_err(),
+        Some(_) => false,
+        None => record.is_whole && *serial >= 13 && !serial.is_multiple_of(2),
+    };
+    let invalid_texts = peek.fields.types.iter().zip(&values).filter(|one| is_invalid(*one)).count() as u64;
+    Row { rowid: peek.cell.rowid, values, is_sure, invalid_texts }
 }

@@ -3,6 +3,9 @@
 //! sure goes to `lost_and_found` (HAZARDS H24).
 
 mod claims;
+mod doubts;
+mod entry;
+mod evidence;
 mod finish;
 mod indexes;
 mod leaf;
@@ -20,6 +23,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use self::claims::Claims;
+use self::entry::Index;
 use self::orphans::Rules;
 use self::schema::{Entry, Schema, Sort};
 use self::stand_ins::StandIns;
@@ -27,6 +31,7 @@ use self::trees::Trees;
 use self::write::Writer;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::pages::{Database, Freelist};
+use crate::sqlite::schema::quoted;
 
 /// What became of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -43,8 +48,21 @@ pub struct Table {
     pub pages_lost: u64,
     /// Pages to which nothing led any more, and that were found.
     pub pages_found: u64,
+    /// Rows of such pages that are in the new table because its indexes have them, entry by entry.
+    pub rows_by_index: u64,
+    /// Rows of such pages that are in the new table because its columns are the only ones that fit.
+    pub rows_by_columns: u64,
     /// How many rows there were, where its indexes tell.
     pub expected: Option<u64>,
+    /// Rows that are not in the new table, and of which an index has its columns: those are kept beside the tables.
+    pub only_in_index: u64,
+    /// Rows that are in the new table, and of which an index has other values. Which are right is not known; both are
+    /// kept beside the tables.
+    pub in_doubt: u64,
+    /// Texts that are none in the encoding of the file.
+    pub invalid_texts: u64,
+    /// It cannot be made here: its rows are in `lost_and_found`.
+    pub is_left_out: bool,
 }
 
 impl Table {
@@ -53,6 +71,8 @@ impl Table {
         let all = self.expected.is_none_or(|expected| expected <= self.kept);
         self.set_aside == 0
             && self.unreadable == 0
+            && self.only_in_index == 0
+            && self.in_doubt == 0
             && all
             && (self.pages_lost == 0 || self.expected.is_some())
     }
@@ -67,6 +87,14 @@ pub struct Salvaged {
     pub lost_and_found: Option<String>,
     /// Its rows.
     pub lost_and_found_rows: u64,
+    /// The table of what only indexes know: columns of rows that are lost, and other values of rows that are there.
+    pub lost_and_found_by_index: Option<String>,
+    /// Its rows.
+    pub lost_and_found_by_index_rows: u64,
+    /// Texts in rows whose table is not known that are none in the encoding of the file.
+    pub invalid_texts: u64,
+    /// Indexes most of whose entries are not those of their rows: they say nothing of single rows.
+    pub stale_indexes: Vec<String>,
     /// Rows of the schema that cannot be read: tables, indexes, views or triggers of which nothing is known.
     pub schema_lost: u64,
     /// What could not be made again, and why.
@@ -117,20 +145,35 @@ pub fn salvage(
         if entry.is_internal() {
             continue;
         }
-        match stand_ins.create(entry).and_then(|()| table::Table::describe(target, &entry.name, entry.root)) {
-            Ok(table) => tables.push(table),
-            Err(error) => left_out.push(said(entry, &stopped(error)?)),
-        }
+        let made = stand_ins
+            .create(entry)
+            .and_then(|why| Ok((table::Table::describe(target, &entry.name, entry.root)?, why)));
+        let (mut table, why) = match made {
+            Ok(made) => made,
+            Err(error) => (unknown(database, entry), Some(stopped(error)?)),
+        };
+        left_out.extend(why.as_ref().map(|why| said(entry, why)));
+        table.is_left_out = why.is_some();
+        tables.push(table);
     }
     let internal = finish::internal(target, &schema.entries)?;
     tables.extend(internal);
+    let indexes = indexes(target, &schema.entries, &tables)?;
+    for table in tables.iter().filter(|table| table.is_left_out) {
+        target.execute_batch(&format!("DROP TABLE IF EXISTS main.{}", quoted(&table.name)))?;
+    }
 
     let rules = Rules {
         knows_free: free.is_whole && database.header.is_some(),
         with_free,
-        knows_all_tables: schema.lost == 0 && left_out.is_empty(),
+        knows_all_tables: schema.lost == 0 && !tables.iter().any(table::Table::is_unknown),
     };
-    let told = tables.iter().map(|table| Table { name: table.name.clone(), ..Table::default() }).collect();
+    let told = tables.iter().map(|table| Table {
+        name: table.name.clone(),
+        is_left_out: table.is_left_out,
+        ..Table::default()
+    });
+    let told = told.collect();
     let taken = schema.entries.iter().map(|entry| entry.name.clone()).collect();
     let mut trees = Trees {
         database,
@@ -140,20 +183,27 @@ pub fn salvage(
         disputed: Vec::new(),
         twins: None,
         told,
+        invalid_texts: 0,
+        stale: Vec::new(),
         tables,
+        indexes,
         steps: Steps { done: 0, total: u64::from(database.count) * 2, going },
     };
     let shared = shared_roots(&trees);
-    for number in (0..trees.tables.len()).filter(|number| !shared.contains(number)) {
+    // Any record may be of a table that is not known: the others take theirs first.
+    let mut order: Vec<usize> = (0..trees.tables.len()).filter(|number| !shared.contains(number)).collect();
+    order.sort_by_key(|number| trees.tables.get(*number).is_some_and(table::Table::is_unknown));
+    for number in order {
         if let Some(table) = trees.tables.get(number).filter(|table| table.name.starts_with("sqlite_")) {
             finish::clear(target, &table.name)?;
         }
         trees.follow(number)?;
     }
-    trees.count_by_indexes(&schema.entries)?;
+    trees.follow_indexes()?;
     trees.gather(rules)?;
-    let Trees { told, writer, mut steps, .. } = trees;
-    let lost = writer.lost();
+    trees.compare()?;
+    let Trees { told, writer, mut steps, invalid_texts, stale, .. } = trees;
+    let (lost, known) = (writer.lost(), writer.known()?);
     drop(writer);
     finish::end_of_rows(target, &schema.entries)?;
     stand_ins.remove()?;
@@ -163,9 +213,32 @@ pub fn salvage(
         tables: told.into_iter().filter(|table| !table.name.starts_with("sqlite_")).collect(),
         lost_and_found_rows: lost.as_ref().map_or(0, |(_, rows)| *rows),
         lost_and_found: lost.map(|(name, _)| name),
+        lost_and_found_by_index_rows: known.as_ref().map_or(0, |(_, rows)| *rows),
+        lost_and_found_by_index: known.map(|(name, _)| name),
+        invalid_texts,
+        stale_indexes: stale,
         schema_lost: schema.lost,
         left_out,
     })
+}
+
+/// A table that cannot be made here.
+fn unknown(database: &Database<'_>, entry: &Entry) -> table::Table {
+    let without_rowid = match database.tree_page(entry.root) {
+        Some(page) => !page.kind.is_table(),
+        None => entry.sql.as_deref().is_some_and(|sql| sql.to_ascii_uppercase().contains("WITHOUT ROWID")),
+    };
+    table::Table::unknown(&entry.name, entry.root, without_rowid)
+}
+
+/// The indexes that have a tree, in the order of their tables.
+fn indexes(target: &Connection, entries: &[Entry], tables: &[table::Table]) -> Result<Vec<Index>> {
+    let mut indexes = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.sort == Sort::Index && entry.root > 0) {
+        indexes.extend(Index::describe(target, entry, tables)?);
+    }
+    indexes.sort_by_key(|index| index.of);
+    Ok(indexes)
 }
 
 /// Tables that say that they have the same root: which one lies cannot be told from its pages alone.

@@ -1,10 +1,12 @@
-//! Pages with rows to which no tree leads, or the wrong one. They go to a table only where nothing else is possible: it
-//! has a gap for their rowids, its columns fit, and those of no other table with such a gap do. All others go to
-//! `lost_and_found`. An orphan is taken for lost, and not for deleted, only where the list of free pages is whole.
+//! Pages with rows to which no tree leads, or the wrong one. They go to a table only where it has a gap for their rowids,
+//! its columns fit, and either its indexes have these very rows and those of no other such table do, or no other table
+//! with such a gap fits. All others go to `lost_and_found`. An orphan is taken for lost, and not for deleted, only where
+//! the list of free pages is whole.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use super::evidence::Says;
 use super::leaf::{self, Cells};
 use super::schema::DEEPEST;
 use super::table::Fit;
@@ -22,6 +24,13 @@ pub(super) struct Rules {
     pub(super) with_free: bool,
     /// Every table is known: no row of the schema is lost, and each could be made.
     pub(super) knows_all_tables: bool,
+}
+
+/// Whose a page is, and how that is known.
+struct Owner {
+    number: usize,
+    worst: Fit,
+    by_index: bool,
 }
 
 impl Trees<'_, '_, '_> {
@@ -57,17 +66,19 @@ impl Trees<'_, '_, '_> {
         let is_in_use = disputed.is_some() || (rules.knows_free && !known_as_free);
         let owner = if is_in_use { self.owner(&page, &cells, disputed) } else { None };
         let owner = if owner.is_some() && self.has_twin(number)? { None } else { owner };
-        let Some((owner, worst)) = owner.filter(|(owner, _)| self.claims.claim(number, tree(*owner))) else {
+        let Some(owner) = owner.filter(|owner| self.claims.claim(number, tree(owner.number))) else {
             if let Some(disputed) = disputed {
                 let root = self.tables.get(disputed.table).map_or(0, |table| table.root);
                 self.set_aside(number, root, rules)?;
             }
             return Ok(false);
         };
-        self.take(owner, &page, &cells, worst)?;
-        if let Some(told) = self.told.get_mut(owner) {
+        let kept = self.take(owner.number, &page, &cells, owner.worst)?;
+        if let Some(told) = self.told.get_mut(owner.number) {
             told.pages_lost = told.pages_lost.saturating_sub(1);
             told.pages_found += 1;
+            let evidence = if owner.by_index { &mut told.rows_by_index } else { &mut told.rows_by_columns };
+            *evidence += kept;
         }
         Ok(true)
     }
@@ -99,7 +110,7 @@ impl Trees<'_, '_, '_> {
     }
 
     /// The one table that the rows of a page can be of.
-    fn owner(&self, page: &Page, cells: &Cells, disputed: Option<Disputed>) -> Option<(usize, Fit)> {
+    fn owner(&self, page: &Page, cells: &Cells, disputed: Option<Disputed>) -> Option<Owner> {
         let range = cells.range()?;
         let has_gap = |number: usize| {
             let gaps = self.gaps.get(number).map(Vec::as_slice).unwrap_or_default();
@@ -110,7 +121,27 @@ impl Trees<'_, '_, '_> {
             .iter()
             .enumerate()
             .filter(|(number, table)| table.without_rowid != page.kind.is_table() && has_gap(*number));
-        let fits: Vec<(usize, Fit)> = of_kind.map(|(number, table)| (number, cells.fit(table))).collect();
+        let mut fits: Vec<(usize, Fit)> = of_kind.map(|(number, table)| (number, cells.fit(table))).collect();
+        let can_be = |fits: &[(usize, Fit)]| -> Vec<(usize, Fit, Says)> {
+            let those = fits.iter().filter(|(_, fit)| *fit <= Fit::Short);
+            those.map(|(number, fit)| (*number, *fit, self.indexes_say(*number, page, cells))).collect()
+        };
+        let asked = can_be(&fits);
+        let by_index: Vec<_> = asked.iter().filter(|(.., says)| matches!(says, Says::Yes { .. })).collect();
+        if let [(number, worst, says)] = by_index.as_slice() {
+            let others_tell = asked.iter().all(|(other, _, says)| other == number || *says == Says::No);
+            if others_tell || *says == (Says::Yes { tells: true }) {
+                return Some(Owner { number: *number, worst: *worst, by_index: true });
+            }
+        }
+        // A table whose own index does not have these rows never had them.
+        fits.retain(|(number, _)| !asked.iter().any(|(other, _, says)| other == number && *says == Says::No));
+        self.by_columns(&fits, cells, disputed)
+    }
+
+    /// The one table, of those with a gap, that has such columns.
+    fn by_columns(&self, fits: &[(usize, Fit)], cells: &Cells, disputed: Option<Disputed>) -> Option<Owner> {
+        let owner = |number, worst| Some(Owner { number, worst, by_index: false });
         for worst in [Fit::Exact, Fit::Short] {
             let those = fits.iter().filter(|(_, fit)| *fit <= worst).map(|(number, _)| *number);
             let likeness = |number: usize| self.tables.get(number).map_or(0, |table| cells.likeness(table));
@@ -122,18 +153,19 @@ impl Trees<'_, '_, '_> {
                 .map(|(number, _)| *number)
                 .collect();
             match best.as_slice() {
-                [one] => return Some((*one, worst)),
+                [one] => return owner(*one, worst),
                 [] => {}
                 // As good for several: for the one whose tree leads here.
                 several => {
                     let own = disputed.map(|disputed| disputed.table).filter(|own| several.contains(own));
-                    return own.map(|own| (own, worst));
+                    return own.and_then(|own| owner(own, worst));
                 }
             }
         }
         // Rows that its table would not have now, but the tree leads here and no other table wants them.
         let table = disputed?.table;
-        fits.iter().find(|(number, fit)| *number == table && *fit == Fit::Odd).copied()
+        let (number, fit) = fits.iter().find(|(number, fit)| *number == table && *fit == Fit::Odd)?;
+        owner(*number, *fit)
     }
 
     fn set_aside(&mut self, number: u32, root: u32, rules: Rules) -> Result<()> {
@@ -154,6 +186,7 @@ impl Trees<'_, '_, '_> {
         }
         for peek in leaf::cells(self.database, &page).readable {
             let row = leaf::row(self.database, &page, &peek, None);
+            self.invalid_texts += row.invalid_texts;
             self.writer.set_aside(Place { root, page: number }, &row)?;
         }
         Ok(())

@@ -8,7 +8,6 @@ use rusqlite::functions::FunctionFlags;
 use super::finish;
 use super::schema::Entry;
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::schema::quoted;
 
 /// Names that one statement may lack: a schema has a handful.
 const MOST: usize = 100;
@@ -28,12 +27,12 @@ impl<'c> StandIns<'c> {
         Self { target, collations: Vec::new(), functions: Vec::new() }
     }
 
-    /// Makes a table, with a stand-in for each name that it lacks. Errors: `unsupported` where its rows depend on one.
-    pub(super) fn create(&mut self, entry: &Entry) -> Result<()> {
+    /// Makes a table, with a stand-in for each name that it lacks. Why it must not be kept, where its rows depend on one.
+    pub(super) fn create(&mut self, entry: &Entry) -> Result<Option<Error>> {
         for _ in 0..MOST {
             match finish::create(self.target, entry) {
                 Err(error) if self.add(&error)? => {}
-                made => return made.and_then(|()| self.keep_if_free(entry)),
+                made => return made.and_then(|()| self.depends(entry)),
             }
         }
         Err(Error::new(Reason::Unsupported, "it needs too much that only the application has"))
@@ -68,18 +67,17 @@ impl<'c> StandIns<'c> {
         Ok(true)
     }
 
-    /// Drops it where a key of its own is in an order that only the application knows, or where it may compute a value
-    /// that it keeps.
-    fn keep_if_free(&self, entry: &Entry) -> Result<()> {
+    /// Whether a key of its own is in an order that only the application knows, or it may compute a value that it keeps.
+    fn depends(&self, entry: &Entry) -> Result<Option<Error>> {
         let needed = match self.collation_of_a_key(&entry.name)? {
             Some(collation) => Some(format!("a key of it needs the collation {collation}")),
             None => self
                 .function_of_a_value(entry)?
                 .map(|function| format!("it has generated columns and needs the function {function}")),
         };
-        let Some(needed) = needed else { return Ok(()) };
-        self.target.execute_batch(&format!("DROP TABLE main.{}", quoted(&entry.name)))?;
-        Err(Error::new(Reason::Unsupported, format!("{needed}, which only the application has")))
+        let said =
+            |needed| Error::new(Reason::Unsupported, format!("{needed}, which only the application has"));
+        Ok(needed.map(said))
     }
 
     fn collation_of_a_key(&self, table: &str) -> Result<Option<String>> {

@@ -35,7 +35,11 @@ pub(super) struct Table {
     pub(super) name: String,
     pub(super) root: u32,
     pub(super) without_rowid: bool,
+    /// It cannot be kept: its rows go beside the tables.
+    pub(super) is_left_out: bool,
     columns: Vec<Column>,
+    /// How many of them, from the first on, are the key of a table WITHOUT ROWID.
+    keys: usize,
     /// The name by which the rowid is set.
     rowid: Option<String>,
 }
@@ -54,6 +58,36 @@ pub(super) enum Fit {
 }
 
 impl Table {
+    /// One that cannot be made here at all: any record may be a row of it.
+    pub(super) fn unknown(name: &str, root: u32, without_rowid: bool) -> Self {
+        let (columns, name) = (Vec::new(), name.to_owned());
+        Self { name, root, without_rowid, is_left_out: true, columns, keys: 0, rowid: None }
+    }
+
+    /// Whether nothing is known of its columns.
+    pub(super) const fn is_unknown(&self) -> bool {
+        self.columns.is_empty()
+    }
+
+    /// The place of a column in the record.
+    pub(super) fn place(&self, column: &str) -> Option<usize> {
+        self.columns.iter().position(|known| known.name.eq_ignore_ascii_case(column))
+    }
+
+    /// The name of the column at a place of the record.
+    pub(super) fn name_at(&self, place: usize) -> &str {
+        self.columns.get(place).map_or("", |column| &column.name)
+    }
+
+    /// The columns by which one row is found: their places in the record, `None` for the rowid, and how they are called in
+    /// SQL. Empty where rows cannot be given their rowids.
+    pub(super) fn key(&self) -> Vec<(Option<usize>, String)> {
+        if self.without_rowid {
+            return (0..self.keys).map(|at| (Some(at), quoted(self.name_at(at)))).collect();
+        }
+        self.rowid.iter().map(|name| (None, quoted(name))).collect()
+    }
+
     /// Asks for it.
     pub(super) fn describe(target: &Connection, name: &str, root: u32) -> Result<Self> {
         let (without_rowid, strict): (bool, bool) = target.query_row(
@@ -66,11 +100,11 @@ impl Table {
             target.prepare(own_index)?.query_map([name], |row| row.get(0))?.next().transpose()?;
         let mut statement = target
             .prepare("SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid")?;
-        let mut keys = 0;
+        let mut keys = 0_usize;
         let mut all = statement
             .query_map([name], |row| {
                 let (declared, key, hidden): (String, i64, i64) = (row.get(1)?, row.get(3)?, row.get(4)?);
-                keys += i64::from(key > 0);
+                keys += usize::from(key > 0);
                 let column = Column {
                     name: row.get(0)?,
                     affinity: affinity(&declared, strict),
@@ -99,7 +133,7 @@ impl Table {
             all = order.into_iter().filter_map(|at| all.get_mut(at).map(Option::take)).collect();
         }
         let columns = all.into_iter().flatten().collect();
-        Ok(Self { name: name.to_owned(), root, without_rowid, columns, rowid })
+        Ok(Self { name: name.to_owned(), root, without_rowid, is_left_out: false, columns, keys, rowid })
     }
 
     /// Judges a record by its serial types.

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use super::claims::Claims;
+use super::entry::Index;
 use super::leaf::{self, Cells};
 use super::schema::DEEPEST;
 use super::table::{Fit, Table};
@@ -36,11 +37,16 @@ pub(super) struct Disputed {
 pub(super) struct Trees<'a, 'b, 'c> {
     pub(super) database: &'a Database<'b>,
     pub(super) tables: Vec<Table>,
+    pub(super) indexes: Vec<Index>,
     pub(super) claims: Claims,
     pub(super) writer: Writer<'c>,
     pub(super) gaps: Vec<Vec<Gap>>,
     pub(super) disputed: Vec<Disputed>,
     pub(super) told: Vec<Told>,
+    /// Texts that are none in the encoding of the file, of rows whose table is not known.
+    pub(super) invalid_texts: u64,
+    /// Indexes that disagree with so many rows that they say nothing of single ones.
+    pub(super) stale: Vec<String>,
     /// Hashes of pages that the file has more than once; known when it is first asked for.
     pub(super) twins: Option<HashSet<u64>>,
     pub(super) steps: Steps<'a>,
@@ -119,7 +125,8 @@ impl Trees<'_, '_, '_> {
         let is_ours = self.claims.claim(visit.page, tree);
         if without_rowid && is_ours {
             let cells = leaf::cells(self.database, &page);
-            if self.tables.get(number).is_some_and(|table| cells.fit(table) <= Fit::Short) {
+            let fits = |table: &Table| table.is_unknown() || cells.fit(table) <= Fit::Short;
+            if self.tables.get(number).is_some_and(fits) {
                 self.take(number, &page, &cells, Fit::Short)?;
             }
         }
@@ -209,6 +216,9 @@ impl Trees<'_, '_, '_> {
     /// Whether rows look like those of this table, and not more like those of another.
     fn fits_best(&self, number: usize, cells: &Cells, has_rowids: bool) -> bool {
         let Some(table) = self.tables.get(number) else { return false };
+        if table.is_unknown() {
+            return true;
+        }
         let (fit, likeness) = (cells.fit(table), cells.likeness(table));
         let is_better = |other: &Table| {
             other.without_rowid != has_rowids
@@ -218,23 +228,28 @@ impl Trees<'_, '_, '_> {
         fit <= Fit::Short && !self.tables.iter().any(is_better)
     }
 
-    /// Takes the rows of a page for a table; those that are not sure, or that it refuses, beside it.
-    pub(super) fn take(&mut self, number: usize, page: &Page, cells: &Cells, worst: Fit) -> Result<()> {
+    /// Takes the rows of a page for a table; those that are not sure, or that it refuses, beside it, and all of a table that
+    /// is left out. How many the table has now.
+    pub(super) fn take(&mut self, number: usize, page: &Page, cells: &Cells, worst: Fit) -> Result<u64> {
         let (Some(table), Some(told)) = (self.tables.get(number), self.told.get_mut(number)) else {
-            return Ok(());
+            return Ok(0);
         };
         told.unreadable += cells.lost;
+        let mut kept = 0;
         for peek in &cells.readable {
             self.steps.go_on()?;
             let row = leaf::row(self.database, page, peek, Some((table, worst)));
-            if row.is_sure && self.writer.insert(number, table, &row)? {
-                told.kept += 1;
+            told.invalid_texts += row.invalid_texts;
+            if row.is_sure && !table.is_left_out && self.writer.insert(number, table, &row)? {
+                Index::of_table_mut(&mut self.indexes, number).iter_mut().for_each(|index| index.add(&row));
+                kept += 1;
             } else {
                 self.writer.set_aside(Place { root: table.root, page: page.number }, &row)?;
                 told.set_aside += 1;
             }
         }
-        Ok(())
+        told.kept += kept;
+        Ok(kept)
     }
 }
 
