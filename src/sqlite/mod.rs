@@ -15,6 +15,7 @@ pub mod hold;
 pub mod holders;
 pub mod incremental;
 pub mod keys;
+pub mod names;
 pub mod open;
 pub mod overwrite;
 pub mod pages;
