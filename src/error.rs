@@ -40,6 +40,8 @@ pub enum Reason {
     Vanished,
     /// Another file was put in place of the database during a run.
     Replaced,
+    /// The database is reached under a second name, beside which its application's log is not seen (HAZARDS H31).
+    SecondName,
     /// The file is not an SQLite database.
     NotADatabase,
     /// The file looks like an encrypted database.
@@ -74,7 +76,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Busy,
         Self::Held,
         Self::Locked,
@@ -85,6 +87,7 @@ impl Reason {
         Self::NotFound,
         Self::Vanished,
         Self::Replaced,
+        Self::SecondName,
         Self::NotADatabase,
         Self::Encrypted,
         Self::NewerFormat,
@@ -115,6 +118,7 @@ impl Reason {
             Self::NotFound => "not_found",
             Self::Vanished => "vanished",
             Self::Replaced => "replaced",
+            Self::SecondName => "second_name",
             Self::NotADatabase => "not_a_database",
             Self::Encrypted => "encrypted",
             Self::NewerFormat => "newer_format",

@@ -69,6 +69,7 @@ fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
         name: EVIL.into(),
         path: EVIL.into(),
         size_bytes: Some(4096),
+        second_name: Some(EVIL.into()),
         free_bytes: Some(0),
         wal_bytes: Some(0),
         wal_pinned: Some(WalPinned { since: started, by: EVIL.into() }),

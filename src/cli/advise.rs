@@ -55,7 +55,10 @@ impl Advise {
             let cancel = interrupt::token()?;
             // Nobody keeps what we ourselves read slowly.
             let (unheard, _) = mpsc::unbounded_channel();
-            advice::advise(&Pool::new(database, unheard)?, database, &shapes, cancel).await
+            let pool = Pool::new(database, unheard)?;
+            let advice = advice::advise(&pool, database, &shapes, cancel).await;
+            pool.end().await;
+            advice
         })?;
         if global.json {
             out::json(&advice)?;

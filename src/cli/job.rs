@@ -252,6 +252,7 @@ async fn work(config: &Config, database: &Arc<Database>, jobs: Vec<Arc<dyn Job>>
         };
         finished.push(ended);
     }
+    pool.end().await;
     drop(pool);
     // The last slow statements; only a run that was given up keeps the channel open.
     let _ = tokio::time::timeout(Duration::from_secs(2), kept).await;

@@ -35,6 +35,7 @@ pub(super) fn database() -> Database {
         path: PathBuf::new(),
         pool: Pool {
             size: 5,
+            idle: Duration::from_secs(2),
             max_overflow: 10,
             timeout: Duration::from_secs(30),
             recycle: Duration::from_secs(30 * MINUTE),

@@ -29,6 +29,7 @@ mod lists;
 mod load;
 mod place;
 mod resolve;
+mod same_file;
 mod schedule;
 mod tables;
 pub mod tokens;
@@ -136,8 +137,10 @@ impl Database {
 /// `[pool]`: the connections to one database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
-    /// Connections kept open.
+    /// Connections that stay open while work goes on.
     pub size: usize,
+    /// Where none was used for so long, all are closed: then nothing of the database is held.
+    pub idle: Duration,
     /// More while there is demand, closed when given back.
     pub max_overflow: usize,
     /// Wait for a connection.

@@ -35,6 +35,7 @@ pub(super) fn daemon(t: &mut Table<'_>, daemon: &mut Daemon) {
 /// `[pool]`.
 pub(super) fn pool(t: &mut Table<'_>, pool: &mut Pool) {
     t.set("size", count(1..=1000), &mut pool.size);
+    t.set("idle", between(INSTANT, HOUR), &mut pool.idle);
     t.set("max_overflow", count(0..=1000), &mut pool.max_overflow);
     t.set("timeout", at_least(INSTANT), &mut pool.timeout);
     t.set("recycle", at_least(SECOND), &mut pool.recycle);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::file::{Findings, Span};
+use super::same_file::Files;
 use super::units::show_duration;
 use super::value::Wrong;
 use super::{Config, Database, JobKind, Rule};
@@ -127,12 +128,14 @@ fn archives_have_a_directory(database: &Database, findings: &Findings<'_>) {
 }
 
 fn paths_are_different(config: &Config, findings: &Findings<'_>) {
+    let paths = config.databases.values().map(|database| database.path.clone());
+    let files = Files::look(paths.filter(|path| path.has_root()).collect());
     for database in config.databases.values() {
         let twin = config
             .databases
             .values()
             .take_while(|d| d.name != database.name)
-            .find(|d| d.path == database.path);
+            .find(|d| files.are_one(&d.path, &database.path));
         // One whose path was missing or wrong has an empty one, which is noted already.
         if let Some(twin) = twin.filter(|twin| twin.path.has_root()) {
             let wrong =

@@ -14,8 +14,10 @@ use crate::state::facts::{self, DAMAGE, Damage};
 pub async fn known(context: &Context) -> Result<Option<Error>> {
     let name = context.database.name.clone();
     let known = context.state.with(move |c| facts::recall::<Option<Damage>>(c, &name, DAMAGE)).await?;
-    let Some((Some(damage), at)) = known else { return Ok(None) };
     let now = access::identity(&context.database.path);
+    let is_known = known.as_ref().is_some_and(|(damage, _)| damage.as_ref().is_some_and(|d| d.file == now));
+    context.pool.set_damaged(is_known);
+    let Some((Some(damage), at)) = known else { return Ok(None) };
     if damage.file != now {
         if now.is_some() {
             checked(context, None).await?;
@@ -47,6 +49,7 @@ pub async fn refuse(context: &Context) -> Result<()> {
 pub async fn checked(context: &Context, what: Option<String>) -> Result<()> {
     let (name, file) = (context.database.name.clone(), access::identity(&context.database.path));
     let damage = what.map(|what| Damage { what, file });
+    context.pool.set_damaged(damage.is_some());
     context.state.with(move |c| facts::remember(c, &name, DAMAGE, &damage)).await
 }
 

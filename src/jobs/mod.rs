@@ -14,6 +14,7 @@ pub mod runner;
 pub mod verdicts;
 pub mod verify;
 pub mod watch;
+pub mod writing;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Job, Progress, Report};
+use super::{Context, Job, Progress, Report, damage};
 use crate::clock;
 use crate::config::Database;
 use crate::error::{Class, Error, Reason, Result};
@@ -186,6 +186,8 @@ async fn write_skip(state: &State, database: &Database, job: &dyn Job, cause: Ca
 
 async fn attempts(job: &Arc<dyn Job>, context: &Arc<Context>, lock: Option<&Arc<Lock>>) -> Result<Report> {
     let mut pauses = PAUSES.iter();
+    // Whoever closes a connection to a damaged file must know; the job itself meets an error of the state again.
+    let _ = damage::known(context).await;
     loop {
         let result = attempt(job, context, lock).await;
         let Err(error) = &result else { return result };

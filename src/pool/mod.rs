@@ -3,30 +3,40 @@
 //! statement is timed; whatever ends the wait for the work also ends its SQL.
 //! Must never open a file that is missing, nor one whose sidecars the application could not write afterwards.
 
+mod call;
+mod files;
 mod open;
 mod session;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use deadpool_sqlite::{Object, PoolError, TimeoutType};
+use deadpool_sqlite::{Metrics, Object, PoolError, TimeoutType};
 use rusqlite::Connection;
+use tokio::sync::RwLockReadGuard;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::units::show_duration;
 use crate::config::{self, Database};
 use crate::error::{DISK_ERROR, Error, Reason, Result};
 use crate::metrics::events::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited, QueryTimed};
 use crate::sqlite::explain::{self, Step};
-use crate::sqlite::{access, header, open as open_file, schema};
+use crate::sqlite::{header, open as open_file, schema};
+pub use call::Call;
+use files::{Admission, Files, Taken};
 use session::{Finished, Limits, Observer};
 
 /// Different statements of one piece of work whose plans are asked for.
 const EXPLAINED: usize = 16;
+
+/// How long the end of a process waits for its connections to be closed.
+const TO_CLOSE: Duration = Duration::from_secs(2);
+
+/// How often files may be replaced one after the other before a call gives up.
+const ADMISSIONS: usize = 3;
 
 /// SQLite's words, which name no file.
 const NOT_A_DATABASE: &str = "file is not a database";
@@ -35,60 +45,6 @@ const READ_ONLY: &str = "attempt to write a readonly database";
 /// What to do about an error of the operating system that has no better remedy.
 const BAD_DISK: &str = "; the disk or its driver fails: see the kernel's log (dmesg), and copy the backups to another disk \
                         before anything else";
-
-/// Who asks for a connection, and within which limits.
-#[derive(Debug, Clone)]
-pub struct Call {
-    /// The job, for labels and the slow log.
-    pub job: &'static str,
-    /// Stops the work and its SQL.
-    pub cancel: CancellationToken,
-    /// Stops the work and its SQL at this instant.
-    pub deadline: Option<Instant>,
-    /// The file that its first use found: one run works on one file.
-    file: Arc<OnceLock<access::Identity>>,
-}
-
-impl Call {
-    /// A call, or all those of one run, which clones it.
-    pub fn new(job: &'static str, cancel: CancellationToken, deadline: Option<Instant>) -> Self {
-        Self { job, cancel, deadline, file: Arc::default() }
-    }
-
-    /// A call of the same run that its end does not stop.
-    #[must_use]
-    pub fn apart(&self) -> Self {
-        Self { cancel: CancellationToken::new(), deadline: None, ..self.clone() }
-    }
-
-    /// The same call with a limit of its own, counted from now, where that is earlier.
-    #[must_use]
-    pub fn within(&self, limit: Duration) -> Self {
-        let own = Instant::now() + limit;
-        let deadline = self.deadline.map_or(own, |deadline| deadline.min(own));
-        Self { deadline: Some(deadline), ..self.clone() }
-    }
-
-    /// An error when it is cancelled or late. For work between statements.
-    pub fn check(&self) -> Result<()> {
-        Limits::new(self.deadline, Duration::ZERO, self.cancel.is_cancelled()).check()
-    }
-
-    /// Waits until it is cancelled or late.
-    pub async fn ended(&self) {
-        tokio::select! {
-            () = self.cancel.cancelled() => {}
-            () = self.late() => {}
-        }
-    }
-
-    async fn late(&self) {
-        match self.deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-            None => std::future::pending().await,
-        }
-    }
-}
 
 /// A statement that was slower than the threshold. Defined here for whoever keeps them.
 #[derive(Debug, Clone)]
@@ -120,7 +76,7 @@ pub struct SlowStatement {
 /// What the pool looks like now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolState {
-    /// Connections kept open when nothing is wanted.
+    /// Connections that stay open while work goes on.
     pub size: usize,
     /// The most there may be.
     pub max: usize,
@@ -149,10 +105,14 @@ struct Inner {
     slow_threshold: Duration,
     pool: deadpool_sqlite::Pool,
     slow: UnboundedSender<SlowStatement>,
-    /// Which file the open connections belong to: another one may be put in its place under us.
-    identity: Mutex<Option<access::Identity>>,
+    /// Which files the open connections belong to: others may be put in their place under us.
+    files: Arc<Files>,
+    /// When a connection was last given back.
+    last_use: Mutex<Instant>,
+    /// Whether somebody waits to close those that are idle for too long.
+    is_watched: AtomicBool,
     timeouts: AtomicU64,
-    recycled: Arc<AtomicU64>,
+    recycled: AtomicU64,
     /// How many of them the metrics know of.
     recycled_told: AtomicU64,
 }
@@ -160,8 +120,7 @@ struct Inner {
 impl Pool {
     /// The pool of a database. Opens nothing yet: a database that is missing today may be there tomorrow.
     pub fn new(database: &Database, slow: UnboundedSender<SlowStatement>) -> Result<Self> {
-        let recycled = Arc::new(AtomicU64::new(0));
-        let pool = open::build(&database.path, &database.pool, Arc::clone(&recycled))?;
+        let pool = open::build(&database.path, &database.pool)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 database: database.name.clone(),
@@ -170,9 +129,11 @@ impl Pool {
                 slow_threshold: database.watch.slow_threshold,
                 pool,
                 slow,
-                identity: Mutex::new(None),
+                files: Arc::new(Files::new(&database.name, database.path.clone())),
+                last_use: Mutex::new(Instant::now()),
+                is_watched: AtomicBool::new(false),
                 timeouts: AtomicU64::new(0),
-                recycled,
+                recycled: AtomicU64::new(0),
                 recycled_told: AtomicU64::new(0),
             }),
         })
@@ -189,14 +150,14 @@ impl Pool {
     /// and its deadline each stop the SQL; the connection is lent until it really has stopped.
     ///
     /// Errors: those of `work`; `pool_timeout`; `cancelled` and `deadline`; `replaced` where another file has come in
-    /// place of the one that the run began with, by which it has decided what to do; whatever stands in the way of
-    /// opening.
+    /// place of the one that the run began with, by which it has decided what to do, or of what lies beside it; whatever
+    /// stands in the way of opening.
     pub async fn run<T, F>(&self, call: &Call, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     {
-        let Lent { connection, identity } = tokio::select! {
+        let Lent { connection, generation } = tokio::select! {
             // A call that has ended already gets none.
             biased;
             () = call.ended() => {
@@ -208,9 +169,9 @@ impl Pool {
                 Err(error) => return Err(self.inner.named(error).await),
             },
         };
-        if *call.file.get_or_init(|| identity) != identity {
-            self.inner.give_back(connection, identity);
-            return Err(self.inner.replaced());
+        if *call.generation.get_or_init(|| generation) != generation {
+            self.inner.give_back(connection, generation);
+            return Err(self.inner.files.replaced());
         }
         let limits = Arc::new(Limits::new(call.deadline, self.inner.settings.busy_timeout, false));
         let stop = StopOnDrop(Arc::clone(&limits));
@@ -218,26 +179,36 @@ impl Pool {
         let observer = Statements { inner: Arc::clone(&self.inner), job: call.job, slow: Arc::clone(&slow) };
         let sender = self.inner.slow.clone();
         let (inner, path) = (Arc::clone(&self.inner), self.inner.path.clone());
+        let files = Arc::clone(&self.inner.files);
         // Until the SQL has stopped the connection belongs to this task, also when nobody waits any more.
         let mut task = tokio::spawn(async move {
             let done = connection
                 .interact(move |connection| {
+                    if !files.are_in_place(generation) {
+                        return Ok((Err(files.replaced()), false));
+                    }
                     open_file::leave_log_to_replicator(connection, &path)?;
+                    files.note(connection, generation)?;
                     let result = session::run(connection, &limits, Box::new(observer), work);
                     tell(connection, &slow, &sender);
-                    Ok::<_, rusqlite::Error>((result, connection.is_autocommit()))
+                    Ok::<_, Error>((result, connection.is_autocommit()))
                 })
                 .await
-                .map(|done| done.unwrap_or_else(|error| (Err(error.into()), true)));
+                .map(|done| done.unwrap_or_else(|error| (Err(error), true)));
             if matches!(done, Ok((_, true))) {
-                inner.give_back(connection, identity);
+                inner.give_back(connection, generation);
             } else {
                 // Closed, so that a transaction of the work that panicked, or that could not be rolled back, does not
                 // stay open with its locks.
-                drop(Object::take(connection));
+                inner.files.close(vec![Object::take(connection)], generation);
             }
             match done.map_or_else(|_| Err(panicked()), |(result, _)| result) {
-                Err(error) => Err(inner.named(error).await),
+                Err(error) => {
+                    if error.reason == Reason::Damaged {
+                        inner.files.set_damaged(true);
+                    }
+                    Err(inner.named(error).await)
+                }
                 done => done,
             }
         });
@@ -266,17 +237,14 @@ impl Pool {
     /// Closes idle connections that are older than `pool.recycle` or more than `pool.size`, and publishes the pool's
     /// numbers.
     pub fn upkeep(&self) {
-        let recycle = self.inner.settings.recycle;
+        self.inner.replace_old();
         let mut spare = self.inner.pool.status().size.saturating_sub(self.inner.settings.size);
-        let mut old = 0;
-        self.inner.pool.retain(|_, metrics| {
-            let (is_old, is_spare) = (metrics.age() >= recycle, spare > 0);
-            old += u64::from(is_old);
+        self.inner.close_where(|_| {
+            let is_spare = spare > 0;
             spare -= usize::from(is_spare);
-            !is_old && !is_spare
+            is_spare
         });
-        self.inner.recycled.fetch_add(old, Ordering::Relaxed);
-        // Those that were found old when they were asked for are counted here as well.
+        // Those that were found old when a connection was asked for are counted here as well.
         let recycled = self.inner.recycled.load(Ordering::Relaxed);
         let told = self.inner.recycled_told.swap(recycled, Ordering::Relaxed);
         if recycled > told {
@@ -293,16 +261,28 @@ impl Pool {
         .emit();
     }
 
-    /// Closes the idle connections, and forgets which file they belonged to: another may take its place now without that
-    /// being told of. Lent ones are closed when they come back.
+    /// Closes the idle connections: another file may take the database's place now without that being told of. Lent ones
+    /// are closed when they come back.
     pub fn let_go(&self) {
-        *self.inner.known() = None;
-        drop(self.inner.pool.retain(|_, _| false));
+        self.inner.files.let_go();
+        self.inner.close_where(|_| true);
     }
 
     /// Lets go of the idle connections; lent ones are closed when they come back.
     pub fn close(&self) {
+        self.inner.close_where(|_| true);
         self.inner.pool.close();
+    }
+
+    /// Lets go of the idle connections, and waits until they are closed; not for a disk that hangs.
+    pub async fn end(&self) {
+        self.close();
+        let _ = tokio::time::timeout(TO_CLOSE, self.inner.files.closed()).await;
+    }
+
+    /// Whether the database is known to be damaged: then no close of ours empties its log.
+    pub fn set_damaged(&self, is_damaged: bool) {
+        self.inner.files.set_damaged(is_damaged);
     }
 
     /// A connection, with as many attempts as `pool.retries` says.
@@ -324,19 +304,17 @@ impl Pool {
 
     async fn try_get(&self, attempt: u32) -> Result<Lent> {
         let inner = &self.inner;
-        let path = inner.path.clone();
-        // A disk may hang, and must then hold up this call alone.
-        let identity = tokio::task::spawn_blocking(move || access::check(&path))
-            .await
-            .unwrap_or_else(|_| Err(panicked()))?;
-        inner.forget_connections_to_another_file(identity);
+        inner.replace_old();
+        // Until the connection is open, none is closed.
+        let (gate, generation) = inner.admit().await?;
         let asked = Instant::now();
         let got = inner.pool.get().await;
+        drop(gate);
         let (database, waited) = (inner.database.as_str(), asked.elapsed());
         if got.is_ok() {
             PoolWaited { database, waited }.emit();
         }
-        got.map(|connection| Lent { connection, identity }).map_err(|error| match error {
+        got.map(|connection| Lent { connection, generation }).map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait) => {
                 inner.timeouts.fetch_add(1, Ordering::Relaxed);
                 PoolTimedOut { database, waited, attempt }.emit();
@@ -365,15 +343,47 @@ impl Pool {
 }
 
 impl Inner {
-    /// An overflow connection is closed when nobody waits for it; one to a file that is no longer the database,
-    /// always.
-    fn give_back(&self, connection: Object, identity: access::Identity) {
+    /// An overflow connection is closed when nobody waits for it; one to files that are no longer the database's,
+    /// always; the others after a while.
+    fn give_back(self: &Arc<Self>, connection: Object, generation: u64) {
         let now = self.pool.status();
         let is_overflow = now.size > self.settings.size && now.waiting == 0;
-        let is_to_another_file = *self.known() != Some(identity);
-        if is_overflow || is_to_another_file {
-            drop(Object::take(connection));
+        if is_overflow || generation != self.files.generation() || self.pool.is_closed() {
+            return self.files.close(vec![Object::take(connection)], generation);
         }
+        drop(connection);
+        *self.last_use.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        if !self.is_watched.swap(true, Ordering::Relaxed) {
+            tokio::spawn(close_when_idle(Arc::downgrade(self)));
+        }
+    }
+
+    /// The generation to which a connection may be opened, for as long as the guard is there. Connections to other files
+    /// are closed first.
+    async fn admit(&self) -> Result<(RwLockReadGuard<'_, ()>, u64)> {
+        for _ in 0..ADMISSIONS {
+            match self.files.admit(|| self.pool.status().size).await? {
+                Admission::Granted(gate, generation) => return Ok((gate, generation)),
+                Admission::Replaced(now) => self.files.renew(now, || self.idle(|_| true)).await,
+            }
+        }
+        Err(self.files.replaced())
+    }
+
+    fn replace_old(&self) {
+        let old = self.idle(|metrics| metrics.age() >= self.settings.recycle);
+        self.recycled.fetch_add(old.len() as u64, Ordering::Relaxed);
+        self.files.close(old, self.files.generation());
+    }
+
+    fn close_where(&self, choose: impl FnMut(&Metrics) -> bool) {
+        let generation = self.files.generation();
+        self.files.close(self.idle(choose), generation);
+    }
+
+    /// Takes those idle connections out of the pool.
+    fn idle(&self, mut choose: impl FnMut(&Metrics) -> bool) -> Vec<Taken> {
+        self.pool.retain(|_, metrics| !choose(&metrics)).removed
     }
 
     /// SQLite's own texts for a file that is none of its databases, and for one that it cannot read or write, do not
@@ -394,43 +404,34 @@ impl Inner {
         };
         tokio::task::spawn_blocking(move || looked(error)).await.unwrap_or_else(|_| panicked())
     }
+}
 
-    fn replaced(&self) -> Error {
-        Error::new(
-            Reason::Replaced,
-            format!(
-                "another file was put in place of {} during the run, which was stopped; restart whatever still has the \
-                 old one open, because what it writes is lost, and see that nothing moves a database while it is in \
-                 use (litekeeper restore --in-place looks)",
-                self.path.display()
-            ),
-        )
-    }
-
-    fn known(&self) -> std::sync::MutexGuard<'_, Option<access::Identity>> {
-        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn forget_connections_to_another_file(&self, identity: access::Identity) {
-        let mut known = self.known();
-        if known.is_some_and(|known| known != identity) {
-            tracing::warn!(
-                database = self.database,
-                path = %self.path.display(),
-                reason = Reason::Replaced.as_str(),
-                "another file was put in place of the database; the connections to the old one are closed; whatever \
-                 still has it open loses what it writes: restart it"
-            );
-            drop(self.pool.retain(|_, _| false));
-        }
-        *known = Some(identity);
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close_where(|_| true);
     }
 }
 
-/// A connection, and the file that it belongs to.
+/// Closes the idle connections to a database once none was used for `pool.idle`.
+async fn close_when_idle(of: Weak<Inner>) {
+    loop {
+        let Some(inner) = of.upgrade() else { return };
+        let unused = inner.last_use.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        let left = inner.settings.idle.saturating_sub(unused);
+        if left.is_zero() {
+            // Before: one that is given back from here on finds somebody to close it, or has it done now.
+            inner.is_watched.store(false, Ordering::Relaxed);
+            return inner.close_where(|_| true);
+        }
+        drop(inner);
+        tokio::time::sleep(left).await;
+    }
+}
+
+/// A connection, and which files it belongs to.
 struct Lent {
     connection: Object,
-    identity: access::Identity,
+    generation: u64,
 }
 
 /// Stops the SQL when the future that waits for it is dropped.

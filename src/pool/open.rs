@@ -1,8 +1,6 @@
-//! How connections are opened and replaced: deadpool's builder and hooks.
+//! How connections are opened: deadpool's builder and hooks.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use deadpool_sqlite::{Config, Hook, HookError, Runtime, Timeouts};
 
@@ -11,14 +9,8 @@ use crate::config;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::open;
 
-/// A pool that opens connections to an existing file, sets them up, and replaces those older than
-/// `settings.recycle` when they are next asked for.
-pub(super) fn build(
-    path: &Path,
-    settings: &config::Pool,
-    recycled: Arc<AtomicU64>,
-) -> Result<deadpool_sqlite::Pool> {
-    let recycle = settings.recycle;
+/// A pool that opens connections to an existing file and sets them up.
+pub(super) fn build(path: &Path, settings: &config::Pool) -> Result<deadpool_sqlite::Pool> {
     let own_path = path.to_owned();
     let set_up = Hook::async_fn(move |connection, _| {
         let path = own_path.clone();
@@ -26,19 +18,13 @@ pub(super) fn build(
             connection
                 .interact(move |connection| {
                     session::install(connection)?;
-                    open::set_up(connection, &path)
+                    open::set_up(connection, &path)?;
+                    open::keep_log_on_close(connection)
                 })
                 .await
                 .map_err(|_| HookError::message("setting up the connection panicked"))?
                 .map_err(HookError::Backend)
         })
-    });
-    let replace_old = Hook::sync_fn(move |_, metrics| {
-        if metrics.age() < recycle {
-            return Ok(());
-        }
-        recycled.fetch_add(1, Ordering::Relaxed);
-        Err(HookError::message("older than pool.recycle"))
     });
     let timeouts = Timeouts {
         wait: Some(settings.timeout),
@@ -52,7 +38,6 @@ pub(super) fn build(
         .max_size(settings.size + settings.max_overflow)
         .timeouts(timeouts)
         .post_create(set_up)
-        .pre_recycle(replace_old)
         .build()
         .map_err(|e| Error::new(Reason::Config, format!("cannot make the pool: {e}")))
 }

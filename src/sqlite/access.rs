@@ -14,6 +14,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
 use super::facts::{SIDECARS, resolved, sidecar};
+use super::{header, names};
 use crate::error::{Error, Reason, Result};
 
 /// Which file a path leads to: device and inode.
@@ -30,8 +31,8 @@ const BRING_BACK: &str =
 const GROUP_RW: u32 = 0o060;
 const OTHER_RW: u32 = 0o006;
 
-/// Refuses a database that is missing, is no regular file, or would be left with sidecars that its application
-/// cannot write. Done before every open.
+/// Refuses a database that is missing, is no regular file, is in WAL mode and reached under a second name, or would be
+/// left with sidecars that its application cannot write. Done before every use.
 pub fn check(path: &Path) -> Result<Identity> {
     let path = &resolved(path);
     let file = std::fs::metadata(path).map_err(|e| unseen(path, &e))?;
@@ -39,6 +40,7 @@ pub fn check(path: &Path) -> Result<Identity> {
         let text = format!("{}; correct path, which must name the database itself", error.message);
         Error::new(error.reason, text)
     })?;
+    has_one_name(path)?;
     let directory = path.parent().unwrap_or(Path::new("/"));
     let parent = std::fs::metadata(directory)
         .map_err(|e| Error::io(format!("the directory {} cannot be read", directory.display()), &e))?;
@@ -55,6 +57,19 @@ pub fn is_regular(path: &Path, file: &Metadata) -> Result<()> {
     }
     let what = if file.is_dir() { "it is a directory" } else { "it is a device, pipe or socket" };
     Err(Error::new(Reason::NotADatabase, format!("{} is not a regular file: {what}", path.display())))
+}
+
+/// Refuses a database in WAL mode that is reached under a second name: what it reads lacks what is in the application's
+/// log, and opened it would get a log of its own (HAZARDS H31).
+fn has_one_name(path: &Path) -> Result<()> {
+    match names::second(path) {
+        // One that cannot be told counts as WAL mode.
+        Some(second) if header::is_wal(path) != Some(false) => Err(Error::new(
+            Reason::SecondName,
+            format!("{second}; the database is in WAL mode, and is neither read nor written until then"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Which file the path leads to now; `None` where it leads to none.
@@ -94,15 +109,7 @@ pub fn check_sidecars(path: &Path) -> Result<()> {
 /// Things about the place of a database that work, but that its operator should know of.
 pub fn warnings(path: &Path) -> Vec<String> {
     let mut warnings = Vec::new();
-    if let Ok(file) = std::fs::metadata(path)
-        && file.nlink() > 1
-    {
-        warnings.push(format!(
-            "{} has {} hard links; opened under two names its -wal and -journal files differ, which corrupts it",
-            path.display(),
-            file.nlink()
-        ));
-    }
+    warnings.extend(names::second(path).map(|second| second.to_string()));
     if let Some(group) = group_left_out(path) {
         warnings.push(format!(
             "{} may be written by group {group}, but the -wal and -shm files that litekeeper makes beside it are not that \

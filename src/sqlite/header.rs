@@ -10,9 +10,12 @@ use crate::error::{Error, Reason};
 /// Bytes that are looked at: SQLite's default page.
 const LOOKED_AT: usize = 4096;
 
-/// The newest file format that our SQLite reads and writes, WAL mode
+/// The newest file format that our SQLite reads and writes
 /// (<https://www.sqlite.org/fileformat2.html#file_format_version_numbers>).
-const NEWEST_FORMAT: u8 = 2;
+const NEWEST_FORMAT: u8 = WAL;
+
+/// The format of a database in WAL mode.
+const WAL: u8 = 2;
 
 /// Bits of information in a byte, over [`LOOKED_AT`] bytes. Random ones have 7.955 (8 less 255 / (2 n ln 2)), with a
 /// spread of 0.004; pages, text and programs have less than 7.5.
@@ -72,6 +75,12 @@ pub fn not_writable(path: &Path) -> Option<Error> {
     let page = first_page(path)?;
     let (reason, text) = format(&page)?;
     Some(Error::new(reason, format!("{} {text}", path.display())))
+}
+
+/// Whether the file says that the database is in WAL mode; `None` where it cannot be read.
+pub fn is_wal(path: &Path) -> Option<bool> {
+    let page = first_page(path)?;
+    Some(page.starts_with(MAGIC) && page.get(18..20).is_some_and(|versions| versions.contains(&WAL)))
 }
 
 /// `None` where `head` is missing or may not read it.

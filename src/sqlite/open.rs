@@ -84,6 +84,17 @@ pub fn set_up(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     leave_log_to_replicator(connection, path)
 }
 
+/// Lets nothing be done with the write-ahead log when the connection is closed: whoever closes it looks first, and then
+/// calls [`empty_log_on_close`].
+pub fn keep_log_on_close(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(|_| ())
+}
+
+/// Lets the last close move the write-ahead log into the file, and remove it.
+pub fn empty_log_on_close(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(|_| ())
+}
+
 /// Where a replicator owns the write-ahead log, stops the checkpoints that SQLite makes by itself. A replicator may
 /// begin long after the connection was opened, so this is done again before each use.
 pub fn leave_log_to_replicator(connection: &Connection, path: &Path) -> rusqlite::Result<()> {

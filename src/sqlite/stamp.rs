@@ -40,7 +40,9 @@ impl Stamp {
     /// Of the files as they are now.
     pub fn of(database: &Path) -> Self {
         let look = |file: &Path| std::fs::metadata(file).ok().map(|m| File::from(&m));
-        let log = look(&sidecar(database, "-wal")).map(|log| File { changed: None, ..log });
+        // One without a byte holds nothing, and comes and goes with each connection.
+        let log = look(&sidecar(database, "-wal")).filter(|log| log.bytes > 0);
+        let log = log.map(|log| File { changed: None, ..log });
         Self { database: look(&resolved(database)), log }
     }
 
@@ -87,6 +89,8 @@ mod tests {
         assert_eq!(first, Stamp::of(&path));
         assert!(!first.is_settled(SystemTime::now()));
         assert!(first.is_settled(SystemTime::now() + 2 * COARSEST_CLOCK));
+        std::fs::write(directory.path().join("d.db-wal"), "").unwrap();
+        assert_eq!(first, Stamp::of(&path), "an empty log holds nothing");
         std::fs::write(directory.path().join("d.db-wal"), "two").unwrap();
         assert_ne!(first, Stamp::of(&path));
     }

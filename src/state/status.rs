@@ -70,6 +70,9 @@ pub struct DatabaseStatus {
     pub path: String,
     /// Size of the file; `None`: it cannot be seen.
     pub size_bytes: Option<u64>,
+    /// The second name under which it is reached, and what to do about that.
+    #[serde(default)]
+    pub second_name: Option<String>,
     /// In its free pages.
     pub free_bytes: Option<u64>,
     /// Size of the write-ahead log; 0 where there is none.
@@ -352,6 +355,9 @@ impl DatabaseStatus {
                 self.name
             );
             found.push(Problem { about: "database".to_owned(), ..failure(text) });
+        }
+        if let Some(second) = &self.second_name {
+            found.push(Problem { about: "database".to_owned(), ..failure(second.clone()) });
         }
         let job = self.jobs.iter().find(|j| j.kind == JobKind::Backup);
         match (&self.backups_error, &self.newest_backup, job) {

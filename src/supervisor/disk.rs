@@ -10,6 +10,7 @@ use crate::config::{Config, Database, Place};
 use crate::error::{Reason, Result};
 use crate::schedule::admission::Disk;
 use crate::sqlite::facts::{disk_free, resolved, wal_bytes};
+use crate::sqlite::names::{self, SecondName};
 use crate::sqlite::replicator;
 use crate::state::status::DiskFree;
 use crate::store::{self, Catalogue, Known};
@@ -18,6 +19,8 @@ use crate::store::{self, Catalogue, Known};
 pub struct OnDisk {
     /// Bytes of the database; `None` where there is no file.
     pub size_bytes: Option<u64>,
+    /// Whether it is reached under a second name.
+    pub second_name: Option<SecondName>,
     /// What the loop decides by.
     pub seen: Seen,
     /// Free bytes.
@@ -39,6 +42,7 @@ fn of(database: &Database, remote: Option<&Remote>) -> OnDisk {
     let copies = database.backup.copies.iter();
     OnDisk {
         size_bytes: std::fs::metadata(&file).ok().map(|file| file.len()),
+        second_name: names::second(&file),
         seen: seen(&database.path),
         disk_free: DiskFree {
             data: disk_free(directory).ok(),

@@ -67,9 +67,11 @@ pub fn look(config: &Config, path: &Path) -> Vec<Look> {
                 database.name
             )
         });
+        let is_told = reached.as_ref().is_err_and(|error| error.reason == Reason::SecondName);
         looks.push(one(key("path"), reached));
         let warning = |text| Look { about: key("path"), result: Verdict::Warning, text };
-        looks.extend(access::warnings(&database.path).into_iter().map(warning));
+        let warnings = if is_told { Vec::new() } else { access::warnings(&database.path) };
+        looks.extend(warnings.into_iter().map(warning));
         looks.extend(cut_off(&database.path).map(warning));
         if let Some(text) = no_room_for_vacuum(database) {
             looks.push(warning(text));

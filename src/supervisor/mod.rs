@@ -351,9 +351,13 @@ impl Supervisor {
             // A client that reads slowly does not hold up the end.
             let _ = tokio::time::timeout(Duration::from_secs(2), http).await;
         }
+        // Each on its own: a disk that hangs keeps no other database's log from being emptied.
+        let mut ending = tokio::task::JoinSet::new();
         for kept in self.kept.values() {
-            kept.pool.close();
+            let pool = kept.pool.clone();
+            ending.spawn(async move { pool.end().await });
         }
+        ending.join_all().await;
         tracing::info!("stopped");
     }
 }

@@ -162,6 +162,7 @@ fn database_status(
         name: name.to_owned(),
         path: database.path.display().to_string(),
         size_bytes: disk.size_bytes,
+        second_name: disk.second_name.as_ref().map(ToString::to_string),
         free_bytes: space.map(|space| space.free_bytes),
         wal_bytes: Some(disk.seen.wal_bytes),
         wal_pinned: pin::recall(connection, name)?.map(|pin| WalPinned { since: pin.since, by: pin.by }),

@@ -25,7 +25,7 @@ mod walk;
 
 use crate::config::JobKind;
 use crate::error::{Class, Error, Reason, Result};
-use crate::jobs::{Context, Job, Report, Running, damage};
+use crate::jobs::{Context, Job, Report, Running, writing};
 use crate::metrics::events::Cleaned;
 use crate::sqlite::facts::Facts;
 use crate::sqlite::replicator;
@@ -79,7 +79,7 @@ async fn run(dry_run: bool, context: &Context) -> Result<Report> {
     if rules.is_empty() {
         return Ok(Report::new("no rules configured", &detail));
     }
-    damage::refuse(context).await?;
+    writing::refuse(context).await?;
     let mut totals = Totals::default();
     let mut problems = Vec::new();
     for rule in rules {

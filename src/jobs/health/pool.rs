@@ -2,11 +2,12 @@
 //! the last time.
 
 use crate::error::{Reason, Result};
-use crate::jobs::Context;
 use crate::jobs::reading::shut_out;
 use crate::jobs::verdicts::{Check, met};
+use crate::jobs::{Context, blocking};
 use crate::pool::PoolState;
 use crate::sqlite::facts::{file_bytes, wal_bytes};
+use crate::sqlite::names;
 use crate::state::facts::{self, POOL_TIMEOUTS, PoolTimeouts};
 
 const NAME: &str = "pool";
@@ -32,6 +33,10 @@ pub(super) async fn check(context: &Context) -> Result<(Check, bool)> {
             context.database.name
         );
         return Ok((Check::bad(NAME, Reason::Shrunken, detail), true));
+    }
+    let path = file.clone();
+    if let Some(second) = blocking(move || Ok(names::second(&path))).await? {
+        return Ok((Check::bad(NAME, Reason::SecondName, second.to_string()), true));
     }
     let state = context.pool.state();
     let usage = format!("{} of {} connections in use", state.in_use, state.max);

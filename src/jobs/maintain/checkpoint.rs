@@ -11,7 +11,7 @@ use super::step::{Step, StepName};
 use crate::clock;
 use crate::config::JobKind;
 use crate::error::{Reason, Result};
-use crate::jobs::{Context, Job, Report, Running, damage};
+use crate::jobs::{Context, Job, Report, Running, writing};
 use crate::metrics::events::{LogFreed, LogPinned};
 use crate::sqlite::access;
 use crate::sqlite::checkpoint::{Checkpoint as Made, Mode, checkpoint};
@@ -55,7 +55,7 @@ impl Job for Checkpoint {
 
     fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
         Box::pin(async move {
-            damage::refuse(context).await?;
+            writing::refuse(context).await?;
             let step = run(context, false).await?;
             Ok(Report::new(step.why.clone(), &serde_json::json!({ "steps": [step] })))
         })

@@ -19,7 +19,7 @@ mod vacuum;
 
 use std::time::Instant;
 
-use super::{Context, Job, Report, Running, Unit, damage};
+use super::{Context, Job, Report, Running, Unit, writing};
 use crate::config::JobKind;
 use crate::error::{Class, Error, Result};
 use crate::sqlite::facts::{Facts, wal_bytes};
@@ -58,7 +58,7 @@ async fn run(context: &Context, preview: bool) -> Result<Report> {
         let stopped = |error: Error| error.context(format!("{name}{}", before(&steps)));
         context.go_on().map_err(stopped)?;
         // Also what a step before met.
-        damage::refuse(context).await.map_err(|e| if steps.is_empty() { e } else { stopped(e) })?;
+        writing::refuse(context).await.map_err(|e| if steps.is_empty() { e } else { stopped(e) })?;
         let clock = Instant::now();
         let mut step = match one(name, context, preview, &steps).await {
             Ok(step) => step,

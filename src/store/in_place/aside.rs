@@ -7,6 +7,7 @@ use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::access::Identity;
 use crate::sqlite::facts::SIDECARS;
+use crate::sqlite::names::BEFORE_RESTORE;
 use crate::store::directory::Directory;
 use crate::store::unfinished::Unfinished;
 
@@ -124,5 +125,5 @@ pub(super) fn second_names(dir: &Directory, name: &str, old: Identity) -> Result
 }
 
 fn prefix(name: &str) -> String {
-    format!("{name}.before-restore-")
+    format!("{name}{BEFORE_RESTORE}")
 }
