@@ -174,3 +174,74 @@ fn a_full_text_index_that_was_damaged_is_not_called_sound_in_the_new_file() {
     let problem = outcome.1["problems"][0]["message"].as_str().unwrap();
     assert!(problem.contains("the new file is not sound") && problem.contains("search"), "{problem}");
 }
+
+/// The application attached the file under a name of its own when it made it; SQLite reads such a trigger in any file,
+/// and takes its text from nobody.
+#[test]
+fn a_trigger_that_names_the_schema_under_which_it_was_made_is_kept() {
+    let sandbox = configured(&[]);
+    let path = sandbox.data().join("texts.sqlite");
+    script(
+        &path,
+        "import sqlite3, sys\n\
+         c = sqlite3.connect(':memory:', isolation_level=None)\n\
+         c.execute('ATTACH ? AS texts', [sys.argv[1]])\n\
+         c.executescript('''CREATE TABLE texts.books (id INTEGER PRIMARY KEY, book); CREATE TABLE texts.todo (book);\n\
+         CREATE VIEW texts.open AS SELECT * FROM todo;\n\
+         CREATE TRIGGER texts.\"done; twice\" AFTER INSERT ON texts.books BEGIN DELETE FROM todo WHERE book = new.book; END;\n\
+         CREATE TRIGGER texts.opened INSTEAD OF INSERT ON texts.open BEGIN INSERT INTO todo VALUES (new.book); END;\n\
+         INSERT INTO texts.todo VALUES (7)''')",
+    );
+    let texts = |path: &Path| -> Vec<(String, String, String)> {
+        let connection = Connection::open(path).unwrap();
+        let sql =
+            "SELECT name, tbl_name, sql FROM sqlite_schema WHERE type IN ('view', 'trigger') ORDER BY name";
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let outcome = recover(&sandbox, &["--always", "--file", path.to_str().unwrap()]);
+    expect(&outcome, 0, "salvaged");
+    assert_eq!(texts(&target(&sandbox)), texts(&path));
+    let connection = Connection::open(target(&sandbox)).unwrap();
+    connection.execute_batch("INSERT INTO open VALUES (8); INSERT INTO books VALUES (1, 7)").unwrap();
+    let left: Vec<i64> = connection
+        .prepare("SELECT book FROM todo")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .flatten()
+        .collect();
+    assert_eq!(left, [8], "both triggers fire");
+}
+
+/// What SQLite does not read either is left out, with a word, and costs nothing else.
+#[test]
+fn a_trigger_that_nobody_can_read_is_left_out_and_the_others_are_kept() {
+    let sandbox = configured(&[]);
+    let path = sandbox.data().join("odd.sqlite");
+    script(
+        &path,
+        "import sqlite3, sys\n\
+         c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+         c.executescript('''CREATE TABLE t (a); INSERT INTO t VALUES (1);\n\
+         CREATE TRIGGER odd AFTER INSERT ON t BEGIN SELECT 1; END;\n\
+         CREATE TRIGGER other AFTER INSERT ON t BEGIN SELECT 2; END;\n\
+         PRAGMA writable_schema = ON;\n\
+         UPDATE sqlite_schema SET sql = replace(sql, 'ON t', 'ON x.t') WHERE name = 'other';\n\
+         UPDATE sqlite_schema SET sql = 'CREATE TRIGGER odd AFTER WISHING ON t' WHERE name = 'odd';''')",
+    );
+    let outcome = recover(&sandbox, &["--always", "--file", path.to_str().unwrap()]);
+    expect(&outcome, 3, "salvaged");
+    assert!(outcome.1["detail"]["left_out"].to_string().contains("trigger odd"), "{:#}", outcome.1);
+    let connection = Connection::open(target(&sandbox)).unwrap();
+    let triggers: Vec<String> = connection
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .flatten()
+        .collect();
+    assert_eq!(triggers, ["other"]);
+    connection.execute_batch("INSERT INTO t VALUES (2)").unwrap();
+}

@@ -70,12 +70,7 @@ fn made(
 fn begins_as(sort: Sort, sql: &str) -> bool {
     let mut words = sql.split_whitespace().map(str::to_ascii_uppercase);
     let is_create = words.next().is_some_and(|word| word == "CREATE");
-    let what = match sort {
-        Sort::Table => "TABLE",
-        Sort::Index => "INDEX",
-        Sort::View => "VIEW",
-        Sort::Trigger => "TRIGGER",
-    };
+    let what = sort.as_str().to_ascii_uppercase();
     let next = words.next().unwrap_or_default();
     is_create && (next == what || (next == "UNIQUE" && words.next().is_some_and(|word| word == what)))
 }
@@ -154,18 +149,54 @@ pub(super) fn rest(
         one(entry, put_into_schema(target, entry))?;
     }
     for entry in of(Sort::View).chain(of(Sort::Trigger)) {
-        one(entry, create(target, entry))?;
+        let made = create(target, entry).or_else(|error| match kept_as_it_is(target, entry) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(error),
+            Err(other) => Err(other),
+        });
+        one(entry, made)?;
     }
     Ok(left_out)
 }
 
-/// A virtual table is a row of the schema: its module finds its content in tables that are there already.
+/// A virtual table is a row of the schema: its module finds its content in tables that are there already. So is what
+/// cannot be made by its text and is read by it all the same.
 fn put_into_schema(target: &Connection, entry: &Entry) -> Result<()> {
     target.pragma_update(None, "writable_schema", true)?;
-    let sql = "INSERT INTO main.sqlite_schema VALUES ('table', ?1, ?2, 0, ?3)";
-    let put = target.execute(sql, (&entry.name, &entry.table, &entry.sql));
+    let sql = "INSERT INTO main.sqlite_schema VALUES (?1, ?2, ?3, 0, ?4)";
+    let put = target.execute(sql, (entry.sort.as_str(), &entry.name, &entry.table, &entry.sql));
     target.pragma_update(None, "writable_schema", false)?;
     Ok(put.map(drop)?)
+}
+
+/// A view or trigger whose text SQLite reads in a file but takes from nobody, as one that names the schema under which it
+/// was made: it is kept as VACUUM keeps it, as a row of the schema. `false`, and nothing is left of it, where the new file
+/// cannot be read with it.
+fn kept_as_it_is(target: &Connection, entry: &Entry) -> Result<bool> {
+    let is_one = entry.sql.as_deref().is_some_and(|sql| begins_as(entry.sort, sql));
+    let sql = "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema \
+               WHERE name = ?1 COLLATE NOCASE AND (type = 'trigger') = (?2 = 'trigger'))";
+    if !is_one || target.query_row(sql, (&entry.name, entry.sort.as_str()), |row| row.get(0))? {
+        return Ok(false);
+    }
+    put_into_schema(target, entry)?;
+    if reread(target).is_ok() {
+        return Ok(true);
+    }
+    target.pragma_update(None, "writable_schema", true)?;
+    let sql = "DELETE FROM main.sqlite_schema WHERE type = ?1 AND name = ?2";
+    let removed = target.execute(sql, (entry.sort.as_str(), &entry.name));
+    reread(target)?;
+    removed?;
+    Ok(false)
+}
+
+/// Has SQLite read the schema anew, strictly.
+fn reread(target: &Connection) -> Result<()> {
+    target.execute_batch("PRAGMA writable_schema = RESET")?;
+    Ok(target
+        .query_row("SELECT count(*) FROM main.sqlite_schema", [], |row| row.get::<_, i64>(0))
+        .map(drop)?)
 }
 
 /// The numbers that the application keeps in the header.

@@ -252,13 +252,7 @@ fn shared_roots(trees: &Trees<'_, '_, '_>) -> BTreeSet<usize> {
 
 /// `table x: why`.
 fn said(entry: &Entry, error: &Error) -> String {
-    let sort = match entry.sort {
-        Sort::Table => "table",
-        Sort::Index => "index",
-        Sort::View => "view",
-        Sort::Trigger => "trigger",
-    };
-    format!("{sort} {}: {}", entry.name, error.message)
+    format!("{} {}: {}", entry.sort.as_str(), entry.name, error.message)
 }
 
 /// What a part of the schema has against being made again is told; what ends the work ends it.

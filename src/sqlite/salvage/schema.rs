@@ -16,6 +16,18 @@ pub(super) enum Sort {
     Trigger,
 }
 
+impl Sort {
+    /// As `sqlite_schema` calls it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Index => "index",
+            Self::View => "view",
+            Self::Trigger => "trigger",
+        }
+    }
+}
+
 /// A row of the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
