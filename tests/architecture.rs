@@ -23,7 +23,7 @@ const RANKS: [&[&str]; 14] = [
     &["sqlite"],
     &["config"],
     &["metrics"],
-    &["clock", "words", "priority", "error"],
+    &["clock", "words", "priority", "rights", "error"],
 ];
 
 /// Lines of code in a file; past this it is two rooms.

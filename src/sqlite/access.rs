@@ -33,6 +33,7 @@ const OTHER_RW: u32 = 0o006;
 /// Refuses a database that is missing, is no regular file, or would be left with sidecars that its application
 /// cannot write. Done before every open.
 pub fn check(path: &Path) -> Result<Identity> {
+    super::place::check(path)?;
     let path = &resolved(path);
     let file = std::fs::metadata(path).map_err(|e| unseen(path, &e))?;
     is_regular(path, &file).map_err(|error| {
