@@ -8,6 +8,12 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::schema::quoted;
 use crate::error::{Error, Reason, Result};
 
+/// Lines after which SQLite ends a check (SQLITE_INTEGRITY_CHECK_ERROR_MAX in pragma.c).
+const MOST_PROBLEMS: usize = 100;
+
+/// What the report on the pages begins with.
+const PAGES: &str = "*** in database ";
+
 /// How deep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
@@ -31,6 +37,8 @@ pub struct Found {
     pub virtual_tables: Vec<String>,
     /// What a virtual table could not check of itself, one line each.
     pub unchecked: Vec<String>,
+    /// SQLite ended at its [`MOST_PROBLEMS`]th line: what is not named need not be right.
+    pub is_cut_off: bool,
 }
 
 impl Found {
@@ -54,13 +62,14 @@ impl Found {
             }
         }
         self.indexes.extend(other.indexes);
+        self.is_cut_off |= other.is_cut_off;
     }
 
     /// Files one line of `integrity_check` or `quick_check` under what it is about. The texts are those of
-    /// `PragTyp_INTEGRITY_CHECK` in SQLite's pragma.c and of the `xIntegrity` of its virtual tables; what is not known
-    /// counts as damage.
+    /// `PragTyp_INTEGRITY_CHECK` in SQLite's pragma.c and of the `xIntegrity` of its virtual tables, read from their
+    /// beginning, as names may hold anything; what is not known counts as damage.
     fn file(&mut self, line: &str, roots: &BTreeMap<u64, String>) {
-        if line.is_empty() || line == "ok" || line.starts_with("*** in database ") {
+        if line.is_empty() || line == "ok" || line.starts_with(PAGES) {
         } else if let Some(index) = index_of(line) {
             self.indexes.insert(index.to_owned());
         } else if is_about_rows(line) {
@@ -75,24 +84,31 @@ impl Found {
     }
 }
 
-/// The index that a message is about, where the index alone is wrong.
+/// The index that a message is about, where the index alone is wrong. A name stands at the end, or between two fixed texts
+/// that are the beginning and the end.
 fn index_of(line: &str) -> Option<&str> {
     if let Some(rest) = line.strip_prefix("index ") {
-        return Some(rest.split_once(" stores an imprecise floating-point value for row ")?.0);
+        let (rest, row) = rest.rsplit_once(' ')?;
+        let name = rest.strip_suffix(" stores an imprecise floating-point value for row")?;
+        return is_number(row).then_some(name);
+    }
+    if let Some(rest) = line.strip_prefix("row ") {
+        let (row, rest) = rest.split_once(' ')?;
+        let ways = ["missing from index ", "values differ from index "];
+        return ways.iter().find_map(|way| rest.strip_prefix(way)).filter(|_| is_number(row));
+    }
+    if let Some(rest) = line.strip_prefix("rowid not at end-of-record for row ") {
+        let (row, rest) = rest.split_once(' ')?;
+        return rest.strip_prefix("of index ").filter(|_| is_number(row));
     }
     ["wrong # of entries in index ", "non-unique entry in index "]
         .iter()
         .find_map(|prefix| line.strip_prefix(prefix))
-        .or_else(|| {
-            let rest = line.strip_prefix("row ")?;
-            let (_, index) = rest
-                .split_once(" missing from index ")
-                .or_else(|| rest.split_once(" values differ from index "))?;
-            Some(index)
-        })
-        .or_else(|| {
-            Some(line.strip_prefix("rowid not at end-of-record for row ")?.split_once(" of index ")?.1)
-        })
+}
+
+/// Also the number of a row whose key is negative.
+fn is_number(text: &str) -> bool {
+    text.parse::<i64>().is_ok()
 }
 
 fn is_about_rows(line: &str) -> bool {
@@ -139,6 +155,7 @@ pub fn integrity(connection: &Connection, depth: Depth, table: Option<&str>) -> 
             for line in &lines {
                 found.file(line, &roots);
             }
+            found.is_cut_off = lines.len() >= MOST_PROBLEMS;
         }
         Err(error) if matches!(error.reason, Reason::Damaged | Reason::NotADatabase) => {
             let of = table.map(|table| format!("table {table}: ")).unwrap_or_default();
@@ -156,11 +173,14 @@ fn lines(connection: &Connection, sql: &str) -> Result<Vec<String>> {
     while let Some(row) = rows.next()? {
         // A damaged name need not be UTF-8.
         let text = String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or_default()).into_owned();
-        // All that is wrong with the pages comes as one row, as does all that is wrong with one R*Tree.
+        // All that is wrong with the pages comes as one row, as does all that is wrong with one R*Tree. In any other row a
+        // line can end only within a name.
         if text.starts_with("In RTree ") {
             lines.push(text.lines().collect::<Vec<_>>().join(" "));
-        } else {
+        } else if text.starts_with(PAGES) {
             lines.extend(text.lines().map(str::to_owned));
+        } else {
+            lines.push(text);
         }
     }
     Ok(lines)
@@ -242,6 +262,13 @@ fn orphans(connection: &Connection, table: &str) -> Result<BTreeMap<String, u64>
     Ok(orphans)
 }
 
+/// Whether a table is there: one that is not was dropped since it was listed. That its check lacks another table is not
+/// the same.
+pub fn is_there(connection: &Connection, table: &str) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1) OR ?1 LIKE 'sqlite\\_%' ESCAPE '\\'";
+    Ok(connection.query_row(sql, [table], |row| row.get(0))?)
+}
+
 /// The table to which an index belongs; `None` where there is no such index.
 pub fn table_of(connection: &Connection, index: &str) -> Result<Option<String>> {
     let sql = "SELECT tbl_name FROM main.sqlite_schema WHERE type = 'index' AND name = ?1 COLLATE NOCASE";
@@ -287,6 +314,25 @@ mod tests {
             ["a b", "c", "d", "e", "f", "g"]
         );
         assert!(found.structure.is_empty() && found.rows.is_empty());
+    }
+
+    #[test]
+    fn an_index_may_be_called_like_a_part_of_a_message() {
+        for name in
+            ["a of index b", "b missing from index c", "a\nb", "x for row 7", "a values differ from index "]
+        {
+            for line in [
+                format!("row 7 missing from index {name}"),
+                format!("row -7 values differ from index {name}"),
+                format!("rowid not at end-of-record for row 3 of index {name}"),
+                format!("index {name} stores an imprecise floating-point value for row 4"),
+                format!("wrong # of entries in index {name}"),
+                format!("non-unique entry in index {name}"),
+            ] {
+                assert_eq!(index_of(&line), Some(name), "{line}");
+            }
+        }
+        assert_eq!(index_of("row not in PRIMARY KEY order for t missing from index x"), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use rusqlite::Connection;
 
+use super::checks::{self, Depth};
 use super::schema::quoted;
 use crate::error::{Error, Reason, Result};
 
@@ -31,17 +32,22 @@ pub fn rebuild(connection: &Connection, index: &str) -> Result<()> {
     Ok(connection.execute_batch(&format!("REINDEX main.{}", quoted(index)))?)
 }
 
-/// Checks an index with its table; what is wrong with either is the error, `damaged`.
+/// Checks an index with its table; `damaged` where it does not agree, or the pages are not in order. What is wrong with the
+/// rows, or with another index, is not this one's.
 pub fn check(connection: &Connection, index: &Rebuildable) -> Result<()> {
-    let sql = format!("PRAGMA main.integrity_check({})", quoted(&index.table));
-    let mut statement = connection.prepare(&sql)?;
-    let mut lines = statement.query_map([], |row| row.get::<_, String>(0))?;
-    match lines.next().transpose()? {
-        None => Ok(()),
-        Some(line) if line == "ok" => Ok(()),
-        Some(line) => Err(Error::new(
-            Reason::Damaged,
-            format!("the integrity check of table {} still says: {line}", index.table),
-        )),
+    let Rebuildable { name, table } = index;
+    let found = checks::integrity(connection, Depth::Full, Some(table))?;
+    let damaged = |text: String| Err(Error::new(Reason::Damaged, text));
+    if let Some(first) = found.structure.first() {
+        return damaged(format!("the integrity check of table {table} still says: {first}"));
     }
+    if found.indexes.contains(name) {
+        return damaged(format!("the index {name} still does not agree with table {table}"));
+    }
+    if found.is_cut_off {
+        return damaged(format!(
+            "so much is wrong with table {table} that its check ended before it had seen all of the index {name}"
+        ));
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, fadvise, fdatasync, fstat};
+use rustix::io::Errno;
 
 use super::directory::Directory;
 use crate::error::{Error, Reason, Result};
@@ -144,6 +145,12 @@ pub(super) fn lock(file: &File, kind: Kind, limit: Duration) -> io::Result<bool>
             Err(TryLockError::Error(e)) => return Err(e),
         }
     }
+}
+
+/// Whether a lock could not be had because the filesystem has none, as some that lie elsewhere.
+pub(super) fn is_without_locks(error: &io::Error) -> bool {
+    let codes = [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 /// What becomes of the page cache behind a [`Flushing`].

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::directory::Directory;
-use super::temp::{Behind, Flushing, Kind, is_linked, lock};
+use super::temp::{Behind, Flushing, Kind, is_linked, is_without_locks, lock};
 use crate::error::{Error, Reason, Result};
 
 /// The hidden file. Locked by `flock` while it lives, which tells it from one of a dead process.
@@ -37,6 +37,8 @@ impl<'a> Unfinished<'a> {
             let unfinished = Self { dir, name: name.clone(), file: Arc::new(file), pending: true };
             // Another process may have taken it for dead between its making and its locking.
             if lock(&unfinished.file, Kind::Exclusive, Duration::from_secs(10))
+                // Nobody can take it for dead where nobody can lock it.
+                .or_else(|e| if is_without_locks(&e) { Ok(true) } else { Err(e) })
                 .map_err(|e| dir.failed("cannot lock", &name, e))?
                 && is_linked(&unfinished.file)
             {

@@ -120,6 +120,54 @@ fn damaged_indexes_are_rebuilt_in_place_while_the_application_writes() {
     assert_sound(&sandbox.database());
 }
 
+/// Names are what the application chose: a part of another's, of a message, of two, or of two lines. And so many entries
+/// are missing that SQLite's check ends before it has seen them all.
+#[test]
+fn a_rebuilt_index_is_judged_by_its_own_entries_whatever_it_and_the_others_are_called() {
+    let sandbox = configured(&[]);
+    let names = [
+        "visit_user",
+        "visit_user_day",
+        "table attendance still says",
+        "x missing from index visit_user",
+        "two\nlines",
+        "attendance.sqlite",
+        "\"quoted\"' of index y",
+    ];
+    script(
+        &sandbox.database(),
+        &format!(
+            "import sqlite3, sys\n\
+             names = {names:?}\n\
+             c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+             c.execute('CREATE TABLE visit (id INTEGER PRIMARY KEY, user, day)')\n\
+             for n in names: c.execute('CREATE INDEX \"%s\" ON visit (user, day)' % n.replace('\"', '\"\"'))\n\
+             rows = c.execute(\"SELECT * FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'visit'\").fetchall()\n\
+             c.execute('PRAGMA writable_schema = ON')\n\
+             c.execute(\"DELETE FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'visit'\")\n\
+             c.close()\n\
+             c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+             c.executemany('INSERT INTO visit (user, day) VALUES (?, ?)', [(i, -i) for i in range(300)])\n\
+             c.execute('PRAGMA writable_schema = ON')\n\
+             c.executemany('INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)', rows)\n\
+             c.close()"
+        ),
+    );
+    let check = sandbox.litekeeper(&["--json", "health", "attendance", "--deep"]);
+    assert_eq!(check.status.code(), Some(12), "{}", stderr(&check));
+    for _ in 0..names.len() {
+        let outcome = recover(&sandbox, &["attendance"]);
+        if outcome.1["detail"]["result"] == "sound" {
+            break;
+        }
+        expect(&outcome, 0, "reindexed");
+    }
+    assert_eq!(left_over(&sandbox), [""; 0], "no new file");
+    assert_sound(&sandbox.database());
+    let check = sandbox.litekeeper(&["--json", "health", "attendance", "--deep"]);
+    assert!(check.status.success(), "{}", stderr(&check));
+}
+
 #[test]
 fn damaged_indexes_of_a_file_are_built_anew_in_the_new_one() {
     let sandbox = configured(&[]);

@@ -21,3 +21,4 @@ mod images;
 mod random;
 mod reader;
 mod rows;
+mod scratch;

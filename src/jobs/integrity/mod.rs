@@ -88,6 +88,13 @@ async fn unreadable(context: &Context, error: Error, problems: &mut Vec<Error>) 
     Ok(checks)
 }
 
+/// Whether the application dropped a table after it was listed, which is no fault of the table's.
+async fn was_dropped(reader: &Reader<'_>, table: &str, error: &Error) -> bool {
+    let name = table.to_owned();
+    error.reason == Reason::Sqlite
+        && reader.read(move |connection| checks::is_there(connection, &name)).await.is_ok_and(|there| !there)
+}
+
 /// What a check of several tables could not check, and why.
 #[derive(Default)]
 struct Unchecked(Vec<String>);

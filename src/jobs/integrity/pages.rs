@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rusqlite::Connection;
 
 use super::indexes::Suspects;
-use super::{Unchecked, indexes};
+use super::{Unchecked, indexes, was_dropped};
 use crate::config::{Integrity, Reindex};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
@@ -74,7 +74,7 @@ pub(super) async fn check(
                 found.add(one);
                 checked.insert(table.clone());
             }
-            Err(error) if error.message.starts_with("no such table") => {}
+            Err(error) if was_dropped(reader, table, &error).await => {}
             Err(error) => {
                 is_missing_some |= !checks::cannot_be_done(&error);
                 unchecked.add(context, table, error, problems)?;

@@ -1,7 +1,7 @@
 //! The check `foreign_keys`: rows whose parent is not there. SQLite enforces foreign keys only on connections that
 //! turn them on, so that they are broken in many files whose application never noticed.
 
-use super::Unchecked;
+use super::{Unchecked, was_dropped};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, met};
@@ -33,7 +33,7 @@ pub(super) async fn check(
                 checked += 1;
                 broken.extend(found.in_words(table));
             }
-            Err(error) if error.message.starts_with("no such table") => {}
+            Err(error) if was_dropped(reader, table, &error).await => {}
             Err(error) if error.reason == Reason::Damaged => {
                 reason = Reason::Damaged;
                 broken.push(format!("table {table}: {}", met(context, error)?.message));

@@ -15,10 +15,20 @@ pub(super) async fn run(context: &Context, wrong: &BTreeSet<String>) -> Result<R
         .into_iter()
         .filter(|index| wrong.iter().any(|name| name.eq_ignore_ascii_case(&index.name)))
         .collect();
-    let (mut rebuilt, mut problems) = (Vec::new(), Vec::new());
+    let (mut built, mut rebuilt, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (done, index) in indexes.iter().enumerate() {
         context.at(done as u64, indexes.len() as u64, Unit::Steps);
-        match one(context, index).await {
+        match build(context, index).await {
+            Ok(()) => built.push(index),
+            Err(error) => {
+                context.go_on()?;
+                problems.push(in_words(context, index, error));
+            }
+        }
+    }
+    // Only now: a check ends at so many problems, and one that had yet to be rebuilt may have them all.
+    for index in built {
+        match check(context, index).await {
             Ok(()) => rebuilt.push(index.name.clone()),
             Err(error) => {
                 context.go_on()?;
@@ -37,18 +47,16 @@ pub(super) async fn run(context: &Context, wrong: &BTreeSet<String>) -> Result<R
     Ok(Done::reindexed(rebuilt, problems))
 }
 
-/// The check comes when all of its table are rebuilt: it tells of every one of them.
-async fn one(context: &Context, index: &Rebuildable) -> Result<()> {
-    let limit = context.database.maintain.max_block;
+async fn build(context: &Context, index: &Rebuildable) -> Result<()> {
     let name = index.name.clone();
-    context.sql_within(limit, move |connection| rebuild::rebuild(connection, &name)).await?;
+    let limit = context.database.maintain.max_block;
+    context.sql_within(limit, move |connection| rebuild::rebuild(connection, &name)).await
+}
+
+async fn check(context: &Context, index: &Rebuildable) -> Result<()> {
     let own = index.clone();
-    let checked = context.sql_within(limit, move |connection| rebuild::check(connection, &own)).await;
-    match checked {
-        // Of another index of the same table, that has yet to be rebuilt.
-        Err(error) if error.reason == Reason::Damaged && !error.message.contains(&index.name) => Ok(()),
-        checked => checked,
-    }
+    let limit = context.database.maintain.max_block;
+    context.sql_within(limit, move |connection| rebuild::check(connection, &own)).await
 }
 
 fn in_words(context: &Context, index: &Rebuildable, error: Error) -> Error {
