@@ -52,7 +52,8 @@ pub enum Reason {
     Damaged,
     /// Owner, group or mode stand in the way.
     Permission,
-    /// Opened by our user, the database would get sidecars that its application cannot write, or has them (H3).
+    /// Opened by our user, the database would get sidecars that its application cannot write, or has them (H3); or
+    /// somebody else's link leads to it (H32).
     WrongOwner,
     /// The filesystem is mounted read-only.
     ReadOnly,

@@ -22,7 +22,7 @@
 //!   │
 //!  metrics ── what is told to Prometheus and the log
 //!   │
-//!  words, clock, priority, error
+//!  words, clock, priority, rights, error
 //! ```
 //!
 //! `state` lies below `pool` and not beside it because it is a database of our own: it needs SQLite and none of
@@ -44,4 +44,5 @@ pub mod metrics;
 pub mod words;
 pub mod clock;
 pub mod priority;
+pub mod rights;
 pub mod error;

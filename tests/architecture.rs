@@ -23,7 +23,7 @@ const RANKS: [&[&str]; 14] = [
     &["sqlite"],
     &["config"],
     &["metrics"],
-    &["clock", "words", "priority", "error"],
+    &["clock", "words", "priority", "rights", "error"],
 ];
 
 /// Lines of code in a file; past this it is two rooms.
@@ -189,12 +189,12 @@ fn no_file_is_longer_than_one_room() {
 }
 
 #[test]
-fn only_two_files_are_unsafe_and_only_the_pool_names_deadpool() {
+fn only_three_files_are_unsafe_and_only_the_pool_names_deadpool() {
     for source in sources() {
         for line in source.code() {
             let path = source.path.display();
             assert!(
-                ["sqlite/sink.rs", "sqlite/checkpoint_lock.rs"]
+                ["sqlite/sink.rs", "sqlite/checkpoint_lock.rs", "sqlite/system_calls.rs"]
                     .iter()
                     .any(|file| source.path.ends_with(file))
                     || !line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe"),

@@ -2,7 +2,7 @@
 
 use super::{Context, blocking, damage};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::names;
+use crate::sqlite::aliases;
 
 /// An error where damage is known, or where the file has a second name: also outside WAL mode, because what a crash of
 /// ours leaves half written would be undone from a `-journal` that the application looks for under its own name, and the
@@ -10,7 +10,7 @@ use crate::sqlite::names;
 pub async fn refuse(context: &Context) -> Result<()> {
     damage::refuse(context).await?;
     let path = context.database.path.clone();
-    match blocking(move || Ok(names::second(&path))).await? {
+    match blocking(move || Ok(aliases::second(&path))).await? {
         Some(second) => Err(Error::new(Reason::SecondName, format!("nothing is written: {second}"))),
         None => Ok(()),
     }

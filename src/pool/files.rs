@@ -19,7 +19,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::facts::is_wal;
 use crate::sqlite::fileset::Fileset;
-use crate::sqlite::{access, checkpoint, names, open, replicator};
+use crate::sqlite::{access, aliases, checkpoint, open, replicator};
 
 /// A connection that was taken out of the pool.
 pub(super) type Taken = <deadpool_sqlite::Object as Deref>::Target;
@@ -269,7 +269,7 @@ impl Files {
             connection.execute_batch("ROLLBACK")?;
         }
         Ok(!replicator::owns(connection, &self.path)
-            && names::second(&self.path).is_none()
+            && aliases::second(&self.path).is_none()
             // As late as it can be.
             && self.are_in_place(generation))
     }

@@ -14,7 +14,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
 use super::facts::{SIDECARS, resolved, sidecar};
-use super::{header, names};
+use super::{aliases, header};
 use crate::error::{Error, Reason, Result};
 
 /// Which file a path leads to: device and inode.
@@ -34,6 +34,7 @@ const OTHER_RW: u32 = 0o006;
 /// Refuses a database that is missing, is no regular file, is in WAL mode and reached under a second name, or would be
 /// left with sidecars that its application cannot write. Done before every use.
 pub fn check(path: &Path) -> Result<Identity> {
+    super::place::check(path)?;
     let path = &resolved(path);
     let file = std::fs::metadata(path).map_err(|e| unseen(path, &e))?;
     is_regular(path, &file).map_err(|error| {
@@ -62,7 +63,7 @@ pub fn is_regular(path: &Path, file: &Metadata) -> Result<()> {
 /// Refuses a database in WAL mode that is reached under a second name: what it reads lacks what is in the application's
 /// log, and opened it would get a log of its own (HAZARDS H31).
 fn has_one_name(path: &Path) -> Result<()> {
-    match names::second(path) {
+    match aliases::second(path) {
         // One that cannot be told counts as WAL mode.
         Some(second) if header::is_wal(path) != Some(false) => Err(Error::new(
             Reason::SecondName,
@@ -109,7 +110,7 @@ pub fn check_sidecars(path: &Path) -> Result<()> {
 /// Things about the place of a database that work, but that its operator should know of.
 pub fn warnings(path: &Path) -> Vec<String> {
     let mut warnings = Vec::new();
-    warnings.extend(names::second(path).map(|second| second.to_string()));
+    warnings.extend(aliases::second(path).map(|second| second.to_string()));
     if let Some(group) = group_left_out(path) {
         warnings.push(format!(
             "{} may be written by group {group}, but the -wal and -shm files that litekeeper makes beside it are not that \

@@ -3,6 +3,7 @@
 //! what SQLite refuses as no database is looked at by another process.
 
 pub mod access;
+pub mod aliases;
 pub mod analyze;
 pub mod checkpoint;
 mod checkpoint_lock;
@@ -17,10 +18,10 @@ pub mod hold;
 pub mod holders;
 pub mod incremental;
 pub mod keys;
-pub mod names;
 pub mod open;
 pub mod overwrite;
 pub mod pages;
+pub mod place;
 pub mod query;
 pub mod rebuild;
 pub mod replicator;
@@ -33,4 +34,5 @@ pub mod snapshot;
 pub mod space;
 pub mod stamp;
 pub mod statistics;
+mod system_calls;
 pub mod vacuum;

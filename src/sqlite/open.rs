@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{hold, replicator};
+use super::{hold, replicator, system_calls};
 
 /// The URI under which an existing database is opened for reading and writing: `mode=rw` refuses to create a
 /// missing file (<https://www.sqlite.org/uri.html#urimode>).
@@ -52,7 +52,11 @@ pub fn another(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Before SQLite is told any name, the calls by which it opens them are ours.
 fn escaped(path: &Path) -> String {
+    if !system_calls::install() {
+        tracing::error!("SQLite follows links by itself: its calls of the system could not be replaced");
+    }
     let mut uri = String::from("file:");
     for &byte in path.as_os_str().as_bytes() {
         match byte {

@@ -9,8 +9,8 @@ use super::remote::Remote;
 use crate::config::{Config, Database, Place};
 use crate::error::{Reason, Result};
 use crate::schedule::admission::Disk;
+use crate::sqlite::aliases::{self, SecondName};
 use crate::sqlite::facts::{disk_free, resolved, wal_bytes};
-use crate::sqlite::names::{self, SecondName};
 use crate::sqlite::replicator;
 use crate::state::status::DiskFree;
 use crate::store::{self, Catalogue, Known};
@@ -42,7 +42,7 @@ fn of(database: &Database, remote: Option<&Remote>) -> OnDisk {
     let copies = database.backup.copies.iter();
     OnDisk {
         size_bytes: std::fs::metadata(&file).ok().map(|file| file.len()),
-        second_name: names::second(&file),
+        second_name: aliases::second(&file),
         seen: seen(&database.path),
         disk_free: DiskFree {
             data: disk_free(directory).ok(),

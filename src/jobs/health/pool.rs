@@ -6,8 +6,8 @@ use crate::jobs::reading::shut_out;
 use crate::jobs::verdicts::{Check, met};
 use crate::jobs::{Context, blocking};
 use crate::pool::PoolState;
+use crate::sqlite::aliases;
 use crate::sqlite::facts::{file_bytes, wal_bytes};
-use crate::sqlite::names;
 use crate::state::facts::{self, POOL_TIMEOUTS, PoolTimeouts};
 
 const NAME: &str = "pool";
@@ -35,7 +35,7 @@ pub(super) async fn check(context: &Context) -> Result<(Check, bool)> {
         return Ok((Check::bad(NAME, Reason::Shrunken, detail), true));
     }
     let path = file.clone();
-    if let Some(second) = blocking(move || Ok(names::second(&path))).await? {
+    if let Some(second) = blocking(move || Ok(aliases::second(&path))).await? {
         return Ok((Check::bad(NAME, Reason::SecondName, second.to_string()), true));
     }
     let state = context.pool.state();

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::access::Identity;
+use crate::sqlite::aliases::BEFORE_RESTORE;
 use crate::sqlite::facts::SIDECARS;
-use crate::sqlite::names::BEFORE_RESTORE;
 use crate::store::directory::Directory;
 use crate::store::unfinished::Unfinished;
 
