@@ -10,6 +10,7 @@ pub mod copy;
 pub mod exclusive;
 pub mod explain;
 pub mod facts;
+pub mod fulltext;
 pub mod header;
 pub mod hold;
 pub mod holders;
