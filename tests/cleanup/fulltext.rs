@@ -103,8 +103,15 @@ async fn h34_what_cannot_be_compared_is_not_written_to() {
     let place = notes("fts5(text, content='', contentless_delete=1, tokenize='porter')", "porter", DELETE);
     assert_eq!(run(&place).await.outcome, Outcome::Success);
     // A tokenizer that only the application has.
-    for triggers in [COMMAND, DELETE, INDIRECT] {
-        let place = notes(BESIDE, "calibre", triggers);
+    for (module, triggers) in [
+        (BESIDE, COMMAND),
+        (BESIDE, DELETE),
+        (BESIDE, INDIRECT),
+        ("fts5(text, tokenize='porter')", DELETE),
+        ("fts4(text, content=notes, tokenize=porter)", DELETE_4),
+        ("fts4(text, tokenize=porter)", DELETE_4),
+    ] {
+        let place = notes(module, "calibre", triggers);
         let (reason, text) = message(&run(&place).await);
         assert_eq!(reason, Reason::Unsupported, "{text}");
         assert!(text.contains("calibre") && text.contains("only the application has"), "{text}");

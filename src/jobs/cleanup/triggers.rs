@@ -79,6 +79,12 @@ pub(super) async fn in_step(context: &Context, reader: &Reader<'_>, fired: &Fire
                 "it cannot be told whether it agrees with its content ({why}), and its search might be spoilt; let the \
                  application itself remove the rows"
             ),
+            Err(error) if error.reason == Reason::Unsupported => {
+                return Err(error.context(format!(
+                    "a trigger writes to the full-text table {table}, which needs what only the application has, so that \
+                     litekeeper cannot write there"
+                )));
+            }
             Err(error) => format!("it could not be compared with its content first: {}", error.message),
         };
         let text = format!("a trigger writes to the full-text table {table}; {why}");
