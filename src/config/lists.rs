@@ -46,7 +46,14 @@ pub(super) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
                 .get("triggers", choice(&[("refuse", Triggers::Refuse), ("allow", Triggers::Allow)]))
                 .unwrap_or(Triggers::Refuse),
             children: t
-                .get("children", choice(&[("refuse", Children::Refuse), ("cascade", Children::Cascade)]))
+                .get(
+                    "children",
+                    choice(&[
+                        ("refuse", Children::Refuse),
+                        ("unlink", Children::Unlink),
+                        ("cascade", Children::Cascade),
+                    ]),
+                )
                 .unwrap_or(Children::Refuse),
             archive: t
                 .get(

@@ -356,7 +356,7 @@ pub struct Rule {
     pub timezone: chrono_tz::Tz,
     /// What to do where the table has DELETE triggers.
     pub triggers: Triggers,
-    /// What to do where other tables point here.
+    /// What to do where rows point at rows that would go.
     pub children: Children,
     /// To what kind of file rows go before they are removed.
     pub archive: Option<ArchiveFormat>,
@@ -398,9 +398,11 @@ pub enum Triggers {
 /// `rule.children`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Children {
-    /// Refuse the rule while rows of other tables point at rows that would go.
+    /// Refuse the rule while rows that stay point at rows that would go.
     Refuse,
-    /// Remove those rows first.
+    /// Set what points at a row that goes to NULL, and remove nothing else.
+    Unlink,
+    /// Remove what points at a row that goes first, but never a row of the rule's own table that it keeps.
     Cascade,
 }
 

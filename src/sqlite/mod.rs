@@ -13,6 +13,7 @@ pub mod exclusive;
 pub mod explain;
 pub mod facts;
 pub mod fileset;
+pub mod fulltext;
 pub mod header;
 pub mod hold;
 pub mod holders;

@@ -25,7 +25,7 @@ fn archive_dir(database: &Path) -> PathBuf {
     database.with_file_name("archive")
 }
 
-fn files(place: &Place) -> Vec<PathBuf> {
+pub(crate) fn files(place: &Place) -> Vec<PathBuf> {
     let entries = fs::read_dir(archive_dir(&place.path()).join("attendance")).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();

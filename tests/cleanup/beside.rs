@@ -57,8 +57,10 @@ fn h14_what_points_at_a_row_that_goes_stays_with_it_or_goes_with_it() {
         let (code, said) = cleanup(&sandbox);
         assert_eq!(code, Some(1), "{said}");
         assert!(
-            said.contains("20 rows of face_samples") && said.contains("children = \"cascade\""),
-            "{said}"
+            said.contains("20 rows of face_samples")
+                && said.contains("20 of 40 rows of face_samples")
+                && !said.contains("children = \"cascade\""),
+            "the schema has no ON DELETE CASCADE: {said}"
         );
         assert_eq!(left(application), [20, 20, 20]);
 
@@ -123,5 +125,135 @@ fn h28_a_run_that_would_remove_nearly_all_removes_nothing() {
         let (code, said) = cleanup(&sandbox);
         assert_eq!(code, Some(0), "{said}");
         assert!(number(application, rows) < before / 10, "{said}");
+    });
+}
+
+/// As Home Assistant's states: each names the one before it. The application goes on adding such, which point at the oldest
+/// that is left.
+#[test]
+fn h33_rows_within_retention_stay_though_they_point_at_rows_that_go() {
+    let sandbox = Sandbox::with_database(&[]);
+    beside(&sandbox, |application| {
+        for statement in [
+            "CREATE TABLE states (id INTEGER PRIMARY KEY, at TEXT, old INTEGER REFERENCES states)",
+            "CREATE INDEX o ON states (old)",
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO states \
+             SELECT i, CASE WHEN i <= 2000 THEN '2001-01-01' ELSE date('now') END, nullif(i - 1, 0) FROM n",
+            "CREATE TRIGGER follow AFTER INSERT ON attendance BEGIN \
+             INSERT INTO states (at, old) VALUES (date('now'), (SELECT min(id) FROM states)); END",
+        ] {
+            application.sql(statement);
+        }
+        application.wait_for_commits(2);
+        let states = "[cleanup]\nmax_share = '100%'\n".to_owned()
+            + &rule("table = 'states'\ncolumn = 'at'\nkeep = '365d'");
+        for (children, code) in [("refuse", 1), ("cascade", 1), ("unlink", 0)] {
+            sandbox.configure(&format!("{states}children = '{children}'\n"));
+            let (ended, said) = cleanup(&sandbox);
+            assert_eq!(ended, Some(code), "{children}: {said}");
+            let old = if code == 0 { 0 } else { 2_000 };
+            assert_eq!(number(application, "SELECT count(*) FROM states WHERE id <= 2000"), old, "{said}");
+            if code == 1 {
+                assert!(
+                    said.contains("of states within retention (states.old) point at rows that would go"),
+                    "{said}"
+                );
+                assert!(
+                    said.contains("children = \"unlink\"") && !said.contains("children = \"cascade\""),
+                    "{said}"
+                );
+            } else {
+                assert!(
+                    said.contains("removed 2,000 rows older than") && said.contains("(unlinking "),
+                    "{said}"
+                );
+            }
+            // Whatever was there, and whatever came meanwhile.
+            let linked = "SELECT count(*) FROM states WHERE id BETWEEN 2002 AND 3000 AND old = id - 1";
+            assert_eq!(number(application, linked), 999);
+            let missing = "SELECT max(id) - 2000 - count(*) FROM states WHERE id > 2000";
+            assert_eq!(number(application, missing), 0, "{children}: {said}");
+            assert_eq!(number(application, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+        }
+    });
+}
+
+/// As Wagtail's pages, each of which names its newest revision.
+#[test]
+fn h33_live_content_that_points_at_rows_that_go_is_unlinked_and_never_proposed_for_removal() {
+    let sandbox = Sandbox::with_database(&[]);
+    beside(&sandbox, |application| {
+        for statement in [
+            "CREATE TABLE revision (id INTEGER PRIMARY KEY, at TEXT NOT NULL)",
+            "CREATE TABLE page (id INTEGER PRIMARY KEY, latest INTEGER NULL REFERENCES revision DEFERRABLE INITIALLY DEFERRED)",
+            "CREATE INDEX l ON page (latest)",
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400) INSERT INTO revision \
+             SELECT i, CASE WHEN i <= 160 THEN '2001-01-01' ELSE date('now') END FROM n",
+            "INSERT INTO page SELECT id, id FROM revision",
+        ] {
+            application.sql(statement);
+        }
+        let revisions = "table = 'revision'\ncolumn = 'at'\nkeep = '365d'";
+        sandbox.configure(&rule(revisions));
+        let (code, said) = cleanup(&sandbox);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("160 rows of page (page.latest) point at rows that would go"), "{said}");
+        assert!(
+            said.contains("160 of 400 rows of page") && !said.contains("children = \"cascade\""),
+            "{said}"
+        );
+        sandbox.configure(&rule(&format!("{revisions}\nchildren = 'unlink'")));
+        let (code, said) = cleanup(&sandbox);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(number(application, "SELECT count(*) FROM revision"), 240);
+        assert_eq!(number(application, "SELECT count(*) FROM page"), 400);
+        assert_eq!(number(application, "SELECT count(*) FROM page WHERE latest IS NULL AND id <= 160"), 160);
+        assert_eq!(number(application, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+    });
+}
+
+/// The application's process has `porter`, and the schema that everybody else reads says `unicode61`: as where it has
+/// registered a tokenizer of its own under that name, which Calibre does.
+#[test]
+fn h34_the_full_text_index_of_an_application_with_its_own_tokenizer_is_not_spoilt() {
+    let sandbox = Sandbox::with_database(&[]);
+    beside(&sandbox, |application| {
+        for statement in [
+            "CREATE TABLE notes (id INTEGER PRIMARY KEY, at TEXT, text TEXT)",
+            "CREATE VIRTUAL TABLE search USING fts5 (text, content = notes, content_rowid = id, tokenize = 'porter')",
+            "CREATE TRIGGER i AFTER INSERT ON notes BEGIN INSERT INTO search (rowid, text) VALUES (new.id, new.text); END",
+            "CREATE TRIGGER d AFTER DELETE ON notes BEGIN \
+             INSERT INTO search (search, rowid, text) VALUES ('delete', old.id, old.text); END",
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) INSERT INTO notes \
+             SELECT i, CASE WHEN i <= 400 THEN '2001-01-01' ELSE date('now') END, 'running words of number ' || i FROM n",
+            "PRAGMA writable_schema = ON",
+        ] {
+            application.sql(statement);
+        }
+        let say = |application: &mut Application, from: &str, to: &str| {
+            application.sql(&format!(
+                "UPDATE sqlite_schema SET sql = replace(sql, '{from}', '{to}') WHERE name = 'search'"
+            ));
+        };
+        let sound = |application: &mut Application, left: u64| {
+            assert_eq!(number(application, "SELECT count(*) FROM notes"), left);
+            assert_eq!(number(application, "SELECT count(*) FROM search WHERE search MATCH 'run'"), left);
+            // An error of its own fails the test.
+            application.sql("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)");
+        };
+        say(application, "porter", "unicode61");
+        sandbox.configure(&rule("table = 'notes'\ncolumn = 'at'\nkeep = '365d'\ntriggers = 'allow'"));
+        let (code, said) = cleanup(&sandbox);
+        sound(application, 1000);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains("the full-text table search") && said.contains("tokenizer of its own"),
+            "{said}"
+        );
+
+        say(application, "unicode61", "porter");
+        let (code, said) = cleanup(&sandbox);
+        assert_eq!(code, Some(0), "{said}");
+        sound(application, 600);
     });
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
 use super::archive::Archive;
-use super::children::{Action, Seen};
+use super::children::{Graph, Seen};
+use super::links::Action;
 use super::plan::{Plan, schema_version};
 use super::report::Touched;
 use super::walk::{self, Extent, Position};
@@ -141,8 +142,13 @@ fn remove(
     let rows = existing(connection, plan, rows, &condition)?;
     let graph = &plan.graph;
     let doomed = graph.doomed(connection, &plan.goes, &rows, &mut Seen::new())?;
-    if !doomed.blockers.is_empty() {
-        return Err(blocked(&doomed.blockers));
+    if !doomed.blocked.is_empty() {
+        let blockers = doomed.blocked.iter().map(|(edge, rows)| (*edge, rows.len() as u64)).collect();
+        let text = graph.in_words(&blockers);
+        return Err(Error::new(
+            Reason::Refused,
+            format!("{text}, since they were counted; the next run says more"),
+        ));
     }
     let mut fixed = doomed.scanning;
     if let Some(archive) = archive {
@@ -157,15 +163,12 @@ fn remove(
     let since = Instant::now();
     let before = if checked { violations(connection, plan)? } else { 0 };
     fixed += since.elapsed();
+    for (edge, rows) in &doomed.loosed {
+        change(connection, graph, *edge, rows)?;
+    }
     for (edge, rows) in &doomed.changes {
-        let edge = &graph.edges[*edge];
-        let (node, Action::Set(set)) = (&graph.tables[edge.child], &edge.action) else { continue };
-        for (number, values) in keys::chunks(rows) {
-            let among = among("", &node.key, number);
-            let sql = format!("UPDATE {} SET {set} WHERE {among}", quoted(&node.name));
-            let changed = connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
-            tally.entry(node.name.clone()).or_default().changed += changed as u64;
-        }
+        let changed = change(connection, graph, *edge, rows)?;
+        tally.entry(graph.tables[graph.edges[*edge].child].name.clone()).or_default().changed += changed;
     }
     for (table, rows) in doomed.deletes.into_iter().rev() {
         let removed = delete(connection, plan, table, &rows, "1")?;
@@ -182,6 +185,21 @@ fn remove(
         ));
     }
     Ok((tally, fixed))
+}
+
+/// Makes the assignments of a foreign key of this number in `rows` of its child; in how many.
+fn change(connection: &Connection, graph: &Graph, edge: usize, rows: &[Key]) -> Result<u64> {
+    let edge = &graph.edges[edge];
+    let (node, Action::Set(set)) = (&graph.tables[edge.child], &edge.action) else { return Ok(0) };
+    let mut changed = 0;
+    for (number, values) in keys::chunks(rows) {
+        let among = among("", &node.key, number);
+        let sql = format!("UPDATE {} SET {set} WHERE {among}", quoted(&node.name));
+        let done = connection.prepare_cached(&sql)?.execute(params_from_iter(values));
+        changed +=
+            done.map_err(|cause| Error::from(cause).context(format!("{} cannot be changed", edge.name)))?;
+    }
+    Ok(changed as u64)
 }
 
 /// Deletes `rows` of the table of this number that fulfil a condition; how many those were.
@@ -222,18 +240,6 @@ pub(super) fn violations_of(connection: &Connection, table: &str) -> Result<u64>
     let sql = "SELECT count(*) FROM pragma_foreign_key_check(?1)";
     let count: Option<u64> = connection.query_row(sql, [table], |row| row.get(0)).optional()?;
     Ok(count.unwrap_or(0))
-}
-
-/// The refusal of `children = "refuse"`.
-pub(super) fn blocked(blockers: &BTreeMap<String, u64>) -> Error {
-    let tables: Vec<_> = blockers.iter().map(|(table, rows)| super::report::rows_of(*rows, table)).collect();
-    Error::new(
-        Reason::Refused,
-        format!(
-            "{} point at rows that would go; to remove those as well, set children = \"cascade\" in the rule",
-            tables.join(" and ")
-        ),
-    )
 }
 
 #[cfg(test)]

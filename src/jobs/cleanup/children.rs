@@ -8,10 +8,12 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::goes::Goes;
+use super::links::{Action, Edge};
+use super::report::rows_of;
 use crate::config::Children;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::keys::{self, Key, among};
-use crate::sqlite::schema::{self, ChildKey, Table, quoted};
+use crate::sqlite::schema::{self, Table, quoted};
 
 /// A table and the columns that name its rows.
 #[derive(Debug)]
@@ -22,45 +24,30 @@ pub(super) struct Node {
     pub(super) deleted: bool,
 }
 
-/// What happens to a row that points at one which goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Action {
-    /// It stands in the way: the rule says `children = "refuse"`.
-    Block,
-    /// It goes as well: declared CASCADE, or NO ACTION or RESTRICT where the rule says `children = "cascade"`.
-    Delete,
-    /// These assignments are made, as declared by SET NULL or SET DEFAULT.
-    Set(String),
-}
-
-/// A foreign key. Tables are numbers in [`Graph::tables`].
-#[derive(Debug)]
-pub(super) struct Edge {
-    pub(super) parent: usize,
-    pub(super) child: usize,
-    /// Columns of the parent and of the child, quoted.
-    pairs: Vec<(String, String)>,
-    pub(super) action: Action,
-    /// The child's columns lead an index.
-    pub(super) indexed: bool,
-}
-
 /// The rule's table, number 0, and the tables that its deletes reach.
 #[derive(Debug)]
 pub(super) struct Graph {
     pub(super) tables: Vec<Node>,
     pub(super) edges: Vec<Edge>,
+    /// An old row of the rule's table goes together with the one that it points at, though it might be unlinked and go
+    /// later: an archive is to have it as it was.
+    whole_chains: bool,
 }
+
+/// How many rows stand in the way, by foreign key.
+pub(super) type Blockers = BTreeMap<usize, u64>;
 
 /// What goes together with some rows of the rule's table.
 #[derive(Debug, Default)]
 pub(super) struct Doomed {
     /// Rows to delete by table, parents before their children.
     pub(super) deletes: Vec<(usize, Vec<Key>)>,
-    /// Rows to change, by foreign key.
+    /// Rows that stay and are to be changed, by foreign key.
     pub(super) changes: Vec<(usize, Vec<Key>)>,
-    /// Rows that stand in the way, by table.
-    pub(super) blockers: BTreeMap<String, u64>,
+    /// Old rows of the rule's table that point at one of these and go later: until then they point at nothing.
+    pub(super) loosed: Vec<(usize, Vec<Key>)>,
+    /// Rows that stand in the way, by foreign key. Those of the rule's own table are rows that it keeps.
+    pub(super) blocked: Vec<(usize, Vec<Key>)>,
     /// How long tables without an index that would help were read from end to end, once each: a single row takes as long.
     pub(super) scanning: Duration,
 }
@@ -69,12 +56,18 @@ pub(super) struct Doomed {
 pub(super) type Seen = HashSet<(usize, Vec<u8>)>;
 
 impl Graph {
-    /// Follows the foreign keys from `root` down: all the way to `cascade`, one step to `refuse`.
-    pub(super) fn build(connection: &Connection, root: &Table, children: Children) -> Result<Self> {
+    /// Follows the foreign keys from `root` down: all the way to `cascade`, one step to `refuse` and to `unlink`.
+    pub(super) fn build(
+        connection: &Connection,
+        root: &Table,
+        children: Children,
+        whole_chains: bool,
+    ) -> Result<Self> {
         let tables = schema::tables(connection)?;
         let mut graph = Self {
             tables: vec![Node { name: root.name.clone(), key: keys::key(connection, root)?, deleted: true }],
             edges: Vec::new(),
+            whole_chains,
         };
         let mut to_follow = VecDeque::from([0]);
         while let Some(parent) = to_follow.pop_front() {
@@ -89,21 +82,49 @@ impl Graph {
                     graph.tables.push(Node { name: key.child.clone(), key: node_key, deleted: false });
                     graph.tables.len() - 1
                 };
-                let action = action(connection, &key, children)?;
-                if action == Action::Delete && !graph.tables[child].deleted {
+                let edge = Edge::new(connection, (parent, &parent_name), child, &key, children)?;
+                if edge.action == Action::Delete && !graph.tables[child].deleted {
                     graph.tables[child].deleted = true;
                     to_follow.push_back(child);
                 }
-                graph.edges.push(Edge {
-                    parent,
-                    child,
-                    pairs: pairs(connection, &parent_name, &key)?,
-                    action,
-                    indexed: is_indexed(connection, &key)?,
-                });
+                graph.edges.push(edge);
             }
         }
         Ok(graph)
+    }
+
+    /// The same of a table by its name.
+    pub(super) fn of(
+        connection: &Connection,
+        root: &str,
+        children: Children,
+        whole_chains: bool,
+    ) -> Result<Self> {
+        let table = schema::tables(connection)?.into_iter().find(|table| table.name == root);
+        let table = table.ok_or_else(|| Error::new(Reason::NotFound, format!("there is no table {root}")))?;
+        Self::build(connection, &table, children, whole_chains)
+    }
+
+    /// How many rows stand in the way, in words; those of the rule's own table are such as it keeps.
+    pub(super) fn in_words(&self, blockers: &Blockers) -> String {
+        let all: Vec<_> = blockers
+            .iter()
+            .map(|(edge, rows)| {
+                let edge = &self.edges[*edge];
+                let kept = if edge.child == 0 { " within retention" } else { "" };
+                format!("{}{kept} ({})", rows_of(*rows, &self.tables[edge.child].name), edge.name)
+            })
+            .collect();
+        let verb = if blockers.values().sum::<u64>() == 1 { "points" } else { "point" };
+        format!("{} {verb} at rows that would go", all.join(" and "))
+    }
+
+    /// Why some of them cannot be unlinked.
+    pub(super) fn obstacles<'a>(&'a self, blockers: &'a Blockers) -> impl Iterator<Item = &'a str> {
+        blockers.keys().filter_map(|edge| match &self.edges[*edge].action {
+            Action::Block(why) => why.as_deref(),
+            _ => None,
+        })
     }
 
     /// Whether a row can be reached in one way only, so that no two slices of the rule's table reach it.
@@ -127,33 +148,47 @@ impl Graph {
         let mut to_follow = VecDeque::from([(0, first)]);
         while let Some((parent, rows)) = to_follow.pop_front() {
             for (number, edge) in self.edges.iter().enumerate().filter(|(_, edge)| edge.parent == parent) {
-                let (mut going, mut changing) = (Vec::new(), Vec::new());
+                let (mut going, mut changing, mut loosed, mut blocked) =
+                    <(Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
                 let old = goes.condition("c.");
                 for (child, is_old) in
                     self.pointing_at(connection, edge, &rows, &old, &mut doomed.scanning)?
                 {
-                    // An old row that points at an old row of its own table goes with it, whatever the rule says.
-                    let goes = edge.action == Action::Delete || (edge.child == 0 && is_old);
-                    if matches!(edge.action, Action::Set(_)) && !goes {
-                        if !seen.contains(&(edge.child, id(&child))) {
-                            changing.push(child);
-                        }
-                    } else if seen.insert((edge.child, id(&child))) {
-                        if goes {
+                    if seen.contains(&(edge.child, id(&child))) {
+                        continue;
+                    }
+                    match edge.action {
+                        Action::Set(_) if !is_old => changing.push(child),
+                        Action::Set(_) if edge.is_loosed && !self.whole_chains => loosed.push(child),
+                        // An old row that points at an old row of its own table goes with it, whatever the rule says.
+                        _ if is_old || edge.action == Action::Delete => {
+                            seen.insert((edge.child, id(&child)));
                             going.push(child);
-                        } else {
-                            *doomed.blockers.entry(self.tables[edge.child].name.clone()).or_default() += 1;
                         }
+                        _ => blocked.push(child),
                     }
                 }
-                if !changing.is_empty() {
-                    doomed.changes.push((number, changing));
+                for (all, some) in [
+                    (&mut doomed.changes, changing),
+                    (&mut doomed.loosed, loosed),
+                    (&mut doomed.blocked, blocked),
+                ] {
+                    if !some.is_empty() {
+                        all.push((number, some));
+                    }
                 }
                 if !going.is_empty() {
                     to_follow.push_back((edge.child, going));
                 }
             }
             doomed.deletes.push((parent, rows));
+        }
+        // What goes by one key need not be unlinked by another one, and is in nobody's way.
+        for links in [&mut doomed.changes, &mut doomed.loosed, &mut doomed.blocked] {
+            for (edge, rows) in links.iter_mut() {
+                rows.retain(|row| !seen.contains(&(self.edges[*edge].child, id(row))));
+            }
+            links.retain(|(_, rows)| !rows.is_empty());
         }
         Ok(doomed)
     }
@@ -222,57 +257,6 @@ impl Graph {
         }
         Ok(false)
     }
-}
-
-fn action(connection: &Connection, key: &ChildKey, children: Children) -> Result<Action> {
-    let set = |value: &dyn Fn(&str) -> Result<String>| {
-        let all =
-            key.columns.iter().map(|(column, _)| Ok(format!("{} = {}", quoted(column), value(column)?)));
-        Ok(Action::Set(all.collect::<Result<Vec<_>>>()?.join(", ")))
-    };
-    match (children, key.on_delete.as_str()) {
-        (Children::Refuse, _) => Ok(Action::Block),
-        (Children::Cascade, "SET NULL") => set(&|_| Ok(String::from("NULL"))),
-        (Children::Cascade, "SET DEFAULT") => set(&|column| {
-            let sql = "SELECT dflt_value FROM pragma_table_info(?1) WHERE name = ?2 COLLATE NOCASE";
-            let default: Option<String> =
-                connection.query_row(sql, (&key.child, column), |row| row.get(0))?;
-            Ok(default.map_or_else(|| String::from("NULL"), |default| format!("({default})")))
-        }),
-        (Children::Cascade, _) => Ok(Action::Delete),
-    }
-}
-
-/// The parent's columns where the key leaves them out are its primary key.
-fn pairs(connection: &Connection, parent: &str, key: &ChildKey) -> Result<Vec<(String, String)>> {
-    let primary = keys::primary_key(connection, parent)?;
-    let pairs = key.columns.iter().enumerate().map(|(number, (child, named))| {
-        let named = named.as_ref().or_else(|| primary.get(number));
-        named.map(|named| (quoted(named), quoted(child)))
-    });
-    pairs.collect::<Option<Vec<_>>>().ok_or_else(|| {
-        Error::new(
-            Reason::Refused,
-            format!(
-                "a foreign key of {} points at the primary key of {parent}, which has none of that many columns; \
-                 correct the schema",
-                key.child
-            ),
-        )
-    })
-}
-
-fn is_indexed(connection: &Connection, key: &ChildKey) -> Result<bool> {
-    let wanted = |name: &String| key.columns.iter().any(|(column, _)| column.eq_ignore_ascii_case(name));
-    let leads = |columns: &[Option<String>]| {
-        columns.len() >= key.columns.len()
-            && columns.iter().take(key.columns.len()).all(|c| c.as_ref().is_some_and(wanted))
-    };
-    // An INTEGER PRIMARY KEY has no index of its own: it is the table's.
-    let primary = keys::primary_key(connection, &key.child)?;
-    let by_primary = primary.len() == key.columns.len() && primary.iter().all(wanted);
-    let indexes = schema::indexes(connection, &key.child)?;
-    Ok(by_primary || indexes.iter().any(|index| !index.partial && leads(&index.columns)))
 }
 
 /// A key as bytes that are equal exactly when the keys are.

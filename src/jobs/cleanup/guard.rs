@@ -19,7 +19,8 @@ struct Table {
 }
 
 impl Guard {
-    /// Refuses when removing `more` rows would take the run past `max_share` of the table, which has `rows` now.
+    /// Refuses when removing `more` rows would take the run past `max_share` of the table, which has `rows` now; `why`
+    /// they go, as an operator would say it.
     pub(super) fn check(&self, table: &str, rows: u64, more: u64, max_share: f64, why: &str) -> Result<()> {
         let known = self.tables.get(table).copied().unwrap_or(Table { rows_before: rows, removed: 0 });
         let removed = known.removed + more;
@@ -30,7 +31,7 @@ impl Guard {
         Err(Error::new(
             Reason::Refused,
             format!(
-                "{} of {} rows of {table} ({}) would be removed as {why}, and max_share allows {}; if the \
+                "{} of {} rows of {table} ({}) would be removed {why}, and max_share allows {}; if the \
                  clock and the rule are right, set a higher max_share in the database's cleanup table",
                 words::count(removed),
                 words::count(known.rows_before),

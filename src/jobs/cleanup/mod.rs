@@ -3,24 +3,30 @@
 //! the rule does not allow (HAZARDS H14, H15, H28).
 //!
 //! `plan` checks a rule against the database, `goes` and `dates` say what goes, `walk` finds it in short reads,
-//! `children` what points at it, `batch` removes some of it, `archive` has it before, `sweep` goes from the first row to
-//! the last, `log` keeps the write-ahead log short, `guard` limits the whole, `report` says what was done, `space`
-//! what comes next.
+//! `children` what points at it and `links` what becomes of that, `triggers` what the application does then, `count` does
+//! all of it without removing, `choices` says what stands in the way. `batch` removes some of it, `archive` has it before,
+//! `sweep` goes from the first row to the last, `log` keeps the write-ahead log short, `guard` limits the whole, `report`
+//! says what was done, `space` what comes next.
 //!
-//! Foreign keys with `children = "cascade"`: a key declared ON DELETE SET NULL or SET DEFAULT is honoured; rows
-//! behind any other (CASCADE, and also NO ACTION and RESTRICT) are deleted first, and so on down.
+//! A rule removes rows of its own table only where they are past its retention (HAZARDS H33). Of rows that point at such a
+//! one, and stay, `children` decides: with "unlink" their key becomes NULL, with "cascade" rows of other tables go first,
+//! and so on down. Under both, a key declared ON DELETE SET NULL or SET DEFAULT is honoured.
 
 mod archive;
 mod batch;
 mod children;
+mod choices;
+mod count;
 mod dates;
 mod goes;
 mod guard;
+mod links;
 mod log;
 mod plan;
 mod report;
 mod space;
 mod sweep;
+mod triggers;
 mod walk;
 
 use crate::config::JobKind;

@@ -1,16 +1,20 @@
 //! One rule, checked against the database before anything is deleted: the table and its column, how the column
 //! tells the time, what else would be touched, and which triggers would fire. Reads only.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::children::{Action, Graph};
+use super::children::Graph;
 use super::dates::{self, Age, FORMATS};
 use super::goes::{Column, Goes};
+use super::links::Action;
+use super::triggers::{self, Fired};
 use crate::config::{DateFormat, Rule, Triggers};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::keys::{self, among};
+use crate::sqlite::keys;
 use crate::sqlite::schema::{self, quoted};
 
 /// Rows taken from each end of the table to find out how the column tells the time.
@@ -27,9 +31,9 @@ pub(super) struct Plan {
     pub(super) goes: Goes,
     /// For people: why those.
     pub(super) why: Vec<String>,
-    pub(super) graph: Graph,
-    /// Triggers that will fire, as `table.trigger`; the rule allows them.
-    pub(super) triggers: Vec<String>,
+    pub(super) graph: Arc<Graph>,
+    /// Triggers that will fire; the rule allows them.
+    pub(super) triggers: Fired,
     /// A batch is not begun when the schema is another one by then.
     pub(super) schema_version: i64,
     /// What the operator may do to make it cheaper.
@@ -47,7 +51,7 @@ impl Plan {
             Error::new(Reason::NotFound, text)
         })?;
         let column = rule.column.as_ref().map(|name| column(connection, &table.name, name)).transpose()?;
-        let graph = Graph::build(connection, &table, rule.children)?;
+        let graph = Graph::build(connection, &table, rule.children, rule.archive.is_some())?;
         let key = graph.tables[0].key.clone();
         let index = match &column {
             Some(column) => keys::index_in_order_of(connection, &table.name, column)?,
@@ -69,24 +73,23 @@ impl Plan {
             Ok::<_, Error>(Age { format: column.format, cutoff, zone: rule.timezone })
         });
         let age = age.transpose()?;
-        let mut plan = Self {
+        let plan = Self {
             advice: advice(&table.name, column.as_ref(), index.as_deref(), &graph),
             why: age.iter().map(|age| format!("older than {}", shown(age))).collect(),
             goes: Goes { column, key, age, newest: None },
             table: table.name,
             index,
-            graph,
-            triggers: Vec::new(),
+            triggers: triggers::fired(connection, &graph)?,
+            graph: Arc::new(graph),
             schema_version,
         };
-        plan.triggers = triggers(connection, &plan.graph)?;
-        if rule.triggers == Triggers::Refuse && !plan.triggers.is_empty() {
+        if rule.triggers == Triggers::Refuse && !plan.triggers.names.is_empty() {
             return Err(Error::new(
                 Reason::Refused,
                 format!(
                     "deleting would fire the application's triggers {}; if they may run, set triggers = \"allow\" \
                      in the rule",
-                    plan.triggers.join(", ")
+                    plan.triggers.names.join(", ")
                 ),
             ));
         }
@@ -95,7 +98,7 @@ impl Plan {
 
     /// Whether nothing but the rows themselves is concerned.
     pub(super) fn is_plain(&self) -> bool {
-        self.graph.edges.is_empty() && self.triggers.is_empty()
+        self.graph.edges.is_empty() && self.triggers.names.is_empty()
     }
 
     /// Leaves only so many of the newest rows, `why` as an operator would say it.
@@ -199,51 +202,6 @@ fn find_format(
     })
 }
 
-/// The triggers that the rule's statements fire. EXPLAIN compiles them: a trigger, a check or an index that needs
-/// a function or a collation which we lack fails here, and not in the middle.
-fn triggers(connection: &Connection, graph: &Graph) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for node in graph.tables.iter().filter(|node| node.deleted) {
-        let delete = format!("DELETE FROM {} WHERE {}", quoted(&node.name), among("", &node.key, 1));
-        if fires(connection, &delete, &node.name)? {
-            let found = schema::delete_triggers(connection, &node.name)?;
-            names.extend(found.iter().map(|trigger| format!("{}.{}", node.name, trigger.name)));
-        }
-    }
-    for edge in &graph.edges {
-        let (Action::Set(set), child) = (&edge.action, &graph.tables[edge.child]) else { continue };
-        let update = format!("UPDATE {} SET {set} WHERE {}", quoted(&child.name), among("", &child.key, 1));
-        if fires(connection, &update, &child.name)? {
-            names.push(format!("{} (on UPDATE)", child.name));
-        }
-    }
-    Ok(names)
-}
-
-fn fires(connection: &Connection, sql: &str, table: &str) -> Result<bool> {
-    let explain = || -> rusqlite::Result<bool> {
-        let mut statement = connection.prepare(&format!("EXPLAIN {sql}"))?;
-        // Its parameters stay NULL: EXPLAIN runs nothing.
-        let mut opcodes = statement.raw_query();
-        while let Some(row) = opcodes.next()? {
-            if row.get::<_, String>("opcode")? == "Program" {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    };
-    explain().map_err(|cause| {
-        let error = Error::from(cause);
-        match error.reason {
-            Reason::Unsupported => error.context(format!(
-                "a trigger, check or index of {table} needs what only the application has, so that litekeeper cannot \
-                 delete there"
-            )),
-            _ => error.context(format!("rows of {table} cannot be deleted")),
-        }
-    })
-}
-
 fn advice(table: &str, column: Option<&Column>, index: Option<&str>, graph: &Graph) -> Vec<String> {
     let mut advice = Vec::new();
     if let (Some(Column { name: column, .. }), None) = (column, index) {
@@ -260,6 +218,11 @@ fn advice(table: &str, column: Option<&Column>, index: Option<&str>, graph: &Gra
             "{child} is read from end to end for each batch; an index on its columns that point at {parent} would \
              spare that"
         ));
+    }
+    for edge in &graph.edges {
+        if let Action::Block(Some(why)) = &edge.action {
+            advice.push(format!("{why}: such rows end the rule before it removes anything"));
+        }
     }
     advice
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::batch::Tally;
+use super::count::Count;
 use super::dates;
 use super::plan::Plan;
 use crate::config::{DateFormat, Rule};
@@ -53,8 +54,10 @@ pub(super) struct RuleReport {
     pub(super) matched: u64,
     /// Of these, rows whose date cannot be read; they are never deleted.
     pub(super) unreadable: u64,
-    /// Rows removed from the table, with rows of it that pointed at such rows.
+    /// Rows removed from the table, all of them past its retention.
     pub(super) removed: u64,
+    /// Rows of the table that stay, and whose foreign key was set to NULL or to its default, as it led to one of those.
+    pub(super) unlinked: u64,
     /// What the rule removed of `rows`, 0 to 1; where it was refused, what it would have removed.
     pub(super) share: f64,
     /// The same for tables that point here.
@@ -92,7 +95,7 @@ impl RuleReport {
         self.timezone = iso.map(|age| age.zone.name());
         self.cutoff = plan.goes.age.map(|age| age.cutoff);
         self.goes.clone_from(&plan.why);
-        self.triggers.clone_from(&plan.triggers);
+        self.triggers.clone_from(&plan.triggers.names);
         self.advice.clone_from(&plan.advice);
     }
 
@@ -101,15 +104,21 @@ impl RuleReport {
     pub(super) fn refuse(&mut self, why: &Error, is_preview: bool) {
         self.refused = Some(why.message.clone());
         if is_preview {
-            self.removed = 0;
+            (self.removed, self.unlinked) = (0, 0);
             self.children.clear();
         }
+    }
+
+    /// Takes over what counting found.
+    pub(super) fn set_count(&mut self, count: &Count) {
+        (self.rows, self.matched, self.unreadable) = (count.rows, count.matched, count.unreadable);
     }
 
     /// Takes over what was touched, or would be.
     pub(super) fn set_touched(&mut self, tally: &Tally) {
         let own = tally.get(&self.table).copied().unwrap_or_default();
         self.removed = own.removed;
+        self.unlinked = own.changed;
         self.children =
             tally.iter().filter(|(table, _)| **table != self.table).map(|(t, n)| (t.clone(), *n)).collect();
     }
@@ -137,14 +146,18 @@ fn rule_part(rule: &RuleReport) -> Option<String> {
     }
     let why = if rule.goes.is_empty() { String::new() } else { format!(" {}", rule.goes.join(" or ")) };
     let mut text = format!("{}{why} from {}", rows(rule.removed), rule.table);
+    let gone = rule.children.iter().filter(|(_, touched)| touched.removed > 0);
+    let gone: Vec<_> = gone.map(|(table, touched)| rows_of(touched.removed, table)).collect();
+    let own = (rule.unlinked > 0).then_some((&rule.table, rule.unlinked));
+    let others = rule.children.iter().map(|(table, touched)| (table, touched.changed));
+    let changed = own.into_iter().chain(others.filter(|(_, changed)| *changed > 0));
+    let changed: Vec<_> = changed.map(|(table, rows)| rows_of(rows, table)).collect();
     // Writing to a String does not fail.
-    for (table, touched) in &rule.children {
-        if touched.removed > 0 {
-            let _ = write!(text, " with {} that pointed at them", rows_of(touched.removed, table));
-        }
-        if touched.changed > 0 {
-            let _ = write!(text, " (unlinking {})", rows_of(touched.changed, table));
-        }
+    if !gone.is_empty() {
+        let _ = write!(text, " and with them {}", gone.join(" and "));
+    }
+    if !changed.is_empty() {
+        let _ = write!(text, " (unlinking {})", changed.join(" and "));
     }
     if rule.unreadable > 0 {
         let _ = write!(text, " ({} without a readable date stay)", rows(rule.unreadable));

@@ -1,24 +1,24 @@
 //! One rule, from its check over the count and the guards to the last batch. Gives way between batches, and stops
 //! at once when told to: what was committed stays, and the next run goes on.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::archive::Archive;
 use super::batch::{self, Pace, Share, Step, Tally};
-use super::children::{Doomed, Seen};
+use super::choices;
+use super::count::Count;
 use super::guard::Guard;
 use super::log::Log;
 use super::plan::Plan;
-use super::report::{RuleReport, Touched, rows as rows_in_words};
-use super::walk::{self, Extent, Position};
+use super::report::{RuleReport, rows as rows_in_words};
+use super::triggers;
+use super::walk::Position;
 use crate::config::Rule;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::jobs::{Context, Unit, blocking};
-use crate::sqlite::schema::quoted;
 use crate::sqlite::sizes;
 use crate::words;
 
@@ -34,9 +34,6 @@ pub(super) const ATTEMPTS: u32 = 3;
 /// Pause before another attempt.
 const BUSY_PAUSE: Duration = Duration::from_millis(250);
 
-/// Old rows of which, in one read while counting, everything that goes with them is gathered.
-const ROWS_PER_PREVIEW: usize = 2000;
-
 /// What the rules of one run share.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
@@ -45,15 +42,6 @@ pub(super) struct Totals {
     done: u64,
     /// Rows that all rules so far wanted removed.
     wanted: u64,
-}
-
-/// What counting found, beside what it wrote into the report.
-#[derive(Debug, Default)]
-struct Preview {
-    tally: Tally,
-    blockers: BTreeMap<String, u64>,
-    /// Rows of each table that would lose some.
-    rows: BTreeMap<String, u64>,
 }
 
 /// Carries out a rule. What was done until an error is in the report; the tally holds the rows really removed.
@@ -81,14 +69,18 @@ pub(super) async fn rule(
         report.describe(&plan);
     }
     let plan = Arc::new(plan);
-    let preview = preview(&reader, &plan, report).await?;
-    report.share = share(preview.tally.get(&plan.table).map_or(0, |own| own.removed), report.rows);
+    let preview = Count::of(&reader, &plan, &plan.graph).await?;
+    report.set_count(&preview);
+    report.share = share(preview.removed(&plan.table), report.rows);
     if dry_run {
         report.set_touched(&preview.tally);
     }
     guard(context, &plan, totals, &preview, &preview.tally)?;
     if !preview.blockers.is_empty() {
-        return Err(batch::blocked(&preview.blockers));
+        return Err(choices::refusal(&reader, rule, &plan, &preview).await?);
+    }
+    if report.matched > 0 {
+        triggers::in_step(context, &reader, &plan.triggers).await?;
     }
     if dry_run {
         note(totals, &preview, &preview.tally);
@@ -98,7 +90,8 @@ pub(super) async fn rule(
     let since = Instant::now();
     let before = violations(&reader, &plan).await?;
     // Writers must not be kept waiting while large tables are looked at, again with each batch.
-    let in_batches = !plan.triggers.is_empty() && since.elapsed() <= context.database.cleanup.batch_target;
+    let in_batches =
+        !plan.triggers.names.is_empty() && since.elapsed() <= context.database.cleanup.batch_target;
     // Nothing is made where nothing is to be archived.
     let archive = if report.matched > 0 {
         let (database, started) = (Arc::clone(&context.database), context.started);
@@ -135,7 +128,7 @@ async fn left_whole(reader: &Reader<'_>, plan: &Plan, before: u64) -> Result<()>
     if after <= before {
         return Ok(());
     }
-    let who = if plan.triggers.is_empty() { "what" } else { "the triggers, and at what" };
+    let who = if plan.triggers.names.is_empty() { "what" } else { "the triggers, and at what" };
     Err(Error::new(
         Reason::Refused,
         format!(
@@ -175,10 +168,15 @@ async fn newest(
 }
 
 /// Refuses what takes the run past `max_share` of a table.
-fn guard(context: &Context, plan: &Plan, totals: &Totals, preview: &Preview, tally: &Tally) -> Result<()> {
+fn guard(context: &Context, plan: &Plan, totals: &Totals, preview: &Count, tally: &Tally) -> Result<()> {
     let why = plan.why.join(" or ");
-    for (table, rows) in &preview.rows {
+    for (table, rows) in &preview.tables {
         let removed = tally.get(table).map_or(0, |touched| touched.removed);
+        let why = if *table == plan.table {
+            format!("as {why}")
+        } else {
+            format!("with rows of {} that are {why}", plan.table)
+        };
         totals.guard.check(table, *rows, removed, context.database.cleanup.max_share, &why)?;
     }
     Ok(())
@@ -188,78 +186,11 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-fn note(totals: &mut Totals, preview: &Preview, tally: &Tally) {
+fn note(totals: &mut Totals, preview: &Count, tally: &Tally) {
     for (table, touched) in tally {
         // A row that came to point here after the count is in a table that had not been looked at.
-        let rows = preview.rows.get(table).copied().unwrap_or(touched.removed);
+        let rows = preview.tables.get(table).copied().unwrap_or(touched.removed);
         totals.guard.note(table, rows, touched.removed);
-    }
-}
-
-/// Counts, by the same conditions by which rows are deleted later, in short reads.
-async fn preview(reader: &Reader<'_>, plan: &Arc<Plan>, report: &mut RuleReport) -> Result<Preview> {
-    let mut preview = Preview::default();
-    let mut position = Some(Position::default());
-    let mut seen = Seen::new();
-    let alone = plan.graph.edges.is_empty();
-    let wanted = if alone { usize::MAX } else { ROWS_PER_PREVIEW };
-    while let Some(from) = position {
-        let shared = Arc::clone(plan);
-        let mut known = std::mem::take(&mut seen);
-        let (slice, doomed, known) = reader
-            .read(move |c| {
-                // One read: what points at the rows belongs to the same state as they.
-                let read = c.transaction()?;
-                let slice = walk::slice(&read, &shared, Extent::Table, &from, wanted)?;
-                let doomed = if alone {
-                    None
-                } else {
-                    Some(shared.graph.doomed(&read, &shared.goes, &slice.old, &mut known)?)
-                };
-                if shared.graph.is_tree() {
-                    known.clear();
-                }
-                Ok((slice, doomed, known))
-            })
-            .await?;
-        seen = known;
-        report.rows += slice.rows;
-        report.unreadable += slice.unreadable;
-        report.matched += slice.old.len() as u64;
-        position = slice.next_behind(slice.tail().len() as u64);
-        match doomed {
-            Some(doomed) => preview.add(plan, doomed),
-            None => preview.touched(&plan.table).removed += slice.old.len() as u64,
-        }
-    }
-    for table in preview.tally.iter().filter(|(_, touched)| touched.removed > 0).map(|(table, _)| table) {
-        let rows = if *table == plan.table {
-            report.rows
-        } else {
-            let sql = format!("SELECT count(*) FROM {}", quoted(table));
-            reader.read(move |c| Ok(c.query_row(&sql, [], |row| row.get(0))?)).await?
-        };
-        preview.rows.insert(table.clone(), rows);
-    }
-    Ok(preview)
-}
-
-impl Preview {
-    fn touched(&mut self, table: &str) -> &mut Touched {
-        self.tally.entry(table.to_owned()).or_default()
-    }
-
-    fn add(&mut self, plan: &Plan, doomed: Doomed) {
-        let graph = &plan.graph;
-        for (table, rows) in doomed.deletes {
-            self.touched(&graph.tables[table].name).removed += rows.len() as u64;
-        }
-        for (edge, rows) in doomed.changes {
-            self.touched(&graph.tables[graph.edges[edge].child].name).changed += rows.len() as u64;
-        }
-        for (table, rows) in doomed.blockers {
-            *self.blockers.entry(table).or_default() += rows;
-        }
     }
 }
 
@@ -268,7 +199,7 @@ struct Sweep<'a> {
     context: &'a Context,
     plan: &'a Arc<Plan>,
     totals: &'a Totals,
-    preview: &'a Preview,
+    preview: &'a Count,
     archive: &'a Arc<Mutex<Option<Archive>>>,
     reader: &'a Reader<'a>,
     /// Rows that pointed at nothing before.
@@ -301,7 +232,7 @@ impl Sweep<'_> {
                 // Rows that became old after the count have been judged by nobody.
                 guard(context, plan, totals, self.preview, tally)?;
                 // What triggers do to the first rows they do to all.
-                if report.batches == 1 && !plan.triggers.is_empty() && !self.in_batches {
+                if report.batches == 1 && !plan.triggers.names.is_empty() && !self.in_batches {
                     left_whole(self.reader, plan, self.before).await?;
                 }
                 let removed = tally.get(&plan.table).map_or(0, |touched| touched.removed);

@@ -1,0 +1,104 @@
+//! What a rule would do: counted by the same conditions by which rows are removed later, in short reads. Writes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::batch::Tally;
+use super::children::{Blockers, Doomed, Graph, Seen};
+use super::plan::Plan;
+use super::report::Touched;
+use super::walk::{self, Extent, Position};
+use crate::error::Result;
+use crate::jobs::reading::Reader;
+use crate::sqlite::schema::quoted;
+
+/// Old rows of which, in one read, everything that goes with them is gathered.
+const ROWS_PER_READ: usize = 2000;
+
+/// The figures.
+#[derive(Debug, Default)]
+pub(super) struct Count {
+    /// Rows of the rule's table; of these …
+    pub(super) rows: u64,
+    /// … without a readable date, and …
+    pub(super) unreadable: u64,
+    /// … past their retention.
+    pub(super) matched: u64,
+    /// Rows that would be removed and changed, by table.
+    pub(super) tally: Tally,
+    /// Rows that stand in the way.
+    pub(super) blockers: Blockers,
+    /// Rows of each table that would lose some.
+    pub(super) tables: BTreeMap<String, u64>,
+}
+
+impl Count {
+    /// By the keys of `graph`, which need not be the plan's own.
+    pub(super) async fn of(reader: &Reader<'_>, plan: &Arc<Plan>, graph: &Arc<Graph>) -> Result<Self> {
+        let mut count = Self::default();
+        let mut position = Some(Position::default());
+        let mut seen = Seen::new();
+        let alone = graph.edges.is_empty();
+        let wanted = if alone { usize::MAX } else { ROWS_PER_READ };
+        while let Some(from) = position {
+            let (shared, keys) = (Arc::clone(plan), Arc::clone(graph));
+            let mut known = std::mem::take(&mut seen);
+            let (slice, doomed, known) = reader
+                .read(move |c| {
+                    // One read: what points at the rows belongs to the same state as they.
+                    let read = c.transaction()?;
+                    let slice = walk::slice(&read, &shared, Extent::Table, &from, wanted)?;
+                    let doomed = if alone {
+                        None
+                    } else {
+                        Some(keys.doomed(&read, &shared.goes, &slice.old, &mut known)?)
+                    };
+                    if keys.is_tree() {
+                        known.clear();
+                    }
+                    Ok((slice, doomed, known))
+                })
+                .await?;
+            seen = known;
+            count.rows += slice.rows;
+            count.unreadable += slice.unreadable;
+            count.matched += slice.old.len() as u64;
+            position = slice.next_behind(slice.tail().len() as u64);
+            match doomed {
+                Some(doomed) => count.add(graph, doomed),
+                None => count.touched(&plan.table).removed += slice.old.len() as u64,
+            }
+        }
+        for table in count.tally.iter().filter(|(_, touched)| touched.removed > 0).map(|(table, _)| table) {
+            let rows = if *table == plan.table {
+                count.rows
+            } else {
+                let sql = format!("SELECT count(*) FROM {}", quoted(table));
+                reader.read(move |c| Ok(c.query_row(&sql, [], |row| row.get(0))?)).await?
+            };
+            count.tables.insert(table.clone(), rows);
+        }
+        Ok(count)
+    }
+
+    /// Rows of a table that would be removed.
+    pub(super) fn removed(&self, table: &str) -> u64 {
+        self.tally.get(table).map_or(0, |touched| touched.removed)
+    }
+
+    fn touched(&mut self, table: &str) -> &mut Touched {
+        self.tally.entry(table.to_owned()).or_default()
+    }
+
+    fn add(&mut self, graph: &Graph, doomed: Doomed) {
+        for (table, rows) in doomed.deletes {
+            self.touched(&graph.tables[table].name).removed += rows.len() as u64;
+        }
+        for (edge, rows) in doomed.changes {
+            self.touched(&graph.tables[graph.edges[edge].child].name).changed += rows.len() as u64;
+        }
+        for (edge, rows) in doomed.blocked {
+            *self.blockers.entry(edge).or_default() += rows.len() as u64;
+        }
+    }
+}
