@@ -134,7 +134,7 @@ impl Daemon {
         let (readiness, shutdown) = (Readiness::default(), CancellationToken::new());
         readiness.configured();
         readiness.ticked(Instant::now());
-        let window = Window { status, readiness: readiness.clone(), metrics };
+        let window = Window { status, readiness: readiness.clone(), metrics, hosts: Vec::new() };
         let served = tokio::spawn(http::serve(listener, window, shutdown.clone()));
         Self { address, readiness, publish, shutdown, served }
     }

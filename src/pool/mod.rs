@@ -427,6 +427,11 @@ impl Inner {
     }
 }
 
+/// For work given to [`Pool::run`] that waits for something else than its connection's SQL: an error when it must stop.
+pub fn go_on() -> Result<()> {
+    session::check()
+}
+
 /// A connection, and the file that it belongs to.
 struct Lent {
     connection: Object,
