@@ -119,7 +119,7 @@ struct Daemon {
     readiness: Readiness,
     publish: watch::Sender<Arc<Status>>,
     shutdown: CancellationToken,
-    served: tokio::task::JoinHandle<litekeeper::error::Result<()>>,
+    served: tokio::task::JoinHandle<()>,
 }
 
 impl Daemon {
@@ -135,7 +135,7 @@ impl Daemon {
         let (readiness, shutdown) = (Readiness::default(), CancellationToken::new());
         readiness.configured();
         readiness.ticked(Instant::now());
-        let window = Window { status, readiness: readiness.clone(), metrics };
+        let window = Window { status, readiness: readiness.clone(), metrics, hosts: Vec::new() };
         let served = tokio::spawn(http::serve(listener, window, shutdown.clone()));
         Self { address, readiness, publish, shutdown, served }
     }
@@ -367,6 +367,6 @@ async fn stopping_ends_the_server_though_a_client_does_not_read_its_answers() {
     };
     let _deaf = tokio::task::spawn_blocking(ask_without_reading).await.unwrap();
     daemon.shutdown.cancel();
-    daemon.served.await.unwrap().unwrap();
+    daemon.served.await.unwrap();
     assert!(TcpStream::connect(address).is_err());
 }

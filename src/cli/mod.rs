@@ -9,6 +9,7 @@ mod detail;
 mod exit;
 mod history;
 mod in_place;
+mod inspect;
 mod interrupt;
 mod job;
 mod log;
@@ -70,6 +71,8 @@ enum Verb {
     History(history::History),
     Slow(slow::Slow),
     Advise(advise::Advise),
+    #[command(hide = true)]
+    Inspect(inspect::Inspect),
 }
 
 /// What every verb gets.
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         Verb::History(verb) => verb.run(&global),
         Verb::Slow(verb) => verb.run(&global),
         Verb::Advise(verb) => verb.run(&global),
+        Verb::Inspect(verb) => verb.run(&global),
     };
     match result {
         Ok(code) => code.into(),

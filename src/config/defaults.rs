@@ -20,6 +20,7 @@ pub(super) fn daemon(local: chrono_tz::Tz) -> Daemon {
     Daemon {
         state_dir: PathBuf::from("/var/lib/litekeeper"),
         listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9742))),
+        hosts: Vec::new(),
         timezone: local,
         parallel_jobs: 2,
         jobs_per_disk: 1,

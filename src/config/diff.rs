@@ -57,7 +57,7 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
 }
 
 /// The keys that are read once, at start.
-fn fixed(daemon: &Daemon) -> [(&'static str, String); 3] {
+fn fixed(daemon: &Daemon) -> [(&'static str, String); 4] {
     let log_format = match daemon.log_format {
         LogFormat::Text => "text",
         LogFormat::Json => "json",
@@ -65,6 +65,7 @@ fn fixed(daemon: &Daemon) -> [(&'static str, String); 3] {
     [
         ("daemon.state_dir", daemon.state_dir.display().to_string()),
         ("daemon.listen", daemon.listen.map_or_else(|| "off".to_owned(), |address| address.to_string())),
+        ("daemon.hosts", daemon.hosts.join(", ")),
         ("daemon.log_format", log_format.to_owned()),
     ]
 }

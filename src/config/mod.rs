@@ -66,6 +66,8 @@ pub struct Daemon {
     pub state_dir: PathBuf,
     /// Address of the HTTP server; `None` is `"off"`.
     pub listen: Option<SocketAddr>,
+    /// Names, beside addresses and local ones, by which the HTTP server is asked.
+    pub hosts: Vec<String>,
     /// Zone in which schedules are read; `"local"` is already resolved.
     pub timezone: chrono_tz::Tz,
     /// Heavy jobs at the same time over all databases; at least 1.

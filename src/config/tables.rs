@@ -7,7 +7,8 @@ use super::defaults::threads;
 use super::file::Table;
 use super::place::place;
 use super::value::{
-    at_least, auto_or_path, between, blackout, choice, count, flag, listen, path, rate, schedule, share, size,
+    at_least, auto_or_path, between, blackout, choice, count, flag, hosts, listen, path, rate, schedule,
+    share, size,
 };
 use super::{
     Analyze, Backup, Cleanup, Compression, Daemon, Health, Integrity, Keep, LogFormat, Maintain, Pool,
@@ -22,6 +23,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 pub(super) fn daemon(t: &mut Table<'_>, daemon: &mut Daemon) {
     t.set("state_dir", path, &mut daemon.state_dir);
     t.set("listen", listen, &mut daemon.listen);
+    t.set("hosts", hosts, &mut daemon.hosts);
     t.set("parallel_jobs", count(1..=256), &mut daemon.parallel_jobs);
     t.set("jobs_per_disk", count(0..=256), &mut daemon.jobs_per_disk);
     t.set("shutdown_grace", at_least(Duration::ZERO), &mut daemon.shutdown_grace);

@@ -279,6 +279,22 @@ pub(super) fn listen(value: &DeValue<'_>) -> Read<Option<SocketAddr>> {
     }
 }
 
+/// Names of hosts, without a port.
+pub(super) fn hosts(value: &DeValue<'_>) -> Read<Vec<String>> {
+    const FORM: &str =
+        "write the names as they stand in the URL, without scheme and port: [\"status.example.org\"]";
+    let Some(items) = value.as_array() else {
+        return Err(Wrong::expected("a list of names", value).help(FORM));
+    };
+    let is_name =
+        |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    let read = |item: &DeValue<'_>| match item.as_str() {
+        Some(name) if is_name(name) => Ok(name.to_owned()),
+        _ => Err(Wrong::expected("a list of names of hosts", value).help(FORM)),
+    };
+    items.iter().map(|item| read(item.get_ref())).collect()
+}
+
 /// A parameter of a watched query.
 pub(super) fn parameter(value: &DeValue<'_>) -> Read<Value> {
     match value {

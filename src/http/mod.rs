@@ -2,12 +2,16 @@
 //! readiness and the metrics, and nothing else: a request never opens a database, never waits for a job and
 //! never changes anything.
 //!
-//! There is no authentication and no check of `Host`: the default address is the loopback one, everything here
-//! is safe to read twice, and whoever opens it to a network puts a proxy in front.
+//! There is no authentication: the default address is the loopback one, everything here is safe to read twice, and whoever
+//! opens it to a network puts a proxy in front. Any user of this machine may connect, and any site may have his browser
+//! try: see [`serve`] and [`hosts`].
 
 pub mod ask;
+mod hosts;
 mod page;
 mod ready;
+mod serve;
+mod shared;
 
 pub use ready::Readiness;
 
@@ -16,11 +20,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn};
-use axum::response::{Html, IntoResponse, Json, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -30,6 +35,8 @@ use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::metrics::{Format, Metrics};
 use crate::state::status::Status;
+use hosts::Hosts;
+use shared::Shared;
 
 /// What the window looks upon.
 #[derive(Debug, Clone)]
@@ -40,6 +47,19 @@ pub struct Window {
     pub readiness: Readiness,
     /// The series.
     pub metrics: Metrics,
+    /// `daemon.hosts`.
+    pub hosts: Vec<String>,
+}
+
+/// What the routes share.
+#[derive(Debug, Clone)]
+struct Views {
+    window: Window,
+    /// By the snapshot that it shows, and why the daemon is not ready.
+    page: Shared<Shown>,
+    status: Shared<Shown>,
+    text: Shared<()>,
+    open: Shared<()>,
 }
 
 /// After the shutdown, how long answers under way may take before their connections are cut.
@@ -70,22 +90,15 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Answers until `shutdown`, then finishes the answers under way.
-pub async fn serve(listener: TcpListener, window: Window, shutdown: CancellationToken) -> Result<()> {
-    let asked_to_stop = shutdown.clone();
-    let server = axum::serve(listener, router(window))
-        .with_graceful_shutdown(async move { asked_to_stop.cancelled().await })
-        .into_future();
-    let out_of_patience = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(LAST_ANSWERS).await;
-    };
-    tokio::select! {
-        ended = server => ended.map_err(|e| Error::io("the HTTP server stopped", &e)),
-        () = out_of_patience => Ok(()),
-    }
+pub async fn serve(listener: TcpListener, window: Window, shutdown: CancellationToken) {
+    let hosts = Hosts::new(listener.local_addr().ok(), &window.hosts);
+    serve::serve(listener, router(window, hosts), shutdown, LAST_ANSWERS).await;
 }
 
-fn router(window: Window) -> Router {
+fn router(window: Window, hosts: Hosts) -> Router {
+    let (page, status) = (Shared::default(), Shared::default());
+    let views = Views { window, page, status, text: Shared::default(), open: Shared::default() };
+    let named = from_fn(move |request: Request, next: Next| known_by(hosts.clone(), request, next));
     Router::new()
         .route("/", get(status_page))
         .route("/style.css", get(style))
@@ -94,11 +107,22 @@ fn router(window: Window) -> Router {
         .route("/readyz", get(readyz))
         .route("/api/status", get(api_status))
         .fallback(async || (StatusCode::NOT_FOUND, NOT_FOUND))
+        .layer(named)
         .layer(from_fn(guard))
-        .with_state(window)
+        .with_state(views)
 }
 
 const NOT_FOUND: &str = "There is nothing here. See / /metrics /healthz /readyz /api/status\n";
+
+/// Refuses a request that was meant for somebody else's name. One without a name comes from no browser.
+async fn known_by(hosts: Hosts, request: Request, next: Next) -> Response {
+    let name = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    if name.is_none_or(|name| hosts.allow(name)) {
+        return next.run(request).await;
+    }
+    let text = "litekeeper is not known by this name. Use its address, or add the name to daemon.hosts.\n";
+    (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+}
 
 /// Refuses every method but GET and HEAD on every path, and puts the headers on every answer. No CORS header
 /// is ever sent, so scripts of other sites cannot read anything.
@@ -130,16 +154,40 @@ const HEADERS: [(HeaderName, &str); 4] = [
 impl Window {
     /// The newest snapshot, with the readiness of this moment: a snapshot that is no longer renewed would go on
     /// calling the daemon ready.
-    fn snapshot(&self) -> Status {
-        let mut status = Status::clone(&self.status.borrow());
-        status.not_ready = self.readiness.reasons(Instant::now());
-        status.ready = status.not_ready.is_empty();
-        status
+    fn shown(&self) -> Shown {
+        Shown {
+            snapshot: Arc::clone(&self.status.borrow()),
+            not_ready: self.readiness.reasons(Instant::now()),
+        }
     }
 }
 
-async fn status_page(State(window): State<Window>) -> Html<String> {
-    Html(page::render(&window.snapshot(), clock::now()).into_string())
+#[derive(Debug, Clone)]
+struct Shown {
+    snapshot: Arc<Status>,
+    not_ready: Vec<String>,
+}
+
+impl PartialEq for Shown {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.snapshot, &other.snapshot) && self.not_ready == other.not_ready
+    }
+}
+
+impl Shown {
+    fn status(&self) -> Status {
+        let not_ready = self.not_ready.clone();
+        Status { ready: not_ready.is_empty(), not_ready, ..Status::clone(&self.snapshot) }
+    }
+}
+
+/// How old what is shared may be. The snapshot is a second old at most, and so are most numbers behind the metrics.
+const FRESH: Duration = Duration::from_secs(1);
+
+async fn status_page(State(views): State<Views>) -> Html<Bytes> {
+    let shown = views.window.shown();
+    let make = || page::render(&shown.status(), clock::now()).into_string();
+    Html(views.page.get(shown.clone(), FRESH, make).await)
 }
 
 /// The page names it with the version, so that it may be kept.
@@ -149,21 +197,29 @@ async fn style() -> Response {
     (headers, include_str!("page/page.css")).into_response()
 }
 
-async fn metrics(State(window): State<Window>, headers: HeaderMap) -> Response {
+async fn metrics(State(views): State<Views>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
     let format = Format::negotiate(accept);
     let about = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")];
-    (about, window.metrics.render(format)).into_response()
+    let shared = match format {
+        Format::Text => &views.text,
+        Format::OpenMetrics => &views.open,
+    };
+    (about, shared.get((), FRESH, || views.window.metrics.render(format)).await).into_response()
 }
 
-async fn readyz(State(window): State<Window>) -> Response {
-    let reasons = window.readiness.reasons(Instant::now());
+async fn readyz(State(views): State<Views>) -> Response {
+    let reasons = views.window.readiness.reasons(Instant::now());
     if reasons.is_empty() {
         return "ready\n".into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n").into_response()
 }
 
-async fn api_status(State(window): State<Window>) -> Json<Status> {
-    Json(window.snapshot())
+async fn api_status(State(views): State<Views>) -> Response {
+    let shown = views.window.shown();
+    // A structure of ours with string keys.
+    let make = || serde_json::to_string(&shown.status()).unwrap_or_default();
+    let json = views.status.get(shown.clone(), FRESH, make).await;
+    ([(header::CONTENT_TYPE, "application/json")], json).into_response()
 }

@@ -3,10 +3,12 @@
 //! (HAZARDS H26). Must never repair anything by itself (H24).
 
 use super::Context;
+use super::reading;
 use super::verdicts::{self, Check, INTEGRITY};
 use crate::error::{Error, Reason, Result};
+use crate::pool;
 use crate::sqlite::access;
-use crate::sqlite::checks::{self, Depth};
+use crate::sqlite::checks::{Depth, Found};
 use crate::state::facts::{self, DAMAGE, Damage};
 
 /// What is known of the file that the path leads to now, and what to do. Of another file than the one that was damaged
@@ -57,17 +59,28 @@ pub async fn checked(context: &Context, what: Option<String>) -> Result<()> {
 /// sees damage, too, or ends before it has seen all: a disk that cannot read a page for once looks the same to SQLite
 /// (SQLITE_IOERR_CORRUPTFS becomes SQLITE_CORRUPT).
 pub async fn met(context: &Context, error: &Error) -> Error {
-    told(context, error, false).await
+    // A look that ended before it had seen all is no reason to go on.
+    let is_there = !matches!(known(context).await, Ok(None))
+        || looked(context).await.map_or(true, |found| !found.structure.is_empty());
+    told(context, error, is_there).await
 }
 
-/// The same of what a copy of the pages has: there is nothing to be looked at a second time.
+/// What a backup has whose bytes are those that were read. Somebody may have changed them since, and what lies beside them: of
+/// the database only its own check speaks.
 pub async fn copied(context: &Context, error: &Error) -> Error {
-    told(context, error, true).await
+    let name = &context.database.name;
+    let of_database = match looked(context).await {
+        Ok(found) if !found.structure.is_empty() => return told(context, error, true).await,
+        Ok(_) => "a quick check of the database itself finds no damage",
+        Err(_) => "a check of the database itself could not be finished in time",
+    };
+    let text = format!("{error}; {of_database}; litekeeper health {name} --deep checks all of it");
+    Error::new(Reason::Damaged, text)
 }
 
-async fn told(context: &Context, error: &Error, is_copied: bool) -> Error {
+async fn told(context: &Context, error: &Error, is_there: bool) -> Error {
     let noted = match known(context).await {
-        Ok(None) if is_copied || is_there(context).await => note(context, error).await,
+        Ok(None) if is_there => note(context, error).await,
         known => known.map(drop),
     };
     let path = context.database.path.display().to_string();
@@ -83,11 +96,10 @@ async fn told(context: &Context, error: &Error, is_copied: bool) -> Error {
 }
 
 /// No longer than writers may be held up by a reader, and also when the run that asks is told to stop.
-async fn is_there(context: &Context) -> bool {
+async fn looked(context: &Context) -> Result<Found> {
     let call = context.call.apart().within(context.database.maintain.max_block);
-    let looked =
-        context.pool.run(&call, |connection| checks::integrity(connection, Depth::Quick, None)).await;
-    looked.map_or(true, |found| !found.structure.is_empty())
+    let mut inspector = reading::inspector(&context.database);
+    context.pool.run(&call, move |_| inspector.integrity(Depth::Quick, None, &pool::go_on)).await
 }
 
 async fn note(context: &Context, error: &Error) -> Result<()> {

@@ -2,7 +2,7 @@
 //! for a reader (HAZARDS H9), in WAL mode a reader keeps the log from being reset (H11).
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -11,7 +11,9 @@ use super::Context;
 use crate::config::Database;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
+use crate::pool;
 use crate::sqlite::facts::{Facts, resolved, wal_bytes};
+use crate::sqlite::inspector::{GoOn, Inspector};
 use crate::sqlite::{access, holders};
 use crate::words;
 
@@ -46,12 +48,19 @@ pub async fn shut_out(database: &Database, error: Error) -> Error {
     )
 }
 
+/// The process that checks a database, and what is asked of it.
+pub fn inspector(database: &Database) -> Inspector {
+    let path = &database.path;
+    Inspector::of_database(path, access::identity(path), database.pool.busy_timeout)
+}
+
 /// Reads one database for one run.
 pub struct Reader<'a> {
     context: &'a Context,
     /// The database when the reader was made.
     pub facts: Facts,
     path: PathBuf,
+    inspector: Arc<Mutex<Inspector>>,
 }
 
 impl<'a> Reader<'a> {
@@ -63,7 +72,23 @@ impl<'a> Reader<'a> {
         };
         // The log lies beside the file, not beside a link to it.
         let path = resolved(&context.database.path);
-        Ok(Self { context, facts, path })
+        let inspector = Arc::new(Mutex::new(inspector(&context.database)));
+        Ok(Self { context, facts, path, inspector })
+    }
+
+    /// Runs `work`, which should be one question, in the process that checks the database, within the same bounds. The
+    /// connection is only held meanwhile.
+    pub async fn inspect<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &mut Inspector, GoOn<'_>) -> Result<T> + Send + 'static,
+    {
+        let inspector = Arc::clone(&self.inspector);
+        self.read(move |connection| {
+            let mut inspector = inspector.lock().unwrap_or_else(PoisonError::into_inner);
+            work(connection, &mut inspector, &pool::go_on)
+        })
+        .await
     }
 
     /// Whether writers go on while we read.

@@ -428,6 +428,11 @@ async fn close_when_idle(of: Weak<Inner>) {
     }
 }
 
+/// For work given to [`Pool::run`] that waits for something else than its connection's SQL: an error when it must stop.
+pub fn go_on() -> Result<()> {
+    session::check()
+}
+
 /// A connection, and which files it belongs to.
 struct Lent {
     connection: Object,

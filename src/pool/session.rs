@@ -149,6 +149,12 @@ pub(super) fn install(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_handler(Some(on_busy))
 }
 
+/// Whether the work of the session on this thread may go on, where it is not its own connection's SQL that would be
+/// stopped. Without a session, it may.
+pub(super) fn check() -> Result<()> {
+    CURRENT.with_borrow(|current| current.as_ref().map_or(Ok(()), |session| session.limits.check()))
+}
+
 /// Ends the session, also when the work panics.
 struct Leave<'a>(&'a Limits);
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension as _};
+use serde::{Deserialize, Serialize};
 
 use super::schema::quoted;
 use crate::error::{Error, Reason, Result};
@@ -13,9 +14,12 @@ const MOST_PROBLEMS: usize = 100;
 
 /// What the report on the pages begins with.
 const PAGES: &str = "*** in database ";
+/// Bytes of what SQLite says of a problem. A name in it may be as long as the file; all that is wrong with the pages comes
+/// at once, in up to 100 lines.
+const LONGEST_MESSAGE: usize = 64 << 10;
 
 /// How deep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Depth {
     /// `quick_check`: pages, records, constraints, and the number of entries of each index.
     Quick,
@@ -24,7 +28,7 @@ pub enum Depth {
 }
 
 /// What a check found wrong. Empty: nothing.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// Pages, trees or the freelist are damaged, one line each.
     pub structure: Vec<String>,
@@ -130,7 +134,7 @@ fn with_name(line: &str, roots: &BTreeMap<u64, String>) -> String {
 /// Every table that can be checked by itself: shadow tables, virtual tables and SQLite's own included.
 pub fn tables(connection: &Connection) -> Result<Vec<String>> {
     let mut statement = connection.prepare(
-        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type <> 'view' ORDER BY name",
+        "SELECT name FROM main.sqlite_schema WHERE type = 'table' UNION SELECT 'sqlite_schema' ORDER BY 1",
     )?;
     let rows = statement.query_map([], |row| row.get(0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -172,7 +176,8 @@ fn lines(connection: &Connection, sql: &str) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     while let Some(row) = rows.next()? {
         // A damaged name need not be UTF-8.
-        let text = String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or_default()).into_owned();
+        let text = row.get_ref(0)?.as_bytes().unwrap_or_default();
+        let text = String::from_utf8_lossy(&text[..text.len().min(LONGEST_MESSAGE)]).into_owned();
         // All that is wrong with the pages comes as one row, as does all that is wrong with one R*Tree. In any other row a
         // line can end only within a name.
         if text.starts_with("In RTree ") {
@@ -197,7 +202,7 @@ fn roots(connection: &Connection) -> BTreeMap<u64, String> {
 }
 
 /// What the foreign keys of one table lead to.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct References {
     /// Rows whose parent is not there, by the parent's table.
     pub orphans: BTreeMap<String, u64>,

@@ -18,6 +18,7 @@ pub mod header;
 pub mod hold;
 pub mod holders;
 pub mod incremental;
+pub mod inspector;
 pub mod keys;
 pub mod open;
 pub mod overwrite;

@@ -4,7 +4,7 @@
 use rusqlite::Connection;
 
 use super::checks::{self, Depth};
-use super::schema::quoted;
+use super::schema::{ORDINARY, WITHOUT_ROWID, quoted};
 use crate::error::{Error, Reason, Result};
 
 /// An index and its table.
@@ -18,11 +18,10 @@ pub struct Rebuildable {
 
 /// Every index that can be rebuilt, by table. The primary key of a table WITHOUT ROWID cannot: it is the table.
 pub fn rebuildable(connection: &Connection) -> Result<Vec<Rebuildable>> {
-    let mut statement = connection.prepare(
-        "SELECT i.name, t.name FROM pragma_table_list AS t JOIN pragma_index_list(t.name, 'main') AS i \
-         WHERE t.schema = 'main' AND t.type = 'table' AND NOT (t.wr AND i.origin = 'pk') \
-           AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY t.name, i.name",
-    )?;
+    let mut statement = connection.prepare(&format!(
+        "SELECT i.name, t.name FROM main.sqlite_schema AS t JOIN pragma_index_list(t.name, 'main') AS i \
+         WHERE {ORDINARY} AND NOT (i.origin = 'pk' AND {WITHOUT_ROWID}) ORDER BY t.name, i.name",
+    ))?;
     let rows = statement.query_map([], |row| Ok(Rebuildable { name: row.get(0)?, table: row.get(1)? }))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

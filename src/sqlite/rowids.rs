@@ -2,6 +2,7 @@
 
 use rusqlite::Connection;
 
+use super::schema::WITHOUT_ROWID;
 use crate::error::Result;
 
 /// The tables whose rowids VACUUM gives out anew: those with neither an INTEGER PRIMARY KEY nor any index
@@ -9,14 +10,14 @@ use crate::error::Result;
 /// one, points at another row afterwards. Tables that virtual tables keep their content in count as well.
 pub fn renumbered_by_vacuum(connection: &Connection) -> Result<Vec<String>> {
     // A primary key without an index, in a table that is not WITHOUT ROWID, is the rowid itself.
-    let mut statement = connection.prepare(
-        "SELECT name FROM pragma_table_list AS t \
-         WHERE schema = 'main' AND type IN ('table', 'shadow') AND NOT wr \
+    let mut statement = connection.prepare(&format!(
+        "SELECT name FROM main.sqlite_schema AS t \
+         WHERE type = 'table' AND rootpage > 0 AND NOT {WITHOUT_ROWID} \
            AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
            AND NOT EXISTS (SELECT 1 FROM pragma_index_list(t.name, 'main')) \
            AND NOT EXISTS (SELECT 1 FROM pragma_table_info(t.name, 'main') WHERE pk > 0) \
          ORDER BY name",
-    )?;
+    ))?;
     let names = statement.query_map([], |row| row.get(0))?;
     Ok(names.collect::<rusqlite::Result<_>>()?)
 }

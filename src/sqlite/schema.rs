@@ -59,12 +59,29 @@ pub fn count_in_steps(table: &str) -> String {
     format!("SELECT count(1) FROM main.{}", quoted(table))
 }
 
+/// In SQL, whether the table `t` of `main.sqlite_schema` is WITHOUT ROWID: only such a one has an index of its own name
+/// (<https://www.sqlite.org/withoutrowid.html>). `pragma_table_list` would say so too, but looks into every view for it, and
+/// views upon views take seconds or for ever (HAZARDS H27).
+pub const WITHOUT_ROWID: &str = "EXISTS (SELECT 1 FROM pragma_index_info(t.name, 'main'))";
+
+/// In SQL, whether the entry `t` of `main.sqlite_schema` is an ordinary table: not a virtual one, which has no pages, not one
+/// that a virtual table keeps its content in (<https://www.sqlite.org/vtab.html#xshadowname>), and none of SQLite's own.
+pub const ORDINARY: &str = "t.type = 'table' AND t.rootpage > 0 AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+     AND NOT EXISTS (SELECT 1 FROM main.sqlite_schema AS v, (VALUES \
+         ('fts3', 'content segments segdir docsize stat'), ('fts4', 'content segments segdir docsize stat'), \
+         ('fts5', 'config content data docsize idx'), ('rtree', 'node parent rowid'), \
+         ('rtree_i32', 'node parent rowid'), ('geopoly', 'node parent rowid')) AS module \
+       WHERE v.type = 'table' AND v.rootpage = 0 AND v.sql LIKE '%using%' || module.column1 || '%' \
+         AND length(t.name) > length(v.name) + 1 \
+         AND substr(t.name, 1, length(v.name) + 1) = v.name || '_' COLLATE NOCASE \
+         AND instr(' ' || module.column2 || ' ', ' ' || lower(substr(t.name, length(v.name) + 2)) || ' ') > 0)";
+
 /// The ordinary tables, by name.
 pub fn tables(connection: &Connection) -> Result<Vec<Table>> {
-    let mut statement = connection.prepare(
-        "SELECT name, wr FROM pragma_table_list \
-         WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
-    )?;
+    let sql = format!(
+        "SELECT t.name, {WITHOUT_ROWID} FROM main.sqlite_schema AS t WHERE {ORDINARY} ORDER BY t.name"
+    );
+    let mut statement = connection.prepare(&sql)?;
     let rows = statement.query_map([], |row| Ok(Table { name: row.get(0)?, without_rowid: row.get(1)? }))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
@@ -119,8 +136,8 @@ fn fires_on_delete(trigger: &Trigger) -> bool {
 pub fn child_keys(connection: &Connection, parent: &str) -> Result<Vec<ChildKey>> {
     let mut statement = connection.prepare(
         "SELECT t.name, f.id, f.\"from\", f.\"to\", f.on_delete \
-         FROM pragma_table_list AS t JOIN pragma_foreign_key_list(t.name) AS f \
-         WHERE t.schema = 'main' AND t.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE \
+         FROM main.sqlite_schema AS t JOIN pragma_foreign_key_list(t.name, 'main') AS f \
+         WHERE t.type = 'table' AND t.rootpage > 0 AND f.\"table\" = ?1 COLLATE NOCASE \
          ORDER BY t.name, f.id, f.seq",
     )?;
     let mut rows = statement.query([parent])?;
@@ -169,4 +186,36 @@ pub fn names(connection: &Connection) -> Result<Vec<String>> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     };
     read(&format!("{objects} UNION {columns}")).or_else(|_| read(objects))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ordinary_tables_are_those_of_pragma_table_list() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE bare (a); CREATE TABLE \"odd ' \"\" name\" (a PRIMARY KEY) WITHOUT ROWID;
+                 CREATE TABLE counted (id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE);
+                 CREATE VIEW seen AS SELECT a FROM bare;
+                 CREATE VIRTUAL TABLE words USING fts5 (a); CREATE TABLE words_of (a); CREATE TABLE words_ (a);
+                 CREATE VIRTUAL TABLE Older using  FTS4(a); CREATE VIRTUAL TABLE oldest USING fts3 (a);
+                 CREATE VIRTUAL TABLE places USING rtree (id, x0, x1);
+                 CREATE TABLE places_node_of (a); CREATE TABLE bare_data (a);
+                 ANALYZE",
+            )
+            .unwrap();
+        let listed = "SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND type = 'table' \
+                      AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
+        let mut listed = connection.prepare(listed).unwrap();
+        let listed: Vec<Table> = listed
+            .query_map([], |row| Ok(Table { name: row.get(0)?, without_rowid: row.get(1)? }))
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap();
+        assert_eq!(tables(&connection).unwrap(), listed);
+        assert_eq!(listed.len(), 7);
+    }
 }

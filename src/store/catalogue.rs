@@ -14,13 +14,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::ahead::Ahead;
 use super::codec::{self, Compressor, Encoding, Sums};
-use super::hash::{Hashing, Sum};
 use super::manifest::{Manifest, Snapshot, Verification, Written};
 use super::name::BackupName;
 use super::pace::Paced;
-use super::read_back::Checked;
 use super::{Entry, Lock, Store};
 use crate::clock;
 use crate::config::Compression;
@@ -298,17 +295,6 @@ impl Catalogue {
             }
         }
         Ok(())
-    }
-
-    /// Reads the database out of a backup, unpacked. The end of it is an error when it is not what the manifest
-    /// says. Rotation stays away while the reader lives. Turn its errors into ours by [`codec::read_error`].
-    pub fn read(&self, backup: &Backup) -> Result<Box<dyn Read + Send>> {
-        let hold = self.hold(backup)?;
-        let pages = codec::reader(self.store.get(&backup.name)?, &backup.name).and_then(Ahead::new);
-        let pages = pages.map_err(|e| Error::io(format!("cannot unpack {}", backup.name), &e))?;
-        let expected =
-            backup.manifest.as_ref().map(|m| Sum { bytes: m.raw_bytes, sha256: m.raw_sha256.clone() });
-        Ok(Box::new(Checked { pages: Hashing::new(pages), expected, _hold: hold }))
     }
 
     /// Keeps rotation away from a backup for longer than one [`Catalogue::read`].

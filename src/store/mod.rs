@@ -28,6 +28,7 @@ pub mod scratch;
 mod temp;
 mod transfer;
 mod unfinished;
+mod unpacked;
 
 pub use catalogue::{Backup, Catalogue, Made, State};
 pub use inventory::Known;

@@ -1,9 +1,8 @@
 //! A stored file read back from where it lies and compared with what was written, before it counts: a disk, or what
 //! lies between it and us, may say that all is well and have something else. Must never count what it has not read.
 
-use std::io::{self, Read};
+use std::io::Read as _;
 
-use super::ahead::Ahead;
 use super::catalogue::{Backup, Catalogue, State};
 use super::hash::{Hashing, Sum};
 use super::{Lock, Manifest};
@@ -86,27 +85,5 @@ impl Catalogue {
                 backup.name
             ),
         ))
-    }
-}
-
-/// A reader whose end is an error when the whole is not what the manifest says.
-pub(super) struct Checked {
-    pub(super) pages: Hashing<Ahead>,
-    pub(super) expected: Option<Sum>,
-    pub(super) _hold: Lock,
-}
-
-impl Read for Checked {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.pages.read(buffer)?;
-        if n == 0
-            && !buffer.is_empty()
-            && let Some(expected) = &self.expected
-            && self.pages.sum() != *expected
-        {
-            let text = "it does not hold the bytes that its manifest says";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-        }
-        Ok(n)
     }
 }

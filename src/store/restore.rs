@@ -10,10 +10,13 @@ use super::directory::Directory;
 use super::unfinished::Unfinished;
 use super::{Backup, Catalogue};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::facts::{SIDECARS, sidecar};
+use crate::sqlite::facts::{SIDECARS, disk_free, sidecar};
 
 /// Bytes passed on at a time.
 const CHUNK: usize = 256 << 10;
+
+/// Of the free bytes of a disk, one in so many stays free whatever a file without a manifest unpacks to.
+const LEFT_FREE: u64 = 16;
 
 /// Writes the database in `backup` to `out`, without fsync, and compares it with the manifest. `shown` is where that is,
 /// for messages; `progress` is told the bytes done and is asked whether to go on.
@@ -27,10 +30,23 @@ pub fn unpack(
     let cannot = || format!("cannot restore {}", backup.name);
     // Compared on a thread of its own, as it was unpacked on one.
     let mut pages = Ahead::new(catalogue.read(backup)?).map_err(|e| Error::io(cannot(), &e))?;
+    // What has a manifest is bounded by it. Anything else may unpack to more than any disk has.
+    let most = if backup.manifest.is_some() { u64::MAX } else { room(shown)? };
     let mut buffer = vec![0; CHUNK];
     let mut done = 0;
     loop {
         progress(done)?;
+        if done > most {
+            return Err(Error::new(
+                Reason::NoSpace,
+                format!(
+                    "{}: it unpacks to more than {most} bytes, and no more are \
+                to spare where {} lies",
+                    cannot(),
+                    shown.display()
+                ),
+            ));
+        }
         let read = pages.read(&mut buffer).map_err(|e| read_error(cannot(), &e))?;
         if read == 0 {
             return Ok(done);
@@ -39,6 +55,13 @@ pub fn unpack(
             .map_err(|e| Error::io(format!("cannot write {}", shown.display()), &e))?;
         done += read as u64;
     }
+}
+
+/// Bytes that may be written beside `shown`, with some left to everybody else on that disk.
+fn room(shown: &Path) -> Result<u64> {
+    let directory = if shown.is_dir() { shown } else { shown.parent().unwrap_or(Path::new("/")) };
+    let free = disk_free(directory)?;
+    Ok(free - free / LEFT_FREE)
 }
 
 /// Restores `backup` to `target`, which must not exist, nor any sidecar of it. `check` judges the unpacked file

@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::sqlite::facts::SIDECARS;
+use crate::sqlite::inspector::{GoOn, Inspector};
 use crate::sqlite::open;
 use crate::store::temp::is_linked;
 
@@ -78,6 +79,13 @@ impl Scratch {
     /// Opens the database in it, for reading. Afterwards it has no name.
     pub fn open(mut self) -> Result<Connection> {
         Ok(open::immutable(self.named()?)?)
+    }
+
+    /// Has the database in it opened by the process that checks it. Afterwards it has no name.
+    pub fn inspected(mut self, go_on: GoOn<'_>) -> Result<Inspector> {
+        let mut inspector = Inspector::of_copy(self.named()?);
+        inspector.open(go_on)?;
+        Ok(inspector)
     }
 
     /// Opens the database in it, which must be in no WAL mode, for changes that go with it. Afterwards it has no name.

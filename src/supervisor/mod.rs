@@ -139,7 +139,8 @@ pub async fn run(
         if let Some(address) = address {
             tracing::info!(addr = %address, "listening");
         }
-        let window = Window { status: seen, readiness: readiness.clone(), metrics: metrics.clone() };
+        let (readiness, metrics) = (readiness.clone(), metrics.clone());
+        let window = Window { status: seen, readiness, metrics, hosts: config.daemon.hosts.clone() };
         http = Some(tokio::spawn(http::serve(listener, window, stop_http.clone())));
     }
 
@@ -343,7 +344,7 @@ impl Supervisor {
         self,
         ticks: Ticks,
         stop_http: CancellationToken,
-        http: Option<tokio::task::JoinHandle<Result<()>>>,
+        http: Option<tokio::task::JoinHandle<()>>,
     ) {
         ticks.stop().await;
         stop_http.cancel();

@@ -19,6 +19,8 @@ const SCHEDULES: [(&str, &str); 7] = [
     ("watch", "schedule"),
 ];
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_litekeeper");
+
 pub struct Sandbox {
     dir: TempDir,
 }
@@ -38,6 +40,8 @@ impl Sandbox {
 
     /// With the directories alone.
     pub fn empty() -> Self {
+        // Jobs that a test runs in its own process have the program check for them, as it does for itself.
+        litekeeper::sqlite::inspector::set_program(Path::new(PROGRAM));
         let this = Self { dir: TempDir::with_prefix("litekeeper-test-").unwrap() };
         for dir in [this.data(), this.backups(), this.state()] {
             fs::create_dir(dir).unwrap();
@@ -118,7 +122,7 @@ impl Sandbox {
 
 /// The program, with nothing of our own environment that would change what it does.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_litekeeper"));
+    let mut command = Command::new(PROGRAM);
     for name in ["LITEKEEPER_CONFIG", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "RUST_LOG"] {
         command.env_remove(name);
     }

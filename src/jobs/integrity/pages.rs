@@ -14,6 +14,7 @@ use crate::jobs::verdicts::{Check, INTEGRITY, met};
 use crate::jobs::{Context, Unit, damage};
 use crate::sqlite::checkpoint::Backlog;
 use crate::sqlite::checks::{self, Depth, Found};
+use crate::sqlite::inspector::{GoOn, Inspector};
 
 /// In rollback mode, where writers wait for us, files up to this size are checked in one pass: a second or two
 /// from a disk. Only a pass over the whole file sees the freelist, pages that nothing uses, and pages that two
@@ -105,9 +106,9 @@ async fn pass(
     so_far_sound: bool,
 ) -> Result<Found> {
     let path = context.database.path.clone();
-    let pass = move |connection: &mut Connection| {
+    let pass = move |connection: &Connection, inspector: &mut Inspector, go_on: GoOn<'_>| {
         let backlog = Backlog::before(connection)?;
-        let found = checks::integrity(connection, depth, table.as_deref());
+        let found = inspector.integrity(depth, table.as_deref(), go_on);
         // Nothing is written to a file that is damaged, or cannot be read.
         let is_sound = match &found {
             Ok(found) => found.structure.is_empty(),
@@ -118,7 +119,7 @@ async fn pass(
         }
         found
     };
-    reader.read(pass).await
+    reader.inspect(pass).await
 }
 
 fn verdict(

@@ -6,7 +6,6 @@ use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, met};
 use crate::jobs::{Context, Unit};
-use crate::sqlite::checks;
 
 pub(super) const NAME: &str = "foreign_keys";
 
@@ -21,12 +20,7 @@ pub(super) async fn check(
     for (done, table) in tables.iter().enumerate() {
         context.at(done as u64, tables.len() as u64, Unit::Steps);
         let name = table.clone();
-        let result = reader
-            .read(move |connection| {
-                let has_any = checks::has_foreign_keys(connection, &name)?;
-                has_any.then(|| checks::references(connection, &name)).transpose()
-            })
-            .await;
+        let result = reader.inspect(move |_, inspector, go_on| inspector.references(&name, go_on)).await;
         match result {
             Ok(None) => {}
             Ok(Some(found)) => {

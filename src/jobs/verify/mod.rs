@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::Connection;
 use serde::Serialize;
 
 use super::{Context, Job, Progress, Report, Running, Unit, damage, in_background};
@@ -14,16 +13,10 @@ use crate::error::{Error, Reason, Result};
 use crate::pool::Call;
 use crate::sqlite::checks::{self, Depth, Found};
 use crate::sqlite::facts::disk_free;
-use crate::sqlite::open;
-use crate::sqlite::schema;
+use crate::sqlite::inspector::{GoOn, Inspector};
 use crate::store::scratch::Scratch;
 use crate::store::{self, Backup, Catalogue, Manifest, State, Verification, hash, restore};
 use crate::words;
-
-/// KiB of pages that a check keeps: each row's entries are looked up in all indexes of its table, and of 1 GiB with two of
-/// them SQLite's own 2 MiB have so few that the file is read some ten times over. With 32 MiB the check takes two thirds of
-/// the time; more memory brings little. Not mapped: a file that cannot be read would then end the process.
-const CACHE: i32 = 32 << 10;
 
 /// The verify job.
 pub struct Verify {
@@ -141,14 +134,18 @@ fn verify(
         progress(Progress { done, total, unit: Unit::Bytes });
         call.check()
     });
-    // What unpacks to the bytes that were read, and is not sound, was damaged in the database already.
     let mut of_database = None;
-    let checked = unpacked.and_then(|_| {
-        inspect(&scratch.open()?, Some(manifest), call).inspect_err(|error| {
-            of_database = (error.reason == Reason::Damaged).then(|| error.clone());
-        })
-    });
-    let (ok, message) = match checked {
+    let judged = unpacked
+        .and_then(|_| inspect(&mut scratch.inspected(&|| call.check())?, Some(manifest), &|| call.check()))
+        .and_then(|judged| match judged {
+            Judged::Good(message) => Ok(message),
+            // What unpacks to the bytes that were read may have been damaged in the database already.
+            Judged::Damaged(error) => {
+                of_database = Some(error.clone());
+                Err(error)
+            }
+        });
+    let (ok, message) = match judged {
         Ok(message) => (Some(true), message),
         Err(error) if error.reason == Reason::Damaged => (Some(false), error.message),
         Err(error) if error.reason == Reason::Unsupported => {
@@ -168,62 +165,74 @@ fn verify(
 /// What an unpacked file says of itself, against what its manifest says of it, where there is one. In words, where
 /// it is good; `damaged` where it is not, `unsupported` where it takes the application to tell.
 pub fn check(path: &Path, manifest: Option<&Manifest>, call: &Call) -> Result<String> {
-    inspect(&open::immutable(path)?, manifest, call)
+    match inspect(&mut Inspector::of_copy(path), manifest, &|| call.check())? {
+        Judged::Good(message) => Ok(message),
+        Judged::Damaged(error) => Err(error),
+    }
 }
 
-fn inspect(connection: &Connection, manifest: Option<&Manifest>, call: &Call) -> Result<String> {
-    let stop = call.clone();
-    connection.pragma_update(None, "cache_size", -CACHE)?;
-    connection.progress_handler(10_000, Some(move || stop.check().is_err()))?;
-    let found = examine(connection, manifest).map_err(|error| call.check().err().unwrap_or(error))?;
+/// What SQLite's own checks say of a file.
+enum Judged {
+    Good(String),
+    /// As the pages are.
+    Damaged(Error),
+}
 
+/// Errors: `damaged` where the file is not what its manifest says, of which the database knows nothing.
+fn inspect(inspector: &mut Inspector, manifest: Option<&Manifest>, go_on: GoOn<'_>) -> Result<Judged> {
+    let tables = match inspector.tables(go_on) {
+        Err(error) if error.reason == Reason::Damaged => return Ok(Judged::Damaged(error)),
+        tables => tables?,
+    };
+    let mut found = pages(inspector, &tables, go_on)?;
     if let Some(first) = found.structure.first() {
-        return Err(Error::new(Reason::Damaged, format!("integrity_check says: {first}")));
+        return Ok(Judged::damaged(format!("integrity_check says: {first}")));
+    }
+    if let Some(manifest) = manifest {
+        compare(inspector, manifest, &tables, go_on)?;
+    }
+    for table in &tables {
+        let keys = match inspector.references(table, go_on) {
+            Err(error) if error.reason == Reason::Damaged => return Ok(Judged::Damaged(error)),
+            Ok(keys) => {
+                Found { rows: keys.map(|keys| keys.in_words(table)).unwrap_or_default(), ..Found::default() }
+            }
+            Err(error) => unchecked(table, error)?,
+        };
+        found.add(keys);
     }
     if let Some(index) = found.indexes.first() {
-        return Err(Error::new(Reason::Damaged, format!("the index {index} does not agree with its table")));
+        return Ok(Judged::damaged(format!("the index {index} does not agree with its table")));
     }
     if !found.unchecked.is_empty() {
         return Err(Error::new(Reason::Unsupported, found.unchecked.join("; ")));
     }
-    Ok(match found.rows.iter().chain(&found.virtual_tables).next() {
+    Ok(Judged::Good(match found.rows.iter().chain(&found.virtual_tables).next() {
         None => String::from("restored, checked, good"),
         // Its bytes are those of the database: no fault of the backup, and nothing that a restore would lose.
         Some(first) => format!("restored, checked, good; as in the database itself, {first}"),
-    })
+    }))
 }
 
-/// All checks of an unpacked file. What breaks a constraint or a foreign key is with the `rows`.
-fn examine(connection: &Connection, manifest: Option<&Manifest>) -> Result<Found> {
-    let tables = checks::tables(connection)?;
-    let mut found = match checks::integrity(connection, Depth::Full, None) {
-        // One table that needs the application ends the check of all.
-        Err(error) if checks::cannot_be_done(&error) => {
-            let mut found = Found::default();
-            for table in &tables {
-                let one = checks::integrity(connection, Depth::Full, Some(table));
-                found.add(one.or_else(|error| unchecked(table, error))?);
-            }
-            if found.unchecked.is_empty() {
-                found.unchecked.push(error.message);
-            }
-            found
-        }
-        whole => whole?,
+impl Judged {
+    fn damaged(text: String) -> Self {
+        Self::Damaged(Error::new(Reason::Damaged, text))
+    }
+}
+
+/// Of the whole file, or where one table needs the application, which ends the check of all, of each.
+fn pages(inspector: &mut Inspector, tables: &[String], go_on: GoOn<'_>) -> Result<Found> {
+    let error = match inspector.integrity(Depth::Full, None, go_on) {
+        Err(error) if checks::cannot_be_done(&error) => error,
+        whole => return whole,
     };
-    if !found.structure.is_empty() {
-        return Ok(found);
+    let mut found = Found::default();
+    for table in tables {
+        let one = inspector.integrity(Depth::Full, Some(table), go_on);
+        found.add(one.or_else(|error| unchecked(table, error))?);
     }
-    if let Some(manifest) = manifest {
-        compare(connection, manifest)?;
-    }
-    for table in &tables {
-        if !checks::has_foreign_keys(connection, table)? {
-            continue;
-        }
-        let keys = checks::references(connection, table)
-            .map(|keys| Found { rows: keys.in_words(table), ..Found::default() });
-        found.add(keys.or_else(|error| unchecked(table, error))?);
+    if found.unchecked.is_empty() {
+        found.unchecked.push(error.message);
     }
     Ok(found)
 }
@@ -236,25 +245,24 @@ fn unchecked(table: &str, error: Error) -> Result<Found> {
     Ok(Found { unchecked: vec![format!("table {table}: {}", error.message)], ..Found::default() })
 }
 
-fn compare(connection: &Connection, manifest: &Manifest) -> Result<()> {
-    if hash::sha256(schema::text(connection)?.as_bytes()) != manifest.schema_sha256 {
-        return Err(Error::new(Reason::Damaged, "its schema is not the one in its manifest"));
+fn compare(
+    inspector: &mut Inspector,
+    manifest: &Manifest,
+    present: &[String],
+    go_on: GoOn<'_>,
+) -> Result<()> {
+    let differs = |text: String| Err(Error::new(Reason::Damaged, text));
+    if hash::sha256(inspector.schema(go_on)?.as_bytes()) != manifest.schema_sha256 {
+        return differs(String::from("its schema is not the one in its manifest"));
     }
-    let present = schema::tables(connection)?;
     for (table, rows) in &manifest.tables {
-        if !present.iter().any(|t| t.name == *table) {
-            return Err(Error::new(
-                Reason::Damaged,
-                format!("it has no table {table}, which its manifest names"),
-            ));
+        if !present.contains(table) {
+            return differs(format!("it has no table {table}, which its manifest names"));
         }
         let Some(expected) = rows else { continue };
-        let found: u64 = connection.query_row(&schema::count_in_steps(table), [], |row| row.get(0))?;
+        let found = inspector.rows(table, go_on)?;
         if found != *expected {
-            return Err(Error::new(
-                Reason::Damaged,
-                format!("{table} has {found} rows instead of {expected}"),
-            ));
+            return differs(format!("{table} has {found} rows, and its manifest says {expected}"));
         }
     }
     Ok(())

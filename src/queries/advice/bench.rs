@@ -147,9 +147,9 @@ fn is_declared(index: &Index, declared: &config::Index) -> bool {
 /// The tables and keys of the indexes that there are, by name.
 pub(super) fn existing(twin: &Twin) -> Result<BTreeMap<String, (String, Vec<Key>)>> {
     let mut statement = twin.connection.prepare(
-        "SELECT i.name, x.name, x.coll, t.name FROM pragma_table_list AS t \
+        "SELECT i.name, x.name, x.coll, t.name FROM main.sqlite_schema AS t \
          JOIN pragma_index_list(t.name) AS i JOIN pragma_index_xinfo(i.name) AS x \
-         WHERE t.schema = 'main' AND x.key ORDER BY i.name, x.seqno",
+         WHERE t.type = 'table' AND t.rootpage > 0 AND x.key ORDER BY i.name, x.seqno",
     )?;
     let mut rows = statement.query([])?;
     let mut existing: BTreeMap<String, (String, Vec<Key>)> = BTreeMap::new();

@@ -221,8 +221,8 @@ pub fn keyless(connection: &Connection, all: &[Existing]) -> Result<Vec<Keyless>
     let mut statement = connection.prepare(
         "SELECT t.name, f.id, f.\"table\", f.\"from\", coalesce((SELECT pk FROM pragma_table_info(t.name) AS c \
            WHERE c.name = f.\"from\" COLLATE NOCASE AND c.type = 'INTEGER' COLLATE NOCASE), 0) \
-         FROM pragma_table_list AS t JOIN pragma_foreign_key_list(t.name) AS f \
-         WHERE t.schema = 'main' AND t.type = 'table' ORDER BY t.name, f.id, f.seq",
+         FROM main.sqlite_schema AS t JOIN pragma_foreign_key_list(t.name) AS f \
+         WHERE t.type = 'table' AND t.rootpage > 0 ORDER BY t.name, f.id, f.seq",
     )?;
     let mut rows = statement.query([])?;
     let mut keys: Vec<(String, i64, String, Vec<String>, bool)> = Vec::new();

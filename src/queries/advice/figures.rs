@@ -14,7 +14,7 @@ use super::question::Question;
 use super::rewrite::UNKNOWN;
 use super::twin::Twin;
 use crate::error::Result;
-use crate::sqlite::schema::quoted;
+use crate::sqlite::schema::{WITHOUT_ROWID, quoted};
 
 /// Rows of a table that nobody sampled: a view, a virtual table. What SQLite takes without statistics is 1,048,576,
 /// which would make each gain look grand.
@@ -261,12 +261,12 @@ fn fill(rows: &Connection, schema: &Connection, sample: &Sample) -> Result<()> {
 
 /// The columns by which an index of this table leads to its rows.
 fn end(schema: &Connection, table: &str) -> Result<Vec<String>> {
-    let mut statement = schema.prepare(
-        "SELECT c.name FROM pragma_table_info(?1) AS c, pragma_table_list AS t \
-         WHERE t.schema = 'main' AND t.name = ?1 COLLATE NOCASE AND c.pk > 0 \
-         AND (t.wr OR c.type = 'INTEGER' COLLATE NOCASE AND (SELECT max(pk) FROM pragma_table_info(?1)) = 1) \
+    let mut statement = schema.prepare(&format!(
+        "SELECT c.name FROM pragma_table_info(?1) AS c, main.sqlite_schema AS t \
+         WHERE t.type = 'table' AND t.name = ?1 COLLATE NOCASE AND c.pk > 0 \
+         AND ({WITHOUT_ROWID} OR c.type = 'INTEGER' COLLATE NOCASE AND (SELECT max(pk) FROM pragma_table_info(?1)) = 1) \
          ORDER BY c.pk",
-    )?;
+    ))?;
     let columns = statement.query_map([table], |row| row.get(0))?;
     Ok(columns.collect::<rusqlite::Result<_>>()?)
 }

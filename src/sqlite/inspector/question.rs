@@ -1,0 +1,53 @@
+//! What the two processes say to each other: a JSON value a line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Reason};
+use crate::sqlite::access::Identity;
+use crate::sqlite::checks::Depth;
+
+/// The verb by which the program is told to answer; nobody is shown it.
+pub const VERB: &str = "inspect";
+
+/// The first line: which file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Inspected {
+    /// One that its application may be using.
+    Live { path: PathBuf, identity: Option<Identity>, busy_timeout: Duration },
+    /// One of our own that nobody changes.
+    Copy { path: PathBuf },
+}
+
+/// Every line after it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Question {
+    Open,
+    Tables,
+    Integrity { depth: Depth, table: Option<String> },
+    References { table: String },
+    Schema,
+    Rows { table: String },
+}
+
+/// A line that comes back.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer<T> {
+    Found(T),
+    Failed(Refused),
+}
+
+/// An [`Error`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Refused {
+    pub(super) reason: Reason,
+    pub(super) message: String,
+}
+
+impl From<Error> for Refused {
+    fn from(Error { reason, message }: Error) -> Self {
+        Self { reason, message }
+    }
+}
