@@ -23,6 +23,7 @@ mod slow;
 mod status;
 mod table;
 mod time;
+mod watch_locks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,6 +71,8 @@ enum Verb {
     History(history::History),
     Slow(slow::Slow),
     Advise(advise::Advise),
+    #[command(hide = true)]
+    WatchLocks(watch_locks::WatchLocks),
 }
 
 /// What every verb gets.
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         Verb::History(verb) => verb.run(&global),
         Verb::Slow(verb) => verb.run(&global),
         Verb::Advise(verb) => verb.run(&global),
+        Verb::WatchLocks(verb) => verb.run(),
     };
     match result {
         Ok(code) => code.into(),

@@ -23,6 +23,7 @@ use crate::error::{DISK_ERROR, Error, Reason, Result};
 use crate::metrics::events::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited, QueryTimed};
 use crate::sqlite::explain::{self, Step};
 use crate::sqlite::{access, header, open as open_file, schema};
+pub use session::wait_for_locks;
 use session::{Finished, Limits, Observer};
 
 /// Different statements of one piece of work whose plans are asked for.

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod open;
 pub mod overwrite;
 pub mod pages;
+pub mod pauses;
 pub mod query;
 pub mod rebuild;
 pub mod replicator;

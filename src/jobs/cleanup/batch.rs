@@ -11,11 +11,14 @@ use super::archive::Archive;
 use super::children::{Action, Seen};
 use super::plan::{Plan, schema_version};
 use super::report::Touched;
-use super::walk::{self, Extent, Position};
+use super::walk::{Position, Slice};
 use crate::error::{Error, Reason, Result};
+use crate::jobs::moment::LEAST;
+use crate::pool::wait_for_locks;
 use crate::sqlite::checkpoint::{ByHand, Checkpoint, settle, settle_when_due};
 use crate::sqlite::hold::{self, Holds};
 use crate::sqlite::keys::{self, Key, among};
+use crate::sqlite::pauses::Pauses;
 use crate::sqlite::replicator;
 use crate::sqlite::schema::quoted;
 
@@ -41,41 +44,83 @@ pub(super) struct Step {
     pub(super) next: Option<Position>,
 }
 
+/// What became of an attempt at a batch.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// It was committed.
+    Done(Step),
+    /// A transaction of the application began first, or meanwhile: nothing was changed.
+    Taken,
+}
+
 /// The size of batches, so that the work of one transaction lasts about `target`. Its COMMIT is not counted: that
 /// is the disk's time, which fewer rows do not shorten; on a slow disk batches would shrink to single rows, and
-/// the application would wait for more commits, not for shorter ones.
+/// the application would wait for more commits, not for shorter ones. Where all of it has to fit into the application's
+/// pauses, it is smaller.
 #[derive(Debug)]
 pub(super) struct Pace {
     target: Duration,
+    /// What all of a transaction may last; `None` where nobody is in a hurry.
+    most: Option<Duration>,
     rows: usize,
+    /// Of the last batch: what a row took, and what they all took beside.
+    known: Option<(Duration, Duration)>,
 }
 
 impl Pace {
     pub(super) const fn new(target: Duration) -> Self {
-        Self { target, rows: FIRST }
+        Self { target, most: None, rows: FIRST, known: None }
     }
 
     pub(super) const fn rows(&self) -> usize {
         self.rows
     }
 
+    /// How long a transaction of so many rows will last.
+    pub(super) fn expected(&self, rows: usize) -> Duration {
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        match self.known {
+            Some((row, beside)) => (row * rows + beside).max(LEAST),
+            None => self.most.map_or(self.target, |most| most.min(self.target)),
+        }
+    }
+
+    /// What the next transactions may last.
+    pub(super) fn fit(&mut self, most: Option<Duration>) {
+        self.most = most;
+        if let (Some(most), Some((row, beside))) = (most, self.known) {
+            let fitting = most.saturating_sub(beside).as_nanos() / row.as_nanos().max(1);
+            self.rows = usize::try_from(fitting).unwrap_or(MOST).clamp(1, self.rows);
+        }
+    }
+
+    /// The last one was in the way.
+    pub(super) fn shrink(&mut self) {
+        self.rows = (self.rows / 2).max(1);
+    }
+
     /// Learns from the last batch: at most twice as many rows next time, at least half as many.
-    pub(super) fn learn(&mut self, worked: Duration) {
-        let fitting = self.rows as u128 * self.target.as_nanos() / worked.as_nanos().max(1);
+    pub(super) fn learn(&mut self, worked: Duration, lasted: Duration) {
+        let beside = lasted.saturating_sub(worked);
+        let row = worked.as_nanos() / self.rows as u128;
+        self.known = Some((Duration::from_nanos(u64::try_from(row).unwrap_or(u64::MAX)), beside));
+        let target = self.most.map_or(self.target, |most| most.saturating_sub(beside).min(self.target));
+        let fitting = self.rows as u128 * target.as_nanos() / worked.as_nanos().max(1);
         let fitting = usize::try_from(fitting).unwrap_or(MOST);
         self.rows = fitting.clamp(self.rows / 2, self.rows * 2).clamp(1, MOST);
     }
 }
 
 /// Which rows a batch is of.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Share {
-    pub(super) from: Position,
-    /// At most so many.
-    pub(super) rows: usize,
+    /// Old rows, as far as they are still there; at least one.
+    pub(super) slice: Slice,
     /// Whether it is rolled back where a trigger leaves rows that point at nothing, which takes a look at every row of
     /// the tables that the rule reaches.
     pub(super) checked: bool,
+    /// The moment was chosen: not at another one, and not where somebody comes meanwhile.
+    pub(super) timed: bool,
 }
 
 /// Removes old rows of the database at `path`, after they are safe in the archive, where the rule has one.
@@ -84,17 +129,17 @@ pub(super) fn run(
     path: &Path,
     plan: &Plan,
     share: &Share,
-    holds: &Holds,
+    (holds, pauses): (&Holds, &Pauses),
     mut archive: Option<&mut Archive>,
-) -> Result<Step> {
-    let slice = walk::slice(connection, plan, Extent::Old, &share.from, share.rows)?;
-    if slice.old.is_empty() {
-        return Ok(Step { next: slice.next, ..Step::default() });
-    }
+) -> Result<Attempt> {
+    let slice = &share.slice;
     let mut connection = ByHand::new(connection)?;
-    let mut since = Instant::now();
+    let has_log = connection.is_wal();
+    let (mut since, mut is_taken) = (Instant::now(), share.timed);
+    wait_for_locks(!share.timed);
     let done = hold::write(&mut connection, holds, |transaction| {
-        since = Instant::now();
+        (since, is_taken) = (Instant::now(), false);
+        wait_for_locks(true);
         if schema_version(transaction)? != plan.schema_version {
             return Err(Error::new(
                 Reason::Refused,
@@ -104,13 +149,28 @@ pub(super) fn run(
         let (tally, fixed) = remove(transaction, plan, &slice.old, share.checked, archive.as_deref_mut())?;
         // Only a trigger keeps a row that was to go.
         let left = if plan.is_plain() { 0 } else { existing(transaction, plan, slice.tail(), "1")?.len() };
+        if share.timed {
+            // What there is to write is written before the last look, so that the COMMIT comes soon after it.
+            if has_log {
+                transaction.cache_flush()?;
+            }
+            is_taken = !pauses.is_free();
+            if is_taken {
+                return Err(Error::new(Reason::Busy, "a transaction of the application has begun"));
+            }
+        }
         Ok((tally, left, since.elapsed().saturating_sub(fixed)))
     });
     let lasted = since.elapsed();
+    pauses.over();
+    wait_for_locks(true);
     if let Some(archive) = archive {
         archive.settle(done.is_ok())?;
     }
-    let (tally, left, worked) = done?;
+    let (tally, left, worked) = match done {
+        Err(error) if is_taken && error.reason == Reason::Busy => return Ok(Attempt::Taken),
+        done => done?,
+    };
     let since = Instant::now();
     let mine = connection.is_wal() && !replicator::owns(&connection, path);
     let next = slice.next_behind(left as u64);
@@ -119,7 +179,8 @@ pub(super) fn run(
         (true, Some(_)) => settle_when_due(&connection)?,
         (true, None) => settle(&connection)?,
     };
-    Ok(Step { tally, lasted: Some(lasted), worked, moved: made.map(|made| (since.elapsed(), made)), next })
+    let moved = made.map(|made| (since.elapsed(), made));
+    Ok(Attempt::Done(Step { tally, lasted: Some(lasted), worked, moved, next }))
 }
 
 /// Removes `rows` as far as they still have to go, and what goes with them. Also how long it took to do what a single row
@@ -245,7 +306,8 @@ mod tests {
         for rows_in_a_millisecond in [1, 7, 300] {
             let mut pace = Pace::new(Duration::from_millis(50));
             for _ in 0..20 {
-                pace.learn(Duration::from_micros(pace.rows() as u64 * 1000 / rows_in_a_millisecond));
+                let worked = Duration::from_micros(pace.rows() as u64 * 1000 / rows_in_a_millisecond);
+                pace.learn(worked, worked);
             }
             let fitting = 50 * usize::try_from(rows_in_a_millisecond).unwrap();
             assert!(pace.rows().abs_diff(fitting) <= 1, "{} for {fitting}", pace.rows());
@@ -256,7 +318,7 @@ mod tests {
     fn a_batch_has_at_least_a_row_and_at_most_so_many_whatever_the_clock_says() {
         let mut pace = Pace::new(Duration::from_millis(5));
         for (worked, rows) in [(Duration::ZERO, MOST), (Duration::MAX, 1)] {
-            (0..100).for_each(|_| pace.learn(worked));
+            (0..100).for_each(|_| pace.learn(worked, worked));
             assert_eq!(pace.rows(), rows);
         }
     }

@@ -2,11 +2,14 @@
 //! at once when told to: what was committed stays, and the next run goes on.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+
 use super::archive::Archive;
-use super::batch::{self, Pace, Share, Step, Tally};
+use super::batch::{self, Attempt, Pace, Share, Step, Tally};
 use super::children::{Doomed, Seen};
 use super::guard::Guard;
 use super::log::Log;
@@ -16,8 +19,10 @@ use super::walk::{self, Extent, Position};
 use crate::config::Rule;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
+use crate::jobs::moment::LEAST;
 use crate::jobs::reading::Reader;
 use crate::jobs::{Context, Unit, blocking};
+use crate::sqlite::pauses::{Locks, Moment};
 use crate::sqlite::schema::quoted;
 use crate::sqlite::sizes;
 use crate::words;
@@ -71,6 +76,10 @@ pub(super) async fn rule(
     };
     report.describe(&plan);
     let reader = Reader::new(context).await?;
+    if !dry_run {
+        // Learns of the application while the rows are counted.
+        context.watch_pauses().await?;
+    }
     if let Some((rows, why)) = newest(&reader, rule, &plan, report).await? {
         plan = reader
             .read(move |c| {
@@ -117,6 +126,8 @@ pub(super) async fn rule(
         reader: &reader,
         before,
         in_batches,
+        locks: context.watch_pauses().await?,
+        has_waited: AtomicBool::new(false),
     };
     let swept = sweep.run(report, tally).await;
     let closed = close(&archive, report).await;
@@ -275,6 +286,9 @@ struct Sweep<'a> {
     before: u64,
     /// Whether each batch looks for more of them before it is committed.
     in_batches: bool,
+    /// Where the application's transactions show.
+    locks: Locks,
+    has_waited: AtomicBool,
 }
 
 impl Sweep<'_> {
@@ -287,7 +301,7 @@ impl Sweep<'_> {
         let mut log = Log::new(context);
         context.at(totals.done, totals.wanted, Unit::Rows);
         while let Some(from) = position {
-            let step = self.batch(&from, pace.rows()).await?;
+            let step = self.batch(&from, &mut pace).await?;
             for (table, touched) in &step.tally {
                 let sum = tally.entry(table.clone()).or_default();
                 sum.removed += touched.removed;
@@ -297,7 +311,7 @@ impl Sweep<'_> {
                 longest = longest.max(lasted);
                 report.batches += 1;
                 report.longest_transaction_ms = longest.as_secs_f64() * 1e3;
-                pace.learn(step.worked);
+                pace.learn(step.worked, lasted);
                 // Rows that became old after the count have been judged by nobody.
                 guard(context, plan, totals, self.preview, tally)?;
                 // What triggers do to the first rows they do to all.
@@ -318,37 +332,83 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    async fn batch(&self, from: &Position, rows: usize) -> Result<Step> {
+    async fn batch(&self, from: &Position, pace: &mut Pace) -> Result<Step> {
         let context = self.context;
-        let limit = context.database.maintain.max_block;
+        let (limit, patience) = (context.database.maintain.max_block, context.patience());
         let mut attempt = 1;
         loop {
+            let (plan, position, rows) = (Arc::clone(self.plan), from.clone(), pace.rows());
+            let find = move |c: &mut Connection| walk::slice(c, &plan, Extent::Old, &position, rows);
+            let slice = context.sql_within(limit, find).await.map_err(|e| self.too_long(e, rows))?;
+            if slice.old.is_empty() {
+                return Ok(Step { next: slice.next, ..Step::default() });
+            }
+            let timed = match context.moment(self.locks, pace.expected(slice.old.len()), &patience).await? {
+                Moment::None(longest) => {
+                    self.waits();
+                    pace.fit(Some(longest).filter(|longest| *longest >= LEAST));
+                    continue;
+                }
+                Moment::Pause(lasts) => {
+                    pace.fit(Some(lasts));
+                    true
+                }
+                Moment::Quiet => {
+                    pace.fit(None);
+                    true
+                }
+                Moment::Unseen => {
+                    pace.fit(None);
+                    false
+                }
+            };
             let (plan, path) = (Arc::clone(self.plan), context.database.path.clone());
-            let share = Share { from: from.clone(), rows, checked: self.in_batches };
+            let share = Share { slice, checked: self.in_batches, timed };
             let (archive, holds) = (Arc::clone(self.archive), Arc::clone(&context.holds));
+            let pauses = Arc::clone(&context.pauses);
             let work = context.sql_within(limit, move |c| {
                 let mut archive = archive.lock().unwrap_or_else(PoisonError::into_inner);
-                batch::run(c, &path, &plan, &share, &holds, archive.as_mut())
+                batch::run(c, &path, &plan, &share, (&holds, &pauses), archive.as_mut())
             });
             match work.await {
-                Err(error) if error.reason == Reason::Busy && attempt < ATTEMPTS => attempt += 1,
-                Err(error) if error.reason == Reason::Deadline => {
-                    context.go_on()?;
-                    return Err(Error::new(
-                        Reason::Refused,
-                        format!(
-                            "a batch of {} takes longer than maintain.max_block = {} allows; it was rolled back, so that \
-                             the application can write. Look at its triggers, and for indexes on the columns that point \
-                             here",
-                            rows_in_words(rows as u64),
-                            show_duration(limit)
-                        ),
-                    ));
+                Ok(Attempt::Done(step)) => return Ok(step),
+                Ok(Attempt::Taken) => {
+                    pace.shrink();
+                    patience.check(context)?;
+                    continue;
                 }
-                other => return other,
+                Err(error) if error.reason == Reason::Busy && attempt < ATTEMPTS => attempt += 1,
+                Err(error) => return Err(self.too_long(error, rows)),
             }
             context.pause(BUSY_PAUSE).await?;
         }
+    }
+
+    /// Says it once: it may take long, and nothing else would show it.
+    fn waits(&self) {
+        if !self.has_waited.swap(true, Ordering::Relaxed) {
+            let database = &self.context.database.name;
+            tracing::info!(database, job = %self.context.kind, "waiting for a pause between the application's transactions");
+        }
+    }
+
+    /// A batch that was given up, in words.
+    fn too_long(&self, error: Error, rows: usize) -> Error {
+        if error.reason != Reason::Deadline {
+            return error;
+        }
+        if let Err(stopped) = self.context.go_on() {
+            return stopped;
+        }
+        Error::new(
+            Reason::Refused,
+            format!(
+                "a batch of {} takes longer than maintain.max_block = {} allows; it was rolled back, so that the application \
+                 can write. Look at its triggers, and for indexes on the columns that point here",
+                rows_in_words(rows as u64),
+                show_duration(self.context.database.maintain.max_block)
+            ),
+        )
     }
 }
 
