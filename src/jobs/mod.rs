@@ -8,6 +8,7 @@ pub mod health;
 pub mod integrity;
 pub mod maintain;
 pub mod moment;
+pub mod pace;
 pub mod reading;
 pub mod recover;
 pub mod registry;

@@ -1,5 +1,5 @@
 //! One batch: old rows are looked for without a lock, and removed with all that goes with them in one
-//! transaction, which is rolled back as a whole on any error. Also how large the next one should be.
+//! transaction, which is rolled back as a whole on any error.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,6 @@ use super::plan::{Plan, schema_version};
 use super::report::Touched;
 use super::walk::{Position, Slice};
 use crate::error::{Error, Reason, Result};
-use crate::jobs::moment::LEAST;
 use crate::pool::wait_for_locks;
 use crate::sqlite::checkpoint::{ByHand, Checkpoint, settle, settle_when_due};
 use crate::sqlite::hold::{self, Holds};
@@ -21,10 +20,6 @@ use crate::sqlite::keys::{self, Key, among};
 use crate::sqlite::pauses::Pauses;
 use crate::sqlite::replicator;
 use crate::sqlite::schema::quoted;
-
-/// Rows of the first batch, and the most of any.
-const FIRST: usize = 100;
-const MOST: usize = 50_000;
 
 /// Rows removed and changed, by table.
 pub(super) type Tally = BTreeMap<String, Touched>;
@@ -51,64 +46,6 @@ pub(super) enum Attempt {
     Done(Step),
     /// A transaction of the application began first, or meanwhile: nothing was changed.
     Taken,
-}
-
-/// The size of batches, so that the work of one transaction lasts about `target`. Its COMMIT is not counted: that
-/// is the disk's time, which fewer rows do not shorten; on a slow disk batches would shrink to single rows, and
-/// the application would wait for more commits, not for shorter ones. Where all of it has to fit into the application's
-/// pauses, it is smaller.
-#[derive(Debug)]
-pub(super) struct Pace {
-    target: Duration,
-    /// What all of a transaction may last; `None` where nobody is in a hurry.
-    most: Option<Duration>,
-    rows: usize,
-    /// Of the last batch: what a row took, and what they all took beside.
-    known: Option<(Duration, Duration)>,
-}
-
-impl Pace {
-    pub(super) const fn new(target: Duration) -> Self {
-        Self { target, most: None, rows: FIRST, known: None }
-    }
-
-    pub(super) const fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// How long a transaction of so many rows will last.
-    pub(super) fn expected(&self, rows: usize) -> Duration {
-        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
-        match self.known {
-            Some((row, beside)) => (row * rows + beside).max(LEAST),
-            None => self.most.map_or(self.target, |most| most.min(self.target)),
-        }
-    }
-
-    /// What the next transactions may last.
-    pub(super) fn fit(&mut self, most: Option<Duration>) {
-        self.most = most;
-        if let (Some(most), Some((row, beside))) = (most, self.known) {
-            let fitting = most.saturating_sub(beside).as_nanos() / row.as_nanos().max(1);
-            self.rows = usize::try_from(fitting).unwrap_or(MOST).clamp(1, self.rows);
-        }
-    }
-
-    /// The last one was in the way.
-    pub(super) fn shrink(&mut self) {
-        self.rows = (self.rows / 2).max(1);
-    }
-
-    /// Learns from the last batch: at most twice as many rows next time, at least half as many.
-    pub(super) fn learn(&mut self, worked: Duration, lasted: Duration) {
-        let beside = lasted.saturating_sub(worked);
-        let row = worked.as_nanos() / self.rows as u128;
-        self.known = Some((Duration::from_nanos(u64::try_from(row).unwrap_or(u64::MAX)), beside));
-        let target = self.most.map_or(self.target, |most| most.saturating_sub(beside).min(self.target));
-        let fitting = self.rows as u128 * target.as_nanos() / worked.as_nanos().max(1);
-        let fitting = usize::try_from(fitting).unwrap_or(MOST);
-        self.rows = fitting.clamp(self.rows / 2, self.rows * 2).clamp(1, MOST);
-    }
 }
 
 /// Which rows a batch is of.
@@ -295,31 +232,4 @@ pub(super) fn blocked(blockers: &BTreeMap<String, u64>) -> Error {
             tables.join(" and ")
         ),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batches_come_to_last_as_long_as_they_should() {
-        for rows_in_a_millisecond in [1, 7, 300] {
-            let mut pace = Pace::new(Duration::from_millis(50));
-            for _ in 0..20 {
-                let worked = Duration::from_micros(pace.rows() as u64 * 1000 / rows_in_a_millisecond);
-                pace.learn(worked, worked);
-            }
-            let fitting = 50 * usize::try_from(rows_in_a_millisecond).unwrap();
-            assert!(pace.rows().abs_diff(fitting) <= 1, "{} for {fitting}", pace.rows());
-        }
-    }
-
-    #[test]
-    fn a_batch_has_at_least_a_row_and_at_most_so_many_whatever_the_clock_says() {
-        let mut pace = Pace::new(Duration::from_millis(5));
-        for (worked, rows) in [(Duration::ZERO, MOST), (Duration::MAX, 1)] {
-            (0..100).for_each(|_| pace.learn(worked, worked));
-            assert_eq!(pace.rows(), rows);
-        }
-    }
 }

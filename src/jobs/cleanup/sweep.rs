@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::archive::Archive;
-use super::batch::{self, Attempt, Pace, Share, Step, Tally};
+use super::batch::{self, Attempt, Share, Step, Tally};
 use super::children::{Doomed, Seen};
 use super::guard::Guard;
 use super::log::Log;
@@ -20,6 +20,7 @@ use crate::config::Rule;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::moment::LEAST;
+use crate::jobs::pace::Pace;
 use crate::jobs::reading::Reader;
 use crate::jobs::{Context, Unit, blocking};
 use crate::sqlite::pauses::{Locks, Moment};
@@ -29,6 +30,10 @@ use crate::words;
 
 /// Three parts of pause to one of work: the application's writers have the lock for three quarters of the time.
 const PAUSE_PER_WORK: u32 = 3;
+
+/// Rows of the first batch, and the most of any.
+const FIRST: u64 = 100;
+const MOST: u64 = 50_000;
 
 /// Per cent of `max_size` that are filled when it was passed: rows differ, and pages have headers that stay.
 const FILLED: u128 = 99;
@@ -295,7 +300,7 @@ impl Sweep<'_> {
     /// Deletes, batch by batch.
     async fn run(&self, report: &mut RuleReport, tally: &mut Tally) -> Result<()> {
         let (context, plan, totals) = (self.context, self.plan, self.totals);
-        let mut pace = Pace::new(context.database.cleanup.batch_target);
+        let mut pace = Pace::new(context.database.cleanup.batch_target, FIRST, MOST);
         let mut position = (report.matched > 0).then(|| Position::of_oldest(plan));
         let mut longest = Duration::ZERO;
         let mut log = Log::new(context);
@@ -337,13 +342,13 @@ impl Sweep<'_> {
         let (limit, patience) = (context.database.maintain.max_block, context.patience());
         let mut attempt = 1;
         loop {
-            let (plan, position, rows) = (Arc::clone(self.plan), from.clone(), pace.rows());
+            let (plan, position, rows) = (Arc::clone(self.plan), from.clone(), usize::try_from(pace.size()).unwrap_or(usize::MAX));
             let find = move |c: &mut Connection| walk::slice(c, &plan, Extent::Old, &position, rows);
             let slice = context.sql_within(limit, find).await.map_err(|e| self.too_long(e, rows))?;
             if slice.old.is_empty() {
                 return Ok(Step { next: slice.next, ..Step::default() });
             }
-            let timed = match context.moment(self.locks, pace.expected(slice.old.len()), &patience).await? {
+            let timed = match context.moment(self.locks, pace.expected(slice.old.len() as u64), &patience).await? {
                 Moment::None(longest) => {
                     self.waits();
                     pace.fit(Some(longest).filter(|longest| *longest >= LEAST));
