@@ -93,8 +93,8 @@ pub struct Context {
     pub holds: Arc<Holds>,
     /// When it may do so.
     pub pauses: Arc<Pauses>,
-    /// Where it did so at another time.
-    pub unquiet: moment::Unquiet,
+    /// What it met while it waited for that.
+    pub waits: moment::Waits,
     /// How far it is, for whoever watches.
     pub progress: Sender<Option<Progress>>,
     /// When it was started; the one time by which it decides what is old.

@@ -59,6 +59,7 @@ impl Context {
         self.go_on()?;
         let moment = self.wait(locks, least, PIECE).await?;
         if matches!(moment, Moment::None(_)) {
+            self.waits.say(self);
             self.go_on()?;
             patience.check(self)?;
         }
@@ -73,20 +74,23 @@ impl Context {
 
     /// Before what holds writers for long, or for nobody knows how long: waits for the application to be quiet; where it is
     /// not, for the end of a transaction; and where there is none to be seen, no longer. How it went is told by
-    /// [`Unquiet::take`].
+    /// [`Waits::unquiet`].
     pub async fn before_hold(&self) -> Result<()> {
         let locks = self.locks().await?;
         // Who was never quiet for so long is not waited for before each part.
-        if !self.unquiet.has_met() {
+        if !self.waits.has_met() {
             let until = Instant::now() + FOR_QUIET;
             while Instant::now() < until {
                 match self.wait(locks, Duration::MAX, PIECE).await? {
                     Moment::Quiet | Moment::Unseen => return Ok(()),
-                    Moment::Pause(_) | Moment::None(_) => self.go_on()?,
+                    Moment::Pause(_) | Moment::None(_) => {
+                        self.waits.say(self);
+                        self.go_on()?;
+                    }
                 }
             }
         }
-        self.unquiet.meet();
+        self.waits.meet();
         let until = Instant::now() + FOR_AN_END;
         while Instant::now() < until {
             match self.wait(locks, Duration::ZERO, PIECE).await? {
@@ -115,31 +119,42 @@ impl Patience {
             format!(
                 "gave up for now: for {} the application left no pause between its transactions in which writers could be \
                  held without making one fail; the next run goes on. Schedule {kind} for a quieter hour",
-                show_duration(Duration::from_secs(self.since.elapsed().as_secs()).max(Duration::from_secs(1)))
+                show_duration(
+                    Duration::from_secs(self.since.elapsed().as_secs()).max(Duration::from_secs(1))
+                )
             ),
         ))
     }
 }
 
-/// Holds that began although the application was not quiet.
+/// What a run has met of the application while it waited.
 #[derive(Debug, Default)]
-pub struct Unquiet {
+pub struct Waits {
+    said: AtomicBool,
     met: AtomicBool,
-    since_taken: AtomicU64,
+    unquiet: AtomicU64,
 }
 
-impl Unquiet {
+impl Waits {
+    /// Once a run: it may last long, and nothing else would show why.
+    fn say(&self, context: &Context) {
+        if !self.said.swap(true, Ordering::Relaxed) {
+            let database = &context.database.name;
+            tracing::info!(database, job = %context.kind, "waiting for a pause between the application's transactions");
+        }
+    }
+
     fn has_met(&self) -> bool {
         self.met.load(Ordering::Relaxed)
     }
 
     fn meet(&self) {
         self.met.store(true, Ordering::Relaxed);
-        self.since_taken.fetch_add(1, Ordering::Relaxed);
+        self.unquiet.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many since this was last asked.
-    pub fn take(&self) -> u64 {
-        self.since_taken.swap(0, Ordering::Relaxed)
+    /// How many holds began although the application was not quiet, since this was last asked.
+    pub fn unquiet(&self) -> u64 {
+        self.unquiet.swap(0, Ordering::Relaxed)
     }
 }

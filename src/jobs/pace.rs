@@ -113,7 +113,11 @@ mod tests {
             pace.expected(pace.size())
         };
         assert_eq!(go_on(&mut pace, 3), Duration::from_millis(3));
-        assert_eq!(go_on(&mut pace, 100), Duration::from_millis(7), "its work lasts no longer than it should");
+        assert_eq!(
+            go_on(&mut pace, 100),
+            Duration::from_millis(7),
+            "its work lasts no longer than it should"
+        );
         pace.fit(Some(Duration::from_millis(4)));
         assert_eq!(pace.size(), 200, "at once");
         pace.fit(Some(beside));

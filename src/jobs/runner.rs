@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::moment::Unquiet;
+use super::moment::Waits;
 use super::{Context, Job, Progress, Report};
 use crate::clock;
 use crate::config::Database;
@@ -141,7 +141,7 @@ fn context(state: &State, order: &Order, started: DateTime<Utc>) -> Arc<Context>
         blackout: order.blackout.clone(),
         holds: Arc::new(holds(&order.database.name, kind.as_str())),
         pauses: Arc::new(Pauses::new(&order.database.path, order.database.pool.busy_timeout)),
-        unquiet: Unquiet::default(),
+        waits: Waits::default(),
         progress: order.progress.clone(),
         started,
         zone: order.zone,

@@ -2,7 +2,6 @@
 //! at once when told to: what was committed stays, and the next run goes on.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -132,7 +131,6 @@ pub(super) async fn rule(
         before,
         in_batches,
         locks: context.watch_pauses().await?,
-        has_waited: AtomicBool::new(false),
     };
     let swept = sweep.run(report, tally).await;
     let closed = close(&archive, report).await;
@@ -293,7 +291,6 @@ struct Sweep<'a> {
     in_batches: bool,
     /// Where the application's transactions show.
     locks: Locks,
-    has_waited: AtomicBool,
 }
 
 impl Sweep<'_> {
@@ -342,31 +339,32 @@ impl Sweep<'_> {
         let (limit, patience) = (context.database.maintain.max_block, context.patience());
         let mut attempt = 1;
         loop {
-            let (plan, position, rows) = (Arc::clone(self.plan), from.clone(), usize::try_from(pace.size()).unwrap_or(usize::MAX));
+            let (plan, position, rows) =
+                (Arc::clone(self.plan), from.clone(), usize::try_from(pace.size()).unwrap_or(usize::MAX));
             let find = move |c: &mut Connection| walk::slice(c, &plan, Extent::Old, &position, rows);
             let slice = context.sql_within(limit, find).await.map_err(|e| self.too_long(e, rows))?;
             if slice.old.is_empty() {
                 return Ok(Step { next: slice.next, ..Step::default() });
             }
-            let timed = match context.moment(self.locks, pace.expected(slice.old.len() as u64), &patience).await? {
-                Moment::None(longest) => {
-                    self.waits();
-                    pace.fit(Some(longest).filter(|longest| *longest >= LEAST));
-                    continue;
-                }
-                Moment::Pause(lasts) => {
-                    pace.fit(Some(lasts));
-                    true
-                }
-                Moment::Quiet => {
-                    pace.fit(None);
-                    true
-                }
-                Moment::Unseen => {
-                    pace.fit(None);
-                    false
-                }
-            };
+            let timed =
+                match context.moment(self.locks, pace.expected(slice.old.len() as u64), &patience).await? {
+                    Moment::None(longest) => {
+                        pace.fit(Some(longest).filter(|longest| *longest >= LEAST));
+                        continue;
+                    }
+                    Moment::Pause(lasts) => {
+                        pace.fit(Some(lasts));
+                        true
+                    }
+                    Moment::Quiet => {
+                        pace.fit(None);
+                        true
+                    }
+                    Moment::Unseen => {
+                        pace.fit(None);
+                        false
+                    }
+                };
             let (plan, path) = (Arc::clone(self.plan), context.database.path.clone());
             let share = Share { slice, checked: self.in_batches, timed };
             let (archive, holds) = (Arc::clone(self.archive), Arc::clone(&context.holds));
@@ -386,14 +384,6 @@ impl Sweep<'_> {
                 Err(error) => return Err(self.too_long(error, rows)),
             }
             context.pause(BUSY_PAUSE).await?;
-        }
-    }
-
-    /// Says it once: it may take long, and nothing else would show it.
-    fn waits(&self) {
-        if !self.has_waited.swap(true, Ordering::Relaxed) {
-            let database = &self.context.database.name;
-            tracing::info!(database, job = %self.context.kind, "waiting for a pause between the application's transactions");
         }
     }
 

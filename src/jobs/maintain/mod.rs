@@ -79,7 +79,7 @@ async fn run(context: &Context, preview: bool) -> Result<Report> {
         if !preview {
             step.held = held;
         }
-        step.unquiet = context.unquiet.take();
+        step.unquiet = context.waits.unquiet();
         if step.unquiet > 0 {
             step.why = format!("{}{}", step.why, unquiet(step.unquiet));
         }

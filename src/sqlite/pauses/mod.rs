@@ -28,8 +28,11 @@ pub const VERB: &str = "watch-locks";
 /// What an answer may take beyond the time that was given for it. Then the process hangs, and is ended.
 const LATE: Duration = Duration::from_secs(2);
 
+/// The same while writers wait for us.
+const LATE_WITH_LOCK: Duration = Duration::from_millis(200);
+
 /// Processes that a run starts; each next one because the one before has ended, or the file was replaced.
-const MOST_STARTS: u32 = 5;
+const MOST_STARTS: u32 = 20;
 
 /// Whose locks: each is in a file of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +57,10 @@ impl FromStr for Locks {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        [Self::Log, Self::File].into_iter().find(|locks| locks.as_str() == word).ok_or_else(|| word.to_owned())
+        [Self::Log, Self::File]
+            .into_iter()
+            .find(|locks| locks.as_str() == word)
+            .ok_or_else(|| word.to_owned())
     }
 }
 
@@ -187,13 +193,14 @@ impl Pauses {
     pub fn wait(&self, locks: Locks, least: Duration, most: Duration) -> Moment {
         let mut state = self.state();
         let Some(watch) = state.watching(&self.database, locks, self.longest) else { return Moment::Unseen };
-        match watch.ask(Question::Wait { most, least }, most) {
+        match watch.ask(Question::Wait { most, least }, most + LATE) {
             Some(Answer::Pause(lasts)) => Moment::Pause(lasts),
             Some(Answer::Quiet) => Moment::Quiet,
             Some(Answer::None(longest)) => Moment::None(longest),
+            // It has ended; another one is started by the next question.
             _ => {
                 state.watch = None;
-                Moment::Unseen
+                if state.starts < MOST_STARTS { Moment::None(Duration::ZERO) } else { Moment::Unseen }
             }
         }
     }
@@ -202,7 +209,11 @@ impl Pauses {
     pub fn is_free(&self) -> bool {
         let mut state = self.state();
         let Some(watch) = &mut state.watch else { return true };
-        watch.ask(Question::IsFree, Duration::ZERO) != Some(Answer::Taken)
+        let answer = watch.ask(Question::IsFree, LATE_WITH_LOCK);
+        if answer.is_none() {
+            state.watch = None;
+        }
+        answer == Some(Answer::Free)
     }
 
     /// The lock that was taken at the moment is let go.
@@ -243,7 +254,9 @@ impl State {
                 Ok(watch) => self.watch = Some(watch),
                 Err(error) => {
                     self.starts = MOST_STARTS;
-                    tracing::warn!("the application's transactions cannot be seen, and are not waited for: {error}");
+                    tracing::warn!(
+                        "the application's transactions cannot be seen, and are not waited for: {error}"
+                    );
                 }
             }
         }
@@ -271,7 +284,7 @@ impl Watch {
 
     fn ask(&mut self, question: Question, most: Duration) -> Option<Answer> {
         self.questions.write_all(question.to_string().as_bytes()).ok()?;
-        self.answer(Instant::now() + most + LATE)
+        self.answer(Instant::now() + most)
     }
 
     /// The next line.

@@ -210,7 +210,8 @@ impl Turns {
 
     fn taken(&self, look: &Look) -> bool {
         let is_at_risk = |process: &Process| self.known.get(process).is_some_and(Known::is_at_risk);
-        let is_long = |byte| self.held.get(byte).is_some_and(|held| look.at.saturating_sub(held.1) >= self.longest);
+        let is_long =
+            |byte| self.held.get(byte).is_some_and(|held| look.at.saturating_sub(held.1) >= self.longest);
         // Outside WAL mode, who writes at last has no other lock.
         look.writer.as_ref().is_some_and(is_at_risk)
             || look.readers.iter().any(|(byte, process)| is_at_risk(process) && !is_long(byte))

@@ -47,12 +47,8 @@ const LOG: Places = Places {
 };
 
 /// SHARED and RESERVED in the database, and the counter of changes of its header.
-const FILE: Places = Places {
-    readers: &[(0x4000_0002, 510)],
-    writer: 0x4000_0001,
-    all: (0x4000_0000, 512),
-    commits: 24,
-};
+const FILE: Places =
+    Places { readers: &[(0x4000_0002, 510)], writer: 0x4000_0001, all: (0x4000_0000, 512), commits: 24 };
 
 struct Watcher {
     file: File,
@@ -195,13 +191,8 @@ impl Watcher {
 
     /// Who has a lock on one of the bytes; the first, where there are several.
     fn holder(&self, (start, length): (u64, u64)) -> io::Result<Option<(Process, FlockType)>> {
-        let wanted = Flock {
-            start,
-            length,
-            pid: None,
-            typ: FlockType::WriteLock,
-            offset_type: FlockOffsetType::Set,
-        };
+        let wanted =
+            Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
         let found = fcntl_getlk(&self.file, &wanted)?;
         Ok(found.map(|lock| (Pid::as_raw(lock.pid), lock.typ)))
     }
