@@ -34,6 +34,8 @@ pub enum Reason {
     Cancelled,
     /// Stopped between two slices, because a blackout began.
     Blackout,
+    /// Given up for now between two slices: any commit would have made transactions of the application fail (HAZARDS H35).
+    NoPause,
     /// The database, backup, table, column or index does not exist.
     NotFound,
     /// The path of the database leads to no file.
@@ -77,7 +79,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Busy,
         Self::Held,
         Self::Locked,
@@ -85,6 +87,7 @@ impl Reason {
         Self::Deadline,
         Self::Cancelled,
         Self::Blackout,
+        Self::NoPause,
         Self::NotFound,
         Self::Vanished,
         Self::Replaced,
@@ -116,6 +119,7 @@ impl Reason {
             Self::Deadline => "deadline",
             Self::Cancelled => "cancelled",
             Self::Blackout => "blackout",
+            Self::NoPause => "no_pause",
             Self::NotFound => "not_found",
             Self::Vanished => "vanished",
             Self::Replaced => "replaced",
@@ -142,7 +146,7 @@ impl Reason {
     pub const fn class(self) -> Class {
         match self {
             Self::Busy | Self::Held | Self::PoolTimeout => Class::Transient,
-            Self::Cancelled | Self::Blackout => Class::Cancelled,
+            Self::Cancelled | Self::Blackout | Self::NoPause => Class::Cancelled,
             _ => Class::Permanent,
         }
     }

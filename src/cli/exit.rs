@@ -34,6 +34,7 @@ pub(super) const fn code(reason: Reason) -> u8 {
     match reason {
         Reason::NotFound | Reason::Vanished => NOT_FOUND,
         Reason::Locked => LOCKED,
+        Reason::NoPause => PARTLY,
         Reason::Damaged => DAMAGED,
         Reason::Config => CONFIG,
         _ => FAILED,

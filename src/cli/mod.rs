@@ -24,6 +24,7 @@ mod slow;
 mod status;
 mod table;
 mod time;
+mod watch_locks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,6 +74,7 @@ enum Verb {
     Advise(advise::Advise),
     #[command(hide = true)]
     Inspect(inspect::Inspect),
+    WatchLocks(watch_locks::WatchLocks),
 }
 
 /// What every verb gets.
@@ -122,6 +124,7 @@ pub fn main() -> ExitCode {
         Verb::Slow(verb) => verb.run(&global),
         Verb::Advise(verb) => verb.run(&global),
         Verb::Inspect(verb) => verb.run(&global),
+        Verb::WatchLocks(verb) => verb.run(),
     };
     match result {
         Ok(code) => code.into(),

@@ -7,6 +7,8 @@ pub mod damage;
 pub mod health;
 pub mod integrity;
 pub mod maintain;
+pub mod moment;
+pub mod pace;
 pub mod reading;
 pub mod recover;
 pub mod registry;
@@ -36,6 +38,7 @@ use crate::pool::{Call, Pool};
 use crate::priority;
 use crate::sqlite::facts::Facts;
 use crate::sqlite::hold::{self, Holds};
+use crate::sqlite::pauses::Pauses;
 use crate::state::State;
 
 /// For a last look at the file by a run that may have been told to stop.
@@ -89,6 +92,10 @@ pub struct Context {
     pub blackout: CancellationToken,
     /// Collects how long it keeps the application's writers out.
     pub holds: Arc<Holds>,
+    /// When it may do so.
+    pub pauses: Arc<Pauses>,
+    /// What it met while it waited for that.
+    pub waits: moment::Waits,
     /// How far it is, for whoever watches.
     pub progress: Sender<Option<Progress>>,
     /// When it was started; the one time by which it decides what is old.

@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::moment::Waits;
 use super::{Context, Job, Progress, Report, damage};
 use crate::clock;
 use crate::config::Database;
@@ -17,6 +18,7 @@ use crate::metrics::events::{JobFinished, JobSkipped, JobStarted, WritersHeld};
 use crate::pool::{Call, Pool};
 use crate::sqlite::access;
 use crate::sqlite::hold::Holds;
+use crate::sqlite::pauses::Pauses;
 use crate::state::State;
 use crate::state::locks::Lock;
 use crate::state::runs::{self, Cause, Ending, Outcome};
@@ -138,6 +140,8 @@ fn context(state: &State, order: &Order, started: DateTime<Utc>) -> Arc<Context>
         ),
         blackout: order.blackout.clone(),
         holds: Arc::new(holds(&order.database.name, kind.as_str())),
+        pauses: Arc::new(Pauses::new(&order.database.path, order.database.pool.busy_timeout)),
+        waits: Waits::default(),
         progress: order.progress.clone(),
         started,
         zone: order.zone,

@@ -27,6 +27,7 @@ use crate::sqlite::explain::{self, Step};
 use crate::sqlite::{header, open as open_file, schema};
 pub use call::Call;
 use files::{Admission, Files, Taken};
+pub use session::wait_for_locks;
 use session::{Finished, Limits, Observer};
 
 /// Different statements of one piece of work whose plans are asked for.

@@ -2,7 +2,7 @@
 //! plain functions without a context of their own, so the session lies in a thread local while the work runs:
 //! a connection never leaves its blocking thread during one call. Must never touch the database itself.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -140,6 +140,13 @@ struct Session {
 
 thread_local! {
     static CURRENT: RefCell<Option<Session>> = const { RefCell::new(None) };
+    static WAITS: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Whether the work that runs on this thread waits for locks, as it does at first: who has chosen the moment for a
+/// transaction does not want it at another one.
+pub fn wait_for_locks(yes: bool) {
+    WAITS.set(yes);
 }
 
 /// Puts the callbacks on a new connection. Outside a session they do nothing.
@@ -161,6 +168,7 @@ struct Leave<'a>(&'a Limits);
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         self.0.handle().take();
+        wait_for_locks(true);
         CURRENT.with(|current| current.replace(None));
     }
 }
@@ -217,7 +225,7 @@ pub(super) fn run<T>(
 fn on_busy(attempt: i32) -> bool {
     CURRENT.with(|current| {
         let mut current = current.borrow_mut();
-        let Some(session) = current.as_mut() else { return false };
+        let Some(session) = current.as_mut().filter(|_| WAITS.get()) else { return false };
         if attempt == 0 {
             session.busy_since = Instant::now();
         }

@@ -100,13 +100,32 @@ pub fn write<T>(
     holds: &Holds,
     work: impl FnOnce(&Transaction<'_>) -> Result<T>,
 ) -> Result<T> {
+    write_within(connection, holds, PATIENCE, work)
+}
+
+/// The same for a moment that was chosen, which is gone soon: `busy` at once where somebody makes a checkpoint. That
+/// nobody waits for the lock either is up to the connection's busy handler.
+pub fn write_at_once<T>(
+    connection: &mut Connection,
+    holds: &Holds,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+) -> Result<T> {
+    write_within(connection, holds, Duration::ZERO, work)
+}
+
+fn write_within<T>(
+    connection: &mut Connection,
+    holds: &Holds,
+    patience: Duration,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+) -> Result<T> {
     let connection: &Connection = connection;
     let _writable = Writable::lend(connection)?;
     let done = {
         // Dropped last: the transaction is over before the lock is let go.
         let _no_checkpoint;
         let transaction;
-        (_no_checkpoint, transaction) = outside_checkpoints(|| begin(connection))?;
+        (_no_checkpoint, transaction) = outside_checkpoints(patience, || begin(connection))?;
         let _hold = holds.begin();
         let done = work(&transaction);
         // Over before the hold is: on an error the closure is dropped with the transaction, which rolls it back.
@@ -155,7 +174,7 @@ pub(super) fn elsewhere<T>(
 ///
 /// Errors: `busy` where somebody makes one for longer than we wait.
 pub(super) fn without_checkpoints(connection: &Connection) -> Result<CheckpointLock<'_>> {
-    outside_checkpoints(|| {
+    outside_checkpoints(PATIENCE, || {
         // Reads: only then the connection knows of the log.
         connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
         CheckpointLock::take(connection)
@@ -163,7 +182,7 @@ pub(super) fn without_checkpoints(connection: &Connection) -> Result<CheckpointL
 }
 
 /// Tries until nobody makes a checkpoint. Each attempt runs a statement, and so ends when the work is to stop.
-fn outside_checkpoints<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+fn outside_checkpoints<T>(patience: Duration, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let since = Instant::now();
     let [shortest, longest] = PAUSES;
     let mut pause = shortest;
@@ -171,15 +190,15 @@ fn outside_checkpoints<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Res
         if let Some(done) = attempt()? {
             return Ok(done);
         }
-        if pause == shortest {
-            tracing::debug!("waits until a checkpoint that somebody else makes is over");
-        }
-        if since.elapsed() >= PATIENCE {
-            let waited = PATIENCE.as_secs();
+        if since.elapsed() >= patience {
+            let waited = patience.as_secs();
             let text = format!(
                 "somebody has been making a checkpoint for {waited} s, and nothing is written beside one"
             );
             return Err(Error::new(Reason::Busy, text));
+        }
+        if pause == shortest {
+            tracing::debug!("waits until a checkpoint that somebody else makes is over");
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(longest);

@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 
 use super::checkpoint::{ByHand, settle_when_due};
 use super::hold::{self, Holds};
+use super::pauses::Pauses;
 use super::{open, replicator};
 use crate::error::{Error, Reason, Result};
 
@@ -29,28 +30,32 @@ pub struct Slice {
 pub struct Freeing {
     connection: Connection,
     path: PathBuf,
+    busy_timeout: Duration,
 }
 
 impl Freeing {
     /// Opens it. It waits so long for the application's lock.
     pub fn begin(path: &Path, busy_timeout: Duration) -> Result<Self> {
         let connection = open::another(path)?;
-        connection.busy_timeout(busy_timeout)?;
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), busy_timeout })
     }
 
     /// Frees up to `pages` pages in one transaction, and then moves them out of the write-ahead log, PASSIVE, where that
     /// is long enough: the application's next commit would have to otherwise, as SQLite's automatic checkpoint. This one
     /// waits for the disk, and holds nobody up.
     ///
+    /// With `timed`, the moment was chosen: `None` where a transaction of the application has begun first, or meanwhile;
+    /// nothing was changed then.
+    ///
     /// Errors: `cancelled` where `must_stop` says so, and all is rolled back; `refused` where a replicator has come to
     /// own the log.
     pub fn slice(
         &mut self,
         holds: &Holds,
+        timed: Option<&Pauses>,
         pages: u64,
         must_stop: impl FnMut() -> bool + Send + 'static,
-    ) -> Result<Slice> {
+    ) -> Result<Option<Slice>> {
         if replicator::owns(&self.connection, &self.path) {
             // Closing it would move the log into the file, if nobody else had it open.
             open::leave_log_to_replicator(&self.connection, &self.path)?;
@@ -59,20 +64,43 @@ impl Freeing {
         self.connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(must_stop))?;
         // What a power cut undoes is done again by the next run.
         let mut connection = ByHand::new(&mut self.connection)?;
-        let mut began = Instant::now();
-        let (worked, left) = hold::write(&mut connection, holds, |transaction| {
-            began = Instant::now();
+        let (has_log, busy_timeout) = (connection.is_wal(), self.busy_timeout);
+        connection.busy_timeout(if timed.is_some() { Duration::ZERO } else { busy_timeout })?;
+        let (mut began, mut is_taken) = (Instant::now(), timed.is_some());
+        let work = |transaction: &Transaction<'_>| {
+            (began, is_taken) = (Instant::now(), false);
+            transaction.busy_timeout(busy_timeout)?;
             // The statement frees a page with each row that is asked for.
             let mut statement = transaction.prepare(&format!("PRAGMA main.incremental_vacuum({pages})"))?;
             let mut rows = statement.query([])?;
             while rows.next()?.is_some() {}
             let left = transaction.query_row("PRAGMA main.freelist_count", [], |row| row.get(0))?;
-            Ok((began.elapsed(), left))
-        })?;
+            let worked = began.elapsed();
+            if let Some(pauses) = timed {
+                // Written before the last look, so that the COMMIT comes soon after it.
+                if has_log {
+                    transaction.cache_flush()?;
+                }
+                is_taken = !pauses.is_free();
+                if is_taken {
+                    return Err(Error::new(Reason::Busy, "a transaction of the application has begun"));
+                }
+            }
+            Ok((worked, left))
+        };
+        let done = if timed.is_some() {
+            hold::write_at_once(&mut connection, holds, work)
+        } else {
+            hold::write(&mut connection, holds, work)
+        };
+        let (worked, left) = match done {
+            Err(error) if is_taken && error.reason == Reason::Busy => return Ok(None),
+            done => done?,
+        };
         let held = began.elapsed();
         if connection.is_wal() {
             settle_when_due(&connection)?;
         }
-        Ok(Slice { left, worked, held })
+        Ok(Some(Slice { left, worked, held }))
     }
 }

@@ -23,6 +23,7 @@ pub mod keys;
 pub mod open;
 pub mod overwrite;
 pub mod pages;
+pub mod pauses;
 pub mod place;
 pub mod query;
 pub mod rebuild;

@@ -423,6 +423,9 @@ impl JobStatus {
             Outcome::Failure => (Severity::Failure, "failed"),
             // The operator wanted it so.
             Outcome::Interrupted if last.reason.as_deref() == Some(Reason::Blackout.as_str()) => return None,
+            Outcome::Interrupted if last.reason.as_deref() == Some(Reason::NoPause.as_str()) => {
+                (Severity::Warning, "gave way")
+            }
             Outcome::Interrupted => (Severity::Warning, "was interrupted"),
             Outcome::Success | Outcome::Skipped => return None,
         };

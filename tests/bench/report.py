@@ -144,6 +144,23 @@ def upkept(results, title):
     return "\n\n".join([title, table(felt_head, felt_rows), table(done_head, done_rows)])
 
 
+def refused(results, title):
+    """Of an application that reads before it writes: `results` has the rounds of each way for each pair of milliseconds in and
+    between transactions. How many failed, of all rounds together, and how long the way took."""
+    cases = list(dict.fromkeys(case for of_way in results.values() for case in of_way))
+    head = ["failed of all; the way's own time", *(f"{long:g} ms, pauses of {pause:g}" for long, pause in cases)]
+    rows = []
+    for way, of_way in results.items():
+        cells = []
+        for case in cases:
+            rounds = of_way.get(case, [])
+            failed, all_of = sum(one.failed for one in rounds), sum(len(one.taken) for one in rounds)
+            share = f"{failed / all_of:.1%}" if all_of else ""
+            cells.append(f"{failed} of {all_of} ({share}); {spread([one.run.whole for one in rounds])} s" if rounds else "")
+        rows.append([way.name, *cells])
+    return f"{title}\n\n" + table(head, rows)
+
+
 def quantiles(times):
     """p50, p99 and the worst, in seconds."""
     return [quantile(times, share) if times else 0.0 for share in (0.5, 0.99, 1.0)]

@@ -89,3 +89,6 @@ UPKEEP = [
     # The second of two nights: the first one found and did what there was to do.
     litekeeper("nothing to do", "maintain, nothing to do", "maintain", "", prepare=f"{run('maintain')} >/dev/null"),
 ]
+
+# Beside an application that reads before it writes.
+DEFERRED = [way for way in UPKEEP if way.group in ("nothing", "cleanup", "space", "statistics", "indexes", "log")]

@@ -6,10 +6,12 @@
 Commands, each answered with one line, `ok …` or `failed …`:
 
     write MS        begin to commit, a pause of MS milliseconds after each commit
+    transact MS LONG   the same as many frameworks do it: BEGIN without IMMEDIATE, a read, LONG ms later what it writes
     pause           stop doing so; `ok N` names the last commit of this process (0: none)
     hold read       open a transaction that reads the state of now
     hold write      BEGIN IMMEDIATE: nobody else can write
     hold exclusive  BEGIN EXCLUSIVE
+    upgrade         write and commit in the transaction that `hold read` began, as `transact` does; `ok N`
     release         end what `hold` began
     sql TEXT        run one statement by itself; `ok` and its first row as JSON, or `ok null`
     quit            close the connections as a well-behaved program does, and end
@@ -117,6 +119,8 @@ class Application:
             self.connection.execute("UPDATE ledger SET balance = balance")
         self.users = self.connection.execute("SELECT max(id) FROM users").fetchone()[0]
         self.pause = None
+        # Of `transact`: seconds between the read and what follows it.
+        self.thinks = None
         self.last = 0
         self.holder = None
 
@@ -148,7 +152,11 @@ class Application:
     def obey(self, verb, rest):
         if verb == "write":
             self.refuse(self.holder, "writing while holding would wait for itself")
-            self.pause = float(rest) / 1000
+            self.pause, self.thinks = float(rest) / 1000, None
+            return ""
+        if verb == "transact":
+            self.refuse(self.holder, "writing while holding would wait for itself")
+            self.pause, self.thinks = (float(word) / 1000 for word in rest.split())
             return ""
         if verb == "pause":
             self.pause = None
@@ -156,6 +164,16 @@ class Application:
         if verb == "hold":
             self.refuse(self.pause is not None, "holding while writing would wait for itself")
             return self.hold(rest)
+        if verb == "upgrade":
+            self.refuse(not self.holder, "nothing is held")
+            try:
+                seq = self.add(self.holder.execute)
+                self.holder.execute("COMMIT")
+            finally:
+                self.holder.close()
+                self.holder = None
+            self.last = seq
+            return seq
         if verb == "release":
             self.refuse(not self.holder, "nothing is held")
             self.holder.close()
@@ -189,20 +207,26 @@ class Application:
         self.holder = holder
         return ""
 
+    def add(self, run, thinks=0):
+        """The statements between BEGIN and COMMIT; the number of what will be committed."""
+        seq, total = run("SELECT seq + 1, sum FROM journal ORDER BY seq DESC LIMIT 1").fetchone() or (1, 0)
+        time.sleep(thinks)
+        now = datetime.datetime.now(datetime.timezone.utc)
+        run("INSERT INTO journal VALUES (?, ?, ?)", (seq, now.timestamp(), total + move(seq)))
+        run("UPDATE ledger SET balance = balance + ? WHERE account = 'assets'", (move(seq),))
+        run(
+            "INSERT INTO attendance (user_id, date, time_in, confidence, source) VALUES (?, ?, ?, ?, ?)",
+            (1 + seq % self.users, f"{now:%Y-%m-%d}", f"{now:%H:%M:%S}", 0.9, seq),
+        )
+        run("UPDATE ledger SET balance = balance - ? WHERE account = 'debts'", (move(seq),))
+        return seq
+
     def write(self):
         start = time.monotonic()
         run = self.connection.execute
         try:
-            run("BEGIN IMMEDIATE")
-            seq, total = run("SELECT seq + 1, sum FROM journal ORDER BY seq DESC LIMIT 1").fetchone() or (1, 0)
-            now = datetime.datetime.now(datetime.timezone.utc)
-            run("INSERT INTO journal VALUES (?, ?, ?)", (seq, now.timestamp(), total + move(seq)))
-            run("UPDATE ledger SET balance = balance + ? WHERE account = 'assets'", (move(seq),))
-            run(
-                "INSERT INTO attendance (user_id, date, time_in, confidence, source) VALUES (?, ?, ?, ?, ?)",
-                (1 + seq % self.users, f"{now:%Y-%m-%d}", f"{now:%H:%M:%S}", 0.9, seq),
-            )
-            run("UPDATE ledger SET balance = balance - ? WHERE account = 'debts'", (move(seq),))
+            run("BEGIN IMMEDIATE" if self.thinks is None else "BEGIN")
+            seq = self.add(run, self.thinks or 0)
             run("COMMIT")
         except sqlite3.Error as error:
             if self.connection.in_transaction:

@@ -146,6 +146,13 @@ impl Application {
         self.must(&format!("write {}", pause.as_secs_f64() * 1000.0));
     }
 
+    /// Begins to commit as many frameworks do, with this pause after each transaction: it reads, and writes only when it has
+    /// thought for a while, with a lock to read from but none to write all that time.
+    pub fn transact_every(&mut self, pause: Duration, thinks: Duration) {
+        let [pause, thinks] = [pause, thinks].map(|time| time.as_secs_f64() * 1000.0);
+        self.must(&format!("transact {pause} {thinks}"));
+    }
+
     /// Commits no more; gives the number of its last commit.
     pub fn pause(&mut self) -> u64 {
         self.must("pause").parse().unwrap()
@@ -154,6 +161,11 @@ impl Application {
     /// Opens a transaction that reads and keeps its state of the database.
     pub fn hold_read(&mut self) {
         self.must("hold read");
+    }
+
+    /// Writes and commits in the transaction that [`Self::hold_read`] began: the number of the commit, or why SQLite refuses.
+    pub fn upgrade(&mut self) -> Result<u64, String> {
+        self.command("upgrade").map(|seq| seq.parse().unwrap())
     }
 
     /// Keeps everybody else from writing.

@@ -1,28 +1,26 @@
 //! One batch: old rows are looked for without a lock, and removed with all that goes with them in one
-//! transaction, which is rolled back as a whole on any error. Also how large the next one should be.
+//! transaction, which is rolled back as a whole on any error.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params_from_iter};
 
 use super::archive::Archive;
 use super::children::{Graph, Seen};
 use super::links::Action;
 use super::plan::{Plan, schema_version};
 use super::report::Touched;
-use super::walk::{self, Extent, Position};
+use super::walk::{Position, Slice};
 use crate::error::{Error, Reason, Result};
+use crate::pool::wait_for_locks;
 use crate::sqlite::checkpoint::{ByHand, Checkpoint, settle, settle_when_due};
 use crate::sqlite::hold::{self, Holds};
 use crate::sqlite::keys::{self, Key, among};
+use crate::sqlite::pauses::Pauses;
 use crate::sqlite::replicator;
 use crate::sqlite::schema::quoted;
-
-/// Rows of the first batch, and the most of any.
-const FIRST: usize = 100;
-const MOST: usize = 50_000;
 
 /// Rows removed and changed, by table.
 pub(super) type Tally = BTreeMap<String, Touched>;
@@ -42,41 +40,25 @@ pub(super) struct Step {
     pub(super) next: Option<Position>,
 }
 
-/// The size of batches, so that the work of one transaction lasts about `target`. Its COMMIT is not counted: that
-/// is the disk's time, which fewer rows do not shorten; on a slow disk batches would shrink to single rows, and
-/// the application would wait for more commits, not for shorter ones.
+/// What became of an attempt at a batch.
 #[derive(Debug)]
-pub(super) struct Pace {
-    target: Duration,
-    rows: usize,
-}
-
-impl Pace {
-    pub(super) const fn new(target: Duration) -> Self {
-        Self { target, rows: FIRST }
-    }
-
-    pub(super) const fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Learns from the last batch: at most twice as many rows next time, at least half as many.
-    pub(super) fn learn(&mut self, worked: Duration) {
-        let fitting = self.rows as u128 * self.target.as_nanos() / worked.as_nanos().max(1);
-        let fitting = usize::try_from(fitting).unwrap_or(MOST);
-        self.rows = fitting.clamp(self.rows / 2, self.rows * 2).clamp(1, MOST);
-    }
+pub(super) enum Attempt {
+    /// It was committed.
+    Done(Step),
+    /// A transaction of the application began first, or meanwhile: nothing was changed.
+    Taken,
 }
 
 /// Which rows a batch is of.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Share {
-    pub(super) from: Position,
-    /// At most so many.
-    pub(super) rows: usize,
+    /// Old rows, as far as they are still there; at least one.
+    pub(super) slice: Slice,
     /// Whether it is rolled back where a trigger leaves rows that point at nothing, which takes a look at every row of
     /// the tables that the rule reaches.
     pub(super) checked: bool,
+    /// The moment was chosen: not at another one, and not where somebody comes meanwhile.
+    pub(super) timed: bool,
 }
 
 /// Removes old rows of the database at `path`, after they are safe in the archive, where the rule has one.
@@ -85,17 +67,17 @@ pub(super) fn run(
     path: &Path,
     plan: &Plan,
     share: &Share,
-    holds: &Holds,
+    (holds, pauses): (&Holds, &Pauses),
     mut archive: Option<&mut Archive>,
-) -> Result<Step> {
-    let slice = walk::slice(connection, plan, Extent::Old, &share.from, share.rows)?;
-    if slice.old.is_empty() {
-        return Ok(Step { next: slice.next, ..Step::default() });
-    }
+) -> Result<Attempt> {
+    let slice = &share.slice;
     let mut connection = ByHand::new(connection)?;
-    let mut since = Instant::now();
-    let done = hold::write(&mut connection, holds, |transaction| {
-        since = Instant::now();
+    let has_log = connection.is_wal();
+    let (mut since, mut is_taken) = (Instant::now(), share.timed);
+    wait_for_locks(!share.timed);
+    let work = |transaction: &Transaction<'_>| {
+        (since, is_taken) = (Instant::now(), false);
+        wait_for_locks(true);
         if schema_version(transaction)? != plan.schema_version {
             return Err(Error::new(
                 Reason::Refused,
@@ -105,13 +87,33 @@ pub(super) fn run(
         let (tally, fixed) = remove(transaction, plan, &slice.old, share.checked, archive.as_deref_mut())?;
         // Only a trigger keeps a row that was to go.
         let left = if plan.is_plain() { 0 } else { existing(transaction, plan, slice.tail(), "1")?.len() };
+        if share.timed {
+            // What there is to write is written before the last look, so that the COMMIT comes soon after it.
+            if has_log {
+                transaction.cache_flush()?;
+            }
+            is_taken = !pauses.is_free();
+            if is_taken {
+                return Err(Error::new(Reason::Busy, "a transaction of the application has begun"));
+            }
+        }
         Ok((tally, left, since.elapsed().saturating_sub(fixed)))
-    });
+    };
+    let done = if share.timed {
+        hold::write_at_once(&mut connection, holds, work)
+    } else {
+        hold::write(&mut connection, holds, work)
+    };
     let lasted = since.elapsed();
+    pauses.over();
+    wait_for_locks(true);
     if let Some(archive) = archive {
         archive.settle(done.is_ok())?;
     }
-    let (tally, left, worked) = done?;
+    let (tally, left, worked) = match done {
+        Err(error) if is_taken && error.reason == Reason::Busy => return Ok(Attempt::Taken),
+        done => done?,
+    };
     let since = Instant::now();
     let mine = connection.is_wal() && !replicator::owns(&connection, path);
     let next = slice.next_behind(left as u64);
@@ -120,7 +122,8 @@ pub(super) fn run(
         (true, Some(_)) => settle_when_due(&connection)?,
         (true, None) => settle(&connection)?,
     };
-    Ok(Step { tally, lasted: Some(lasted), worked, moved: made.map(|made| (since.elapsed(), made)), next })
+    let moved = made.map(|made| (since.elapsed(), made));
+    Ok(Attempt::Done(Step { tally, lasted: Some(lasted), worked, moved, next }))
 }
 
 /// Removes `rows` as far as they still have to go, and what goes with them. Also how long it took to do what a single row
@@ -240,30 +243,4 @@ pub(super) fn violations_of(connection: &Connection, table: &str) -> Result<u64>
     let sql = "SELECT count(*) FROM pragma_foreign_key_check(?1)";
     let count: Option<u64> = connection.query_row(sql, [table], |row| row.get(0)).optional()?;
     Ok(count.unwrap_or(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batches_come_to_last_as_long_as_they_should() {
-        for rows_in_a_millisecond in [1, 7, 300] {
-            let mut pace = Pace::new(Duration::from_millis(50));
-            for _ in 0..20 {
-                pace.learn(Duration::from_micros(pace.rows() as u64 * 1000 / rows_in_a_millisecond));
-            }
-            let fitting = 50 * usize::try_from(rows_in_a_millisecond).unwrap();
-            assert!(pace.rows().abs_diff(fitting) <= 1, "{} for {fitting}", pace.rows());
-        }
-    }
-
-    #[test]
-    fn a_batch_has_at_least_a_row_and_at_most_so_many_whatever_the_clock_says() {
-        let mut pace = Pace::new(Duration::from_millis(5));
-        for (worked, rows) in [(Duration::ZERO, MOST), (Duration::MAX, 1)] {
-            (0..100).for_each(|_| pace.learn(worked));
-            assert_eq!(pace.rows(), rows);
-        }
-    }
 }

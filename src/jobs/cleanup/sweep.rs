@@ -4,8 +4,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+
 use super::archive::Archive;
-use super::batch::{self, Pace, Share, Step, Tally};
+use super::batch::{self, Attempt, Share, Step, Tally};
 use super::choices;
 use super::count::Count;
 use super::guard::Guard;
@@ -13,17 +15,24 @@ use super::log::Log;
 use super::plan::Plan;
 use super::report::{RuleReport, rows as rows_in_words};
 use super::triggers;
-use super::walk::Position;
+use super::walk::{self, Extent, Position};
 use crate::config::Rule;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
+use crate::jobs::moment::LEAST;
+use crate::jobs::pace::Pace;
 use crate::jobs::reading::Reader;
 use crate::jobs::{Context, Unit, blocking};
+use crate::sqlite::pauses::{Locks, Moment};
 use crate::sqlite::sizes;
 use crate::words;
 
 /// Three parts of pause to one of work: the application's writers have the lock for three quarters of the time.
 const PAUSE_PER_WORK: u32 = 3;
+
+/// Rows of the first batch, and the most of any.
+const FIRST: u64 = 100;
+const MOST: u64 = 50_000;
 
 /// Per cent of `max_size` that are filled when it was passed: rows differ, and pages have headers that stay.
 const FILLED: u128 = 99;
@@ -59,6 +68,10 @@ pub(super) async fn rule(
     };
     report.describe(&plan);
     let reader = Reader::new(context).await?;
+    if !dry_run {
+        // Learns of the application while the rows are counted.
+        context.watch_pauses().await?;
+    }
     if let Some((rows, why)) = newest(&reader, rule, &plan, report).await? {
         plan = reader
             .read(move |c| {
@@ -110,6 +123,7 @@ pub(super) async fn rule(
         reader: &reader,
         before,
         in_batches,
+        locks: context.watch_pauses().await?,
     };
     let swept = sweep.run(report, tally).await;
     let closed = close(&archive, report).await;
@@ -206,19 +220,21 @@ struct Sweep<'a> {
     before: u64,
     /// Whether each batch looks for more of them before it is committed.
     in_batches: bool,
+    /// Where the application's transactions show.
+    locks: Locks,
 }
 
 impl Sweep<'_> {
     /// Deletes, batch by batch.
     async fn run(&self, report: &mut RuleReport, tally: &mut Tally) -> Result<()> {
         let (context, plan, totals) = (self.context, self.plan, self.totals);
-        let mut pace = Pace::new(context.database.cleanup.batch_target);
+        let mut pace = Pace::new(context.database.cleanup.batch_target, FIRST, MOST);
         let mut position = (report.matched > 0).then(|| Position::of_oldest(plan));
         let mut longest = Duration::ZERO;
         let mut log = Log::new(context);
         context.at(totals.done, totals.wanted, Unit::Rows);
         while let Some(from) = position {
-            let step = self.batch(&from, pace.rows()).await?;
+            let step = self.batch(&from, &mut pace).await?;
             for (table, touched) in &step.tally {
                 let sum = tally.entry(table.clone()).or_default();
                 sum.removed += touched.removed;
@@ -228,7 +244,7 @@ impl Sweep<'_> {
                 longest = longest.max(lasted);
                 report.batches += 1;
                 report.longest_transaction_ms = longest.as_secs_f64() * 1e3;
-                pace.learn(step.worked);
+                pace.learn(step.worked, lasted);
                 // Rows that became old after the count have been judged by nobody.
                 guard(context, plan, totals, self.preview, tally)?;
                 // What triggers do to the first rows they do to all.
@@ -249,37 +265,76 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    async fn batch(&self, from: &Position, rows: usize) -> Result<Step> {
+    async fn batch(&self, from: &Position, pace: &mut Pace) -> Result<Step> {
         let context = self.context;
-        let limit = context.database.maintain.max_block;
+        let (limit, patience) = (context.database.maintain.max_block, context.patience());
         let mut attempt = 1;
         loop {
+            let (plan, position, rows) =
+                (Arc::clone(self.plan), from.clone(), usize::try_from(pace.size()).unwrap_or(usize::MAX));
+            let find = move |c: &mut Connection| walk::slice(c, &plan, Extent::Old, &position, rows);
+            let slice = context.sql_within(limit, find).await.map_err(|e| self.too_long(e, rows))?;
+            if slice.old.is_empty() {
+                return Ok(Step { next: slice.next, ..Step::default() });
+            }
+            let timed =
+                match context.moment(self.locks, pace.expected(slice.old.len() as u64), &patience).await? {
+                    Moment::None(longest) => {
+                        pace.fit(Some(longest).filter(|longest| *longest >= LEAST));
+                        continue;
+                    }
+                    Moment::Pause(lasts) => {
+                        pace.fit(Some(lasts));
+                        true
+                    }
+                    Moment::Quiet => {
+                        pace.fit(None);
+                        true
+                    }
+                    Moment::Unseen => {
+                        pace.fit(None);
+                        false
+                    }
+                };
             let (plan, path) = (Arc::clone(self.plan), context.database.path.clone());
-            let share = Share { from: from.clone(), rows, checked: self.in_batches };
+            let share = Share { slice, checked: self.in_batches, timed };
             let (archive, holds) = (Arc::clone(self.archive), Arc::clone(&context.holds));
+            let pauses = Arc::clone(&context.pauses);
             let work = context.sql_within(limit, move |c| {
                 let mut archive = archive.lock().unwrap_or_else(PoisonError::into_inner);
-                batch::run(c, &path, &plan, &share, &holds, archive.as_mut())
+                batch::run(c, &path, &plan, &share, (&holds, &pauses), archive.as_mut())
             });
             match work.await {
-                Err(error) if error.reason == Reason::Busy && attempt < ATTEMPTS => attempt += 1,
-                Err(error) if error.reason == Reason::Deadline => {
-                    context.go_on()?;
-                    return Err(Error::new(
-                        Reason::Refused,
-                        format!(
-                            "a batch of {} takes longer than maintain.max_block = {} allows; it was rolled back, so that \
-                             the application can write. Look at its triggers, and for indexes on the columns that point \
-                             here",
-                            rows_in_words(rows as u64),
-                            show_duration(limit)
-                        ),
-                    ));
+                Ok(Attempt::Done(step)) => return Ok(step),
+                Ok(Attempt::Taken) => {
+                    pace.shrink();
+                    patience.check(context)?;
+                    continue;
                 }
-                other => return other,
+                Err(error) if error.reason == Reason::Busy && attempt < ATTEMPTS => attempt += 1,
+                Err(error) => return Err(self.too_long(error, rows)),
             }
             context.pause(BUSY_PAUSE).await?;
         }
+    }
+
+    /// A batch that was given up, in words.
+    fn too_long(&self, error: Error, rows: usize) -> Error {
+        if error.reason != Reason::Deadline {
+            return error;
+        }
+        if let Err(stopped) = self.context.go_on() {
+            return stopped;
+        }
+        Error::new(
+            Reason::Refused,
+            format!(
+                "a batch of {} takes longer than maintain.max_block = {} allows; it was rolled back, so that the application \
+                 can write. Look at its triggers, and for indexes on the columns that point here",
+                rows_in_words(rows as u64),
+                show_duration(self.context.database.maintain.max_block)
+            ),
+        )
     }
 }
 

@@ -94,7 +94,12 @@ async fn look(context: &Context, policy: Analyze) -> Result<Looked> {
         };
         Ok(Looked { facts, tables, samples, found: found + &last.unwrap_or_default() })
     };
-    context.sql_within(context.database.maintain.max_block, look).await
+    if policy != Analyze::Always {
+        context.before_hold().await?;
+    }
+    let looked = context.sql_within(context.database.maintain.max_block, look).await;
+    context.pauses.over();
+    looked
 }
 
 /// Of the largest of these tables, as far as the check of table sizes has counted them.

@@ -132,12 +132,15 @@ async fn empty(context: &Context, first: Option<Made>) -> Result<Option<Made>> {
 /// Nearly all was moved by a passive one, which holds up nobody; this one is left with little to do. `None` where its
 /// time was not enough.
 async fn truncate(context: &Context) -> Result<Option<Made>> {
+    context.before_hold().await?;
     let holds = Arc::clone(&context.holds);
     let made = context.sql_within(LONGEST_WAIT, move |c| {
         let _hold = holds.begin();
         checkpoint(c, Mode::Truncate)
     });
-    match made.await {
+    let made = made.await;
+    context.pauses.over();
+    match made {
         Err(error) if matches!(error.reason, Reason::Deadline | Reason::Busy) => {
             context.go_on().map(|()| None)
         }

@@ -103,5 +103,8 @@ async fn attempt(context: &Context, watcher: Watcher) -> Result<Overwritten> {
     })?;
     let limit = for_pages(context.database.maintain.max_block);
     let (holds, call) = (Arc::clone(&context.holds), context.call.clone());
-    context.sql(move |c| overwrite(c, &copy, &watcher, limit, &holds, &|| call.check())).await
+    context.before_hold().await?;
+    let done = context.sql(move |c| overwrite(c, &copy, &watcher, limit, &holds, &|| call.check())).await;
+    context.pauses.over();
+    done
 }

@@ -37,9 +37,11 @@ where
         begins.get_or_init(Instant::now);
         work(transaction)
     };
+    context.before_hold().await?;
     let clock = Instant::now();
     let done = context.write_within(context.database.maintain.max_block, work).await;
     let had_lock = begun.get().map(Instant::elapsed);
+    context.pauses.over();
     // The next part finds that the run must stop; this one is done.
     let _ = context.pause((clock.elapsed() * 2).min(LONGEST_SLEEP)).await;
     let done = done.map_err(|error| match (error.reason, had_lock) {
@@ -49,13 +51,15 @@ where
     Ok((part(context, what, done)?, had_lock.unwrap_or_default()))
 }
 
-/// Runs `work`, which notes for itself how long it holds writers up, within a limit.
+/// Runs `work`, which notes for itself how long it holds writers up, within a limit; at a moment as good as there is.
 pub(super) async fn within<T, F>(context: &Context, limit: Duration, what: &str, work: F) -> Result<Result<T>>
 where
     T: Send + 'static,
     F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
 {
+    context.before_hold().await?;
     let done = context.sql_within(limit, work).await;
+    context.pauses.over();
     part(context, what, done)
 }
 

@@ -52,6 +52,10 @@ impl Job for Maintain {
 async fn run(context: &Context, preview: bool) -> Result<Report> {
     // What cannot be opened fails once, and not once for each step.
     context.sql(|c| Facts::read(c)).await?;
+    if !preview {
+        // Learns of the application before anything is decided.
+        context.watch_pauses().await?;
+    }
     let mut steps: Vec<Step> = Vec::new();
     for name in StepName::ALL {
         context.at(steps.len() as u64, StepName::ALL.len() as u64, Unit::Steps);
@@ -74,6 +78,10 @@ async fn run(context: &Context, preview: bool) -> Result<Report> {
         let held = context.holds.take();
         if !preview {
             step.held = held;
+        }
+        step.unquiet = context.waits.unquiet();
+        if step.unquiet > 0 {
+            step.why = format!("{}{}", step.why, unquiet(step.unquiet));
         }
         steps.push(step);
     }
@@ -111,6 +119,15 @@ fn checkpoint_planned(context: &Context) -> Step {
     };
     let step = Step::planned(StepName::Checkpoint, why, Cost::default());
     step.found(format!("WAL {}", words::bytes(bytes)))
+}
+
+/// What the operator should know of a step that could not wait for longer.
+fn unquiet(times: u64) -> String {
+    let times = words::plural(times, "time", "times");
+    format!(
+        " (held writers {times} while the application was at work, as it was not quiet for long enough: transactions that \
+         read before they write may have failed)"
+    )
 }
 
 /// A fact about the database, or its default where there is none.

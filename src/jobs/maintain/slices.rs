@@ -2,15 +2,17 @@
 //! the time they have the lock to themselves.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::limits::part;
 use super::step::{Cost, Step, StepName};
 use super::vacuum::freed;
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
+use crate::jobs::moment::LEAST;
+use crate::jobs::pace::Pace;
 use crate::jobs::{Context, blocking};
 use crate::sqlite::facts::Facts;
-use crate::sqlite::incremental::{Freeing, Slice};
+use crate::sqlite::incremental::Freeing;
+use crate::sqlite::pauses::Moment;
 use crate::words::{count, plural};
 
 const STEP: StepName = StepName::Vacuum;
@@ -38,57 +40,66 @@ pub(super) async fn run(context: &Context, before: &Facts, preview: bool) -> Res
     let (path, wait) = (context.database.path.clone(), context.database.pool.busy_timeout);
     // Beside one of the pool, which knows that opening does no harm.
     let mut freeing = context.sql(move |_| Freeing::begin(&path, wait)).await?;
-    let (mut pages, mut asked, mut slices) = (FIRST, 0, 0);
+    let locks = context.locks().await?;
+    let mut pace = Pace::new(target, FIRST, MOST);
+    let (mut asked, mut slices, mut patience) = (0, 0, context.patience());
     // The application may free and take pages meanwhile; what was free at the beginning bounds the whole.
     while asked < before.free_pages {
+        let pages = pace.size();
+        let timed = match context.moment(locks, pace.expected(pages), &patience).await {
+            Ok(Moment::None(longest)) => {
+                pace.fit(Some(longest).filter(|longest| *longest >= LEAST));
+                continue;
+            }
+            Ok(moment) => {
+                pace.fit(match moment {
+                    Moment::Pause(lasts) => Some(lasts),
+                    _ => None,
+                });
+                (moment != Moment::Unseen).then(|| Arc::clone(&context.pauses))
+            }
+            Err(error) => return gave_up(context, before, slices, error).await,
+        };
         let (holds, call) =
             (Arc::clone(&context.holds), context.call.within(context.database.maintain.max_block));
         let (same, done) = blocking(move || {
             let limit = call.clone();
-            let done = freeing.slice(&holds, pages, move || limit.check().is_err());
+            let done = freeing.slice(&holds, timed.as_deref(), pages, move || limit.check().is_err());
             // An interrupted statement says only that it was.
             Ok((freeing, done.map_err(|error| call.check().err().unwrap_or(error))))
         })
         .await?;
+        context.pauses.over();
         freeing = same;
         let slice = match part(context, "incremental VACUUM", done)? {
-            Ok(slice) => slice,
+            Ok(Some(slice)) => slice,
+            Ok(None) => {
+                pace.shrink();
+                if let Err(error) = patience.check(context) {
+                    return gave_up(context, before, slices, error).await;
+                }
+                continue;
+            }
             Err(problem) => {
                 let so_far = freed(context, before, "").await?;
                 let (freed_bytes, freed_pages) = (so_far.freed_bytes, so_far.freed_pages);
                 return Ok(Step { freed_bytes, freed_pages, ..Step::failed(STEP, problem) });
             }
         };
-        (asked, slices) = (asked + pages, slices + 1);
+        (asked, slices, patience) = (asked + pages, slices + 1, context.patience());
         if slice.left == 0 {
             break;
         }
-        pages = next(pages, &slice, target);
+        pace.learn(slice.worked, slice.held);
         context.pause(slice.held * PAUSE_PER_HOLD).await?;
     }
     freed(context, before, &format!(" in {}", plural(slices, "slice", "slices"))).await
 }
 
-/// At most twice as many as before, and at least half.
-fn next(pages: u64, slice: &Slice, target: Duration) -> u64 {
-    let worked = slice.worked.max(Duration::from_micros(1));
-    let wanted = u128::from(pages) * target.as_micros() / worked.as_micros().max(1);
-    u64::try_from(wanted).unwrap_or(MOST).clamp(pages / 2, pages * 2).clamp(1, MOST)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slice_comes_near_its_time_without_jumping() {
-        let slice = |worked| Slice { left: 1, worked: Duration::from_millis(worked), held: Duration::ZERO };
-        let target = Duration::from_millis(5);
-        assert_eq!(next(100, &slice(5), target), 100);
-        assert_eq!(next(100, &slice(4), target), 125);
-        assert_eq!(next(100, &slice(0), target), 200);
-        assert_eq!(next(100, &slice(5000), target), 50);
-        assert_eq!(next(1, &slice(5000), target), 1);
-        assert_eq!(next(MOST, &slice(0), target), MOST);
+/// What is free stays free until the next run; the other steps go on.
+async fn gave_up(context: &Context, before: &Facts, slices: u64, why: Error) -> Result<Step> {
+    if why.reason != Reason::NoPause {
+        return Err(why);
     }
+    freed(context, before, &format!(" in {}, and {why}", plural(slices, "slice", "slices"))).await
 }

@@ -108,6 +108,8 @@ pub struct Step {
     pub plans_changed: Option<Vec<String>>,
     /// How long the application's writers were held.
     pub held: Held,
+    /// How many of these holds began while the application was at work, because it was never quiet.
+    pub unquiet: u64,
     /// What it would cost: of a run that only looks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<Cost>,
@@ -136,6 +138,7 @@ impl Step {
             freed_pages: None,
             plans_changed: None,
             held: Held::default(),
+            unquiet: 0,
             expected: None,
             wal_bytes: None,
             checkpoint: None,

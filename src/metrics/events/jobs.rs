@@ -67,7 +67,7 @@ impl JobFinished<'_> {
                 tracing::error!(target: LOG, database, job, run, seconds, reason, "job failed: {summary}");
             }
             // As configured, and not a stop of the daemon.
-            Outcome::Interrupted if reason == "blackout" => {
+            Outcome::Interrupted if matches!(reason, "blackout" | "no_pause") => {
                 tracing::info!(target: LOG, database, job, run, seconds, reason, "job stopped: {summary}");
             }
             Outcome::Interrupted | Outcome::Skipped => {

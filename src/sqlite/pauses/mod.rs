@@ -1,0 +1,321 @@
+//! When a commit of ours makes no transaction of the application fail (HAZARDS H35): at the end of one, for as long as the
+//! application's pauses last, or when it is not at work. [`watcher`] looks at its locks, in a process of its own; `turns`
+//! learns from what it sees; this is the side that asks.
+//!
+//! Must never keep a run from going on for lack of an answer: where nothing can be seen (no `-shm`, a process that cannot
+//! be started) it says so, and the run goes on as if nobody read.
+
+mod turns;
+pub mod watcher;
+
+use std::fmt;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::access::{self, Identity};
+use super::facts::{resolved, sidecar};
+use crate::error::{Error, Reason, Result};
+
+/// The verb of this program under which [`watcher`] runs.
+pub const VERB: &str = "watch-locks";
+
+/// What an answer may take beyond the time that was given for it. Then the process hangs, and is ended.
+const LATE: Duration = Duration::from_secs(2);
+
+/// The same while writers wait for us.
+const LATE_WITH_LOCK: Duration = Duration::from_millis(200);
+
+/// Processes that a run starts; each next one because the one before has ended, or the file was replaced.
+const MOST_STARTS: u32 = 20;
+
+/// Whose locks: each is in a file of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locks {
+    /// Those of a write-ahead log, in the `-shm`.
+    Log,
+    /// Those of a database in another journal mode, in its own file.
+    File,
+}
+
+impl Locks {
+    /// The word for the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::File => "file",
+        }
+    }
+}
+
+impl FromStr for Locks {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        [Self::Log, Self::File]
+            .into_iter()
+            .find(|locks| locks.as_str() == word)
+            .ok_or_else(|| word.to_owned())
+    }
+}
+
+/// A line to the watcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    /// Wait for a moment, `most` at most, that will last for `least`.
+    Wait { most: Duration, least: Duration },
+    /// Has nobody begun to read?
+    IsFree,
+    /// We have let go of the lock.
+    Over,
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wait { most, least } => writeln!(f, "wait {} {}", most.as_micros(), micros(*least)),
+            Self::IsFree => writeln!(f, "free?"),
+            Self::Over => writeln!(f, "over"),
+        }
+    }
+}
+
+impl Question {
+    fn read(line: &str) -> Option<Self> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let micros = |word: &str| word.parse().ok().map(Duration::from_micros);
+        match words.as_slice() {
+            ["wait", most, least] => Some(Self::Wait { most: micros(most)?, least: micros(least)? }),
+            ["free?"] => Some(Self::IsFree),
+            ["over"] => Some(Self::Over),
+            _ => None,
+        }
+    }
+}
+
+/// A line from the watcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Ready,
+    Pause(Duration),
+    Quiet,
+    None(Duration),
+    Free,
+    Taken,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready => writeln!(f, "ready"),
+            Self::Pause(lasts) => writeln!(f, "pause {}", micros(*lasts)),
+            Self::Quiet => writeln!(f, "quiet"),
+            Self::None(longest) => writeln!(f, "none {}", micros(*longest)),
+            Self::Free => writeln!(f, "free"),
+            Self::Taken => writeln!(f, "taken"),
+        }
+    }
+}
+
+impl Answer {
+    fn read(line: &str) -> Option<Self> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let micros = |word: &str| word.parse().ok().map(Duration::from_micros);
+        match words.as_slice() {
+            ["ready"] => Some(Self::Ready),
+            ["pause", lasts] => Some(Self::Pause(micros(lasts)?)),
+            ["quiet"] => Some(Self::Quiet),
+            ["none", longest] => Some(Self::None(micros(longest)?)),
+            ["free"] => Some(Self::Free),
+            ["taken"] => Some(Self::Taken),
+            _ => None,
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What came of waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// A transaction has just ended; the next one will not begin for so long.
+    Pause(Duration),
+    /// The application is not at work.
+    Quiet,
+    /// It cannot be seen.
+    Unseen,
+    /// There was none; the longest pause that could have been used, if any.
+    None(Duration),
+}
+
+/// The pauses of one database's application, for one run of ours.
+pub struct Pauses {
+    database: PathBuf,
+    longest: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    watch: Option<Watch>,
+    starts: u32,
+}
+
+/// The process that looks.
+struct Watch {
+    process: Child,
+    questions: ChildStdin,
+    answers: ChildStdout,
+    path: PathBuf,
+    identity: Identity,
+}
+
+impl Pauses {
+    /// Of the database at this path. Whoever reads for longer than `longest` is not waited for. Nothing is started yet.
+    pub fn new(database: &Path, longest: Duration) -> Self {
+        Self { database: database.to_owned(), longest, state: Mutex::default() }
+    }
+
+    /// Begins to look, if it has not begun, so that something is known when it is asked for. By a caller who has read the
+    /// database, in its present journal mode.
+    pub fn watch(&self, locks: Locks) {
+        self.state().watching(&self.database, locks, self.longest);
+    }
+
+    /// Waits for a moment that will last for `least`, `most` at most. On a thread that may wait.
+    pub fn wait(&self, locks: Locks, least: Duration, most: Duration) -> Moment {
+        let mut state = self.state();
+        let Some(watch) = state.watching(&self.database, locks, self.longest) else { return Moment::Unseen };
+        match watch.ask(Question::Wait { most, least }, most + LATE) {
+            Some(Answer::Pause(lasts)) => Moment::Pause(lasts),
+            Some(Answer::Quiet) => Moment::Quiet,
+            Some(Answer::None(longest)) => Moment::None(longest),
+            // It has ended; another one is started by the next question.
+            _ => {
+                state.watch = None;
+                if state.starts < MOST_STARTS { Moment::None(Duration::ZERO) } else { Moment::Unseen }
+            }
+        }
+    }
+
+    /// Whether nobody has begun to read since the moment: to be asked before a commit, which would make them fail.
+    pub fn is_free(&self) -> bool {
+        let mut state = self.state();
+        let Some(watch) = &mut state.watch else { return true };
+        let answer = watch.ask(Question::IsFree, LATE_WITH_LOCK);
+        if answer.is_none() {
+            state.watch = None;
+        }
+        answer == Some(Answer::Free)
+    }
+
+    /// The lock that was taken at the moment is let go.
+    pub fn over(&self) {
+        if let Some(watch) = &mut self.state().watch {
+            // One that has ended is seen by the next question.
+            let _ = watch.questions.write_all(Question::Over.to_string().as_bytes());
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Pauses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pauses").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// The process that looks at the file which is there now.
+    fn watching(&mut self, database: &Path, locks: Locks, longest: Duration) -> Option<&mut Watch> {
+        let path = match locks {
+            Locks::Log => sidecar(database, "-shm"),
+            Locks::File => resolved(database),
+        };
+        // None in exclusive locking mode, where nobody else reads.
+        let identity = access::identity(&path)?;
+        if !self.watch.as_ref().is_some_and(|watch| watch.path == path && watch.identity == identity) {
+            self.watch = None;
+            if self.starts >= MOST_STARTS {
+                return None;
+            }
+            self.starts += 1;
+            match Watch::start(&path, locks, identity, longest) {
+                Ok(watch) => self.watch = Some(watch),
+                Err(error) => {
+                    self.starts = MOST_STARTS;
+                    tracing::warn!(
+                        "the application's transactions cannot be seen, and are not waited for: {error}"
+                    );
+                }
+            }
+        }
+        self.watch.as_mut()
+    }
+}
+
+impl Watch {
+    fn start(path: &Path, locks: Locks, identity: Identity, longest: Duration) -> Result<Self> {
+        let failed = |e: std::io::Error| Error::io("cannot start a process of litekeeper's own", &e);
+        let mut command = Command::new("/proc/self/exe");
+        command.args([VERB, locks.as_str()]).arg(path);
+        command.args([identity.0, identity.1, micros(longest)].map(|number| number.to_string()));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().map_err(failed)?;
+        let (Some(questions), Some(answers)) = (process.stdin.take(), process.stdout.take()) else {
+            return Err(Error::new(Reason::Io, "a process of litekeeper's own has no input"));
+        };
+        let mut this = Self { process, questions, answers, path: path.to_owned(), identity };
+        match this.answer(Instant::now() + LATE) {
+            Some(Answer::Ready) => Ok(this),
+            _ => Err(Error::new(Reason::Io, "a process of litekeeper's own does not answer")),
+        }
+    }
+
+    fn ask(&mut self, question: Question, most: Duration) -> Option<Answer> {
+        self.questions.write_all(question.to_string().as_bytes()).ok()?;
+        self.answer(Instant::now() + most)
+    }
+
+    /// The next line.
+    fn answer(&mut self, until: Instant) -> Option<Answer> {
+        let mut line = Vec::new();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).ok()?;
+            let mut polled = [PollFd::new(&self.answers, PollFlags::IN)];
+            match poll(&mut polled, Some(&timeout)) {
+                Ok(0) => return None,
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(_) => return None,
+            }
+            let mut buffer = [0; 64];
+            match self.answers.read(&mut buffer).ok()? {
+                0 => return None,
+                count => line.extend_from_slice(&buffer[..count]),
+            }
+            if line.ends_with(b"\n") {
+                return Answer::read(&String::from_utf8_lossy(&line));
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // It ends with its input by itself; this way it is gone at once, and leaves no dead process behind.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,222 @@
+//! The process of ours that looks at the locks of an application: asked by `fcntl` (F_GETLK), the kernel tells who has one
+//! without taking it. The process that has SQLite's connections must not do that itself: to look, a file must be opened,
+//! and when it is closed all locks of that process on it are gone (HAZARDS H1). `/proc/locks` tells the same, but not under
+//! our unit, and not of other containers. Must never lock or write anything.
+//!
+//! It is asked line by line on its input, answers on its output, and ends when its input does.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Flock, FlockOffsetType, FlockType, Pid, fcntl_getlk, getppid};
+
+use super::turns::{Look, Moment, Process, Turns};
+use super::{Answer, Locks, Question};
+use crate::error::{Error, Reason, Result};
+use crate::sqlite::access::Identity;
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_micros(400);
+
+/// A lock to read that is gone sooner was not one of a transaction that reads before it writes: who takes the write lock as it
+/// begins has both within some microseconds.
+const PASSING: Duration = Duration::from_micros(60);
+
+/// Where SQLite keeps its locks (`os_unix.c`, `wal.c`): ranges of bytes in a file, and where in it a number is that changes
+/// with each commit.
+#[derive(Debug)]
+struct Places {
+    readers: &'static [(u64, u64)],
+    writer: u64,
+    /// All of them, so that one question does where there are none.
+    all: (u64, u64),
+    commits: u64,
+}
+
+/// WAL_READ_LOCK(0) to (4) and WAL_WRITE_LOCK in the `-shm`, and iChange of the index' header.
+const LOG: Places = Places {
+    readers: &[(123, 1), (124, 1), (125, 1), (126, 1), (127, 1)],
+    writer: 120,
+    all: (120, 8),
+    commits: 8,
+};
+
+/// SHARED and RESERVED in the database, and the counter of changes of its header.
+const FILE: Places =
+    Places { readers: &[(0x4000_0002, 510)], writer: 0x4000_0001, all: (0x4000_0000, 512), commits: 24 };
+
+struct Watcher {
+    file: File,
+    places: &'static Places,
+    /// Whose locks are our own.
+    parent: Option<Pid>,
+    began: Instant,
+    turns: Turns,
+}
+
+/// Looks at the locks on `path` and answers, until the input ends. `longest`: for how long somebody who reads is waited for.
+pub fn serve(path: &Path, locks: Locks, identity: Identity, longest: Duration) -> Result<()> {
+    let parent = getppid();
+    let file = opened(path, identity)?;
+    let places = match locks {
+        Locks::Log => &LOG,
+        Locks::File => &FILE,
+    };
+    let turns = Turns::new(INTERVAL, longest);
+    Watcher { file, places, parent, began: Instant::now(), turns }
+        .serve()
+        .map_err(|e| Error::io(format!("cannot watch the locks on {}", path.display()), &e))
+}
+
+/// The very file that was meant, and no link or device in its place.
+fn opened(path: &Path, identity: Identity) -> Result<File> {
+    let failed = |e: rustix::io::Errno| Error::io(format!("cannot open {}", path.display()), &e.into());
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+    let stat = rustix::fs::fstat(&file).map_err(failed)?;
+    let is_regular = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+    if !is_regular || (stat.st_dev, stat.st_ino) != identity {
+        let text = format!("{} is not the file that is meant", path.display());
+        return Err(Error::new(Reason::Replaced, text));
+    }
+    Ok(File::from(file))
+}
+
+impl Watcher {
+    fn serve(mut self) -> io::Result<()> {
+        say(Answer::Ready)?;
+        let (stdin, mut unread) = (io::stdin(), Vec::new());
+        // Until when a moment is waited for, and how long it has to last; and the longest that would have been had.
+        let mut waits: Option<(Instant, Duration)> = None;
+        let mut longest = Duration::ZERO;
+        loop {
+            let asked = has_input(&stdin)?;
+            self.look()?;
+            if asked {
+                let mut buffer = [0; 256];
+                let count = rustix::io::read(stdin.as_fd(), &mut buffer)?;
+                if count == 0 {
+                    return Ok(());
+                }
+                unread.extend_from_slice(&buffer[..count]);
+            }
+            while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = unread.drain(..=end).collect();
+                match Question::read(&String::from_utf8_lossy(&line)) {
+                    Some(Question::Wait { most, least }) => {
+                        self.turns.we_write(false);
+                        waits = Some((Instant::now() + most, least));
+                        longest = Duration::ZERO;
+                    }
+                    Some(Question::IsFree) => {
+                        say(if self.turns.is_taken() { Answer::Taken } else { Answer::Free })?;
+                    }
+                    Some(Question::Over) => self.turns.we_write(false),
+                    None => return Err(io::ErrorKind::InvalidInput.into()),
+                }
+            }
+            let Some((until, least)) = waits else { continue };
+            let answer = match self.turns.moment() {
+                Moment::Quiet => Answer::Quiet,
+                Moment::Pause(lasts) if lasts >= least => Answer::Pause(lasts),
+                Moment::Pause(lasts) => {
+                    longest = longest.max(lasts);
+                    Answer::None(longest)
+                }
+                Moment::Taken => Answer::None(longest),
+            };
+            let is_none = matches!(answer, Answer::None(_));
+            if !is_none || Instant::now() >= until {
+                self.turns.we_write(!is_none);
+                waits = None;
+                say(answer)?;
+            }
+        }
+    }
+
+    fn look(&mut self) -> io::Result<()> {
+        let mut look = Look { at: self.began.elapsed(), commits: self.commits()?, ..Look::default() };
+        if self.holder(self.places.all)?.is_some() {
+            look.writer = self.writer()?;
+            look.readers = self.readers()?;
+            if !look.readers.is_empty() && look.writer.is_none() {
+                self.pass(&mut look)?;
+            }
+        }
+        self.turns.see(&look);
+        Ok(())
+    }
+
+    /// Leaves those who stay, or the write lock that they have taken.
+    fn pass(&self, look: &mut Look) -> io::Result<()> {
+        let since = Instant::now();
+        while since.elapsed() < PASSING {
+            let now = self.readers()?;
+            look.readers.retain(|reader| now.contains(reader));
+            look.writer = self.writer()?;
+            if look.readers.is_empty() || look.writer.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn writer(&self) -> io::Result<Option<Process>> {
+        Ok(self.holder((self.places.writer, 1))?.map(|(process, _)| process).filter(|p| !self.is_ours(*p)))
+    }
+
+    /// A lock of our own on a byte may hide another's: only until the next commit, from which on who begins to read uses
+    /// another byte.
+    fn readers(&self) -> io::Result<Vec<(u64, Process)>> {
+        let mut found = Vec::new();
+        for &range in self.places.readers {
+            // A lock that lets nobody else in is of a checkpoint, or of who moves the mark.
+            if let Some((process, FlockType::ReadLock)) = self.holder(range)?
+                && !self.is_ours(process)
+            {
+                found.push((range.0, process));
+            }
+        }
+        Ok(found)
+    }
+
+    fn is_ours(&self, process: Process) -> bool {
+        process == Pid::as_raw(self.parent)
+    }
+
+    /// Who has a lock on one of the bytes; the first, where there are several.
+    fn holder(&self, (start, length): (u64, u64)) -> io::Result<Option<(Process, FlockType)>> {
+        let wanted =
+            Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
+        let found = fcntl_getlk(&self.file, &wanted)?;
+        Ok(found.map(|lock| (Pid::as_raw(lock.pid), lock.typ)))
+    }
+
+    fn commits(&self) -> io::Result<u32> {
+        let mut bytes = [0; 4];
+        // A file that was just made has none.
+        rustix::io::pread(&self.file, &mut bytes, self.places.commits)?;
+        Ok(u32::from_ne_bytes(bytes))
+    }
+}
+
+/// Waits for the next look, or for the next question.
+fn has_input(stdin: &io::Stdin) -> io::Result<bool> {
+    let timeout = Timespec { tv_sec: 0, tv_nsec: INTERVAL.subsec_nanos().into() };
+    let mut polled = [PollFd::new(stdin, PollFlags::IN)];
+    match poll(&mut polled, Some(&timeout)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn say(answer: Answer) -> io::Result<()> {
+    io::stdout().write_all(answer.to_string().as_bytes())?;
+    io::stdout().flush()
+}

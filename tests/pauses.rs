@@ -1,0 +1,259 @@
+//! An application that reads before it writes, in one transaction, as many frameworks do: SQLite refuses its write at once
+//! where a lock or a commit of ours lies in between. It never does (HAZARDS H35).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::fs;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use support::application::Application;
+use support::lines::Lines;
+use support::sandbox::{Sandbox, program};
+use support::soundness::assert_sound;
+use support::wait_until;
+
+/// Longer than any test waits for one.
+const LONG: &str = "[pool]\nbusy_timeout = \"60s\"\n";
+
+fn rule(keep: &str, more: &str) -> String {
+    format!(
+        "[[database.attendance.cleanup.rule]]\ntable = \"attendance\"\ncolumn = \"date\"\nkeep = \"{keep}\"\n{more}\n\
+         [database.attendance.cleanup]\nmax_share = \"100%\"\n"
+    )
+}
+
+/// A run of the real program by hand, which a test goes on beside.
+struct Run {
+    process: Child,
+    out: Lines,
+    log: Lines,
+}
+
+impl Run {
+    fn start(sandbox: &Sandbox, verb: &str) -> Self {
+        let mut command = program();
+        command.arg("--config").arg(sandbox.configuration());
+        command.args(["--json", "--log-level", "info", verb, "attendance"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let (out, log) = (Lines::default(), Lines::default());
+        out.read(process.stdout.take().unwrap());
+        log.read(process.stderr.take().unwrap());
+        Self { process, out, log }
+    }
+
+    fn wait_until_it_waits(&self) {
+        self.log.wait_for("the run to wait", 0, |line| {
+            line.contains("waiting for a pause between the application's transactions").then_some(())
+        });
+    }
+
+    /// Its exit status and what it printed.
+    fn end(mut self) -> (ExitStatus, Value) {
+        let status = self.process.wait().unwrap();
+        assert!(self.out.wait_for_end());
+        let printed = self.out.all().join("\n");
+        let report = serde_json::from_str(&printed)
+            .unwrap_or_else(|e| panic!("{e}: {printed:?}, {:?}", self.log.all()));
+        (status, report)
+    }
+
+    /// The process that it has started to look at the application.
+    fn watcher(&self) -> Pid {
+        let tasks = format!("/proc/{}/task", self.process.id());
+        wait_until("it has started the process that looks", || {
+            let children = fs::read_dir(&tasks).unwrap().filter_map(|task| {
+                // A thread may have ended meanwhile.
+                fs::read_to_string(task.unwrap().path().join("children")).ok()
+            });
+            let children: Vec<i32> = children
+                .flat_map(|of_thread| {
+                    of_thread.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()
+                })
+                .collect();
+            let is_watcher = |pid: &&i32| {
+                fs::read_to_string(format!("/proc/{pid}/cmdline"))
+                    .is_ok_and(|line| line.contains("watch-locks"))
+            };
+            children.iter().find(is_watcher).and_then(|pid| Pid::from_raw(*pid))
+        })
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // Both fail only where it ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn old_rows(application: &mut Application) -> u64 {
+    application.sql("SELECT count(*) FROM attendance WHERE source IS NULL")[0].as_u64().unwrap()
+}
+
+#[test]
+fn h35_a_cleanup_waits_for_a_transaction_that_has_read_and_has_yet_to_write() {
+    for journal_mode in ["wal", "delete"] {
+        let sandbox = Sandbox::with_database(&["--journal-mode", journal_mode]);
+        sandbox.configure(&format!("{LONG}{}", rule("365d", "")));
+        let mut application = Application::start(&sandbox.database());
+        let before = old_rows(&mut application);
+        application.hold_read();
+        let cleanup = Run::start(&sandbox, "cleanup");
+        cleanup.wait_until_it_waits();
+        let written = application.upgrade();
+        assert!(written.is_ok(), "{journal_mode}: {written:?}");
+        let (status, report) = cleanup.end();
+        assert!(status.success(), "{journal_mode}: {report}");
+        assert!(old_rows(&mut application) < before, "{journal_mode}: {report}");
+        assert_eq!(application.stop().errors, Vec::<String>::new());
+        assert_eq!(assert_sound(&sandbox.database()), written.unwrap());
+    }
+}
+
+/// The batch is made long by a trigger: the application's transaction begins in its midst, and writes when it has been
+/// rolled back.
+#[test]
+fn h35_a_batch_during_which_a_transaction_has_begun_is_not_committed() {
+    for journal_mode in ["wal", "delete"] {
+        let sandbox = Sandbox::with_database(&["--journal-mode", journal_mode]);
+        sandbox.configure(&format!("{LONG}{}", rule("1080d", "triggers = \"allow\"")));
+        let mut application = Application::start(&sandbox.database());
+        application.sql(
+            "CREATE TRIGGER slow AFTER DELETE ON attendance BEGIN SELECT count(*) FROM (WITH RECURSIVE n(i) AS \
+             (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT i FROM n); END",
+        );
+        let before = old_rows(&mut application);
+        application.sql("PRAGMA busy_timeout = 0");
+        let cleanup = Run::start(&sandbox, "cleanup");
+        wait_until("the batch has the lock", || {
+            let locked = application.command("hold write").is_err();
+            if !locked {
+                application.release();
+            }
+            locked.then_some(())
+        });
+        application.hold_read();
+        cleanup.wait_until_it_waits();
+        let written = application.upgrade();
+        assert!(written.is_ok(), "{journal_mode}: {written:?}");
+        let (status, report) = cleanup.end();
+        assert!(status.success(), "{journal_mode}: {report}");
+        assert!(old_rows(&mut application) < before, "{journal_mode}: {report}");
+        application.stop();
+        assert_eq!(assert_sound(&sandbox.database()), written.unwrap());
+    }
+}
+
+#[test]
+fn h35_a_cleanup_gives_up_for_now_beside_an_application_that_leaves_no_pause() {
+    let sandbox = Sandbox::new();
+    let configure = |timeout: &str| {
+        sandbox.configure(&format!("[pool]\nbusy_timeout = \"{timeout}\"\n{}", rule("365d", "")));
+    };
+    configure("300ms");
+    let mut application = Application::start(&sandbox.database());
+    let before = old_rows(&mut application);
+    application.transact_every(Duration::ZERO, Duration::from_millis(20));
+    application.wait_for_commits(5);
+    let (status, report) = Run::start(&sandbox, "cleanup").end();
+    assert_eq!(status.code(), Some(3), "{report}");
+    assert_eq!(report["error"]["reason"], "no_pause", "{report}");
+    let message = report["error"]["message"].as_str().unwrap();
+    assert!(message.contains("gave up for now") && message.contains("the next run goes on"), "{message}");
+    let last = application.pause();
+    assert_eq!(application.seen().errors, Vec::<String>::new());
+
+    configure("60s");
+    let (status, report) = Run::start(&sandbox, "cleanup").end();
+    assert!(status.success(), "{report}");
+    assert!(old_rows(&mut application) < before, "{report}");
+    application.stop();
+    assert_eq!(assert_sound(&sandbox.database()), last);
+}
+
+#[test]
+fn h35_an_incremental_vacuum_waits_for_a_transaction_that_has_read_and_has_yet_to_write() {
+    let sandbox = Sandbox::with_database(&["--auto-vacuum", "incremental", "--rows", "20000"]);
+    sandbox.configure(&format!(
+        "{LONG}[maintain]\nvacuum = \"incremental\"\nanalyze = \"never\"\nreindex = \"never\"\n"
+    ));
+    let mut application = Application::start(&sandbox.database());
+    application.sql("DELETE FROM attendance WHERE id < 15000");
+    let free = |application: &mut Application| application.sql("PRAGMA freelist_count")[0].as_u64().unwrap();
+    let before = free(&mut application);
+    application.hold_read();
+    let maintain = Run::start(&sandbox, "maintain");
+    maintain.wait_until_it_waits();
+    assert_eq!(free(&mut application), before);
+    let written = application.upgrade();
+    assert!(written.is_ok(), "{written:?}");
+    let (status, report) = maintain.end();
+    assert!(status.success(), "{report}");
+    assert!(before > 10 && free(&mut application) < before / 2, "{report}");
+    application.stop();
+    assert_eq!(assert_sound(&sandbox.database()), written.unwrap());
+}
+
+/// What holds writers for longer than any pause lasts cannot wait for ever, and says so.
+#[test]
+fn h35_what_holds_writers_for_long_waits_a_while_for_a_quiet_moment_and_says_where_there_was_none() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(&format!(
+        "{LONG}[maintain]\nvacuum = \"never\"\nanalyze = \"never\"\nreindex = \"always\"\n"
+    ));
+    let mut application = Application::start(&sandbox.database());
+    application.hold_read();
+    let maintain = Run::start(&sandbox, "maintain");
+    maintain.wait_until_it_waits();
+    let (status, report) = maintain.end();
+    assert!(status.success(), "{report}");
+    assert!(report["summary"].as_str().unwrap().contains("while the application was at work"), "{report}");
+    application.release();
+
+    let (status, report) = Run::start(&sandbox, "maintain").end();
+    assert!(status.success(), "{report}");
+    assert!(!report["summary"].as_str().unwrap().contains("at work"), "{report}");
+    application.stop();
+}
+
+#[test]
+fn h35_the_process_that_looks_at_the_locks_ends_with_its_run_even_where_that_is_killed() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(&format!("{LONG}{}", rule("365d", "")));
+    let mut application = Application::start(&sandbox.database());
+    application.hold_read();
+    let mut cleanup = Run::start(&sandbox, "cleanup");
+    cleanup.wait_until_it_waits();
+    let watcher = cleanup.watcher();
+    cleanup.process.kill().unwrap();
+    cleanup.process.wait().unwrap();
+    wait_until("it has ended", || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", watcher.as_raw_nonzero())).unwrap_or_default();
+        // Nobody may be there to wait for it: then it stays as a dead one.
+        (stat.is_empty() || stat.contains(") Z ")).then_some(())
+    });
+    assert!(application.upgrade().is_ok());
+
+    // And the other way round: a run whose process was killed starts another one.
+    application.hold_read();
+    let cleanup = Run::start(&sandbox, "cleanup");
+    cleanup.wait_until_it_waits();
+    kill_process(cleanup.watcher(), Signal::KILL).unwrap();
+    let written = wait_until("another one looks", || {
+        let watcher = cleanup.watcher();
+        fs::read_to_string(format!("/proc/{}/stat", watcher.as_raw_nonzero()))
+            .ok()
+            .filter(|s| !s.contains(") Z "))
+    });
+    assert!(!written.is_empty());
+    assert!(application.upgrade().is_ok());
+    let (status, report) = cleanup.end();
+    assert!(status.success(), "{report}");
+    application.stop();
+}
