@@ -46,6 +46,22 @@ impl Sizes<'_> {
     }
 }
 
+/// Whether the file of a database is known to be damaged. No log line: the check's or the job's own says how.
+#[derive(Debug)]
+pub struct DatabaseDamaged<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// Whether it is.
+    pub is_damaged: bool,
+}
+
+impl DatabaseDamaged<'_> {
+    /// Writes the metric.
+    pub fn emit(&self) {
+        n::DATABASE_DAMAGED.gauge([self.database]).set(if self.is_damaged { 1.0 } else { 0.0 });
+    }
+}
+
 /// How fast a database grows. No log line.
 #[derive(Debug)]
 pub struct Growth<'a> {
