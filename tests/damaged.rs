@@ -282,7 +282,12 @@ fn of_a_changing_damaged_database_the_newest_three_copies_are_kept_beside_all_go
     change(9);
     let output = backup();
     assert_eq!(output.status.code(), Some(12));
-    assert_eq!(damaged_and_sound(&away), (made[3..].to_vec(), good), "in the other place, too: {}", said(&output));
+    assert_eq!(
+        damaged_and_sound(&away),
+        (made[3..].to_vec(), good),
+        "in the other place, too: {}",
+        said(&output)
+    );
 
     // Once it is in order, a good one takes their place.
     assert!(sandbox.litekeeper(&["restore", "attendance", "--in-place"]).status.success());

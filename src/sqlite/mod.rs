@@ -31,3 +31,4 @@ pub mod space;
 pub mod stamp;
 pub mod statistics;
 pub mod vacuum;
+pub mod versions;
