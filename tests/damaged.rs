@@ -193,6 +193,126 @@ fn a_job_that_comes_upon_damage_lets_no_other_write_until_a_check_finds_none() {
     }
 }
 
+/// The copies that count as damaged, and the others, in the order of making: their numbers and names.
+fn damaged_and_sound(place: &Path) -> (Vec<(u64, String)>, Vec<(u64, String)>) {
+    let mut all = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(place.join("attendance")).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.extension().is_some_and(|end| end == "json") {
+            let manifest: serde_json::Value = serde_json::from_slice(&fs::read(&entry).unwrap()).unwrap();
+            let name = manifest["file"].as_str().unwrap().to_owned();
+            let is_damaged = manifest["verification"]["ok"] == false;
+            let of = if is_damaged { &mut all.0 } else { &mut all.1 };
+            of.push((manifest["sequence"].as_u64().unwrap(), name));
+        }
+    }
+    all.0.sort();
+    all.1.sort();
+    all
+}
+
+#[test]
+fn an_unchanged_damaged_database_gets_one_copy_and_no_message_grows() {
+    let sandbox = Sandbox::new();
+    sandbox.configure("[backup]\nkeep_last = 1\n");
+    let run = |verb: &[&str]| sandbox.litekeeper(&[verb, &["attendance"]].concat());
+    assert!(run(&["backup"]).status.success());
+    let (_, good) = damaged_and_sound(&sandbox.backups());
+    damage(&sandbox.database());
+    assert_eq!(run(&["health", "--deep"]).status.code(), Some(12));
+    let mut lengths = Vec::new();
+    for _ in 0..6 {
+        let (backup, verify) = (run(&["backup"]), run(&["verify"]));
+        assert_eq!((backup.status.code(), verify.status.code()), (Some(12), Some(12)), "{}", said(&verify));
+        let words = said(&backup);
+        assert!(words.contains("1 damaged copy is kept"), "{words}");
+        let both = format!("{words}{}", said(&verify));
+        lengths.push(both.lines().filter(|line| line.starts_with("problem: ")).map(str::len).sum::<usize>());
+    }
+    let (damaged, sound) = damaged_and_sound(&sandbox.backups());
+    assert_eq!((damaged.len(), sound), (1, good), "nothing was committed");
+    assert!(lengths.windows(2).all(|pair| pair[0] == pair[1]), "{lengths:?}");
+    let output = run(&["restore", "--dry-run", "--to", "/nowhere/there"]);
+    assert!(!said(&output).contains(&damaged[0].1), "{}", said(&output));
+}
+
+#[test]
+fn of_a_changing_damaged_database_the_newest_three_copies_are_kept_beside_all_good_ones_in_every_place() {
+    let sandbox = Sandbox::new();
+    let away = sandbox.path().join("away");
+    fs::create_dir(&away).unwrap();
+    let copy =
+        format!("[[database.attendance.backup.copy]]\nname = \"away\"\ndir = {away:?}\nkeep_last = 9\n");
+    sandbox.configure(&format!("[backup]\nkeep_last = 9\n{copy}"));
+    let database = sandbox.database();
+    let change = |n: u32| sql::edit(&database, &format!("CREATE TABLE change_{n} (a)"));
+    let backup = || sandbox.litekeeper(&["backup", "attendance"]);
+    for n in 0..3 {
+        change(n);
+        assert!(backup().status.success());
+    }
+    let (_, good) = damaged_and_sound(&sandbox.backups());
+    assert_eq!(good.len(), 3);
+    // From now on each would go if it were not for the damage.
+    sandbox.configure(&format!("[backup]\nkeep_last = 1\n{}", copy.replace('9', "1")));
+    damage(&database);
+    assert_eq!(sandbox.litekeeper(&["health", "attendance", "--deep"]).status.code(), Some(12));
+    let mut made = Vec::new();
+    for n in 3..9 {
+        change(n);
+        let output = backup();
+        assert_eq!(output.status.code(), Some(12), "{}", said(&output));
+        made.extend(damaged_and_sound(&sandbox.backups()).0.into_iter().next_back());
+        let kept = match n {
+            3 => "1 damaged copy is kept\n",
+            4 => "2 damaged copies are kept\n",
+            5 => "3 damaged copies are kept\n",
+            _ => "3 damaged copies are kept, 1 older removed\n",
+        };
+        assert!(said(&output).contains(kept), "{}", said(&output));
+        // As a verification of a copy that was brought while the damage was not known would mark it.
+        for entry in fs::read_dir(sandbox.backups().join("attendance")).unwrap().map(|e| e.unwrap().path()) {
+            let to = away.join("attendance").join(entry.file_name().unwrap());
+            let is_of = |name: &str| entry.to_str().unwrap().contains(name.split('.').next().unwrap());
+            if made.iter().any(|(_, name)| is_of(name)) {
+                fs::copy(&entry, to).unwrap();
+            }
+        }
+    }
+    assert_eq!(damaged_and_sound(&sandbox.backups()), (made[3..].to_vec(), good.clone()));
+    change(9);
+    let output = backup();
+    assert_eq!(output.status.code(), Some(12));
+    assert_eq!(
+        damaged_and_sound(&away),
+        (made[3..].to_vec(), good),
+        "in the other place, too: {}",
+        said(&output)
+    );
+
+    // Once it is in order, a good one takes their place.
+    assert!(sandbox.litekeeper(&["restore", "attendance", "--in-place"]).status.success());
+    change(10);
+    assert!(backup().status.success());
+    let (damaged, sound) = damaged_and_sound(&sandbox.backups());
+    assert_eq!((damaged.len(), sound.len()), (0, 1), "{damaged:?} {sound:?}");
+}
+
+/// As if the disk had only stammered: the pages are those that were found good.
+#[test]
+fn a_backup_that_was_restored_and_found_good_is_not_called_damaged_for_the_same_pages() {
+    let sandbox = Sandbox::new();
+    sandbox.configure("");
+    let run = |verb: &[&str]| sandbox.litekeeper(&[verb, &["attendance"]].concat());
+    assert!(run(&["backup"]).status.success() && run(&["verify"]).status.success());
+    let (place, page) = damage(&sandbox.database());
+    assert_eq!(run(&["health", "--deep"]).status.code(), Some(12));
+    OpenOptions::new().write(true).open(sandbox.database()).unwrap().write_all_at(&page, place).unwrap();
+    let (_, before) = damaged_and_sound(&sandbox.backups());
+    let output = run(&["backup"]);
+    assert_eq!(output.status.code(), Some(12), "what is known is told: {}", said(&output));
+    assert_eq!(damaged_and_sound(&sandbox.backups()), (Vec::new(), before));
+}
+
 #[test]
 fn rotation_waits_for_damaged_indexes_to_be_rebuilt() {
     let sandbox = Sandbox::new();
@@ -218,7 +338,7 @@ fn rotation_waits_for_damaged_indexes_to_be_rebuilt() {
     let output = sandbox.litekeeper(&["health", "attendance", "--deep"]);
     assert_eq!(output.status.code(), Some(12), "{}", said(&output));
     let (words, kept) = backup();
-    assert!(words.contains("removed no old one") && words.contains("idx_users_name"), "{words}");
+    assert!(words.contains("removed no good one") && words.contains("idx_users_name"), "{words}");
     assert_eq!(kept, 2);
     let output = sandbox.litekeeper(&["maintain", "attendance"]);
     assert!(output.status.success(), "{}", said(&output));

@@ -6,6 +6,7 @@ use super::Context;
 use super::reading;
 use super::verdicts::{self, Check, INTEGRITY};
 use crate::error::{Error, Reason, Result};
+use crate::metrics::events::DatabaseDamaged;
 use crate::pool;
 use crate::sqlite::access;
 use crate::sqlite::checks::{Depth, Found};
@@ -14,6 +15,11 @@ use crate::state::facts::{self, DAMAGE, Damage};
 /// What is known of the file that the path leads to now, and what to do. Of another file than the one that was damaged
 /// nothing is known: its check then says so, too.
 pub async fn known(context: &Context) -> Result<Option<Error>> {
+    Ok(in_detail(context).await?.map(|(_, error)| error))
+}
+
+/// The same, with what is wrong in short before it.
+pub async fn in_detail(context: &Context) -> Result<Option<(String, Error)>> {
     let name = context.database.name.clone();
     let known = context.state.with(move |c| facts::recall::<Option<Damage>>(c, &name, DAMAGE)).await?;
     let now = access::identity(&context.database.path);
@@ -36,7 +42,7 @@ pub async fn known(context: &Context) -> Result<Option<Error>> {
         damage.what,
         what_to_do(name)
     );
-    Ok(Some(Error::new(Reason::Damaged, text)))
+    Ok(Some((damage.what, Error::new(Reason::Damaged, text))))
 }
 
 /// An error where damage is known: for jobs that write into the file.
@@ -52,6 +58,7 @@ pub async fn checked(context: &Context, what: Option<String>) -> Result<()> {
     let (name, file) = (context.database.name.clone(), access::identity(&context.database.path));
     let damage = what.map(|what| Damage { what, file });
     context.pool.set_damaged(damage.is_some());
+    DatabaseDamaged { database: &name, is_damaged: damage.is_some() }.emit();
     context.state.with(move |c| facts::remember(c, &name, DAMAGE, &damage)).await
 }
 

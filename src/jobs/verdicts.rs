@@ -8,6 +8,7 @@ use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::CheckChanged;
 use crate::state::facts::{self, HEALTH};
+pub use crate::state::status::APPLICATION_SQLITE;
 use crate::state::status::{CheckStatus, Verdict};
 
 /// The check of the file's pages, tables and indexes.
@@ -30,6 +31,11 @@ impl Check {
     /// All is well.
     pub fn good(name: &'static str, detail: impl Into<String>) -> Self {
         Self { name, verdict: Verdict::Good, detail: detail.into(), reason: Reason::Sqlite }
+    }
+
+    /// All is well, but its operator should know something.
+    pub fn warning(name: &'static str, detail: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Warning, detail: detail.into(), reason: Reason::Sqlite }
     }
 
     /// Something is wrong with the database.
@@ -113,8 +119,10 @@ fn summary(checks: &[Check]) -> String {
             .filter(move |c| c.verdict == verdict)
             .map(move |c| format!("{} {word}: {}", c.name, c.detail))
     };
-    let rest: Vec<String> =
-        named(Verdict::Bad, "is bad").chain(named(Verdict::Unknown, "cannot be told")).collect();
+    let rest: Vec<String> = named(Verdict::Bad, "is bad")
+        .chain(named(Verdict::Warning, "warns"))
+        .chain(named(Verdict::Unknown, "cannot be told"))
+        .collect();
     let good = checks.iter().filter(|c| c.verdict == Verdict::Good).count();
     match (good == checks.len(), good) {
         (true, _) => format!("all {good} checks are good"),

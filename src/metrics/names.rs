@@ -134,6 +134,8 @@ table! {
         "Rows of a table at the last count; absent where counting would be costly.";
     HEALTHY = Kind::Gauge, "litekeeper_healthy" ["database", "check"]
         "Whether a health check found all well (1) or not (0); absent when it cannot be told.";
+    DATABASE_DAMAGED = Kind::Gauge, "litekeeper_database_damaged" ["database"]
+        "Whether the file of the database is known to be damaged (1) or not (0).";
     INDEX_PROBLEMS = Kind::Gauge, "litekeeper_index_problems" ["database", "index", "reason"]
         "An index that is not as configured, is damaged, or that health advises to drop or create (1); absent when solved.";
     DISK_FREE = Kind::Gauge, "litekeeper_disk_free_bytes" ["database", "place"]
@@ -144,7 +146,7 @@ table! {
     BACKUPS = Kind::Gauge, "litekeeper_backups" ["database"]
         "Good backups that exist.";
     BACKUPS_DAMAGED = Kind::Gauge, "litekeeper_backups_damaged" ["database"]
-        "Backups that are known to be damaged.";
+        "Backups that are known to be damaged, but for copies of a damaged database.";
     BACKUP_NEWEST = Kind::Gauge, "litekeeper_backup_newest_timestamp_seconds" ["database"]
         "Unix time until which the newest backup is known to hold what the database holds; absent when there is none.";
     BACKUP_VERIFIED = Kind::Gauge, "litekeeper_backup_verified_timestamp_seconds" ["database"]

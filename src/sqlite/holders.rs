@@ -53,6 +53,14 @@ impl std::fmt::Display for Holder {
     }
 }
 
+impl Holder {
+    /// Which program it is, without the number that it has this time.
+    pub fn program(&self) -> String {
+        let of = self.unit.as_deref().map_or_else(|| format!("user {}", self.user), str::to_owned);
+        format!("{} ({of})", self.command)
+    }
+}
+
 /// What could be seen.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
@@ -222,7 +230,9 @@ fn command(line: &str) -> Option<String> {
     let program = words.next()?;
     let is_plain = |word: &&str| !word.starts_with('-') && !word.contains(['=', '\n']);
     let text: Vec<&str> = std::iter::once(program).chain(words.take_while(is_plain)).collect();
-    Some(text.join(" ").chars().take(LONGEST_COMMAND).collect())
+    // Whoever started it chose the words: none may move the cursor of who reads them.
+    let plain = |c: char| if c.is_control() { '?' } else { c };
+    Some(text.join(" ").chars().take(LONGEST_COMMAND).map(plain).collect())
 }
 
 /// `attendance.service` in `0::/system.slice/attendance.service`.

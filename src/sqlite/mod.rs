@@ -39,3 +39,4 @@ pub mod stamp;
 pub mod statistics;
 mod system_calls;
 pub mod vacuum;
+pub mod versions;

@@ -95,6 +95,17 @@ impl Backup {
         self.state == State::Good
     }
 
+    /// Whether it was restored and found good.
+    pub fn is_verified(&self) -> bool {
+        self.manifest.as_ref().is_some_and(|manifest| manifest.verified().is_some())
+    }
+
+    /// Whether it counts as damaged because the database was, and not because something happened to it.
+    pub fn is_of_damaged_database(&self) -> bool {
+        let is_damaged = matches!(self.state, State::Damaged(_));
+        is_damaged && self.manifest.as_ref().is_some_and(|manifest| manifest.damage.is_some())
+    }
+
     /// Whether its file is packed so.
     pub fn is_packed(&self, compression: Compression) -> bool {
         self.name.ends_with(&format!(".sqlite{}", codec::suffix(compression)))
@@ -147,6 +158,12 @@ impl Catalogue {
     /// The newest good backup.
     pub fn latest(&self) -> Result<Option<Backup>> {
         Ok(newest(self.list()?))
+    }
+
+    /// The newest backup of what the database held, sound or not.
+    pub fn latest_of_any_state(&self) -> Result<Option<Backup>> {
+        let is_one = |backup: &Backup| backup.is_good() || backup.is_of_damaged_database();
+        Ok(self.list()?.into_iter().filter(is_one).max_by_key(Backup::age))
     }
 
     /// The newest good backup that began at `time` or before.
@@ -328,6 +345,20 @@ impl Catalogue {
         self.verified(backup, &Verification { started: None, at: clock::now(), ok: false, message })
     }
 
+    /// The same of one that was not damaged here: it holds what a damaged database holds, of which `what` is wrong.
+    pub fn found_of_damaged_database(
+        &self,
+        backup: &Backup,
+        what: &str,
+        started: Option<DateTime<Utc>>,
+    ) -> Result<Backup> {
+        let message = what.to_owned();
+        self.change(backup, |manifest| {
+            manifest.damage = Some(message.clone());
+            manifest.verification = Some(Verification { started, at: clock::now(), ok: false, message });
+        })
+    }
+
     /// Removes a backup, as it was seen. [`Reason::Locked`] while it is in use; [`Reason::Refused`] when it has
     /// changed since, for it may have been pinned or verified.
     pub fn remove(&self, seen: &Backup) -> Result<()> {
@@ -487,6 +518,9 @@ fn judge(manifest: &Manifest, entry: &Entry) -> State {
         return State::Unconfirmed;
     }
     match &manifest.verification {
+        Some(v) if !v.ok && manifest.damage.is_some() => {
+            State::Damaged(format!("the database was damaged when it was made: {}", v.message))
+        }
         Some(v) if !v.ok => State::Damaged(format!("its verification failed: {}", v.message)),
         _ => State::Good,
     }

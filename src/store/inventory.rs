@@ -40,6 +40,7 @@ impl Catalogue {
             sequence: Some(highest.unwrap_or(0) + 1),
             state: State::Good,
             verified: false,
+            of_damaged_database: false,
             pinned: false,
             in_use: false,
         };
@@ -59,7 +60,9 @@ impl Catalogue {
     /// The backups in short.
     pub fn known(&self) -> Result<Known> {
         let backups = self.list()?;
-        let damaged = backups.iter().filter(|b| matches!(b.state, State::Damaged(_))).count() as u64;
+        let of_damaged_database = backups.iter().filter(|b| b.is_of_damaged_database()).count() as u64;
+        let all_damaged = backups.iter().filter(|b| matches!(b.state, State::Damaged(_))).count() as u64;
+        let damaged = all_damaged - of_damaged_database;
         let good = backups.into_iter().filter(Backup::is_good);
         let manifests: Vec<_> = good.filter_map(|backup| backup.manifest).collect();
         let is_verified = |m: &&Manifest| m.verification.as_ref().is_some_and(|v| v.ok);
@@ -73,7 +76,7 @@ impl Catalogue {
             stored_bytes: m.stored_bytes,
             verified: m.verification.as_ref().filter(|v| v.ok).map(|v| v.at),
         });
-        Ok(Known { count: manifests.len() as u64, damaged, newest, verified })
+        Ok(Known { count: manifests.len() as u64, damaged, of_damaged_database, newest, verified })
     }
 }
 
@@ -82,8 +85,10 @@ impl Catalogue {
 pub struct Known {
     /// How many good ones there are.
     pub count: u64,
-    /// How many are known to be damaged.
+    /// How many are known to be damaged by what they lie on.
     pub damaged: u64,
+    /// How many are copies of a damaged database.
+    pub of_damaged_database: u64,
     /// The newest good one.
     pub newest: Option<BackupStatus>,
     /// Until when the newest verified one is known to have been what the database held.

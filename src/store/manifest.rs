@@ -62,6 +62,9 @@ pub struct Manifest {
     /// The last verification; `null` before the first.
     #[serde(default)]
     pub verification: Option<Verification>,
+    /// What is wrong with the database that it is a copy of; absent where nothing is known to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
     /// Pinned: rotation never removes it.
     #[serde(default)]
     pub pinned: bool,
@@ -122,7 +125,7 @@ pub(super) struct Written<'a> {
 
 impl Manifest {
     pub(super) fn new(snapshot: Snapshot, written: Written<'_>) -> Self {
-        let damage = snapshot.damage.map(|message| Verification {
+        let verification = snapshot.damage.clone().map(|message| Verification {
             started: None,
             at: written.finished,
             ok: false,
@@ -149,7 +152,8 @@ impl Manifest {
             schema_sha256: snapshot.schema_sha256,
             tables: snapshot.tables,
             current_until: None,
-            verification: damage,
+            verification,
+            damage: snapshot.damage,
             pinned: false,
             unconfirmed: true,
         }

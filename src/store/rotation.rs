@@ -3,7 +3,8 @@
 //!
 //! Newer means made later: by the manifest's sequence, not by the clock, so that backups made after the clock
 //! was set back are not taken for old ones. Only good backups count for `keep_*`. A damaged one stays until a good
-//! one was made after it, as it may be all there is of its time. A file without a manifest, or with one that is not
+//! one was made after it, as it may be all there is of its time; of copies of a damaged database only the newest
+//! [`DAMAGED_COPIES`] do, or they would fill the disk while nobody looks. A file without a manifest, or with one that is not
 //! readable, always stays: it may be a good backup, brought back without it or hit by damage to the manifest alone.
 
 use std::cmp::Reverse;
@@ -15,6 +16,9 @@ use chrono_tz::Tz;
 
 use super::catalogue::{Backup, State};
 use crate::config::Keep;
+
+/// Copies of a damaged database that are kept beside all good backups.
+pub const DAMAGED_COPIES: usize = 3;
 
 /// A backup as far as rotation is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Candidate {
     pub state: State,
     /// Whether its last verification found it good.
     pub verified: bool,
+    /// Damaged because the database was.
+    pub of_damaged_database: bool,
     /// Pinned by the operator.
     pub pinned: bool,
     /// Being restored or verified at this moment.
@@ -45,6 +51,7 @@ impl Candidate {
             sequence: manifest.map(|m| m.sequence),
             state: backup.state.clone(),
             verified: manifest.and_then(|m| m.verification.as_ref()).is_some_and(|v| v.ok),
+            of_damaged_database: backup.is_of_damaged_database(),
             pinned: manifest.is_some_and(|m| m.pinned),
             in_use,
         }
@@ -107,6 +114,8 @@ pub enum Reason {
     Past(Keep),
     /// Goes: damaged, and a good one was made after it.
     Superseded(String),
+    /// Goes, whatever speaks against removing others: a copy of a damaged database, of which there are enough newer ones.
+    EnoughOfDamaged,
 }
 
 /// A kind of period, for `keep_hourly` and so on.
@@ -192,6 +201,11 @@ pub fn plan(backups: &[Candidate], keep: &Keep, zone: Tz) -> Vec<Decision> {
         kept[verified].push(Reason::NewestVerified);
     }
 
+    let mut damaged: Vec<&Candidate> = backups.iter().filter(|backup| backup.of_damaged_database).collect();
+    damaged.sort_by_key(|backup| Reverse((backup.sequence, backup.time, &backup.name)));
+    let beyond: HashSet<&str> = damaged.iter().skip(DAMAGED_COPIES).map(|b| b.name.as_str()).collect();
+    let is_beyond = |backup: &Candidate| beyond.contains(backup.name.as_str());
+
     let decide = |(backup, mut reasons): (&Candidate, Vec<Reason>)| {
         if backup.pinned {
             reasons.push(Reason::Pinned);
@@ -206,10 +220,13 @@ pub fn plan(backups: &[Candidate], keep: &Keep, zone: Tz) -> Vec<Decision> {
             State::Incomplete => Some(Reason::NoManifest),
             State::Unconfirmed => Some(Reason::Unconfirmed),
             State::Damaged(why) if backup.sequence.is_none() => Some(Reason::Unreadable(why.clone())),
+            State::Damaged(_) if is_beyond(backup) => None,
             bad @ State::Damaged(_) => (!superseded()).then(|| Reason::NothingNewer(bad.to_string())),
         });
         let keeps = !reasons.is_empty();
-        if !keeps {
+        if !keeps && is_beyond(backup) {
+            reasons.push(Reason::EnoughOfDamaged);
+        } else if !keeps {
             let bad = backup.state.to_string();
             reasons.push(if backup.is_good() { Reason::Past(*keep) } else { Reason::Superseded(bad) });
         }
@@ -235,6 +252,9 @@ impl fmt::Display for Reason {
             }
             Self::NothingNewer(what) => write!(f, "{what}, and no good one was made after it"),
             Self::Superseded(what) => write!(f, "{what}, and a good one was made after it"),
+            Self::EnoughOfDamaged => {
+                write!(f, "a copy of a damaged database, of which {DAMAGED_COPIES} newer ones are kept")
+            }
             Self::Past(keep) => {
                 let rules = Period::ALL.map(|p| (p.as_str(), p.kept(keep)));
                 let set = std::iter::once(("last", keep.last)).chain(rules).filter(|(_, n)| *n > 0);

@@ -13,6 +13,7 @@ use crate::http::ask;
 use crate::sqlite::access;
 use crate::sqlite::facts::{disk_free, resolved};
 use crate::sqlite::header::SMALLEST_PAGE;
+use crate::sqlite::versions::{self, FAULT};
 use crate::state::State;
 use crate::store;
 use crate::words;
@@ -80,6 +81,31 @@ pub fn look(config: &Config, path: &Path) -> Vec<Look> {
         for copy in &database.backup.copies {
             looks.push(one(key(&format!("backup.copy.{}", copy.name)), backups(database, &copy.dir)));
         }
+    }
+    looks.extend(applications(config));
+    looks
+}
+
+/// Which SQLite those have that use the databases, where it is one to know of, and that not all can be seen: once.
+fn applications(config: &Config) -> Vec<Look> {
+    let (mut looks, mut unseen) = (Vec::new(), None);
+    for database in config.databases.values() {
+        let users = versions::of_users(&database.path);
+        for user in &users.seen {
+            let who = user.in_words(&user.process.to_string());
+            let about = format!("database.{}.path", database.name);
+            let (result, text) = match &user.sqlite {
+                Some(_) if user.is_faulty() => (Verdict::Warning, format!("{who}; {FAULT}")),
+                Some(_) => (Verdict::Ok, who),
+                None => (Verdict::Warning, who),
+            };
+            looks.push(Look { about, result, text });
+        }
+        unseen = unseen.or(users.unseen);
+    }
+    if let Some(why) = unseen {
+        let text = format!("which SQLite the applications use cannot be seen of all: {why}");
+        looks.push(Look { about: String::from("database"), result: Verdict::Warning, text });
     }
     looks
 }

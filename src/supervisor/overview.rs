@@ -275,6 +275,9 @@ pub fn publish(connection: &Connection, status: &Status) -> Result<()> {
             facts::recall(connection, name, facts::INDEX_PROBLEMS)?.map(|(p, _)| p).unwrap_or_default();
         let problems: Vec<_> = problems.iter().map(|(index, word)| (index.as_str(), word.as_str())).collect();
         events::IndexProblems { database: name, problems: &problems }.emit();
+        let damage: Option<facts::Damage> =
+            facts::recall(connection, name, facts::DAMAGE)?.and_then(|(damage, _)| damage);
+        events::DatabaseDamaged { database: name, is_damaged: damage.is_some() }.emit();
         publish_database(database, status.now);
     }
     Ok(())

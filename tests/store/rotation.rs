@@ -21,6 +21,7 @@ fn good(sequence: u64, time: &str) -> Candidate {
         sequence: Some(sequence),
         state: State::Good,
         verified: false,
+        of_damaged_database: false,
         pinned: false,
         in_use: false,
     }
@@ -137,6 +138,22 @@ fn bad_ones_count_for_nothing_and_stay_until_a_good_one_is_newer() {
 }
 
 #[test]
+fn of_the_copies_of_a_damaged_database_the_newest_three_stay_beside_all_others() {
+    let mut backups: Vec<_> = (1..=8).map(|n| good(n, &format!("2026-11-23T0{n}:00:00"))).rev().collect();
+    for backup in &mut backups[..5] {
+        backup.state = State::Damaged("malformed".into());
+        backup.of_damaged_database = true;
+    }
+    // Damaged by what it lies on: nothing like it is made again.
+    backups[5].state = State::Damaged("short".into());
+    let keep = Keep { last: 9, ..NOTHING };
+    let kept: Vec<_> = plan(&backups, &keep, UTC).into_iter().filter(|d| d.keep).map(|d| d.name).collect();
+    assert_eq!(kept, ["app_8", "app_7", "app_6", "app_3", "app_2", "app_1"]);
+    let why = "a copy of a damaged database, of which 3 newer ones are kept";
+    assert_eq!(gone(&backups, &keep), [format!("app_5: {why}"), format!("app_4: {why}")]);
+}
+
+#[test]
 fn what_it_cannot_judge_it_leaves_alone() {
     let mut backups = vec![good(2, "2026-11-23T02:00:00"), good(1, "2026-11-23T01:00:00")];
     backups[1].state = State::Unknown("the manifest has format 2".into());
@@ -160,7 +177,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
         6 => Just(State::Good),
         1 => Just(State::Incomplete),
         1 => Just(State::Unconfirmed),
-        1 => Just(State::Damaged("short".into())),
+        3 => Just(State::Damaged("short".into())),
         1 => Just(State::Unknown("newer".into())),
     ];
     // Minutes over three years, clustered so that periods are shared; the order of making is the list's.
@@ -175,6 +192,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                     time: at("2024-12-30T00:00:00") + TimeDelta::minutes(minute),
                     sequence: (!unread).then_some(n as u64 + 1),
                     verified: verified && state == State::Good,
+                    of_damaged_database: verified && matches!(state, State::Damaged(_)),
                     state,
                     pinned,
                     in_use,
@@ -207,7 +225,9 @@ fn naive(backups: &[Candidate], this: &Candidate, keep: &Keep) -> bool {
             Some(n) => g.sequence.unwrap() > n,
             None => g.time > this.time,
         };
-        return !all_good.iter().any(later);
+        let newer = |b: &&Candidate| b.of_damaged_database && b.sequence > this.sequence;
+        let is_enough = this.of_damaged_database && backups.iter().filter(newer).count() >= 3;
+        return !is_enough && !all_good.iter().any(later);
     }
     let later: Vec<&Candidate> = all_good.into_iter().filter(|b| b.sequence > this.sequence).collect();
     let newest_of = |n: u32, period: &dyn Fn(&Candidate) -> Vec<i32>| {

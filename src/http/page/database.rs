@@ -227,6 +227,7 @@ fn checks(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
                         li {
                             @match check.result {
                                 Verdict::Good => span.tag.good { "good" },
+                                Verdict::Warning => span.tag.warn { "warning" },
                                 Verdict::Bad => span.tag.bad { "bad" },
                                 Verdict::Unknown => span.tag.warn { "unknown" },
                             }

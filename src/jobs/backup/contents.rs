@@ -58,23 +58,12 @@ pub(super) fn read(
     Ok(Contents { tables, content, met })
 }
 
-/// Of the backup. SQLite calls damage also what the disk could not read.
-pub(super) fn damaged(met: &Error) -> Error {
-    let text = format!("the database is damaged, or its disk cannot be read ({met})");
-    taken_for_damaged(&Error::new(Reason::Damaged, text))
-}
-
-/// What damage of the database is to a backup of it.
-pub(super) fn taken_for_damaged(damage: &Error) -> Error {
-    damage.clone().context("what this backup holds is taken for damaged, and no older one is removed")
-}
-
 /// What the manifest tells of the snapshot, with the `damage` that the database has.
 pub(super) fn described(
     snapshot: &Snapshot<'_>,
     source: &Path,
     contents: &Contents,
-    damage: Option<&Error>,
+    damage: Option<String>,
 ) -> store::Snapshot {
     let small = |n: i64| i32::try_from(n).unwrap_or_default();
     let facts = &snapshot.facts;
@@ -87,7 +76,7 @@ pub(super) fn described(
         application_id: small(facts.application_id),
         schema_sha256: hash::sha256(snapshot.schema.as_bytes()),
         tables: contents.tables.clone(),
-        damage: damage.map(|damage| damage.message.clone()),
+        damage,
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::rotate::{self, Rotated};
+use super::rotate::{self, May, Rotated};
 use crate::config::{self, BackupCopy, Database};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::{Context, Progress, Unit, in_background};
@@ -35,13 +35,12 @@ pub(super) struct Place {
     pub(super) removed: Vec<String>,
 }
 
-/// Brings every copy up to date with `primary`. Old backups are removed there only `if` that is asked for: while the
-/// database is damaged, any of them may be the last good one.
-pub(super) async fn copy(context: &Context, primary: &Catalogue, rotate: bool) -> Copied {
+/// Brings every copy up to date with `primary`, and removes there what `may` go.
+pub(super) async fn copy(context: &Context, primary: &Catalogue, may: May) -> Copied {
     let mut copied = Copied::default();
     for copy in &context.database.backup.copies {
         let mut place = Place { copy: copy.name.clone(), ..Place::default() };
-        let problems = match one(context, primary, copy, rotate).await {
+        let problems = match one(context, primary, copy, may).await {
             Ok((brought, rotated)) => {
                 (place.brought, place.removed) = (brought, rotated.removed);
                 rotated.problems
@@ -62,7 +61,7 @@ async fn one(
     context: &Context,
     primary: &Catalogue,
     copy: &BackupCopy,
-    rotate: bool,
+    may: May,
 ) -> Result<(Vec<String>, Rotated)> {
     let name = context.database.name.clone();
     let known: Result<Option<(BTreeMap<String, String>, _)>> =
@@ -94,9 +93,7 @@ async fn one(
             brought.push(backup.name);
         }
         there.note_what_is_current(&primary)?;
-        let rotated =
-            if rotate { rotate::sweep(&there, &to.keep, zone, &database.name)? } else { Rotated::default() };
-        Ok((brought, rotated))
+        Ok((brought, rotate::sweep(&there, &to.keep, zone, &database.name, may)?))
     })
     .await?;
 

@@ -1,17 +1,34 @@
 //! What speaks against removing old backups, whatever the policy says: any of them may be the last good one (HAZARDS H26).
 
-use super::contents::taken_for_damaged;
-use super::rotate::{self, Rotated};
+use super::rotate::{self, May, Rotated};
 use crate::error::{Error, Result};
 use crate::jobs::{Context, damage};
 use crate::state::facts::{self, DAMAGED_INDEXES};
 use crate::store::Catalogue;
 
+/// Damage of the database.
+#[derive(Debug, Clone)]
+pub(super) struct Damage {
+    /// What is wrong, for the manifest.
+    pub(super) what: String,
+    /// The same with what to do, for the report.
+    pub(super) problem: Error,
+}
+
+impl Damage {
+    pub(super) fn new(what: String, problem: &Error) -> Self {
+        let problem = problem
+            .clone()
+            .context("what this backup holds is taken for damaged, and no older one is removed");
+        Self { what, problem }
+    }
+}
+
 /// None of it: rotation goes on.
 #[derive(Default)]
 pub(super) struct Doubts {
     /// The database is damaged.
-    pub(super) damage: Option<Error>,
+    pub(super) damage: Option<Damage>,
     /// Indexes of it are.
     indexes: Vec<String>,
     /// What is known of it cannot be read.
@@ -23,7 +40,7 @@ impl Doubts {
     pub(super) async fn recall(context: &Context) -> Result<Self> {
         let name = context.database.name.clone();
         let indexes = context.state.with(move |state| facts::recall(state, &name, DAMAGED_INDEXES)).await?;
-        let damage = damage::known(context).await?.map(|damage| taken_for_damaged(&damage));
+        let damage = damage::in_detail(context).await?.map(|(what, error)| Damage::new(what, &error));
         Ok(Self { damage, indexes: indexes.map(|(names, _)| names).unwrap_or_default(), forgotten: None })
     }
 
@@ -47,12 +64,16 @@ impl Doubts {
         }
     }
 
-    /// Removes what is past the policy, where nothing speaks against it.
+    /// What may be removed all the same.
+    pub(super) fn may(&self) -> May {
+        if self.in_words().is_some() { May::DamagedCopies } else { May::All }
+    }
+
+    /// Removes what is past the policy and may go.
     pub(super) async fn rotate(&self, context: &Context, catalogue: &Catalogue) -> Result<Rotated> {
         match &self.forgotten {
             Some(error) => Err(error.clone().context("whether the database has shrunk is not known")),
-            None if self.in_words().is_some() => Ok(Rotated::default()),
-            None => rotate::rotate(context, catalogue.clone()).await,
+            None => rotate::rotate(context, catalogue.clone(), self.may()).await,
         }
     }
 }

@@ -29,8 +29,8 @@ use crate::store::codec::Encoding;
 use crate::store::{self, Catalogue};
 use crate::words;
 use contents::Contents;
-use doubts::Doubts;
-use rotate::Rotated;
+use doubts::{Damage, Doubts};
+use rotate::{May, Rotated};
 use unchanged::Seen;
 
 /// The backup job.
@@ -56,8 +56,11 @@ struct Done {
     /// How long it took to read the new file back from where it lies.
     read_back_seconds: f64,
     removed: Vec<String>,
-    /// Why none was to be removed.
+    /// Why no good one was to be removed.
     spared: Option<String>,
+    /// Copies of the damaged database that are kept.
+    #[serde(skip_serializing_if = "is_none")]
+    damaged_copies: usize,
     copies: Vec<copies::Place>,
 }
 
@@ -71,8 +74,8 @@ struct Memory {
 
 /// A state that was read whole.
 struct Taken {
-    /// `None`: what it holds is in the newest backup already.
-    made: Option<store::Made>,
+    /// Or the newest backup, where what it holds is in that already.
+    made: std::result::Result<store::Made, store::Backup>,
     facts: Facts,
     contents: Contents,
     held: Duration,
@@ -106,8 +109,10 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     let skip = database.backup.skip_unchanged && !accept_smaller;
     let current = {
         let (catalogue, stamp, seen) = (catalogue.clone(), stamp.clone(), memory.seen.filter(|_| skip));
-        let compression = database.backup.compression;
-        blocking(move || unchanged::still_current(&catalogue, seen.as_ref(), &stamp, compression)).await?
+        let (compression, is_damaged) = (database.backup.compression, doubts.damage.is_some());
+        let look =
+            move || unchanged::still_current(&catalogue, seen.as_ref(), &stamp, compression, is_damaged);
+        blocking(look).await?
     };
     if let Some(newest) = current {
         let newest = confirm(context, &catalogue, newest, &doubts).await?;
@@ -115,25 +120,22 @@ async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
     }
 
     let before = memory.content.filter(|_| !accept_smaller);
-    let taken = match take(context, catalogue.clone(), before, skip, doubts.damage.clone()).await {
+    let taken = match take(context, catalogue.clone(), before, skip, doubts.damage.as_ref()).await {
         Ok(taken) => taken,
         Err(error) => {
             // What copies still lack is worth the more now.
             if error.class() != Class::Cancelled {
-                copies::copy(context, &catalogue, false).await;
+                copies::copy(context, &catalogue, May::DamagedCopies).await;
             }
             return Err(error);
         }
     };
     if let Some(met) = &taken.contents.met {
-        doubts.damage = Some(contents::taken_for_damaged(&damage::met(context, met).await));
+        doubts.damage = Some(Damage::new(met.message.clone(), &damage::met(context, met).await));
     }
-    let newest = if let Some(made) = &taken.made {
-        made.backup.clone()
-    } else {
-        let found = catalogue.clone();
-        let newest = blocking(move || found.find("latest")).await?;
-        confirm(context, &catalogue, newest, &doubts).await?
+    let newest = match &taken.made {
+        Ok(made) => made.backup.clone(),
+        Err(same) => confirm(context, &catalogue, same.clone(), &doubts).await?,
     };
     let is_forgotten = doubts.is_forgotten();
     let mut report = finish(context, &catalogue, &newest, Some(&taken), doubts).await;
@@ -154,9 +156,9 @@ async fn finish(
 ) -> Report {
     let spared = doubts.in_words();
     let rotated = doubts.rotate(context, catalogue).await;
-    let copied = copies::copy(context, catalogue, spared.is_none()).await;
+    let copied = copies::copy(context, catalogue, doubts.may()).await;
     let mut report = report(context.started, newest, taken, rotated, copied, spared);
-    report.problems.extend(doubts.damage);
+    report.problems.extend(doubts.damage.map(|damage| damage.problem));
     report
 }
 
@@ -208,8 +210,9 @@ async fn take(
     catalogue: Catalogue,
     before: Option<Content>,
     skip: bool,
-    damage: Option<Error>,
+    damage: Option<&Damage>,
 ) -> Result<Taken> {
+    let damage = damage.map(|damage| damage.what.clone());
     let database = Arc::clone(&context.database);
     let (call, progress, started) = (context.call.clone(), context.progress.clone(), context.started);
     let holds = Arc::clone(&context.holds);
@@ -223,7 +226,7 @@ async fn take(
         .run(&context.call, move |source| {
             // Before the database is read: it takes its time.
             catalogue.prepare(&|| call.check())?;
-            let newest = catalogue.latest()?;
+            let newest = catalogue.latest_of_any_state()?;
             has_room(&catalogue, newest.as_ref(), bytes)?;
             let bounds = Bounds {
                 longest_block: database.maintain.max_block,
@@ -234,9 +237,9 @@ async fn take(
             let mut writers_wait = snapshot.blocks_writers().then(|| holds.begin());
             let place = database.backup.dir.to_string().into();
             let contents = contents::read(&snapshot, place, &|| call.check())?;
-            let damage = damage.or_else(|| contents.met.as_ref().map(contents::damaged));
+            let damage = damage.or_else(|| contents.met.as_ref().map(|met| met.message.clone()));
             shrunken::compare(&database.name, before.as_ref(), &contents)?;
-            let described = contents::described(&snapshot, &database.path, &contents, damage.as_ref());
+            let described = contents::described(&snapshot, &database.path, &contents, damage.clone());
             let facts = snapshot.facts.clone();
 
             let total = facts.bytes();
@@ -249,6 +252,8 @@ async fn take(
             // Outside WAL mode the application waits for the packing, too.
             let low_priority = writers_wait.is_none();
             let encoding = Encoding { low_priority, ..Encoding::from(&database.backup) };
+            // One of a database that is in order again is none of one that was damaged.
+            let newest = if damage.is_some() { newest } else { catalogue.latest()? };
             let known = newest.filter(|newest| skip && newest.is_packed(encoding.compression));
             let made = catalogue.add(started, encoding, known.as_ref(), &go_on, &mut |out| {
                 let once = || Error::new(Reason::Io, "a snapshot can be written only once");
@@ -267,7 +272,11 @@ async fn take(
             if let (Err(Error { reason: Reason::Deadline, .. }), Some(given_up)) = (&made, snapshot.take()) {
                 let _ = given_up.end(damage.is_some());
             }
-            let made = made?;
+            let once = || Error::new(Reason::Io, "no backup was made of what none holds");
+            let made = match made? {
+                Some(made) => Ok(made),
+                None => Err(known.ok_or_else(once)?),
+            };
             Ok(Taken { made, facts, contents, held, writers_held_seconds: holds.take().longest_seconds })
         })
         .await;
@@ -278,7 +287,8 @@ async fn take(
 }
 
 /// Notes that a backup holds what the database holds now. One that holds what a damaged database holds is none to
-/// restore by default: it counts as damaged itself.
+/// restore by default: it counts as damaged itself. Not where it was restored and found good: then the same pages are
+/// good, and what was met was the disk's.
 async fn confirm(
     context: &Context,
     catalogue: &Catalogue,
@@ -287,8 +297,10 @@ async fn confirm(
 ) -> Result<store::Backup> {
     let (catalogue, damage, until) = (catalogue.clone(), doubts.damage.clone(), context.started);
     blocking(move || match damage {
-        None => catalogue.current(&backup, until),
-        Some(damage) => catalogue.found_damaged(&backup, &damage),
+        Some(damage) if backup.is_good() && !backup.is_verified() => {
+            catalogue.found_of_damaged_database(&backup, &damage.what, None)
+        }
+        _ => catalogue.current(&backup, until),
     })
     .await
 }
@@ -302,7 +314,7 @@ fn report(
     spared: Option<String>,
 ) -> Report {
     let manifest = newest.manifest.as_ref();
-    let unchanged = taken.is_none_or(|taken| taken.made.is_none());
+    let unchanged = taken.is_none_or(|taken| taken.made.is_err());
     let done = Done {
         name: newest.name.clone(),
         unchanged,
@@ -313,10 +325,11 @@ fn report(
         read_transaction_seconds: taken.map_or(0.0, |taken| taken.held.as_secs_f64()),
         writers_held_seconds: taken.map_or(0.0, |taken| taken.writers_held_seconds),
         read_back_seconds: taken
-            .and_then(|t| t.made.as_ref())
+            .and_then(|t| t.made.as_ref().ok())
             .map_or(0.0, |made| made.read_back.as_secs_f64()),
         removed: rotated.as_ref().map(|r| r.removed.clone()).unwrap_or_default(),
         spared,
+        damaged_copies: rotated.as_ref().map_or(0, |r| r.damaged_copies),
         copies: copied.places,
     };
     let mut report = Report::new(summary(&done, newest), &done);
@@ -347,7 +360,7 @@ fn summary(done: &Done, newest: &store::Backup) -> String {
         String::new()
     };
     let removed = match (done.removed.len(), &done.spared) {
-        (_, Some(why)) => format!("; removed no old one, because {why}"),
+        (_, Some(why)) => format!("; removed no good one, because {why}{}", damaged_copies(done)),
         (0, None) => String::new(),
         (1, None) => String::from("; removed 1 old one"),
         (n, None) => format!("; removed {n} old ones"),
@@ -357,6 +370,24 @@ fn summary(done: &Done, newest: &store::Backup) -> String {
     let copied =
         if brought.is_empty() { String::new() } else { format!("; copied to {}", brought.join(", ")) };
     format!("{what}{held}{removed}{copied}")
+}
+
+/// So that nobody has to count them, nor fears for the disk.
+fn damaged_copies(done: &Done) -> String {
+    if done.damaged_copies == 0 {
+        return String::new();
+    }
+    let kept = words::plural(done.damaged_copies as u64, "damaged copy is", "damaged copies are");
+    let removed = match done.removed.len() {
+        0 => String::new(),
+        n => format!(", {n} older removed"),
+    };
+    format!("; {kept} kept{removed}")
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Room for the new backup, judged by the newest one: what it will be is known only when it is made. The first one

@@ -5,29 +5,48 @@ use chrono_tz::Tz;
 use crate::config::Keep;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::{Context, blocking};
-use crate::store::Catalogue;
+use crate::store::{Catalogue, rotation};
 
 /// What rotation did.
 #[derive(Debug, Default)]
 pub(super) struct Rotated {
     /// Names of the backups that are gone.
     pub(super) removed: Vec<String>,
+    /// Copies of a damaged database that stay.
+    pub(super) damaged_copies: usize,
     /// Backups that should be gone and are not.
     pub(super) problems: Vec<Error>,
 }
 
+/// What may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum May {
+    /// All that is past the policy.
+    All,
+    /// Only copies of the damaged database that are too many: any other may be the last good one.
+    DamagedCopies,
+}
+
 /// Removes what is past the policy. One that cannot be removed does not spare the others.
-pub(super) async fn rotate(context: &Context, catalogue: Catalogue) -> Result<Rotated> {
+pub(super) async fn rotate(context: &Context, catalogue: Catalogue, may: May) -> Result<Rotated> {
     let (keep, zone) = (context.database.backup.keep, context.zone);
     let name = context.database.name.clone();
-    blocking(move || sweep(&catalogue, &keep, zone, &name)).await
+    blocking(move || sweep(&catalogue, &keep, zone, &name, may)).await
 }
 
 /// The same in any place, on a thread that may wait.
-pub(super) fn sweep(catalogue: &Catalogue, keep: &Keep, zone: Tz, database: &str) -> Result<Rotated> {
+pub(super) fn sweep(
+    catalogue: &Catalogue,
+    keep: &Keep,
+    zone: Tz,
+    database: &str,
+    may: May,
+) -> Result<Rotated> {
     let mut rotated = Rotated::default();
     for (backup, decision) in catalogue.plan(keep, zone)? {
-        if decision.keep {
+        let is_surplus = decision.reasons.contains(&rotation::Reason::EnoughOfDamaged);
+        if decision.keep || (may == May::DamagedCopies && !is_surplus) {
+            rotated.damaged_copies += usize::from(backup.is_of_damaged_database());
             continue;
         }
         match catalogue.prune(&backup, keep, zone) {

@@ -31,15 +31,22 @@ impl Seen {
     }
 }
 
-/// The newest good backup, where it holds what the files at `stamp` hold and is packed as configured.
+/// The newest good backup, where it holds what the files at `stamp` hold and is packed as configured. Of a damaged database
+/// the newest copy that was made of it damaged: that a good one holds the same damage is for its checksum to tell, as what
+/// a disk forgets changes no stamp.
 pub(super) fn still_current(
     catalogue: &Catalogue,
     seen: Option<&Seen>,
     stamp: &Stamp,
     compression: Compression,
+    is_damaged: bool,
 ) -> Result<Option<Backup>> {
     let Some(seen) = seen.filter(|seen| seen.stamp == *stamp) else { return Ok(None) };
-    let newest = catalogue.latest()?;
+    let newest = if is_damaged {
+        catalogue.latest_of_any_state()?.filter(Backup::is_of_damaged_database)
+    } else {
+        catalogue.latest()?
+    };
     Ok(newest.filter(|newest| newest.name == seen.backup && newest.is_packed(compression)))
 }
 

@@ -2,6 +2,7 @@
 //! tables, and statements that were slow. Writes nothing to the database.
 
 mod advice;
+mod application;
 mod growth;
 mod indexes;
 mod pool;
@@ -42,6 +43,7 @@ async fn run(context: &Context) -> Result<Report> {
         checks.extend([indexes::NAME, tables::NAME].map(|name| Check::unknown(name, why)));
     }
     checks.push(slow::check(context).await?);
+    checks.push(application::check(context).await?);
     let mut report = verdicts::report(&checks);
     report.problems.extend(verdicts::keep(context, &checks).await.err());
     // Not looked for here, and nothing else is worth more attention.

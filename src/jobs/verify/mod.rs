@@ -74,7 +74,8 @@ async fn run(context: &Context, selector: Option<String>, from: Option<String>) 
         })?;
         let newer =
             catalogue.list()?.into_iter().filter(|other| selector.is_none() && other.time > backup.time);
-        let damaged: Vec<_> = newer.filter_map(|other| damaged(&other)).collect();
+        let (copies, others): (Vec<_>, Vec<_>) = newer.partition(Backup::is_of_damaged_database);
+        let damaged: Vec<_> = others.iter().filter_map(damaged).chain(of_damaged_database(&copies)).collect();
         Ok((done, damaged))
     })
     .await?;
@@ -99,6 +100,14 @@ async fn run(context: &Context, selector: Option<String>, from: Option<String>) 
 fn damaged(backup: &Backup) -> Option<Error> {
     matches!(backup.state, State::Damaged(_))
         .then(|| Error::new(Reason::Damaged, format!("{} is {}", backup.name, backup.state)))
+}
+
+/// Of one cause, one word, however many there are.
+fn of_damaged_database(copies: &[Backup]) -> Option<Error> {
+    let newest = damaged(copies.first()?)?;
+    let Some(older) = copies.len().checked_sub(1).filter(|older| *older > 0) else { return Some(newest) };
+    let older = words::plural(older as u64, "older one", "older ones");
+    Some(Error::new(Reason::Damaged, format!("{}; so are {older}", newest.message)))
 }
 
 fn verify(
@@ -156,7 +165,10 @@ fn verify(
     let at = clock::now();
     if let Some(ok) = ok {
         let result = Verification { started: Some(started), at, ok, message: message.clone() };
-        catalogue.verified(backup, &result)?;
+        match &of_database {
+            Some(damage) => catalogue.found_of_damaged_database(backup, &damage.message, Some(started))?,
+            None => catalogue.verified(backup, &result)?,
+        };
     }
     let seconds = (at - started).as_seconds_f64();
     Ok(Done { name: backup.name.clone(), ok, raw_bytes: total, seconds, message, of_database })

@@ -46,6 +46,22 @@ impl Sizes<'_> {
     }
 }
 
+/// Whether the file of a database is known to be damaged. No log line: the check's or the job's own says how.
+#[derive(Debug)]
+pub struct DatabaseDamaged<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// Whether it is.
+    pub is_damaged: bool,
+}
+
+impl DatabaseDamaged<'_> {
+    /// Writes the metric.
+    pub fn emit(&self) {
+        n::DATABASE_DAMAGED.gauge([self.database]).set(if self.is_damaged { 1.0 } else { 0.0 });
+    }
+}
+
 /// How fast a database grows. No log line.
 #[derive(Debug)]
 pub struct Growth<'a> {
@@ -129,6 +145,8 @@ impl LogFreed<'_> {
 pub enum Verdict {
     /// All well.
     Good,
+    /// All well, but its operator should know something.
+    Warning,
     /// Something is wrong.
     Bad,
     /// It cannot be told: the check itself could not be done.
@@ -150,7 +168,7 @@ impl Check<'_> {
     /// Writes the metric.
     pub fn emit(&self) {
         n::HEALTHY.gauge([self.database, self.check]).set(match self.verdict {
-            Verdict::Good => 1.0,
+            Verdict::Good | Verdict::Warning => 1.0,
             Verdict::Bad => 0.0,
             Verdict::Unknown => ABSENT,
         });
@@ -176,6 +194,7 @@ impl CheckChanged<'_> {
         let Self { database, check, detail, .. } = *self;
         match self.verdict {
             Verdict::Good => tracing::info!(target: LOG, database, check, "check is good again: {detail}"),
+            Verdict::Warning => tracing::warn!(target: LOG, database, check, "{detail}"),
             Verdict::Bad => tracing::error!(target: LOG, database, check, "check failed: {detail}"),
             Verdict::Unknown => tracing::warn!(target: LOG, database, check, "cannot be checked: {detail}"),
         }

@@ -15,8 +15,8 @@ mod queries;
 pub use backup::{BackupCopy, BackupCopyFailed, Backups, Cleaned, Reclaimed};
 pub use config::{ConfigLoaded, ConfigRejected, ConfigReloaded};
 pub use database::{
-    Check, CheckChanged, DiskFree, Growth, IndexProblems, LogFreed, LogPinned, LogPinnedFor, Sizes,
-    TableSize, Verdict,
+    Check, CheckChanged, DatabaseDamaged, DiskFree, Growth, IndexProblems, LogFreed, LogPinned, LogPinnedFor,
+    Sizes, TableSize, Verdict,
 };
 pub use jobs::{JobFinished, JobScheduled, JobSkipped, JobStarted, JobSucceededBefore};
 pub use pool::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited};
