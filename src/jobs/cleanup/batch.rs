@@ -152,8 +152,14 @@ fn remove(
     }
     let mut fixed = doomed.scanning;
     if let Some(archive) = archive {
+        for (edge, rows) in &doomed.loosed {
+            archive.take_early(connection, &graph.tables[graph.edges[*edge].child], rows)?;
+        }
         for (table, rows) in &doomed.deletes {
-            archive.take(connection, &graph.tables[*table], rows)?;
+            match table {
+                0 => archive.take_own(connection, &graph.tables[0], rows)?,
+                other => archive.take(connection, &graph.tables[*other], rows)?,
+            }
         }
         let since = Instant::now();
         archive.secure()?;
