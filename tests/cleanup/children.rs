@@ -88,18 +88,19 @@ async fn h33_cascade_is_proposed_only_where_the_schema_says_on_delete_cascade() 
     assert!(text.contains("children = \"cascade\""), "{text}");
 }
 
-/// States, of which 1 to 40 are old, each of which but the first points at the one before it.
-fn chain(more: &str) -> Place {
-    Place::new(&format!(
-        "CREATE TABLE states(id INTEGER PRIMARY KEY, at TEXT, old INTEGER REFERENCES states); {} \
-         UPDATE states SET old = id - 1 WHERE id > 1; CREATE INDEX a ON states(at); CREATE INDEX o ON states(old); {more}",
-        hundred_rows("states", "date(j, '-1 day')")
-    ))
+/// 1,000 states, of which 1 to 600 are old, each of which but the first points at the one before it.
+fn chain() -> Place {
+    Place::new(
+        "CREATE TABLE states(id INTEGER PRIMARY KEY, at TEXT, old INTEGER REFERENCES states); \
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) INSERT INTO states \
+         SELECT i, date('now', '-' || CASE WHEN i <= 600 THEN 1400 - i ELSE (1000 - i) / 4 END || ' days'), nullif(i - 1, 0) \
+         FROM n; CREATE INDEX a ON states(at); CREATE INDEX o ON states(old);",
+    )
 }
 
 fn kept(place: &Place) {
-    let left = place.numbers("SELECT id FROM states WHERE id > 40 ORDER BY id");
-    assert_eq!(left, (41..=100).collect::<Vec<_>>());
+    let left = place.numbers("SELECT id FROM states WHERE id > 600 ORDER BY id");
+    assert_eq!(left, (601..=1000).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -110,11 +111,7 @@ async fn h33_rows_within_retention_stay_though_they_point_at_old_ones() {
         (cascade, false),
         (rule as fn(&str) -> Rule, false),
     ] {
-        // Dates get older and the chain goes the other way: newer rows are those with greater numbers.
-        let place = chain(
-            "UPDATE states SET at = date('now', '-' || (500 - id) || ' days') WHERE id <= 40; \
-                           UPDATE states SET at = date('now', '-' || (100 - id) || ' days') WHERE id > 40;",
-        );
+        let place = chain();
         let mut by = children("states");
         if archive {
             by.archive = Some(ArchiveFormat::Sqlite);
@@ -122,7 +119,7 @@ async fn h33_rows_within_retention_stay_though_they_point_at_old_ones() {
         }
         let unlinks = by.children == litekeeper::config::Children::Unlink;
         let preview = place.preview(vec![by.clone()]).await;
-        // In batches of single rows, and then in one.
+        // In batches that shrink to single rows.
         let mut small = database(&place.path(), vec![by.clone()]);
         small.cleanup.batch_target = std::time::Duration::from_nanos(1);
         let finished = place.run_as(small, false).await;
@@ -139,20 +136,20 @@ async fn h33_rows_within_retention_stay_though_they_point_at_old_ones() {
                 text.contains("children = \"unlink\"") && !text.contains("children = \"cascade\""),
                 "{text}"
             );
-            assert_eq!(place.number("SELECT count(*) FROM states WHERE id <= 40"), 40);
+            assert_eq!(place.number("SELECT count(*) FROM states WHERE id <= 600"), 600);
             continue;
         }
         for finished in [&preview, &finished] {
             succeeded(finished);
             assert_eq!(
                 (&detail(finished)["matched"], &detail(finished)["removed"]),
-                (&json!(40), &json!(40))
+                (&json!(600), &json!(600))
             );
             assert_eq!(detail(finished)["unlinked"], 1, "{:?}", detail(finished));
             assert_eq!(detail(finished)["children"], json!({}));
         }
-        assert_eq!(place.number("SELECT count(*) FROM states WHERE id <= 40"), 0);
-        assert_eq!(place.numbers("SELECT id FROM states WHERE old IS NULL"), [41]);
+        assert_eq!(place.number("SELECT count(*) FROM states WHERE id <= 600"), 0);
+        assert_eq!(place.numbers("SELECT id FROM states WHERE old IS NULL"), [601]);
         if archive {
             let [file]: [PathBuf; 1] = crate::archive::files(&place).try_into().unwrap();
             let links =
@@ -161,7 +158,10 @@ async fn h33_rows_within_retention_stay_though_they_point_at_old_ones() {
             let mut links = archive.prepare(links).unwrap();
             let found: Vec<i64> =
                 links.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-            assert_eq!(found, [40, 39], "an archived row is as it was, and none that stays is among them");
+            assert_eq!(found, [600, 599], "an archived row is as it was, and none that stays is among them");
+            assert_eq!(detail(&finished)["archived"], 600);
+            // Not all in one transaction, however long the chain is.
+            assert!(detail(&finished)["batches"].as_u64().unwrap() > 3, "{:?}", detail(&finished));
         }
     }
 }

@@ -29,9 +29,6 @@ pub(super) struct Node {
 pub(super) struct Graph {
     pub(super) tables: Vec<Node>,
     pub(super) edges: Vec<Edge>,
-    /// An old row of the rule's table goes together with the one that it points at, though it might be unlinked and go
-    /// later: an archive is to have it as it was.
-    whole_chains: bool,
 }
 
 /// How many rows stand in the way, by foreign key.
@@ -57,17 +54,11 @@ pub(super) type Seen = HashSet<(usize, Vec<u8>)>;
 
 impl Graph {
     /// Follows the foreign keys from `root` down: all the way to `cascade`, one step to `refuse` and to `unlink`.
-    pub(super) fn build(
-        connection: &Connection,
-        root: &Table,
-        children: Children,
-        whole_chains: bool,
-    ) -> Result<Self> {
+    pub(super) fn build(connection: &Connection, root: &Table, children: Children) -> Result<Self> {
         let tables = schema::tables(connection)?;
         let mut graph = Self {
             tables: vec![Node { name: root.name.clone(), key: keys::key(connection, root)?, deleted: true }],
             edges: Vec::new(),
-            whole_chains,
         };
         let mut to_follow = VecDeque::from([0]);
         while let Some(parent) = to_follow.pop_front() {
@@ -94,15 +85,10 @@ impl Graph {
     }
 
     /// The same of a table by its name.
-    pub(super) fn of(
-        connection: &Connection,
-        root: &str,
-        children: Children,
-        whole_chains: bool,
-    ) -> Result<Self> {
+    pub(super) fn of(connection: &Connection, root: &str, children: Children) -> Result<Self> {
         let table = schema::tables(connection)?.into_iter().find(|table| table.name == root);
         let table = table.ok_or_else(|| Error::new(Reason::NotFound, format!("there is no table {root}")))?;
-        Self::build(connection, &table, children, whole_chains)
+        Self::build(connection, &table, children)
     }
 
     /// How many rows stand in the way, in words; those of the rule's own table are such as it keeps.
@@ -159,7 +145,7 @@ impl Graph {
                     }
                     match edge.action {
                         Action::Set(_) if !is_old => changing.push(child),
-                        Action::Set(_) if edge.is_loosed && !self.whole_chains => loosed.push(child),
+                        Action::Set(_) if edge.is_loosed => loosed.push(child),
                         // An old row that points at an old row of its own table goes with it, whatever the rule says.
                         _ if is_old || edge.action == Action::Delete => {
                             seen.insert((edge.child, id(&child)));
@@ -260,7 +246,7 @@ impl Graph {
 }
 
 /// A key as bytes that are equal exactly when the keys are.
-fn id(key: &[Value]) -> Vec<u8> {
+pub(super) fn id(key: &[Value]) -> Vec<u8> {
     let mut id = Vec::new();
     for value in key {
         let (kind, bytes) = match value {

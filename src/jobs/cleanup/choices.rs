@@ -33,7 +33,7 @@ pub(super) async fn refusal(
         if children == rule.children {
             continue;
         }
-        let choice = match Choice::look(reader, rule, plan, children).await {
+        let choice = match Choice::look(reader, plan, children).await {
             Ok(choice) => choice,
             Err(error) if error.class() == Class::Cancelled => return Err(error),
             // The figures are help, and the refusal is what counts.
@@ -53,9 +53,9 @@ pub(super) async fn refusal(
 }
 
 impl Choice {
-    async fn look(reader: &Reader<'_>, rule: &Rule, plan: &Arc<Plan>, children: Children) -> Result<Self> {
-        let (shared, whole_chains) = (Arc::clone(plan), rule.archive.is_some());
-        let graph = reader.read(move |c| Graph::of(c, &shared.table, children, whole_chains)).await?;
+    async fn look(reader: &Reader<'_>, plan: &Arc<Plan>, children: Children) -> Result<Self> {
+        let shared = Arc::clone(plan);
+        let graph = reader.read(move |c| Graph::of(c, &shared.table, children)).await?;
         let graph = Arc::new(graph);
         let count = Count::of(reader, plan, &graph).await?;
         Ok(Self { graph, count })

@@ -51,7 +51,7 @@ impl Plan {
             Error::new(Reason::NotFound, text)
         })?;
         let column = rule.column.as_ref().map(|name| column(connection, &table.name, name)).transpose()?;
-        let graph = Graph::build(connection, &table, rule.children, rule.archive.is_some())?;
+        let graph = Graph::build(connection, &table, rule.children)?;
         let key = graph.tables[0].key.clone();
         let index = match &column {
             Some(column) => keys::index_in_order_of(connection, &table.name, column)?,

@@ -5,7 +5,7 @@
 mod csv;
 mod sqlite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
 use rustix::fs::OFlags;
 
-use super::children::Node;
+use super::children::{Node, id};
 use crate::config::{ArchiveFormat, Database, Rule};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::facts::disk_free;
@@ -36,6 +36,12 @@ pub(super) struct Archive {
     rows: u64,
     /// Of the batch at hand.
     taken: u64,
+    /// Rows that are here already, and are removed by a later batch: what they point at goes before them.
+    early: HashSet<Vec<u8>>,
+    /// Which of them the batch at hand has brought …
+    brought: Vec<Vec<u8>>,
+    /// … and which it removes.
+    met: Vec<Vec<u8>>,
 }
 
 enum Files {
@@ -79,7 +85,35 @@ impl Archive {
                 Files::Csv(csv::Run::new(directory.clone(), stamp))
             }
         };
-        Ok(Some(Self { directory, files, tables: BTreeMap::new(), rows: 0, taken: 0 }))
+        Ok(Some(Self {
+            directory,
+            files,
+            tables: BTreeMap::new(),
+            rows: 0,
+            taken: 0,
+            early: HashSet::new(),
+            brought: Vec::new(),
+            met: Vec::new(),
+        }))
+    }
+
+    /// Adds rows of the rule's table as they are now, which are changed now and removed later.
+    pub(super) fn take_early(&mut self, from: &Connection, node: &Node, rows: &[Key]) -> Result<()> {
+        let new: Vec<Key> = rows.iter().filter(|row| !self.early.contains(&id(row))).cloned().collect();
+        self.take(from, node, &new)?;
+        for row in &new {
+            self.early.insert(id(row));
+            self.brought.push(id(row));
+        }
+        Ok(())
+    }
+
+    /// Adds rows of the rule's table as they are now, but for those that are here already.
+    pub(super) fn take_own(&mut self, from: &Connection, node: &Node, rows: &[Key]) -> Result<()> {
+        let (old, new): (Vec<Key>, Vec<Key>) =
+            rows.iter().cloned().partition(|row| self.early.contains(&id(row)));
+        self.met.extend(old.iter().map(|row| id(row)));
+        self.take(from, node, &new)
     }
 
     /// Adds the rows of a table as they are now.
@@ -135,6 +169,10 @@ impl Archive {
     pub(super) fn settle(&mut self, removed: bool) -> Result<()> {
         let taken = std::mem::take(&mut self.taken);
         self.rows += if removed { taken } else { 0 };
+        let (brought, met) = (std::mem::take(&mut self.brought), std::mem::take(&mut self.met));
+        for row in if removed { met } else { brought } {
+            self.early.remove(&row);
+        }
         match &mut self.files {
             Files::Sqlite(month) => month.roll_back(),
             Files::Csv(run) => run.settle(removed),
