@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod analyze;
+mod bounds;
 pub mod checkpoint;
 pub mod checks;
 pub mod copy;

@@ -3,6 +3,7 @@
 
 use rusqlite::Connection;
 
+use super::checks::Found;
 use super::schema::{ORDINARY, WITHOUT_ROWID, quoted};
 use crate::error::{Error, Reason, Result};
 
@@ -28,6 +29,15 @@ pub fn rebuildable(connection: &Connection) -> Result<Vec<Rebuildable>> {
 /// Rebuilds one index.
 pub fn rebuild(connection: &Connection, index: &str) -> Result<()> {
     Ok(connection.execute_batch(&format!("REINDEX main.{}", quoted(index)))?)
+}
+
+/// What a full check of its table says of an index that was rebuilt; what is wrong with either is the error, `damaged`.
+pub fn judge(index: &Rebuildable, found: &Found) -> Result<()> {
+    let Some(first) = found.structure.first().or(found.rows.first()).or(found.indexes.first()) else {
+        return Ok(());
+    };
+    let text = format!("the integrity check of table {} still finds something: {first}", index.table);
+    Err(Error::new(Reason::Damaged, text))
 }
 
 /// Checks an index with its table; what is wrong with either is the error, `damaged`.
