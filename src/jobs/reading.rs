@@ -2,7 +2,7 @@
 //! for a reader (HAZARDS H9), in WAL mode a reader keeps the log from being reset (H11).
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -48,6 +48,10 @@ pub async fn shut_out(database: &Database, error: Error) -> Error {
     )
 }
 
+fn lock(inspector: &Mutex<Inspector>) -> MutexGuard<'_, Inspector> {
+    inspector.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The process that checks a database, and what is asked of it.
 pub fn inspector(database: &Database) -> Inspector {
     let path = &database.path;
@@ -83,12 +87,11 @@ impl<'a> Reader<'a> {
         T: Send + 'static,
         F: FnOnce(&Connection, &mut Inspector, GoOn<'_>) -> Result<T> + Send + 'static,
     {
+        // Before anything is measured: to start a process takes its time, and keeps nobody waiting.
+        let opened = Arc::clone(&self.inspector);
+        self.context.sql(move |_| lock(&opened).open(&pool::go_on)).await?;
         let inspector = Arc::clone(&self.inspector);
-        self.read(move |connection| {
-            let mut inspector = inspector.lock().unwrap_or_else(PoisonError::into_inner);
-            work(connection, &mut inspector, &pool::go_on)
-        })
-        .await
+        self.read(move |connection| work(connection, &mut lock(&inspector), &pool::go_on)).await
     }
 
     /// Whether writers go on while we read.

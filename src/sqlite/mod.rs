@@ -5,6 +5,7 @@
 pub mod access;
 pub mod aliases;
 pub mod analyze;
+mod bounds;
 pub mod checkpoint;
 mod checkpoint_lock;
 pub mod checks;

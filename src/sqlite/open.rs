@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{hold, replicator, system_calls};
+use super::{bounds, hold, replicator, system_calls};
 
 /// The URI under which an existing database is opened for reading and writing: `mode=rw` refuses to create a
 /// missing file (<https://www.sqlite.org/uri.html#urimode>).
@@ -78,12 +78,14 @@ fn escaped(path: &Path) -> String {
 ///   (<https://www.sqlite.org/security.html>).
 /// - Foreign keys are off: deletes cascade only where a job says so, never as a side effect.
 /// - It only reads, until [`hold`] lends it for a write.
+/// - No value gets longer than the file has any use for.
 /// - Where a replicator owns the write-ahead log, we never checkpoint it, neither by ourselves nor on close.
 pub fn set_up(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
+    bounds::of_live(connection, path)?;
     hold::read_only(connection)?;
     leave_log_to_replicator(connection, path)
 }

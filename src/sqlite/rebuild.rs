@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 
-use super::checks::{self, Depth};
+use super::checks::{self, Depth, Found};
 use super::schema::{ORDINARY, WITHOUT_ROWID, quoted};
 use crate::error::{Error, Reason, Result};
 
@@ -39,11 +39,10 @@ pub fn rebuild(transaction: &Connection, index: &str) -> Result<()> {
     Ok(transaction.execute_batch(&format!("REINDEX main.{}", quoted(index)))?)
 }
 
-/// Checks an index with its table; `damaged` where it does not agree, or the pages are not in order. What is wrong with the
-/// rows, or with another index, is not this one's.
-pub fn check(connection: &Connection, index: &Rebuildable) -> Result<()> {
+/// What a full check of its table says of an index that was rebuilt; `damaged` where it does not agree, or the pages are
+/// not in order. What is wrong with the rows, or with another index, is not this one's.
+pub fn judge(index: &Rebuildable, found: &Found) -> Result<()> {
     let Rebuildable { name, table } = index;
-    let found = checks::integrity(connection, Depth::Full, Some(table))?;
     let damaged = |text: String| Err(Error::new(Reason::Damaged, text));
     if let Some(first) = found.structure.first() {
         return damaged(format!("the integrity check of table {table} still says: {first}"));
@@ -57,4 +56,9 @@ pub fn check(connection: &Connection, index: &Rebuildable) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Checks an index with its table, as [`judge`] has it.
+pub fn check(connection: &Connection, index: &Rebuildable) -> Result<()> {
+    judge(index, &checks::integrity(connection, Depth::Full, Some(&index.table))?)
 }

@@ -10,6 +10,8 @@ use crate::config::Reindex;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
 use crate::jobs::reading::Reader;
+use crate::sqlite::checks::Depth;
+use crate::sqlite::inspector::{GoOn, Inspector};
 use crate::sqlite::rebuild::{self, Rebuildable};
 use crate::sqlite::schema::quoted;
 use crate::state::facts::{self, DAMAGED_INDEXES};
@@ -65,7 +67,10 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
             continue;
         }
         let own = index.clone();
-        let checked = reader.read(move |c| rebuild::check(c, &own)).await;
+        let check = move |_: &rusqlite::Connection, inspector: &mut Inspector, go_on: GoOn<'_>| {
+            rebuild::judge(&own, &inspector.integrity(Depth::Full, Some(&own.table), go_on)?)
+        };
+        let checked = reader.inspect(check).await;
         match part(context, &format!("checking {}", index.name), checked)? {
             Ok(()) => settled.push(index.name.clone()),
             Err(problem) => problems.push(problem),

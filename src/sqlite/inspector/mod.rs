@@ -3,7 +3,6 @@
 //! That process is ended instead, and its locks and its read of the log end with it (HAZARDS H27). It has no other
 //! connection to the file, and so no locks that could be lost (H1). Must never leave one behind.
 
-mod bounds;
 mod process;
 mod question;
 

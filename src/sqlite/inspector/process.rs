@@ -10,11 +10,10 @@ use std::time::Duration;
 use rusqlite::{Connection, InterruptHandle};
 use serde::Serialize;
 
-use super::bounds;
 use super::question::{Answer, Inspected, Question};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::facts::{file_bytes, wal_bytes};
-use crate::sqlite::{access, checks, open, schema};
+use crate::sqlite::facts::file_bytes;
+use crate::sqlite::{access, bounds, checks, open, schema};
 
 /// How long the statement at work may take to end, and its connection to close, when nobody waits any more.
 const TO_END: Duration = Duration::from_millis(250);
@@ -76,7 +75,7 @@ fn opened(file: &Inspected) -> Result<Connection> {
         }
         Inspected::Live { path, identity, busy_timeout } => {
             let found = access::check(path)?;
-            let bytes = file_bytes(path) + wal_bytes(path);
+            let bytes = bounds::bytes_of(path);
             bounds::of_process(bytes)?;
             let connection = open::another(path)?;
             if identity.is_some_and(|expected| expected != found) || access::identity(path) != Some(found) {

@@ -1,9 +1,12 @@
 //! How much an expression of a schema may take, by the size of the file: a value that is stored is no longer than the
-//! file that it is in, so that no schema is refused what it needs for its own data.
+//! file that it is in, so that no schema is refused what it needs for its own data (HAZARDS H27).
+
+use std::path::Path;
 
 use rusqlite::Connection;
 use rusqlite::limits::Limit;
 
+use super::facts::{file_bytes, wal_bytes};
 use crate::error::Result;
 
 /// SQLite's own bound on a value (SQLITE_MAX_LENGTH, <https://www.sqlite.org/limits.html>).
@@ -11,6 +14,9 @@ const LONGEST: u64 = 1_000_000_000;
 
 /// What a value may have in any file.
 const LEAST: u64 = 16 << 20;
+
+/// What a value may have where the application may add larger ones while the connection is open.
+const LEAST_OF_LIVE: u64 = 256 << 20;
 
 /// Bytes of memory that checks take in any file: the pages that they keep ([`CACHE`]), and the schema.
 const MEMORY: u64 = 128 << 20;
@@ -25,8 +31,20 @@ const CACHE: i32 = 32 << 10;
 
 /// The longest value that a database of `bytes`, its log included, has any use for: what it stores, and twice that for
 /// what is computed of it (`hex()`).
-pub(super) fn longest_value(bytes: u64) -> u64 {
+fn longest_value(bytes: u64) -> u64 {
     (2 * bytes.min(LONGEST)).clamp(LEAST, LONGEST)
+}
+
+/// Bytes of a database that may be in use, its log included.
+pub(super) fn bytes_of(path: &Path) -> u64 {
+    file_bytes(path) + wal_bytes(path)
+}
+
+/// Bounds the values on a connection to a database that may be in use: a trigger, a generated column or an index evaluates
+/// what its schema says.
+pub(super) fn of_live(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+    let longest = longest_value(bytes_of(path)).max(LEAST_OF_LIVE);
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(longest).unwrap_or(i32::MAX)).map(drop)
 }
 
 /// Bounds the memory of this process by the `bytes` of the file, before its schema is read: past it, "out of memory".
@@ -45,7 +63,9 @@ pub(super) fn of_connection(connection: &Connection, bytes: u64) -> Result<()> {
     // Nothing that is done there attaches a file, and what changes no row fires no trigger.
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     connection.set_limit(Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 1)?;
-    Ok(connection.pragma_update(None, "cache_size", -CACHE)?)
+    // It reads the schema; one that cannot be read is told by the first question.
+    let _ = connection.pragma_update(None, "cache_size", -CACHE);
+    Ok(())
 }
 
 #[cfg(test)]
