@@ -81,6 +81,9 @@ pub(super) struct Done {
     rebuilt: Vec<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     salvaged: Option<Salvaged>,
+    /// Full-text tables that were made anew from their content.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rebuilt_search: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     foreign_keys: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -124,6 +127,7 @@ impl Done {
             damage: Vec::new(),
             rebuilt: Vec::new(),
             salvaged: None,
+            rebuilt_search: Vec::new(),
             foreign_keys: Vec::new(),
             unchecked: Vec::new(),
             alternative: None,
@@ -134,12 +138,13 @@ impl Done {
 
     /// When the new file is made.
     pub(super) fn made(&mut self, to: &Path, made: Made) {
-        let Made { salvaged, wrong, unchecked, references, notes } = made;
+        let Made { salvaged, wrong, unchecked, references, rebuilt, notes } = made;
         self.warnings.extend(notes);
         self.warnings.extend(doubtful(&salvaged));
         self.result = Outcome::Salvaged;
         self.to = Some(to.to_owned());
         self.salvaged = Some(salvaged);
+        self.rebuilt_search = rebuilt;
         self.foreign_keys = references;
         self.unchecked = unchecked;
         self.wrong = wrong;

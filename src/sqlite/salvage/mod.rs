@@ -237,6 +237,7 @@ fn indexes(target: &Connection, entries: &[Entry], tables: &[table::Table]) -> R
     for entry in entries.iter().filter(|entry| entry.sort == Sort::Index && entry.root > 0) {
         indexes.extend(Index::describe(target, entry, tables)?);
     }
+    Index::drop_all(target)?;
     indexes.sort_by_key(|index| index.of);
     Ok(indexes)
 }
