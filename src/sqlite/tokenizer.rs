@@ -11,6 +11,9 @@ use crate::error::Result;
 /// Rows at either end of the content that are cut into words here as well.
 const SAMPLE: usize = 100;
 
+/// Of fewer rows nothing can be concluded: each may have been changed.
+const LEAST: u64 = 4;
+
 /// How a full-text table stands to its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -60,7 +63,8 @@ pub fn step(connection: &mut Connection, table: &str) -> Result<Step> {
     })
 }
 
-/// Cuts some rows into words here, and sees whether the index has the same for at least half of those that it knows.
+/// Cuts some rows into words here, and sees whether the index has the same for at least half of those that it knows. So few that nothing can be
+/// concluded were rather changed than made by another tokenizer.
 fn is_ours(connection: &Connection, table: &str) -> Result<bool> {
     // FTS3 and FTS4 do not show which words a row has.
     let Some((using, _)) = fulltext::fts5(connection, table)? else { return Ok(true) };
@@ -93,5 +97,5 @@ fn is_ours(connection: &Connection, table: &str) -> Result<bool> {
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     transaction.rollback()?;
-    Ok(differing * 2 <= known)
+    Ok(known < LEAST || differing * 2 <= known)
 }

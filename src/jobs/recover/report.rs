@@ -180,7 +180,7 @@ impl Done {
                 }
                 let totals = totals(salvaged);
                 let kept = plural(totals.get("kept").copied().unwrap_or(0), "row", "rows");
-                let made = salvaged.tables.iter().filter(|table| !table.is_left_out).count();
+                let made = salvaged.tables.iter().filter(|table| !table.left_out).count();
                 let tables = plural(made as u64, "table", "tables");
                 let to = self.to.as_deref().unwrap_or(Path::new("")).display().to_string();
                 format!("saved {kept} of {tables} to {to}; the database itself is as it was")
@@ -240,7 +240,7 @@ fn losses(salvaged: &Salvaged) -> Vec<String> {
     for table in salvaged.tables.iter().filter(|table| !table.is_whole()) {
         let mut parts = Vec::new();
         // Of one that is left out, all rows that were found are in lost_and_found.
-        let there = table.kept + if table.is_left_out { table.set_aside } else { 0 };
+        let there = table.kept + if table.left_out { table.set_aside } else { 0 };
         if let Some(expected) = table.expected.filter(|expected| *expected > there) {
             parts.push(format!("{} of {expected} rows by its indexes", expected - there));
         }
