@@ -11,8 +11,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ffi};
 
 use super::checks::{self, Depth};
-use super::keys;
 use super::schema::{self, quoted};
+use super::{hold, keys};
 use crate::error::{Error, Reason, Result};
 
 /// What came of it.
@@ -34,6 +34,18 @@ const SHADOWS: [&str; 4] = ["config", "data", "idx", "docsize"];
 /// Whether a table is one of FTS3, FTS4 or FTS5.
 pub fn is_fulltext(connection: &Connection, table: &str) -> Result<bool> {
     Ok(definition(connection, table)?.is_some())
+}
+
+/// Whether the content of a full-text table is not stored.
+pub fn is_contentless(connection: &Connection, table: &str) -> Result<bool> {
+    Ok(definition(connection, table)?.is_some_and(|definition| definition.content.as_deref() == Some("")))
+}
+
+/// The module and arguments of a table of FTS5, and whether its content lies in a table of its own, with which
+/// `PRAGMA integrity_check` does not compare it.
+pub(super) fn fts5(connection: &Connection, table: &str) -> Result<Option<(String, bool)>> {
+    let definition = definition(connection, table)?.filter(|definition| definition.is_fts5);
+    Ok(definition.map(|d| (d.using, d.content.is_some_and(|content| !content.is_empty()))))
 }
 
 /// Compares the index of a full-text table with its content; reads all of both. Errors: `unsupported` where its tokenizer is
@@ -76,7 +88,15 @@ fn beside(
     content: &str,
 ) -> Result<Agreement> {
     let plain = Undefended::new(connection)?;
-    let connection = &*plain.connection;
+    hold::elsewhere(&*plain.connection, |c| in_a_copy(c, table, definition, content))
+}
+
+fn in_a_copy(
+    connection: &Connection,
+    table: &str,
+    definition: &Definition,
+    content: &str,
+) -> Result<Agreement> {
     let transaction = connection.unchecked_transaction()?;
     let columns = keys::all_columns(connection, content)?;
     let rowid = match &definition.rowid {

@@ -159,14 +159,14 @@ pub fn alone(connection: &Connection, holds: &Holds, sql: &str) -> Result<()> {
     Ok(())
 }
 
-/// What reads the connection's database and writes to another file, of ours (VACUUM INTO), which a connection that may
-/// only read refuses as well.
-pub(super) fn elsewhere<T>(
+/// What reads the connection's database and writes elsewhere, to another file, of ours (VACUUM INTO), or to its temporary
+/// tables, which a connection that may only read refuses as well.
+pub(super) fn elsewhere<T, E: Into<Error>>(
     connection: &Connection,
-    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    work: impl FnOnce(&Connection) -> std::result::Result<T, E>,
 ) -> Result<T> {
     let _writable = Writable::lend(connection)?;
-    Ok(work(connection)?)
+    work(connection).map_err(Into::into)
 }
 
 /// From now until what is returned is dropped nobody makes a checkpoint; for a write that is no statement, by another

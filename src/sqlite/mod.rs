@@ -39,5 +39,6 @@ pub mod space;
 pub mod stamp;
 pub mod statistics;
 mod system_calls;
+pub mod tokenizer;
 pub mod vacuum;
 pub mod versions;

@@ -4,6 +4,7 @@
 mod indexes;
 mod pages;
 mod references;
+mod search;
 
 use super::reading::Reader;
 use super::verdicts::{self, Check, INTEGRITY, met};

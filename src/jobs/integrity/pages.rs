@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rusqlite::Connection;
 
 use super::indexes::Suspects;
-use super::{Unchecked, indexes, was_dropped};
+use super::{Unchecked, indexes, search, was_dropped};
 use crate::config::{Integrity, Reindex};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
@@ -85,6 +85,10 @@ pub(super) async fn check(
     // What ended the pass over the whole file is told again of its table.
     let told = found.structure.clone();
     found.structure.retain(|line| !told.iter().any(|other| other.ends_with(&format!(": {line}"))));
+    // What reads virtual tables through damage tells nothing of them.
+    if found.structure.is_empty() {
+        search::check(context, reader, tables, &mut found, &mut unchecked, problems).await?;
+    }
     unchecked.0.append(&mut found.unchecked);
     let damaged = indexes::damaged(&found, &suspects, &checked);
     problems.extend(indexes::keep(context, damaged).await.err());
@@ -143,11 +147,7 @@ fn verdict(
         parts.push(format!("rows that break a constraint of their table: {}", few(&found.rows)));
     }
     if !found.virtual_tables.is_empty() {
-        parts.push(format!(
-            "virtual tables at odds with their own content: {}; a full-text index is made anew by INSERT INTO \
-             NAME(NAME) VALUES ('rebuild')",
-            few(&found.virtual_tables)
-        ));
+        parts.push(format!("virtual tables at odds with their content: {}", few(&found.virtual_tables)));
     }
     let is_bad = !parts.is_empty();
     parts.extend(unchecked.in_words());

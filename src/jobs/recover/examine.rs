@@ -37,8 +37,8 @@ impl Verdict {
 pub(super) fn examine(copied: Copied, watch: &Watch) -> Result<(Verdict, Pages)> {
     let Copied { mut scratch, is_mended, warnings } = copied;
     let pages = Pages { disk: Disk::new(scratch.file())?, warnings };
-    let connection = scratch.open()?;
-    let mut found = stoppable(&connection, watch, || check(&connection))?;
+    let mut connection = scratch.open()?;
+    let mut found = stoppable(&mut connection, watch, |connection| check(connection))?;
     if is_mended {
         found.structure.insert(0, String::from("the header of the file is broken"));
     }
@@ -88,13 +88,13 @@ pub(super) fn check(connection: &Connection) -> Result<Found> {
 
 /// Runs SQL that ends soon after the work is to stop.
 pub(super) fn stoppable<T>(
-    connection: &Connection,
+    connection: &mut Connection,
     watch: &Watch,
-    work: impl FnOnce() -> Result<T>,
+    work: impl FnOnce(&mut Connection) -> Result<T>,
 ) -> Result<T> {
     let call = watch.call.clone();
     connection.progress_handler(10_000, Some(move || call.check().is_err()))?;
-    let done = work().map_err(|error: Error| watch.call.check().err().unwrap_or(error));
+    let done = work(connection).map_err(|error: Error| watch.call.check().err().unwrap_or(error));
     connection.progress_handler(0, None::<fn() -> bool>)?;
     done
 }

@@ -6,6 +6,7 @@ mod examine;
 mod reindex;
 mod report;
 mod salvage;
+mod search;
 mod source;
 
 use std::path::{Path, PathBuf};

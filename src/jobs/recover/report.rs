@@ -81,6 +81,9 @@ pub(super) struct Done {
     rebuilt: Vec<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     salvaged: Option<Salvaged>,
+    /// Full-text tables that were made anew from their content.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rebuilt_search: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     foreign_keys: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -124,6 +127,7 @@ impl Done {
             damage: Vec::new(),
             rebuilt: Vec::new(),
             salvaged: None,
+            rebuilt_search: Vec::new(),
             foreign_keys: Vec::new(),
             unchecked: Vec::new(),
             alternative: None,
@@ -134,12 +138,13 @@ impl Done {
 
     /// When the new file is made.
     pub(super) fn made(&mut self, to: &Path, made: Made) {
-        let Made { salvaged, wrong, unchecked, references, notes } = made;
+        let Made { salvaged, wrong, unchecked, references, rebuilt, notes } = made;
         self.warnings.extend(notes);
         self.warnings.extend(doubtful(&salvaged));
         self.result = Outcome::Salvaged;
         self.to = Some(to.to_owned());
         self.salvaged = Some(salvaged);
+        self.rebuilt_search = rebuilt;
         self.foreign_keys = references;
         self.unchecked = unchecked;
         self.wrong = wrong;
@@ -175,7 +180,7 @@ impl Done {
                 }
                 let totals = totals(salvaged);
                 let kept = plural(totals.get("kept").copied().unwrap_or(0), "row", "rows");
-                let made = salvaged.tables.iter().filter(|table| !table.is_left_out).count();
+                let made = salvaged.tables.iter().filter(|table| !table.left_out).count();
                 let tables = plural(made as u64, "table", "tables");
                 let to = self.to.as_deref().unwrap_or(Path::new("")).display().to_string();
                 format!("saved {kept} of {tables} to {to}; the database itself is as it was")
@@ -235,7 +240,7 @@ fn losses(salvaged: &Salvaged) -> Vec<String> {
     for table in salvaged.tables.iter().filter(|table| !table.is_whole()) {
         let mut parts = Vec::new();
         // Of one that is left out, all rows that were found are in lost_and_found.
-        let there = table.kept + if table.is_left_out { table.set_aside } else { 0 };
+        let there = table.kept + if table.left_out { table.set_aside } else { 0 };
         if let Some(expected) = table.expected.filter(|expected| *expected > there) {
             parts.push(format!("{} of {expected} rows by its indexes", expected - there));
         }

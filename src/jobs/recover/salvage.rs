@@ -10,6 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::examine::{check, stoppable};
+use super::search;
 use super::source::Disk;
 use super::{Unit, Watch};
 use crate::error::{Error, Reason, Result};
@@ -31,7 +32,9 @@ pub(super) struct Made {
     pub(super) unchecked: Vec<String>,
     /// Rows that refer to rows that are not there, in words.
     pub(super) references: Vec<String>,
-    /// What of the old header is not in the new one, or may not be right.
+    /// Full-text tables that were made anew from their content.
+    pub(super) rebuilt: Vec<String>,
+    /// What of the old header is not in the new one, or may not be right; what else should be looked at.
     pub(super) notes: Vec<String>,
 }
 
@@ -54,9 +57,10 @@ pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &Watch) -> Re
         disk.check()?;
         target.close().map_err(|(_, error)| error)?;
         // Another connection: only one that reads the schema anew knows its virtual tables, and has them check theirs.
-        let target = new(path)?;
-        let mut made = stoppable(&target, watch, || checked(&target, salvaged))?;
-        made.notes = notes(&database);
+        let mut target = new(path)?;
+        target.pragma_update(None, "journal_mode", "off")?;
+        let mut made = stoppable(&mut target, watch, |target| checked(target, salvaged))?;
+        made.notes.extend(notes(&database));
         target.close().map_err(|(_, error)| error)?;
         if database.header.is_some_and(|header| header.is_wal) {
             let failed = |e| Error::io(format!("cannot write {}", path.display()), &e);
@@ -81,8 +85,10 @@ fn new(path: &Path) -> Result<Connection> {
     Ok(target)
 }
 
-fn checked(target: &Connection, salvaged: Salvaged) -> Result<Made> {
-    let found = check(target)?;
+fn checked(target: &mut Connection, salvaged: Salvaged) -> Result<Made> {
+    let mut found = check(target)?;
+    let is_whole = salvaged.schema_lost == 0 && salvaged.tables.iter().all(salvage::Table::is_whole);
+    let search::Mended { rebuilt, notes } = search::mend(target, &mut found, is_whole)?;
     let mut unchecked = found.unchecked;
     let mut references = Vec::new();
     for table in checks::tables(target)? {
@@ -100,7 +106,7 @@ fn checked(target: &Connection, salvaged: Salvaged) -> Result<Made> {
     let indexes =
         found.indexes.into_iter().map(|index| format!("index {index} does not agree with its table"));
     let wrong = found.structure.into_iter().chain(indexes).chain(found.virtual_tables).collect();
-    Ok(Made { salvaged, wrong, unchecked, references, notes: Vec::new() })
+    Ok(Made { salvaged, wrong, unchecked, references, rebuilt, notes })
 }
 
 fn notes(database: &Database<'_>) -> Vec<String> {

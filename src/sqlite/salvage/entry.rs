@@ -142,9 +142,6 @@ impl Index {
         if is_made && this.ask(target, table).is_err() {
             this.parts.clear();
         }
-        if is_made && entry.sql.is_some() {
-            target.execute_batch(&format!("DROP INDEX main.{}", quoted(&entry.name)))?;
-        }
         let is_told = !this.parts.is_empty() && !this.is_partial && this.is_of_record();
         this.given = is_told.then(Sum::default);
         Ok(Some(this))
@@ -172,6 +169,17 @@ impl Index {
             };
             self.own += usize::from(part.get::<_, bool>(4)?);
             self.parts.push(Part { source, collation, descending: part.get(3)? });
+        }
+        Ok(())
+    }
+
+    /// Drops those that were made. By the names that they got: in a damaged statement it need not be the entry's.
+    pub(super) fn drop_all(target: &Connection) -> Result<()> {
+        let mut made =
+            target.prepare("SELECT name FROM main.sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")?;
+        let made = made.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        for name in made {
+            target.execute_batch(&format!("DROP INDEX main.{}", quoted(&name)))?;
         }
         Ok(())
     }

@@ -62,7 +62,7 @@ pub struct Table {
     /// Texts that are none in the encoding of the file.
     pub invalid_texts: u64,
     /// It cannot be made here: its rows are in `lost_and_found`.
-    pub is_left_out: bool,
+    pub left_out: bool,
 }
 
 impl Table {
@@ -170,7 +170,7 @@ pub fn salvage(
     };
     let told = tables.iter().map(|table| Table {
         name: table.name.clone(),
-        is_left_out: table.is_left_out,
+        left_out: table.is_left_out,
         ..Table::default()
     });
     let told = told.collect();
@@ -237,6 +237,7 @@ fn indexes(target: &Connection, entries: &[Entry], tables: &[table::Table]) -> R
     for entry in entries.iter().filter(|entry| entry.sort == Sort::Index && entry.root > 0) {
         indexes.extend(Index::describe(target, entry, tables)?);
     }
+    Index::drop_all(target)?;
     indexes.sort_by_key(|index| index.of);
     Ok(indexes)
 }

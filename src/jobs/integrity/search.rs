@@ -1,0 +1,43 @@
+//! Full-text tables that SQLite's check does not compare with their content, or that it finds different from it. Only
+//! reads; one that may have been made by a tokenizer of the application is not called wrong (HAZARDS H16, H34).
+
+use super::Unchecked;
+use crate::error::{Error, Result};
+use crate::jobs::Context;
+use crate::jobs::reading::Reader;
+use crate::sqlite::checks::Found;
+use crate::sqlite::fulltext;
+use crate::sqlite::tokenizer::{self, Step};
+
+/// Puts what is found into `found`, in the place of what SQLite's check said.
+pub(super) async fn check(
+    context: &Context,
+    reader: &Reader<'_>,
+    tables: &[String],
+    found: &mut Found,
+    unchecked: &mut Unchecked,
+    problems: &mut Vec<Error>,
+) -> Result<()> {
+    let is_named = found.virtual_tables.iter().any(|line| tokenizer::is_about(line));
+    found.virtual_tables.retain(|line| !tokenizer::is_about(line));
+    for table in tables {
+        let name = table.clone();
+        let step = reader.read(move |connection| {
+            let ask = fulltext::is_fulltext(connection, &name)?
+                && (is_named || tokenizer::is_apart(connection, &name)?);
+            ask.then(|| tokenizer::step(connection, &name)).transpose()
+        });
+        match step.await {
+            Ok(None | Some(Step::In | Step::Contentless)) => {}
+            Ok(Some(Step::Out)) => {
+                let how = tokenizer::rebuilding(table);
+                found
+                    .virtual_tables
+                    .push(format!("the full-text table {table} is out of step with its content: {how}"));
+            }
+            Ok(Some(Step::Unknown(why))) => found.unchecked.push(why),
+            Err(error) => unchecked.add(context, table, error, problems)?,
+        }
+    }
+    Ok(())
+}
