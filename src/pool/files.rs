@@ -130,6 +130,7 @@ impl Files {
             self.tell(&known, is_same);
             known.generation += 1;
             known.is_held = is_same;
+            known.is_let_go = false;
             known.open = Some(now.alone());
             before
         };

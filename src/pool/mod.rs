@@ -203,12 +203,7 @@ impl Pool {
                 inner.files.close(vec![Object::take(connection)], generation);
             }
             match done.map_or_else(|_| Err(panicked()), |(result, _)| result) {
-                Err(error) => {
-                    if error.reason == Reason::Damaged {
-                        inner.files.set_damaged(true);
-                    }
-                    Err(inner.named(error).await)
-                }
+                Err(error) => Err(inner.named(error).await),
                 done => done,
             }
         });

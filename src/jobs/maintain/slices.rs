@@ -41,6 +41,8 @@ pub(super) async fn run(context: &Context, before: &Facts, preview: bool) -> Res
     let (mut pages, mut asked, mut slices) = (FIRST, 0, 0);
     // The application may free and take pages meanwhile; what was free at the beginning bounds the whole.
     while asked < before.free_pages {
+        // It has a connection of its own, which knows nothing of files that were moved or removed meanwhile.
+        context.sql(|_| Ok(())).await?;
         let (holds, call) =
             (Arc::clone(&context.holds), context.call.within(context.database.maintain.max_block));
         let (same, done) = blocking(move || {
