@@ -181,10 +181,11 @@ impl Files {
         known.generation == generation && known.open.as_ref().is_some_and(|open| open.is_in_place(&now))
     }
 
-    /// Takes note of what a connection has open that has just read the database.
-    pub(super) fn note(&self, connection: &Connection, generation: u64) -> Result<()> {
-        if !is_wal(connection)? {
-            return Ok(());
+    /// Takes note of what a connection has open. One that could not read yet, because of a lock of the application, has
+    /// nothing.
+    pub(super) fn note(&self, connection: &Connection, generation: u64) {
+        if !is_wal(connection).unwrap_or(false) {
+            return;
         }
         let now = Fileset::of(&self.path);
         let mut known = self.known();
@@ -194,7 +195,6 @@ impl Files {
             open.log = open.log.or(now.log);
             open.index = open.index.or(now.index);
         }
-        Ok(())
     }
 
     /// Has connections of a generation closed, one after the other, on a thread that may wait for the disk.

@@ -188,13 +188,14 @@ impl Pool {
                         return Ok((Err(files.replaced()), false));
                     }
                     open_file::leave_log_to_replicator(connection, &path)?;
-                    files.note(connection, generation)?;
+                    files.note(connection, generation);
                     let result = session::run(connection, &limits, Box::new(observer), work);
+                    files.note(connection, generation);
                     tell(connection, &slow, &sender);
-                    Ok::<_, Error>((result, connection.is_autocommit()))
+                    Ok::<_, rusqlite::Error>((result, connection.is_autocommit()))
                 })
                 .await
-                .map(|done| done.unwrap_or_else(|error| (Err(error), true)));
+                .map(|done| done.unwrap_or_else(|error| (Err(error.into()), true)));
             if matches!(done, Ok((_, true))) {
                 inner.give_back(connection, generation);
             } else {
