@@ -19,7 +19,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::facts::is_wal;
 use crate::sqlite::fileset::Fileset;
-use crate::sqlite::{access, checkpoint, names, open, replicator};
+use crate::sqlite::{access, names, open, replicator};
 
 /// A connection that was taken out of the pool.
 pub(super) type Taken = <deadpool_sqlite::Object as Deref>::Target;
@@ -246,19 +246,15 @@ impl Files {
 
     /// Lets the last close empty the log where that is right.
     fn prepare(&self, connection: &Connection, generation: u64) {
-        match self.may_empty(connection, generation) {
-            Ok(false) => {}
-            Ok(true) => {
-                // A long log is moved while others may come and go; the last close keeps them out.
-                let _ = checkpoint::settle_when_due(connection);
-                if let Err(error) = open::empty_log_on_close(connection) {
-                    tracing::debug!(database = self.database, "the log stays at the last close: {error}");
-                }
+        let prepared = self.may_empty(connection, generation).and_then(|may| {
+            if may {
+                open::empty_log_on_close(connection)?;
             }
-            // The next close looks again.
-            Err(error) => {
-                tracing::debug!(database = self.database, "the log stays at the last close: {error}");
-            }
+            Ok(())
+        });
+        if let Err(error) = prepared {
+            // Of no harm: the next close looks again.
+            tracing::debug!(database = self.database, "the log stays at the last close: {error}");
         }
     }
 
