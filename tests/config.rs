@@ -503,7 +503,7 @@ fn every_key_reaches_its_own_value() {
     let integrity = format!("integrity_{}", integrity.trim_end_matches("integrity_"));
     let text = [
         APP.to_owned(),
-        "[pool]\nsize = 11\nmax_overflow = 12\ntimeout = \"13s\"\nrecycle = \"14s\"\nretries = 15\nretry_delay = \"16s\"\nbusy_timeout = \"17s\"\n".to_owned(),
+        "[pool]\nsize = 11\nidle = \"18s\"\nmax_overflow = 12\ntimeout = \"13s\"\nrecycle = \"14s\"\nretries = 15\nretry_delay = \"16s\"\nbusy_timeout = \"17s\"\n".to_owned(),
         "[maintain]\nvacuum = \"incremental\"\nvacuum_min_free = \"21%\"\nvacuum_min_size = 22\nvacuum_rowids = \"renumber\"\n".to_owned(),
         "analyze = \"always\"\nreindex = \"never\"\nmax_block = \"23s\"\nmax_wal = \"24B\"\n".to_owned() + &heavy(1),
         "[backup]\ndir = \"/b\"\ncompression = \"none\"\nlevel = 7\nthreads = 8\nmax_rate = \"9MiB\"\nmax_snapshot = \"9s\"\nskip_unchanged = false\nkeep_last = 31\nkeep_hourly = 32\n".to_owned(),
@@ -518,6 +518,7 @@ fn every_key_reaches_its_own_value() {
         path: "/srv/app/data.sqlite".into(),
         pool: Pool {
             size: 11,
+            idle: seconds(18),
             max_overflow: 12,
             timeout: seconds(13),
             recycle: seconds(14),

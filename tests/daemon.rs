@@ -284,14 +284,14 @@ fn connections_survive_a_reload_unless_the_pool_itself_changes() {
             (status["config"]["loaded_at"] != before).then(|| idle_of(&status))
         })
     };
-    configure("[pool]\nbusy_timeout = \"10m\"\n");
+    configure("[pool]\nidle = \"10m\"\nbusy_timeout = \"10m\"\n");
     idle_after_reload("changed attendance, library");
     wait_until("its connection is idle", || (idle_of(&status(&daemon)) == 1).then_some(()));
-    configure("[pool]\nbusy_timeout = \"10m\"\n[database.library.backup]\nkeep_last = 3\n");
+    configure("[pool]\nidle = \"10m\"\nbusy_timeout = \"10m\"\n[database.library.backup]\nkeep_last = 3\n");
     assert_eq!(idle_after_reload("changed library"), 1, "another database changed");
-    configure("[pool]\nbusy_timeout = \"10m\"\n[backup]\nkeep_last = 3\n");
+    configure("[pool]\nidle = \"10m\"\nbusy_timeout = \"10m\"\n[backup]\nkeep_last = 3\n");
     assert_eq!(idle_after_reload("changed attendance"), 1, "something else of the same database changed");
-    configure("[pool]\nbusy_timeout = \"9m\"\n[backup]\nkeep_last = 3\n");
+    configure("[pool]\nidle = \"10m\"\nbusy_timeout = \"9m\"\n[backup]\nkeep_last = 3\n");
     assert_eq!(idle_after_reload("changed attendance"), 0, "a new pool has no connection yet");
     assert!(daemon.stop().success());
 }

@@ -271,7 +271,9 @@ fn h01_the_daemon_opens_the_database_as_often_as_it_opens_connections() {
     let sandbox = Sandbox::new();
     let mut application = Application::start(&sandbox.database());
     application.write_every(Duration::from_millis(2));
-    let (configuration, trace) = (sandbox.configure(BACKUP_EACH_SECOND), sandbox.path().join("trace"));
+    // Open from one backup to the next, however slow the machine is.
+    let kept_open = format!("{BACKUP_EACH_SECOND}[pool]\nidle = \"10m\"\n");
+    let (configuration, trace) = (sandbox.configure(&kept_open), sandbox.path().join("trace"));
     let daemon = Daemon::spawn(&configuration, |command| {
         let mut traced = Command::new("strace");
         traced.args(["-D", "-f", "-y", "-qq", "-e", "trace=open,openat,openat2,close", "-o"]).arg(&trace);

@@ -245,7 +245,8 @@ async fn what_is_wrong_stands_above_everything_else() {
     status.databases = vec![database];
     let page = Daemon::start(status).await.get("/").await.body;
     let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text:?} in {page}"));
-    assert!(page.contains("<title>2 failures, 3 warnings · litekeeper</title>"), "{page}");
+    assert!(page.contains("<title>3 failures, 3 warnings · litekeeper</title>"), "{page}");
+    assert!(page.contains("<b>database</b>"), "the second name: {page}");
     assert!(at("row 7 missing from index idx_a") < at("id=\"db-attendance\""));
     assert!(page.contains(">20 min ago</time>") && page.contains(">in 4 min</time>"));
     assert!(page.contains("75 %"));

@@ -19,7 +19,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::facts::is_wal;
 use crate::sqlite::fileset::Fileset;
-use crate::sqlite::{access, aliases, checkpoint, open, replicator};
+use crate::sqlite::{access, aliases, open, replicator};
 
 /// A connection that was taken out of the pool.
 pub(super) type Taken = <deadpool_sqlite::Object as Deref>::Target;
@@ -130,6 +130,7 @@ impl Files {
             self.tell(&known, is_same);
             known.generation += 1;
             known.is_held = is_same;
+            known.is_let_go = false;
             known.open = Some(now.alone());
             before
         };
@@ -180,10 +181,11 @@ impl Files {
         known.generation == generation && known.open.as_ref().is_some_and(|open| open.is_in_place(&now))
     }
 
-    /// Takes note of what a connection has open that has just read the database.
-    pub(super) fn note(&self, connection: &Connection, generation: u64) -> Result<()> {
-        if !is_wal(connection)? {
-            return Ok(());
+    /// Takes note of what a connection has open. One that could not read yet, because of a lock of the application, has
+    /// nothing.
+    pub(super) fn note(&self, connection: &Connection, generation: u64) {
+        if !is_wal(connection).unwrap_or(false) {
+            return;
         }
         let now = Fileset::of(&self.path);
         let mut known = self.known();
@@ -193,7 +195,6 @@ impl Files {
             open.log = open.log.or(now.log);
             open.index = open.index.or(now.index);
         }
-        Ok(())
     }
 
     /// Has connections of a generation closed, one after the other, on a thread that may wait for the disk.
@@ -245,19 +246,15 @@ impl Files {
 
     /// Lets the last close empty the log where that is right.
     fn prepare(&self, connection: &Connection, generation: u64) {
-        match self.may_empty(connection, generation) {
-            Ok(false) => {}
-            Ok(true) => {
-                // A long log is moved while others may come and go; the last close keeps them out.
-                let _ = checkpoint::settle_when_due(connection);
-                if let Err(error) = open::empty_log_on_close(connection) {
-                    tracing::debug!(database = self.database, "the log stays at the last close: {error}");
-                }
+        let prepared = self.may_empty(connection, generation).and_then(|may| {
+            if may {
+                open::empty_log_on_close(connection)?;
             }
-            // The next close looks again.
-            Err(error) => {
-                tracing::debug!(database = self.database, "the log stays at the last close: {error}");
-            }
+            Ok(())
+        });
+        if let Err(error) = prepared {
+            // Of no harm: the next close looks again.
+            tracing::debug!(database = self.database, "the log stays at the last close: {error}");
         }
     }
 

@@ -189,13 +189,14 @@ impl Pool {
                         return Ok((Err(files.replaced()), false));
                     }
                     open_file::leave_log_to_replicator(connection, &path)?;
-                    files.note(connection, generation)?;
+                    files.note(connection, generation);
                     let result = session::run(connection, &limits, Box::new(observer), work);
+                    files.note(connection, generation);
                     tell(connection, &slow, &sender);
-                    Ok::<_, Error>((result, connection.is_autocommit()))
+                    Ok::<_, rusqlite::Error>((result, connection.is_autocommit()))
                 })
                 .await
-                .map(|done| done.unwrap_or_else(|error| (Err(error), true)));
+                .map(|done| done.unwrap_or_else(|error| (Err(error.into()), true)));
             if matches!(done, Ok((_, true))) {
                 inner.give_back(connection, generation);
             } else {
@@ -204,12 +205,7 @@ impl Pool {
                 inner.files.close(vec![Object::take(connection)], generation);
             }
             match done.map_or_else(|_| Err(panicked()), |(result, _)| result) {
-                Err(error) => {
-                    if error.reason == Reason::Damaged {
-                        inner.files.set_damaged(true);
-                    }
-                    Err(inner.named(error).await)
-                }
+                Err(error) => Err(inner.named(error).await),
                 done => done,
             }
         });

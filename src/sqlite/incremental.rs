@@ -57,8 +57,6 @@ impl Freeing {
         must_stop: impl FnMut() -> bool + Send + 'static,
     ) -> Result<Option<Slice>> {
         if replicator::owns(&self.connection, &self.path) {
-            // Closing it would move the log into the file, if nobody else had it open.
-            open::leave_log_to_replicator(&self.connection, &self.path)?;
             return Err(Error::new(Reason::Refused, "a replicator owns the database's write-ahead log now"));
         }
         self.connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(must_stop))?;

@@ -42,12 +42,13 @@ pub fn throwaway(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Opens one more connection to a live database, beside that of the pool: where two are needed at once, or one that
 /// knows nothing from before. Whoever calls has one of the pool, and so knows that opening does no harm. It waits for no
-/// lock.
+/// lock, and does nothing with the write-ahead log when it is closed: that is left to the pool's, whose files are looked at.
 pub fn another(path: &Path) -> rusqlite::Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri(path), flags)?;
     set_up(&connection, path)?;
+    keep_log_on_close(&connection)?;
     connection.busy_timeout(Duration::ZERO)?;
     Ok(connection)
 }

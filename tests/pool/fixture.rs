@@ -33,6 +33,8 @@ impl Fixture {
         let name = format!("db{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut database = configured::database(&name, &sandbox.database());
         counted::count(&name, &["maintain", "backup"], &[]);
+        // What is idle stays open until a test wants something else.
+        database.pool.idle = LONG;
         adapt(&mut database);
         let (sender, slow) = tokio::sync::mpsc::unbounded_channel();
         let pool = Pool::new(&database, sender).unwrap();

@@ -4,6 +4,7 @@
 
 mod beside;
 mod fixture;
+mod idle;
 mod lending;
 mod opening;
 mod owners;

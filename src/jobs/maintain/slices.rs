@@ -45,6 +45,8 @@ pub(super) async fn run(context: &Context, before: &Facts, preview: bool) -> Res
     let (mut asked, mut slices, mut patience) = (0, 0, context.patience());
     // The application may free and take pages meanwhile; what was free at the beginning bounds the whole.
     while asked < before.free_pages {
+        // It has a connection of its own, which knows nothing of files that were moved or removed meanwhile.
+        context.sql(|_| Ok(())).await?;
         let pages = pace.size();
         let timed = match context.moment(locks, pace.expected(pages), &patience).await {
             Ok(Moment::None(longest)) => {

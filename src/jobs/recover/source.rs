@@ -13,6 +13,7 @@ use crate::config::Database;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::facts::{file_bytes, resolved, sidecar, wal_bytes};
 use crate::sqlite::holders::{self, Files};
+use crate::sqlite::names;
 use crate::sqlite::pages::{self, Bytes};
 use crate::sqlite::snapshot::Bounds;
 use crate::sqlite::space::{Need, shortage};
@@ -88,7 +89,9 @@ pub(super) fn of_file(path: &Path, to: &Path, watch: &Watch) -> Result<Copied> {
         std::fs::metadata(&path).map_err(|e| Error::io(format!("cannot read {}", path.display()), &e))?;
     access::is_regular(&path, &file)?;
     has_content(&path)?;
-    plain(&path, &directory(to)?, watch)
+    let mut copied = plain(&path, &directory(to)?, watch)?;
+    copied.warnings.extend(names::second(&path).map(|second| second.to_string()));
+    Ok(copied)
 }
 
 /// SQLite takes an empty file for a sound database without tables, and removes the `-wal` beside it.
