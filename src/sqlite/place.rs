@@ -93,16 +93,6 @@ impl Place {
         self.above.join(&self.name)
     }
 
-    /// The directory, open but for reading and writing, and its path without links.
-    pub fn directory(&self) -> (&OwnedFd, &Path) {
-        (&self.directory, &self.above)
-    }
-
-    /// The name in the directory.
-    pub fn name(&self) -> &OsStr {
-        &self.name
-    }
-
     /// Opens the file, or the one whose name ends in `suffix` beside it, for reading. Must not be used on a database that
     /// a connection of ours has open (H1).
     pub fn read(&self, suffix: &str) -> Result<std::fs::File> {
@@ -117,6 +107,14 @@ impl Place {
         found
             .map(std::fs::File::from)
             .map_err(|e| Error::io(format!("cannot read {}", shown.display()), &e.into()))
+    }
+
+    /// The file, if it is a regular one, as a descriptor by which nothing can be read or written (`O_PATH`), and its size.
+    pub(super) fn regular(&self) -> Option<(OwnedFd, u64)> {
+        let found = look(&self.directory, &self.name).ok()?;
+        let file = fstat(&found).ok()?;
+        let is_file = FileType::from_raw_mode(file.st_mode) == FileType::RegularFile;
+        is_file.then(|| (found, u64::try_from(file.st_size).unwrap_or(0)))
     }
 
     fn directory_stat(&self) -> Result<Stat> {
