@@ -135,7 +135,11 @@ unsafe extern "C" fn on_access(name: *const c_char, access: c_int) -> c_int {
     // SAFETY: invariant 1.
     let found = place::handle(unsafe { path(name) }, true);
     let access = Access::from_bits_retain(access.cast_unsigned());
-    told(found.and_then(|found| accessat(CWD, place::of_descriptor(&found), access, AtFlags::empty())).map(|()| 0))
+    told(
+        found
+            .and_then(|found| accessat(CWD, place::of_descriptor(&found), access, AtFlags::empty()))
+            .map(|()| 0),
+    )
 }
 
 unsafe extern "C" fn on_unlink(name: *const c_char) -> c_int {
@@ -247,12 +251,7 @@ fn removed(path: &Path) -> Tried<()> {
 
 /// Does something in a directory with the rights of the database's owner, where others than root and ourselves may
 /// write there; and where he may not, with those of the directory's.
-fn with_rights<T>(
-    directory: &OwnedFd,
-    above: &Stat,
-    name: &OsStr,
-    work: impl Fn() -> Tried<T>,
-) -> Tried<T> {
+fn with_rights<T>(directory: &OwnedFd, above: &Stat, name: &OsStr, work: impl Fn() -> Tried<T>) -> Tried<T> {
     if !place::is_others(above) {
         return work();
     }

@@ -62,9 +62,8 @@ impl Place {
     ///
     /// Errors: `wrong_owner` where a link, or a second name of the file, was made by somebody whose the file is not.
     pub fn of(path: &Path) -> Result<Self> {
-        let place = Walk::through(path).map_err(|e| {
-            Error::io(format!("there is no directory for {}", path.display()), &e.into())
-        })?;
+        let place = Walk::through(path)
+            .map_err(|e| Error::io(format!("there is no directory for {}", path.display()), &e.into()))?;
         let directory = place.directory_stat()?;
         let owner = place.file.map_or(directory.st_uid, |file| file.st_uid);
         may_lead(&place.links, owner, &place.path())?;
@@ -232,7 +231,7 @@ pub(super) fn itself(path: &Path) -> Tried<OwnedFd> {
 }
 
 /// What has the name in the directory, itself.
-pub(super) fn look(directory: &OwnedFd, name: &OsStr) -> Tried<OwnedFd> {
+pub fn look(directory: &OwnedFd, name: &OsStr) -> Tried<OwnedFd> {
     openat(directory, name, LOOK, Mode::empty())
 }
 
@@ -265,7 +264,7 @@ fn below(directory: &OwnedFd, rest: &Path) -> Tried<OwnedFd> {
 }
 
 /// Opens for real what is open as `O_PATH`: this very file, whatever has its name by now.
-pub(super) fn reopened(found: &OwnedFd, flags: OFlags) -> Tried<OwnedFd> {
+pub fn reopened(found: &OwnedFd, flags: OFlags) -> Tried<OwnedFd> {
     open(of_descriptor(found), flags | OFlags::CLOEXEC, Mode::empty())
 }
 
@@ -275,7 +274,7 @@ pub(super) fn is_link(found: &OwnedFd) -> Tried<bool> {
 
 /// Whether a file in a directory may have got there by a second name that the directory's owner, or who else may write to
 /// it, gave to somebody else's.
-pub(super) fn has_foreign_name(directory: &Stat, file: &Stat) -> bool {
+pub fn has_foreign_name(directory: &Stat, file: &Stat) -> bool {
     file.st_nlink > 1 && file.st_uid != directory.st_uid && is_others(directory)
 }
 

@@ -222,16 +222,22 @@ impl Directory {
         }
     }
 
-    /// Opens a regular file for reading, and for writing too if `write`.
+    /// Opens a regular file for reading, and for writing too if `write`. What it is, is known before: opened and closed, a
+    /// database of somebody else that was given a name here would lose the locks that we have on it (H1).
     pub(super) fn open_file(&self, name: &str, write: bool) -> Result<File> {
         let access = if write { OFlags::RDWR } else { OFlags::RDONLY };
-        let fd = fs::openat(&self.fd, name, FILE | access, Mode::empty())
-            .map_err(|e| self.failed("cannot open", name, e))?;
-        let stat = fs::fstat(&fd).map_err(|e| self.failed("cannot stat", name, e))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(Error::new(Reason::Refused, format!("{} is not a regular file", self.shown(name))));
+        let failed = |e| self.failed("cannot open", name, e);
+        let found = place::look(&self.fd, name.as_ref()).map_err(failed)?;
+        let (file, above) = (fs::fstat(&found).map_err(failed)?, fs::fstat(&self.fd).map_err(failed)?);
+        let refused =
+            |what: &str| Err(Error::new(Reason::Refused, format!("{} is {what}", self.shown(name))));
+        if FileType::from_raw_mode(file.st_mode) != FileType::RegularFile {
+            return refused("not a regular file");
         }
-        Ok(File::from(fd))
+        if place::has_foreign_name(&above, &file) {
+            return refused("another name of a file that is not the directory's owner's");
+        }
+        Ok(File::from(place::reopened(&found, access).map_err(failed)?))
     }
 
     /// The names in it, those that are not UTF-8 left out.
@@ -332,7 +338,9 @@ impl Directory {
 fn above(path: &Path) -> Result<(OwnedFd, &Path)> {
     let held = |path: &Path| place::directory(path).map(|(held, _)| held);
     match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) if parent.as_os_str().is_empty() => Ok((held(Path::new("."))?, name.as_ref())),
+        (Some(parent), Some(name)) if parent.as_os_str().is_empty() => {
+            Ok((held(Path::new("."))?, name.as_ref()))
+        }
         (Some(parent), Some(name)) => Ok((held(parent)?, name.as_ref())),
         _ => Ok((held(path)?, Path::new("."))),
     }

@@ -30,12 +30,6 @@ fn a_nameless_scratch_file_is_a_database_to_sqlite_and_nothing_to_anybody_else()
     assert!(listed().is_empty(), "{:?}", listed());
 }
 
-fn listed(directory: &Path) -> Vec<PathBuf> {
-    let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    names.sort();
-    names
-}
-
 /// In a directory that all may write to, a name may be anything.
 #[test]
 fn a_link_or_a_pipe_of_that_name_is_neither_opened_nor_waited_for() {

@@ -57,7 +57,10 @@ impl Run {
                 return Ok(());
             }
         }
-        Err(Error::new(Reason::Refused, format!("{} is full of files {stem}", self.directory.path().display())))
+        Err(Error::new(
+            Reason::Refused,
+            format!("{} is full of files {stem}", self.directory.path().display()),
+        ))
     }
 
     pub(super) fn add(&mut self, table: &str, values: &[ValueRef<'_>]) -> Result<()> {
@@ -71,7 +74,10 @@ impl Run {
     pub(super) fn sync(&mut self) -> Result<()> {
         for table in self.files.values_mut().filter(|table| !table.waiting.is_empty()) {
             let doing = || format!("cannot write the archive {}", table.path.display());
-            table.file.write_all_at(&table.waiting, table.bytes).map_err(|error| Error::io(doing(), &error))?;
+            table
+                .file
+                .write_all_at(&table.waiting, table.bytes)
+                .map_err(|error| Error::io(doing(), &error))?;
             table.file.sync_data().map_err(|error| Error::io(doing(), &error))?;
             table.bytes += table.waiting.len() as u64;
             table.waiting.clear();
