@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -108,7 +109,8 @@ fn give(path: &Path, owner: Owner, mode: u32) {
 }
 
 fn refused(output: &Output, says: &[&str]) {
-    let text = stderr(output);
+    // What a job has found is on stdout.
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(output);
     assert!(!output.status.success(), "{text}");
     assert!(says.iter().all(|part| text.contains(part)), "{text}");
 }
@@ -281,8 +283,8 @@ fn h32_what_root_recovers_and_restores_into_a_users_directory_goes_through_no_li
     };
     // No database, so that it is copied as it is; with something beside it, so that SQLite has to play that in.
     machine.application("echo '# text' > broken.sqlite; head -c 4000000 /dev/zero >> broken.sqlite; head -c 4000000 /dev/zero > broken.sqlite-wal");
-    let mut swaps = Command::new("setpriv");
-    swaps.args(["--reuid=12345", "--regid=12345", "--clear-groups", "python3", "-I", "-c", SWAPS]);
+    let mut swaps = Command::new("python3");
+    swaps.uid(APPLICATION.uid).gid(APPLICATION.gid).args(["-I", "-c", SWAPS]);
     swaps.arg(&keys).arg(&victims).current_dir(machine.sandbox.data()).stdout(Stdio::piped());
     let mut swaps = swaps.spawn().unwrap();
     let mut ready = [0; 5];

@@ -324,6 +324,9 @@ impl Directory {
     }
 
     fn give(&self, fd: impl AsFd, Owner { uid, gid }: Owner) -> Result<()> {
+        if fs::fstat(&fd).is_ok_and(|made| made.st_uid == uid) {
+            return Ok(());
+        }
         fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(|e| {
             let doing = format!(
                 "cannot give a file in {} to uid {uid}, who owns that directory; run as that user",
