@@ -101,7 +101,8 @@ impl Place {
         let found = openat(&self.directory, &name, LOOK, Mode::empty()).and_then(|found| {
             let file = fstat(&found)?;
             let is_file = FileType::from_raw_mode(file.st_mode) == FileType::RegularFile;
-            if is_file { reopened(&found, OFlags::RDONLY) } else { Err(Errno::INVAL) }
+            let is_own = !has_foreign_name(&fstat(&self.directory)?, &file);
+            if is_file && is_own { reopened(&found, OFlags::RDONLY) } else { Err(Errno::INVAL) }
         });
         found
             .map(std::fs::File::from)
