@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::place::Place;
 use crate::error::{Error, Reason};
 
 /// Bytes that are looked at: SQLite's default page.
@@ -59,9 +60,8 @@ const OTHERS: [(&[u8], &str); 7] = [
 
 /// What is wrong with a file that SQLite refuses as `not a database`, and what to do.
 pub fn explain(path: &Path) -> Error {
-    let bytes = std::fs::metadata(path).map_or(0, |file| file.len());
     let shown = path.display();
-    match first_page(path).map(|page| judge(&page, bytes)) {
+    match first_page(path).map(|(page, bytes)| judge(&page, bytes)) {
         Some((reason, text)) => Error::new(reason, format!("{shown} {text}")),
         None => Error::new(
             Reason::NotADatabase,
@@ -72,23 +72,26 @@ pub fn explain(path: &Path) -> Error {
 
 /// Why a database can be read and not be written, where its format is the cause.
 pub fn not_writable(path: &Path) -> Option<Error> {
-    let page = first_page(path)?;
+    let (page, _) = first_page(path)?;
     let (reason, text) = format(&page)?;
     Some(Error::new(reason, format!("{} {text}", path.display())))
 }
 
 /// Whether the file says that the database is in WAL mode; `None` where it cannot be read.
 pub fn is_wal(path: &Path) -> Option<bool> {
-    let page = first_page(path)?;
+    let (page, _) = first_page(path)?;
     Some(page.starts_with(MAGIC) && page.get(18..20).is_some_and(|versions| versions.contains(&WAL)))
 }
 
-/// `None` where `head` is missing or may not read it.
-fn first_page(path: &Path) -> Option<Vec<u8>> {
+/// And how many bytes the file has. `None` where `head` is missing or may not read it.
+fn first_page(path: &Path) -> Option<(Vec<u8>, u64)> {
+    // What it reads is what was looked at, and no FIFO: it opens the descriptor that it is given, by which nothing can be
+    // read, anew.
+    let (file, bytes) = Place::of(path).ok()?.regular()?;
     let mut head = Command::new("head");
-    head.args(["-c", &LOOKED_AT.to_string(), "--"]).arg(path);
-    let read = head.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    read.status.success().then_some(read.stdout)
+    head.args(["-c", &LOOKED_AT.to_string(), "--", "/proc/self/fd/0"]);
+    let read = head.stdin(Stdio::from(file)).stderr(Stdio::null()).output().ok()?;
+    read.status.success().then_some((read.stdout, bytes))
 }
 
 /// The reason, and what follows the file's name; of damage, what to do is the caller's to say. `bytes`: of the whole file.

@@ -16,6 +16,11 @@ pub fn uri(path: &Path) -> String {
     escaped(path) + "?mode=rw"
 }
 
+/// The URI of a database of our own that is made where it is missing, if the flags say so.
+pub fn name_of_own(path: &Path) -> String {
+    escaped(path)
+}
+
 /// Opens a file of our own that nobody changes, a scratch copy or a restored backup, for reading: SQLite takes no
 /// lock and leaves nothing beside it. Never for a live database, whose latest commits it would not see (H4).
 pub fn immutable(path: &Path) -> rusqlite::Result<Connection> {

@@ -92,16 +92,6 @@ impl Place {
         self.above.join(&self.name)
     }
 
-    /// The directory, open but for reading and writing, and its path without links.
-    pub fn directory(&self) -> (&OwnedFd, &Path) {
-        (&self.directory, &self.above)
-    }
-
-    /// The name in the directory.
-    pub fn name(&self) -> &OsStr {
-        &self.name
-    }
-
     /// Opens the file, or the one whose name ends in `suffix` beside it, for reading. Must not be used on a database that
     /// a connection of ours has open (H1).
     pub fn read(&self, suffix: &str) -> Result<std::fs::File> {
@@ -111,11 +101,20 @@ impl Place {
         let found = openat(&self.directory, &name, LOOK, Mode::empty()).and_then(|found| {
             let file = fstat(&found)?;
             let is_file = FileType::from_raw_mode(file.st_mode) == FileType::RegularFile;
-            if is_file { reopened(&found, OFlags::RDONLY) } else { Err(Errno::INVAL) }
+            let is_own = !has_foreign_name(&fstat(&self.directory)?, &file);
+            if is_file && is_own { reopened(&found, OFlags::RDONLY) } else { Err(Errno::INVAL) }
         });
         found
             .map(std::fs::File::from)
             .map_err(|e| Error::io(format!("cannot read {}", shown.display()), &e.into()))
+    }
+
+    /// The file, if it is a regular one, as a descriptor by which nothing can be read or written (`O_PATH`), and its size.
+    pub(super) fn regular(&self) -> Option<(OwnedFd, u64)> {
+        let found = look(&self.directory, &self.name).ok()?;
+        let file = fstat(&found).ok()?;
+        let is_file = FileType::from_raw_mode(file.st_mode) == FileType::RegularFile;
+        is_file.then(|| (found, u64::try_from(file.st_size).unwrap_or(0)))
     }
 
     fn directory_stat(&self) -> Result<Stat> {
@@ -233,7 +232,7 @@ pub(super) fn itself(path: &Path) -> Tried<OwnedFd> {
 }
 
 /// What has the name in the directory, itself.
-pub(super) fn look(directory: &OwnedFd, name: &OsStr) -> Tried<OwnedFd> {
+pub fn look(directory: &OwnedFd, name: &OsStr) -> Tried<OwnedFd> {
     openat(directory, name, LOOK, Mode::empty())
 }
 
@@ -242,12 +241,17 @@ pub(super) fn is_descriptor(path: &Path) -> bool {
     descriptor(path).is_some_and(|(_, rest)| rest.as_os_str().is_empty())
 }
 
-/// The name by which a descriptor of ours is opened, of a path that begins with it, and the rest.
+/// The name by which a descriptor of ours, or of the process that has us look at it, is opened, of a path that begins with
+/// it, and the rest.
 fn descriptor(path: &Path) -> Option<(PathBuf, &Path)> {
-    let rest = path.strip_prefix(DESCRIPTORS).ok()?;
-    let number = rest.components().next()?;
-    let rest = rest.strip_prefix(number).ok()?;
-    Some((Path::new(DESCRIPTORS).join(number), rest))
+    let mut names = path.strip_prefix("/proc").ok()?.components();
+    let process = names.next()?.as_os_str();
+    let is_process = process == "self" || process.as_bytes().iter().all(u8::is_ascii_digit);
+    if !is_process || names.next()?.as_os_str() != "fd" {
+        return None;
+    }
+    let number = names.next()?;
+    Some((Path::new("/proc").join(process).join("fd").join(number), names.as_path()))
 }
 
 /// The path by which SQLite opens `descriptor`, which must stay open as long as it is used: whatever is done to names, it
@@ -266,7 +270,7 @@ fn below(directory: &OwnedFd, rest: &Path) -> Tried<OwnedFd> {
 }
 
 /// Opens for real what is open as `O_PATH`: this very file, whatever has its name by now.
-pub(super) fn reopened(found: &OwnedFd, flags: OFlags) -> Tried<OwnedFd> {
+pub fn reopened(found: &OwnedFd, flags: OFlags) -> Tried<OwnedFd> {
     open(of_descriptor(found), flags | OFlags::CLOEXEC, Mode::empty())
 }
 
@@ -276,7 +280,7 @@ pub(super) fn is_link(found: &OwnedFd) -> Tried<bool> {
 
 /// Whether a file in a directory may have got there by a second name that the directory's owner, or who else may write to
 /// it, gave to somebody else's.
-pub(super) fn has_foreign_name(directory: &Stat, file: &Stat) -> bool {
+pub fn has_foreign_name(directory: &Stat, file: &Stat) -> bool {
     file.st_nlink > 1 && file.st_uid != directory.st_uid && is_others(directory)
 }
 

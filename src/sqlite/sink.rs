@@ -2,7 +2,7 @@
 //! forgotten. As the target of the backup API it gives the pages of a live database without a copy on any disk
 //! (<https://www.sqlite.org/vfs.html>, <https://www.sqlite.org/backup.html>). Must never touch a file.
 //!
-//! A module with `unsafe`, because SQLite calls a VFS through pointers. The invariants that every block relies on:
+//! With `unsafe`: SQLite calls a VFS through pointers. The invariants that every block relies on:
 //!
 //! 1. The file object holds nothing but the pointer to the table of methods, which is static. What was written lies
 //!    in a thread-local of safe Rust, so no pointer of ours is ever given to SQLite but to statics.

@@ -133,13 +133,11 @@ unsafe extern "C" fn on_lstat(name: *const c_char, into: *mut c_void) -> c_int {
 
 unsafe extern "C" fn on_access(name: *const c_char, access: c_int) -> c_int {
     // SAFETY: invariant 1.
-    let found = place::handle(unsafe { path(name) }, true);
+    let path = unsafe { path(name) };
     let access = Access::from_bits_retain(access.cast_unsigned());
-    told(
-        found
-            .and_then(|found| accessat(CWD, place::of_descriptor(&found), access, AtFlags::empty()))
-            .map(|()| 0),
-    )
+    // Only an answer: what it is about is looked at again when it is opened.
+    let may = place::handle(path, true).and_then(|_| accessat(CWD, path, access, AtFlags::empty()));
+    told(may.map(|()| 0))
 }
 
 unsafe extern "C" fn on_unlink(name: *const c_char) -> c_int {
@@ -221,10 +219,13 @@ fn opened(path: &Path, flags: OFlags, mode: Mode) -> Tried<OwnedFd> {
                     FileType::Directory => flags.intersection(OFlags::ACCMODE) == OFlags::RDONLY,
                     _ => false,
                 };
-                return if is_right && may_lead(file.st_uid) {
-                    reopened(&found, there)
-                } else {
-                    Err(Errno::LOOP)
+                if !is_right || !may_lead(file.st_uid) {
+                    return Err(Errno::LOOP);
+                }
+                return match reopened(&found, there) {
+                    // Where there is no /proc.
+                    Err(Errno::NOENT) => by_name(&directory, name, &file, there),
+                    opened => opened,
                 };
             }
             Err(Errno::NOENT) if flags.contains(OFlags::CREATE) => {
@@ -241,6 +242,16 @@ fn opened(path: &Path, flags: OFlags, mode: Mode) -> Tried<OwnedFd> {
         }
     }
     Err(Errno::LOOP)
+}
+
+/// Opens a file that was looked at once more by its name.
+fn by_name(directory: &OwnedFd, name: &OsStr, looked_at: &Stat, flags: OFlags) -> Tried<OwnedFd> {
+    // What got there meanwhile is not waited for.
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = openat(directory, name, flags, Mode::empty())?;
+    let file = fstat(&opened)?;
+    let is_same = (file.st_dev, file.st_ino) == (looked_at.st_dev, looked_at.st_ino);
+    if is_same { Ok(opened) } else { Err(Errno::LOOP) }
 }
 
 fn removed(path: &Path) -> Tried<()> {

@@ -25,7 +25,7 @@ const TRY_EVERY: Duration = Duration::from_millis(50);
 impl State {
     /// Who wants the database for himself; `None`: nobody.
     pub fn wanted(&self, database: &str) -> Result<Option<String>> {
-        locks::holder(&locks::path(self.directory(), database, WANTED))
+        locks::holder(self.directory(), database, WANTED)
     }
 
     /// Gives the daemon leave to open the database, for as long as the lock lives; or says who has it.
@@ -65,7 +65,7 @@ impl Handover {
             open: None,
         };
         let Some(directory) = &this.directory else { return Ok(this) };
-        this.daemon = locks::holder(&locks::path(directory, database, OPEN))?
+        this.daemon = locks::holder(directory, database, OPEN)?
             .filter(|holder| holder.starts_with(DAEMON))
             .as_deref()
             .and_then(locks::process);

@@ -1,12 +1,12 @@
 //! One exclusive job per database and one daemon per state directory, over all processes: each takes the same lock
 //! file before it starts. The kernel lets go of it when its process dies. Must never wait for a lock.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{State, give_to_owner_of_directory};
+use super::State;
+use super::files::Files;
 use crate::config::JobKind;
 use crate::error::{Error, Reason, Result};
 
@@ -25,8 +25,8 @@ impl State {
     /// Takes the place of the one daemon that may work with this state, or says which has it (`locked`): two would
     /// make every run twice, or skip each other's.
     pub fn lock_daemon(&self) -> Result<Lock> {
-        let path = self.directory().join("daemon.lock");
-        take(&path, &format!("process {}", std::process::id()))?.map_err(|holder| {
+        let directory = Files::open(self.directory())?;
+        take(&directory, "daemon.lock", &format!("process {}", std::process::id()))?.map_err(|holder| {
             Error::new(
                 Reason::Locked,
                 format!(
@@ -44,9 +44,11 @@ pub(super) const RUN: &str = "lock";
 pub(super) const OPEN: &str = "open";
 pub(super) const WANTED: &str = "wanted";
 
-/// A lock file of a database.
-pub(super) fn path(directory: &Path, database: &str, ending: &str) -> PathBuf {
-    directory.join("locks").join(format!("{database}.{ending}"))
+/// The directory of those files, and their names in it.
+const DIRECTORY: &str = "locks";
+
+fn name(database: &str, ending: &str) -> String {
+    format!("{database}.{ending}")
 }
 
 /// Takes one, or gives what its holder wrote.
@@ -56,10 +58,8 @@ pub(super) fn take_file(
     ending: &str,
     who: &str,
 ) -> Result<Result<Lock, String>> {
-    let locks = directory.join("locks");
-    super::create_directory(&locks)?;
-    give_to_owner_of_directory(&locks)?;
-    take(&path(directory, database, ending), &format!("{who} (process {})", std::process::id()))
+    let locks = Files::open(directory)?.below(DIRECTORY)?;
+    take(&locks, &name(database, ending), &format!("{who} (process {})", std::process::id()))
 }
 
 pub(super) fn in_use(database: &str, holder: &str) -> Error {
@@ -72,16 +72,13 @@ pub(super) fn process(holder: &str) -> Option<u32> {
 }
 
 /// What the holder of a lock wrote into it; `None` where nobody holds it. Two who look are not in each other's way.
-pub(super) fn holder(path: &Path) -> Result<Option<String>> {
-    let failed = |e| Error::io(format!("cannot look at the lock {}", path.display()), &e);
-    let mut file = match File::open(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(failed)?,
-    };
+pub(super) fn holder(directory: &Path, database: &str, ending: &str) -> Result<Option<String>> {
+    let name = name(database, ending);
+    let Some(mut file) = Files::open(directory)?.look(DIRECTORY, &name)? else { return Ok(None) };
     match file.try_lock_shared() {
         Ok(()) => Ok(None),
         Err(TryLockError::WouldBlock) => Ok(Some(words_in(&mut file))),
-        Err(TryLockError::Error(e)) => Err(failed(e)),
+        Err(TryLockError::Error(e)) => Err(Error::io(format!("cannot look at the lock {name}"), &e)),
     }
 }
 
@@ -94,21 +91,8 @@ fn words_in(file: &mut File) -> String {
 
 /// Locks the file, which is made where it is missing, and writes our own words into it; or gives what its holder
 /// wrote.
-fn take(path: &Path, ours: &str) -> Result<Result<Lock, String>> {
-    let failed = |e| Error::io(format!("cannot lock {}", path.display()), &e);
-    let is_new = !path.exists();
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o640)
-        .custom_flags(i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0))
-        .open(path)
-        .map_err(failed)?;
-    if is_new {
-        give_to_owner_of_directory(path)?;
-    }
+fn take(directory: &Files, name: &str, ours: &str) -> Result<Result<Lock, String>> {
+    let mut file = directory.file(name)?;
     match file.try_lock() {
         Ok(()) => {
             // Only for the message of whoever comes next; the lock holds without it.
@@ -116,6 +100,6 @@ fn take(path: &Path, ours: &str) -> Result<Result<Lock, String>> {
             Ok(Ok(Lock { _file: file }))
         }
         Err(TryLockError::WouldBlock) => Ok(Err(words_in(&mut file))),
-        Err(TryLockError::Error(e)) => Err(failed(e)),
+        Err(TryLockError::Error(e)) => Err(Error::io(format!("cannot lock {name}"), &e)),
     }
 }

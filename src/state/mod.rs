@@ -3,6 +3,7 @@
 //! Must never hold anything that the kept databases need: losing it loses history, not data.
 
 pub mod facts;
+mod files;
 pub mod handover;
 pub mod locks;
 pub mod pin;
@@ -22,6 +23,8 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Reason, Result};
+use crate::sqlite::open::name_of_own;
+use crate::sqlite::place;
 
 /// The tables, one text per version; a new version appends a text and never changes an old one.
 const MIGRATIONS: &[&str] =
@@ -39,7 +42,7 @@ impl State {
     ///
     /// Errors name the file, and say what to do where it is from a newer version or another program.
     pub fn open(directory: &Path) -> Result<Self> {
-        create_directory(directory)?;
+        files::Files::create(directory)?;
         let path = directory.join("state.db");
         let connection = open(&path).map_err(|e| cannot_open(&path, e))?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)), directory: directory.to_owned() })
@@ -92,16 +95,18 @@ impl State {
     }
 }
 
+/// Made by root, it belongs to the owner of its directory, with what lies beside it.
 fn open(path: &Path) -> Result<Connection> {
-    let is_new = !path.exists();
-    let mut connection = Connection::open(path)?;
+    place::check(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(name_of_own(path), flags)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    if is_new {
-        give_to_owner_of_directory(path)?;
-    }
     migrate(&mut connection)?;
     Ok(connection)
 }
@@ -113,8 +118,10 @@ fn nothing_yet() -> Result<Connection> {
 }
 
 fn view(path: &Path) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    place::check(path)?;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(name_of_own(path), flags)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     match version(&connection)? {
         // Of an older litekeeper: brought up to date as by any other command.
@@ -171,29 +178,5 @@ fn migrate(connection: &mut Connection) -> Result<()> {
     }
     transaction.pragma_update(None, "user_version", MIGRATIONS.len())?;
     transaction.commit()?;
-    Ok(())
-}
-
-fn create_directory(directory: &Path) -> Result<()> {
-    match std::fs::create_dir(directory) {
-        Ok(()) => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(e) => {
-            let error = Error::io(format!("cannot create the state directory {}", directory.display()), &e);
-            // Not what is meant by a database or backup that does not exist.
-            Err(if error.reason == Reason::NotFound { Error { reason: Reason::Io, ..error } } else { error })
-        }
-    }
-}
-
-/// A command run as root must not leave files that the daemon, under its own user, cannot write.
-fn give_to_owner_of_directory(path: &Path) -> Result<()> {
-    use std::os::unix::fs::MetadataExt as _;
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let failed = |e| Error::io(format!("cannot give {} to the owner of its directory", path.display()), &e);
-    let owner = std::fs::metadata(directory).map_err(failed)?;
-    if rustix::process::geteuid().is_root() && owner.uid() != 0 {
-        std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
-    }
     Ok(())
 }

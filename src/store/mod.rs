@@ -31,6 +31,7 @@ mod unfinished;
 mod unpacked;
 
 pub use catalogue::{Backup, Catalogue, Made, State};
+pub use directory::Directory;
 pub use inventory::Known;
 pub use local::Local;
 pub use manifest::{FORMAT, Manifest, Snapshot, Verification};
@@ -39,7 +40,7 @@ pub use name::BackupName;
 pub use object::{Connector, Object, Patience};
 
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -47,12 +48,11 @@ use chrono::{DateTime, Utc};
 use crate::config::Place;
 use crate::error::{Error, Reason, Result};
 
-/// The path of a directory below `base`, by the names of the ones on the way, with each (0750) made where it is missing
-/// and none of them a link. The directory above `base` must exist.
-pub fn directory_below(base: &Path, names: &[&str]) -> Result<PathBuf> {
-    let base = directory::Directory::create(base)?;
-    let last = names.iter().try_fold(base, |above, name| above.create_below(name))?;
-    Ok(last.path().to_owned())
+/// A directory below `base`, by the names of the ones on the way, with each (0750) made where it is missing and none of
+/// them a link. The directory above `base` must exist.
+pub fn directory_below(base: &Path, names: &[&str]) -> Result<Directory> {
+    let base = Directory::create(base)?;
+    names.iter().try_fold(base, |above, name| above.create_below(name))
 }
 
 /// Opens the place of the backups of `database` below `place`. [`Reason::NotFound`]: none was made yet.

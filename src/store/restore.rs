@@ -1,6 +1,7 @@
 //! A backup made a database again: unpacked beside the target, compared with its manifest, made durable, and only
 //! then given its name. Must never touch a file that is there already; [`super::in_place`] does.
 
+use std::fs::File;
 use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 
@@ -84,13 +85,14 @@ pub fn restore(
     Ok(bytes)
 }
 
-/// Makes a new database at `target`, which must not exist, nor any sidecar of it: `fill` writes it at the path that it is
-/// given, where SQLite may make it. It gets its name when it is whole and on disk; on any error nothing is left.
-pub fn new_database<T>(target: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+/// Makes a new database at `target`, which must not exist, nor any sidecar of it: `fill` writes the file that it is
+/// given, by a path under which SQLite opens it. It gets its name when it is whole and on disk; on any error nothing is
+/// left.
+pub fn new_database<T>(target: &Path, fill: impl FnOnce(&Path, &File) -> Result<T>) -> Result<T> {
     may_be_made(target)?;
     let (dir, name) = open_directory(target)?;
     let unfinished = Unfinished::create(&dir, &name)?;
-    let made = fill(&unfinished.path())?;
+    let made = fill(&unfinished.by_descriptor(), unfinished.file())?;
     unfinished.sync()?;
     may_be_made(target)?;
     if !unfinished.publish_new(&name)? {
@@ -110,7 +112,7 @@ pub(super) fn checked(
     let path = to.path();
     to.write(|out| unpack(catalogue, backup, out, &path, progress))
         .and_then(|bytes| to.sync().map(|()| bytes))
-        .and_then(|bytes| check(&path).map(|()| bytes))
+        .and_then(|bytes| check(&to.by_descriptor()).map(|()| bytes))
         .map_err(|error| marked(catalogue, backup, error))
 }
 
@@ -123,10 +125,7 @@ pub(super) fn open_directory(target: &Path) -> Result<(Directory, String)> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let parent = parent
-        .canonicalize()
-        .map_err(|e| Error::io(format!("cannot open the directory {}", parent.display()), &e))?;
-    Ok((Directory::open(&parent)?, name.to_owned()))
+    Ok((Directory::open_any(parent)?, name.to_owned()))
 }
 
 /// A backup that turned out to be damaged is marked, so that rotation, and whoever restores next, takes it for that.

@@ -4,23 +4,20 @@
 //! means nothing in another container.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{File, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::Connection;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
-use rustix::io::Errno;
 
 use crate::clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::sqlite::facts::SIDECARS;
 use crate::sqlite::inspector::{GoOn, Inspector};
-use crate::sqlite::open;
+use crate::sqlite::{open, place};
+use crate::store::directory::Directory;
 use crate::store::temp::is_linked;
 
 const PREFIX: &str = ".scratch-";
@@ -29,46 +26,31 @@ const PREFIX: &str = ".scratch-";
 /// on a network filesystem a lock of ours on one would be in the way of its own.
 const LOCK: &str = "-lock";
 
-/// A scratch file without a name, so that nothing is ever left of it: only for the moment in which SQLite opens it, it
-/// has one, as SQLite opens by path and follows `/proc/self/fd` to a path that does not exist. Where the filesystem
-/// makes no files without names, it has one until then.
+/// A scratch file without a name, so that nothing is ever left of it, and nobody can put another in its place: SQLite
+/// opens it by its descriptor.
 #[derive(Debug)]
 pub struct Scratch {
     file: File,
-    path: PathBuf,
-    name: Name,
-}
-
-/// Whether it has its name.
-#[derive(Debug)]
-enum Name {
-    /// Not yet. The file itself is locked.
-    Free,
-    /// For a moment. The file itself is locked.
-    Linked,
-    /// From the beginning.
-    Lasting { _in_use: InUse },
 }
 
 impl Scratch {
     /// Makes one in `directory`. What a process that no longer lives left there is removed.
     pub fn create(directory: &Path, purpose: &str) -> Result<Self> {
-        remove_what_nobody_uses(directory)?;
-        let failed = |e: io::Error| Error::io(format!("cannot make a file in {}", directory.display()), &e);
-        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-        match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(fd) => {
-                let file = File::from(fd);
-                if file.try_lock().is_ok() {
-                    return Ok(Self { file, path: next_path(directory, purpose), name: Name::Free });
-                }
-            }
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
-            Err(e) => return Err(failed(e.into())),
+        let directory = Directory::open_any(directory)?;
+        remove_what_nobody_uses(&directory)?;
+        if let Some(file) = directory.create_nameless()? {
+            return Ok(Self { file });
         }
-        let in_use = InUse::mark(directory, purpose)?;
-        let (file, path) = (made(&in_use.path).map_err(failed)?, in_use.path.clone());
-        Ok(Self { file, path, name: Name::Lasting { _in_use: in_use } })
+        // Where the filesystem makes no files without names, it has one for a moment.
+        loop {
+            let name = next_name(purpose);
+            let Some(file) = directory.create_private(&name)? else { continue };
+            // Whoever sweeps may have been faster.
+            if directory.stat(&name)?.is_some() {
+                directory.remove(&name)?;
+            }
+            return Ok(Self { file });
+        }
     }
 
     /// To be written.
@@ -76,94 +58,101 @@ impl Scratch {
         &mut self.file
     }
 
-    /// Opens the database in it, for reading. Afterwards it has no name.
-    pub fn open(mut self) -> Result<Connection> {
-        Ok(open::immutable(self.named()?)?)
+    /// Opens the database in it, for reading.
+    pub fn open(self) -> Result<Connection> {
+        Ok(open::immutable(&self.path())?)
     }
 
-    /// Has the database in it opened by the process that checks it. Afterwards it has no name.
-    pub fn inspected(mut self, go_on: GoOn<'_>) -> Result<Inspector> {
-        let mut inspector = Inspector::of_copy(self.named()?);
+    /// Has the database in it opened by the process that checks it.
+    pub fn inspected(self, go_on: GoOn<'_>) -> Result<Inspector> {
+        let mut inspector = Inspector::of_copy(&self.path());
         inspector.open(go_on)?;
         Ok(inspector)
     }
 
-    /// Opens the database in it, which must be in no WAL mode, for changes that go with it. Afterwards it has no name.
-    pub fn open_to_change(mut self) -> Result<Connection> {
-        Ok(open::throwaway(self.named()?)?)
+    /// Opens the database in it, which must be in no WAL mode, for changes that go with it.
+    pub fn open_to_change(self) -> Result<Connection> {
+        Ok(open::throwaway(&self.path())?)
     }
 
-    /// Its path, for SQLite to write to. From then on it has a name, until it is opened or dropped.
-    pub fn named(&mut self) -> Result<&Path> {
-        if matches!(self.name, Name::Free) {
-            let link = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-            rustix::fs::linkat(CWD, link, CWD, &self.path, AtFlags::SYMLINK_FOLLOW)
-                .map_err(|e| Error::io(format!("cannot name {}", self.path.display()), &e.into()))?;
-            self.name = Name::Linked;
-        }
-        Ok(&self.path)
+    /// Its path, for SQLite to write to, as long as this lives.
+    pub fn path(&self) -> PathBuf {
+        place::of_descriptor(&self.file)
     }
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if matches!(self.name, Name::Linked) {
-            remove(&self.path);
-        }
-    }
+/// A place for a scratch database that SQLite opens with what lies beside it: a directory of ours alone. All of it is
+/// removed when this is dropped.
+pub struct Named {
+    inside: Directory,
+    // Dropped last, it removes the directory.
+    _in_use: InUse,
 }
 
-/// A name for a scratch database that SQLite opens with what lies beside it. All of it is removed when this is dropped.
-#[derive(Debug)]
-pub struct Named(InUse);
+/// The name of the database in its directory.
+const DATABASE: &str = "database";
 
 impl Named {
     /// Makes an empty one in `directory`. What a process that no longer lives left there is removed.
     pub fn create(directory: &Path, purpose: &str) -> Result<Self> {
-        remove_what_nobody_uses(directory)?;
-        let this = Self(InUse::mark(directory, purpose)?);
+        let directory = Directory::open_any(directory)?;
+        remove_what_nobody_uses(&directory)?;
+        let in_use = InUse::mark(directory, purpose)?;
+        let Some(inside) = in_use.directory.create_private_below(&in_use.name)? else {
+            let text = format!("{} exists already; see who made it", in_use.directory.shown(&in_use.name));
+            return Err(Error::new(Reason::Refused, text));
+        };
+        let this = Self { inside, _in_use: in_use };
         this.beside("")?;
         Ok(this)
     }
 
-    /// Where it lies.
-    pub fn path(&self) -> &Path {
-        &self.0.path
+    /// Where SQLite finds it.
+    pub fn path(&self) -> PathBuf {
+        self.inside.by_descriptor(DATABASE)
     }
 
-    /// Makes the file beside it that has this at the end of its name, to be written.
+    /// Makes the file beside it that has this at the end of its name, to be written; the database itself without one.
     pub fn beside(&self, suffix: &str) -> Result<File> {
-        let path = with_end(&self.0.path, suffix);
-        made(&path).map_err(|e| Error::io(format!("cannot make the file {}", path.display()), &e))
+        let name = format!("{DATABASE}{suffix}");
+        self.inside.create_private(&name)?.ok_or_else(|| {
+            Error::new(Reason::Refused, format!("{} exists already", self.inside.shown(&name)))
+        })
+    }
+
+    /// Opens the database itself, to be written.
+    pub fn database(&self) -> Result<File> {
+        self.inside.open_file(DATABASE, true)
     }
 }
 
-/// Files that have a name for long: others see by a lock on the file beside them that they are in use. Dropped, all of them
-/// are removed, the lock last.
-#[derive(Debug)]
+/// What has a name for long: others see by a lock on the file beside it that it is in use. Dropped, all of it is removed,
+/// the lock last.
 struct InUse {
-    /// The name that the others begin with.
-    path: PathBuf,
+    directory: Directory,
+    /// Its name in the directory.
+    name: String,
     lock: File,
 }
 
 impl InUse {
     /// Finds a free name, and marks it before there is anything else of it.
-    fn mark(directory: &Path, purpose: &str) -> Result<Self> {
+    fn mark(directory: Directory, purpose: &str) -> Result<Self> {
         loop {
-            let path = next_path(directory, purpose);
-            let name = with_end(&path, LOCK);
-            let failed = |e: io::Error| Error::io(format!("cannot make the file {}", name.display()), &e);
-            let mut lock = made(&name).map_err(failed)?;
+            let name = next_name(purpose);
+            let with_lock = format!("{name}{LOCK}");
+            let Some(mut lock) = directory.create_private(&with_lock)? else { continue };
             match lock.try_lock() {
                 Ok(()) => {}
                 // Whoever sweeps has taken it for dead between its making and its locking.
                 Err(TryLockError::WouldBlock) => continue,
                 // On a filesystem without locks nobody is to judge by one: what is killed there stays.
-                Err(TryLockError::Error(_)) => lock.write_all(b"cannot be locked\n").map_err(failed)?,
+                Err(TryLockError::Error(_)) => lock
+                    .write_all(b"cannot be locked\n")
+                    .map_err(|e| directory.failed("cannot write", &with_lock, e))?,
             }
             if is_linked(&lock) {
-                return Ok(Self { path, lock });
+                return Ok(Self { directory, name, lock });
             }
         }
     }
@@ -171,74 +160,69 @@ impl InUse {
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        remove_all_of(&self.path);
+        remove_all_of(&self.directory, &self.name);
         let _ = self.lock.unlock();
     }
 }
 
 /// One that no other process has either: in another container one may have our number.
-fn next_path(directory: &Path, purpose: &str) -> PathBuf {
+fn next_name(purpose: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     static FIRST: OnceLock<u32> = OnceLock::new();
     let first = FIRST.get_or_init(|| clock::now().timestamp_subsec_nanos());
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    directory.join(format!("{PREFIX}{}-{first:09}-{purpose}-{number}", std::process::id()))
-}
-
-fn made(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
-}
-
-fn with_end(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    name.into()
+    format!("{PREFIX}{}-{first:09}-{purpose}-{number}", std::process::id())
 }
 
 /// Removes what no living process has locked.
-fn remove_what_nobody_uses(directory: &Path) -> Result<()> {
-    let failed = |e| Error::io(format!("cannot read the directory {}", directory.display()), &e);
+fn remove_what_nobody_uses(directory: &Directory) -> Result<()> {
     let mut all = BTreeSet::new();
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+    for name in directory.names()?.iter().filter(|name| name.starts_with(PREFIX)) {
         let end = SIDECARS.into_iter().chain([LOCK]).find(|end| name.ends_with(end)).unwrap_or_default();
-        all.insert(directory.join(name.strip_suffix(end).unwrap_or(name)));
+        all.insert(name.strip_suffix(end).unwrap_or(name).to_owned());
     }
-    for path in all {
+    for name in all {
         // By name, not by what was listed: a list may lack the lock that was made before the file it has.
-        let is_free = match opened(&with_end(&path, LOCK)) {
-            Some(lock) => {
+        let is_free = match directory.open_file(&format!("{name}{LOCK}"), true) {
+            Ok(lock) => {
                 let is_judge = lock.metadata().is_ok_and(|file| file.len() == 0);
                 is_judge && lock.try_lock().is_ok() && is_linked(&lock)
             }
-            None => opened(&path).is_some_and(|file| file.try_lock().is_ok() && is_linked(&file)),
+            // Of an older litekeeper.
+            Err(_) => {
+                let file = directory.open_file(&name, true);
+                file.is_ok_and(|file| file.try_lock().is_ok() && is_linked(&file))
+            }
         };
         if is_free {
-            remove_all_of(&path);
+            remove_all_of(directory, &name);
         }
     }
     Ok(())
 }
 
-/// A regular file that is ours to open. In a directory that all may write to, the name may be anything.
-fn opened(path: &Path) -> Option<File> {
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
-    file.metadata().is_ok_and(|file| file.is_file()).then_some(file)
+fn remove_all_of(directory: &Directory, name: &str) {
+    if let Ok(inside) = directory.open_below(name) {
+        let names = inside.names().unwrap_or_default();
+        names.iter().filter(|name| name.starts_with(DATABASE)).for_each(|name| remove(&inside, name));
+        told(directory, name, directory.remove_directory(name));
+    }
+    for end in std::iter::once("").chain(SIDECARS).chain([LOCK]) {
+        remove(directory, &format!("{name}{end}"));
+    }
 }
 
-fn remove_all_of(path: &Path) {
-    for end in std::iter::once("").chain(SIDECARS).chain([LOCK]) {
-        remove(&with_end(path, end));
+fn remove(directory: &Directory, name: &str) {
+    if let Ok(Some(_)) = directory.stat(name) {
+        told(directory, name, directory.remove(name));
     }
 }
 
 /// One that cannot be removed is in the way of nothing; two runs may find the same one.
-fn remove(path: &Path) {
-    if let Err(e) = std::fs::remove_file(path)
-        && e.kind() != io::ErrorKind::NotFound
+fn told(directory: &Directory, name: &str, removed: Result<()>) {
+    if let Err(error) = removed
+        && error.reason != Reason::NotFound
     {
-        tracing::warn!(path = %path.display(), "cannot remove a scratch file: {e}");
+        tracing::warn!(path = directory.shown(name), "a scratch file stays: {error}");
     }
 }

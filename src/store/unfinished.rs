@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::directory::Directory;
 use super::temp::{Behind, Flushing, Kind, is_linked, is_without_locks, lock};
 use crate::error::{Error, Reason, Result};
+use crate::sqlite::place;
 
 /// The hidden file. Locked by `flock` while it lives, which tells it from one of a dead process.
 pub(super) struct Unfinished<'a> {
@@ -47,7 +48,12 @@ impl<'a> Unfinished<'a> {
         }
     }
 
-    /// Where it lies.
+    /// By what SQLite opens it: this file, whatever has its name by now.
+    pub(super) fn by_descriptor(&self) -> PathBuf {
+        place::of_descriptor(&self.file)
+    }
+
+    /// Where it lies, for messages.
     pub(super) fn path(&self) -> PathBuf {
         self.dir.path().join(&self.name)
     }

@@ -89,8 +89,8 @@ async fn attempt(context: &Context, watcher: Watcher) -> Result<Overwritten> {
     let longest = context.database.backup.max_snapshot;
     let reader = Reader::new(context).await?;
     let copy = reader.read(|connection| {
-        let mut scratch = Scratch::create(&temp_directory(), "compact")?;
-        vacuum::into(connection, scratch.named()?)?;
+        let scratch = Scratch::create(&temp_directory(), "compact")?;
+        vacuum::into(connection, &scratch.path())?;
         scratch.open()
     });
     // Dropped, it stops its SQL.

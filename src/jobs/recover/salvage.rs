@@ -1,7 +1,6 @@
 //! The new file: filled page by page, checked, and only then given its name.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,7 +44,7 @@ pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &Watch) -> Re
         let text = "nothing in the file looks like a page of an SQLite database: it may be encrypted, or of another kind";
         return Err(Error::new(Reason::NotADatabase, text));
     };
-    restore::new_database(to, |path| {
+    restore::new_database(to, |path, file| {
         let target = new(path)?;
         let call = watch.call.clone();
         let stop: Stop = Arc::new(move || call.check().is_err());
@@ -63,8 +62,7 @@ pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &Watch) -> Re
         made.notes.extend(notes(&database));
         target.close().map_err(|(_, error)| error)?;
         if database.header.is_some_and(|header| header.is_wal) {
-            let failed = |e| Error::io(format!("cannot write {}", path.display()), &e);
-            let file = File::options().write(true).open(path).map_err(failed)?;
+            let failed = |e| Error::io(format!("cannot write {}", to.display()), &e);
             file.write_all_at(&[2, 2], VERSIONS).map_err(failed)?;
         }
         Ok(made)
@@ -82,6 +80,8 @@ fn new(path: &Path) -> Result<Connection> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let target = Connection::open_with_flags(open::uri(path), flags)?;
     target.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // Opened by its descriptor, it has no name beside which a journal could lie.
+    target.pragma_update(None, "journal_mode", "memory")?;
     Ok(target)
 }
 

@@ -11,10 +11,11 @@ use std::time::Duration;
 use super::{Unit, Watch};
 use crate::config::Database;
 use crate::error::{Error, Reason, Result};
+use crate::sqlite::aliases;
 use crate::sqlite::facts::{file_bytes, resolved, sidecar, wal_bytes};
 use crate::sqlite::holders::{self, Files};
-use crate::sqlite::names;
 use crate::sqlite::pages::{self, Bytes};
+use crate::sqlite::place::{self, Place};
 use crate::sqlite::snapshot::Bounds;
 use crate::sqlite::space::{Need, shortage};
 use crate::sqlite::{access, copy};
@@ -84,13 +85,14 @@ pub(super) fn of_live(database: &Database, to: &Path, watch: &Watch) -> Result<C
 
 /// Of a file that nobody uses.
 pub(super) fn of_file(path: &Path, to: &Path, watch: &Watch) -> Result<Copied> {
+    place::check(path)?;
     let path = resolved(path);
     let file =
         std::fs::metadata(&path).map_err(|e| Error::io(format!("cannot read {}", path.display()), &e))?;
     access::is_regular(&path, &file)?;
     has_content(&path)?;
     let mut copied = plain(&path, &directory(to)?, watch)?;
-    copied.warnings.extend(names::second(&path).map(|second| second.to_string()));
+    copied.warnings.extend(aliases::second(&path).map(|second| second.to_string()));
     Ok(copied)
 }
 
@@ -131,13 +133,14 @@ fn plain(path: &Path, directory: &Path, watch: &Watch) -> Result<Copied> {
         .collect();
     let all = file_bytes(path) + beside.iter().map(|(_, name)| file_bytes(name)).sum::<u64>();
     has_room(directory, all, if beside.is_empty() { 2 } else { 3 })?;
+    let place = Place::of(path)?;
     let before = stamp(path);
     let mut warnings: Vec<String> = nobody_has(path)?.into_iter().collect();
     let mut scratch = Scratch::create(directory, "recover")?;
-    bytes(path, scratch.file(), watch)?;
+    bytes(&place, "", scratch.file(), watch)?;
     let mut is_mended = false;
     if !beside.is_empty() {
-        match played_in(&mut scratch, &beside, directory, watch) {
+        match played_in(&mut scratch, &place, &beside, directory, watch) {
             Ok((whole, mended)) => (scratch, is_mended) = (whole, mended),
             Err(error) if matches!(error.reason, Reason::NotADatabase | Reason::Damaged | Reason::Sqlite) => {
                 let names: Vec<String> = beside.iter().map(|(_, name)| name.display().to_string()).collect();
@@ -158,16 +161,17 @@ fn plain(path: &Path, directory: &Path, watch: &Watch) -> Result<Copied> {
 /// The copy with what lies beside the file, and whether it took a header of ours: SQLite rolls the `-journal` back, or reads the `-wal`, on copies of them.
 fn played_in(
     scratch: &mut Scratch,
+    place: &Place,
     beside: &[(&str, PathBuf)],
     directory: &Path,
     watch: &Watch,
 ) -> Result<(Scratch, bool)> {
     let named = Named::create(directory, "recover")?;
     let failed = |e: std::io::Error| Error::io(UNWRITTEN, &e);
-    for (suffix, name) in beside {
-        bytes(name, &mut named.beside(suffix)?, watch)?;
+    for (suffix, _) in beside {
+        bytes(place, suffix, &mut named.beside(suffix)?, watch)?;
     }
-    let main = File::options().read(true).write(true).open(named.path()).map_err(failed)?;
+    let main = named.database()?;
     let disk = Disk::new(scratch.file())?;
     let (mut buffer, mut offset) = (vec![0; CHUNK], 0);
     loop {
@@ -183,7 +187,7 @@ fn played_in(
         main.write_all_at(&database.mended_header(has_log), 0).map_err(failed)?;
     }
     drop(main);
-    let whole = through_sqlite(named.path(), directory, Duration::ZERO, UNBOUNDED, watch)?;
+    let whole = through_sqlite(&named.path(), directory, Duration::ZERO, UNBOUNDED, watch)?;
     Ok((whole, broken.is_some()))
 }
 
@@ -202,10 +206,11 @@ fn nobody_has(path: &Path) -> Result<Option<String>> {
     Err(Error::new(Reason::Locked, text))
 }
 
-fn bytes(from: &Path, to: &mut File, watch: &Watch) -> Result<()> {
-    let mut source =
-        File::open(from).map_err(|e| Error::io(format!("cannot read {}", from.display()), &e))?;
-    let total = file_bytes(from);
+/// Those of the file, or of the one beside it with this end of its name.
+fn bytes(place: &Place, suffix: &str, to: &mut File, watch: &Watch) -> Result<()> {
+    let from = if suffix.is_empty() { place.path() } else { sidecar(&place.path(), suffix) };
+    let mut source = place.read(suffix)?;
+    let total = length(&source)?;
     let (mut buffer, mut done) = (vec![0; CHUNK], 0);
     loop {
         watch.at(done, total.max(done), Unit::Bytes)?;
@@ -225,9 +230,7 @@ fn stamp(path: &Path) -> Option<(u64, i64, i64)> {
 /// Where the new file is to lie.
 pub(super) fn directory(to: &Path) -> Result<PathBuf> {
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    parent
-        .canonicalize()
-        .map_err(|e| Error::io(format!("cannot open the directory {}", parent.display()), &e))
+    Ok(place::directory(parent)?.1)
 }
 
 /// The copy and the new database both lie there.

@@ -12,19 +12,17 @@ use crate::error::{Error, Reason, Result};
 use crate::sqlite::access::{self, Identity};
 use crate::sqlite::facts::{SIDECARS, disk_free, sidecar, wal_bytes};
 use crate::sqlite::holders::{self, Files, Holder, Seen};
+use crate::sqlite::place::Place;
 use crate::sqlite::replicator;
 use crate::store::directory::Directory;
 use crate::store::likeness::Likeness;
 use crate::store::restore::open_directory;
 use crate::words;
 
-/// Links followed before a path is called a loop (as Linux does, MAXSYMLINKS).
-const MOST_LINKS: usize = 40;
-
 /// What a restore in place would do, and what stands in its way.
 #[derive(Debug)]
 pub struct Plan {
-    /// The database, links followed as SQLite does.
+    /// The database, links followed as SQLite does, of those who may lead us there.
     pub path: PathBuf,
     /// The name under which the old database is kept; `None` where there is none.
     pub kept: Option<PathBuf>,
@@ -52,7 +50,8 @@ pub struct Plan {
 /// `accept_unseen`: not being able to see all processes is no refusal. `yields`: the process that will let go of the
 /// database when it is asked to.
 pub fn plan(path: &Path, bytes: Option<u64>, accept_unseen: bool, yields: Option<u32>) -> Result<Plan> {
-    let path = resolved(path)?;
+    let place = Place::of(path)?;
+    let path = place.path();
     let (dir, name) = open_directory(&path)?;
     let old = metadata(&path)?;
     let identity = old.as_ref().map(|file| (file.dev(), file.ino()));
@@ -223,21 +222,4 @@ pub(super) fn metadata(path: &Path) -> Result<Option<Metadata>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io(format!("cannot look at {}", path.display()), &e)),
     }
-}
-
-/// Where a path leads to, also where nothing is there any more.
-fn resolved(path: &Path) -> Result<PathBuf> {
-    let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { break };
-        let parent = parent.canonicalize().map_err(|e| {
-            Error::io(format!("there is no directory for the database at {}", parent.display()), &e)
-        })?;
-        let real = parent.join(name);
-        match real.read_link() {
-            Ok(target) => path = parent.join(target),
-            Err(_) => return Ok(real),
-        }
-    }
-    Err(Error::new(Reason::Refused, format!("{} leads nowhere", path.display())))
 }

@@ -3,20 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
 
 use super::{Columns, create, file_name};
 use crate::error::{Error, Reason, Result};
+use crate::store::Directory;
 
 /// Files of one name beside each other, of tables whose names come to the same.
 const MOST_ALIKE: u32 = 1000;
 
 /// The files of one run.
 pub(super) struct Run {
-    directory: PathBuf,
+    directory: Arc<Directory>,
     stamp: String,
     files: BTreeMap<String, Table>,
 }
@@ -35,7 +37,7 @@ struct Table {
 }
 
 impl Run {
-    pub(super) const fn new(directory: PathBuf, stamp: String) -> Self {
+    pub(super) const fn new(directory: Arc<Directory>, stamp: String) -> Self {
         Self { directory, stamp, files: BTreeMap::new() }
     }
 
@@ -44,8 +46,8 @@ impl Run {
         let stem = format!("{}_{}", file_name(table), self.stamp);
         for number in 1..MOST_ALIKE {
             let name = if number == 1 { format!("{stem}.csv") } else { format!("{stem}-{number}.csv") };
-            let path = self.directory.join(name);
-            if let Some(file) = create(&path)? {
+            if let Some(file) = create(&self.directory, &name)? {
+                let path = self.directory.path().join(name);
                 let mut head = Vec::new();
                 let names: Vec<_> =
                     columns.names.iter().map(|name| ValueRef::Text(name.as_bytes())).collect();
@@ -55,7 +57,10 @@ impl Run {
                 return Ok(());
             }
         }
-        Err(Error::new(Reason::Refused, format!("{} is full of files {stem}", self.directory.display())))
+        Err(Error::new(
+            Reason::Refused,
+            format!("{} is full of files {stem}", self.directory.path().display()),
+        ))
     }
 
     pub(super) fn add(&mut self, table: &str, values: &[ValueRef<'_>]) -> Result<()> {
@@ -69,7 +74,10 @@ impl Run {
     pub(super) fn sync(&mut self) -> Result<()> {
         for table in self.files.values_mut().filter(|table| !table.waiting.is_empty()) {
             let doing = || format!("cannot write the archive {}", table.path.display());
-            table.file.write_all(&table.waiting).map_err(|error| Error::io(doing(), &error))?;
+            table
+                .file
+                .write_all_at(&table.waiting, table.bytes)
+                .map_err(|error| Error::io(doing(), &error))?;
             table.file.sync_data().map_err(|error| Error::io(doing(), &error))?;
             table.bytes += table.waiting.len() as u64;
             table.waiting.clear();

@@ -6,22 +6,20 @@ mod csv;
 mod sqlite;
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
-use rustix::fs::OFlags;
 
 use super::children::{Node, id};
 use crate::config::{ArchiveFormat, Database, Rule};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::facts::disk_free;
 use crate::sqlite::keys::{self, Key, among};
 use crate::sqlite::schema::quoted;
-use crate::store::directory_below;
+use crate::store::{Directory, directory_below};
 use crate::words;
 
 /// The archive leaves so much of its filesystem free: the database may lie there as well.
@@ -29,7 +27,7 @@ const LEAST_FREE: u64 = 64 << 20;
 
 /// An archive that rows are added to.
 pub(super) struct Archive {
-    directory: PathBuf,
+    directory: Arc<Directory>,
     files: Files,
     tables: BTreeMap<String, Columns>,
     /// Of batches that were removed.
@@ -74,15 +72,16 @@ impl Archive {
             // The configuration is not valid then.
             (None, None) => return Err(Error::new(Reason::Config, "set archive_dir in the rule")),
         };
+        let directory = Arc::new(directory);
         let stem = file_name(table);
         let files = match format {
             ArchiveFormat::Sqlite => {
                 let month = started.format("%Y-%m");
-                Files::Sqlite(sqlite::Month::open(&directory.join(format!("{stem}_{month}.sqlite")))?)
+                Files::Sqlite(sqlite::Month::open(Arc::clone(&directory), &format!("{stem}_{month}.sqlite"))?)
             }
             ArchiveFormat::Csv => {
                 let stamp = started.format("%Y%m%dT%H%M%SZ").to_string();
-                Files::Csv(csv::Run::new(directory.clone(), stamp))
+                Files::Csv(csv::Run::new(Arc::clone(&directory), stamp))
             }
         };
         Ok(Some(Self {
@@ -118,14 +117,14 @@ impl Archive {
 
     /// Adds the rows of a table as they are now.
     pub(super) fn take(&mut self, from: &Connection, node: &Node, rows: &[Key]) -> Result<()> {
-        let free = disk_free(&self.directory)?;
+        let free = self.directory.free_bytes()?;
         if free < LEAST_FREE {
             return Err(Error::new(
                 Reason::NoSpace,
                 format!(
                     "the archive in {} is not continued: its filesystem has {} free, and less than {} is left alone; \
                      the rows that were not archived were not removed",
-                    self.directory.display(),
+                    self.directory.path().display(),
                     words::bytes(free),
                     words::bytes(LEAST_FREE)
                 ),
@@ -216,31 +215,11 @@ fn file_name(table: &str) -> String {
 }
 
 /// Makes a file (0640) that belongs to the owner of its directory, also where root makes it. `None`: it is there.
-fn create(path: &Path) -> Result<Option<File>> {
-    let doing = || format!("cannot make the archive {}", path.display());
-    let flags = OFlags::NOFOLLOW.bits().cast_signed();
-    let made = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create_new(true)
-        .mode(0o640)
-        .custom_flags(flags)
-        .open(path);
-    let file = match made {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(None),
-        Err(error) => return Err(Error::io(doing(), &error)),
-    };
-    let above = path.parent().unwrap_or(Path::new("/"));
-    let given = || -> std::io::Result<()> {
-        let directory = File::open(above)?;
-        if rustix::process::geteuid().is_root() {
-            let owner = directory.metadata()?;
-            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
-        }
+fn create(directory: &Directory, name: &str) -> Result<Option<File>> {
+    let made = directory.create_file(name)?;
+    if made.is_some() {
         // The file's name must outlast a power cut as its rows do.
-        directory.sync_all()
-    };
-    given().map_err(|error| Error::io(doing(), &error))?;
-    Ok(Some(file))
+        directory.sync()?;
+    }
+    Ok(made)
 }

@@ -5,15 +5,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, ToSql, params_from_iter};
 
 use super::{Columns, create};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::facts::resolved;
 use crate::sqlite::keys::all_columns;
+use crate::sqlite::open;
 use crate::sqlite::schema::quoted;
+use crate::store::Directory;
 
 /// The file of one month.
 pub(super) struct Month {
@@ -21,26 +24,30 @@ pub(super) struct Month {
     connection: Connection,
     /// What adds a row, by table.
     inserts: BTreeMap<String, String>,
+    /// By whose descriptor the connection knows its files, to its end.
+    _directory: Arc<Directory>,
 }
 
 impl Month {
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        create(path)?;
+    pub(super) fn open(directory: Arc<Directory>, name: &str) -> Result<Self> {
+        create(&directory, name)?;
+        let path = directory.path().join(name);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_URI
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        // SQLite follows no link at all then, not even one to a directory above, which is the operator's.
-        let real =
-            resolved(path.parent().unwrap_or(Path::new("/"))).join(path.file_name().unwrap_or_default());
         let opened = || -> rusqlite::Result<Connection> {
-            let connection = Connection::open_with_flags(&real, flags)?;
+            let connection = Connection::open_with_flags(open::uri(&directory.by_descriptor(name)), flags)?;
+            // Who may write to the directory may have made it.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
             // One wait for the disk in each commit, and no half-written row after a power cut.
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "full")?;
             Ok(connection)
         };
-        let connection = opened().map_err(|error| failed(path, error))?;
-        Ok(Self { path: path.to_owned(), connection, inserts: BTreeMap::new() })
+        let connection = opened().map_err(|error| failed(&path, error))?;
+        Ok(Self { path, connection, inserts: BTreeMap::new(), _directory: directory })
     }
 
     /// Makes the table, or the columns that it has not got yet.
