@@ -189,12 +189,12 @@ fn no_file_is_longer_than_one_room() {
 }
 
 #[test]
-fn only_the_sink_is_unsafe_and_only_the_pool_names_deadpool() {
+fn only_two_files_are_unsafe_and_only_the_pool_names_deadpool() {
     for source in sources() {
         for line in source.code() {
             let path = source.path.display();
             assert!(
-                source.path.ends_with("sqlite/sink.rs")
+                ["sqlite/sink.rs", "sqlite/descriptor.rs"].iter().any(|file| source.path.ends_with(file))
                     || !line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe"),
                 "{path}: {line}"
             );

@@ -68,20 +68,22 @@ impl Freeing {
         connection.busy_timeout(if timed.is_some() { Duration::ZERO } else { busy_timeout })?;
         let (mut began, mut is_taken) = (Instant::now(), timed.is_some());
         let done = hold::write(&mut connection, holds, |transaction| {
-            (began, is_taken) = (Instant::now(), false);
-            transaction.busy_timeout(busy_timeout)?;
+            began = Instant::now();
+            // Outside WAL mode the COMMIT needs a lock as well, which nobody has who could not go on afterwards.
+            if has_log {
+                is_taken = false;
+                transaction.busy_timeout(busy_timeout)?;
+            }
             // The statement frees a page with each row that is asked for.
             let mut statement = transaction.prepare(&format!("PRAGMA main.incremental_vacuum({pages})"))?;
             let mut rows = statement.query([])?;
             while rows.next()?.is_some() {}
             let left = transaction.query_row("PRAGMA main.freelist_count", [], |row| row.get(0))?;
             let worked = began.elapsed();
-            if let Some(pauses) = timed {
+            if let Some(pauses) = timed.filter(|_| has_log) {
                 // Written before the last look, so that the COMMIT comes soon after it.
-                if has_log {
-                    transaction.cache_flush()?;
-                }
-                is_taken = !pauses.is_free();
+                transaction.cache_flush()?;
+                is_taken = !pauses.is_free(transaction);
                 if is_taken {
                     return Err(Error::new(Reason::Busy, "a transaction of the application has begun"));
                 }

@@ -7,6 +7,7 @@ pub mod analyze;
 pub mod checkpoint;
 pub mod checks;
 pub mod copy;
+mod descriptor;
 pub mod exclusive;
 pub mod explain;
 pub mod facts;

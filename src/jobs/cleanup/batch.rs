@@ -75,8 +75,12 @@ pub(super) fn run(
     let (mut since, mut is_taken) = (Instant::now(), share.timed);
     wait_for_locks(!share.timed);
     let done = hold::write(&mut connection, holds, |transaction| {
-        (since, is_taken) = (Instant::now(), false);
-        wait_for_locks(true);
+        since = Instant::now();
+        // Outside WAL mode the COMMIT needs a lock as well, which nobody has who could not go on afterwards.
+        if has_log {
+            is_taken = false;
+            wait_for_locks(true);
+        }
         if schema_version(transaction)? != plan.schema_version {
             return Err(Error::new(
                 Reason::Refused,
@@ -86,12 +90,10 @@ pub(super) fn run(
         let (tally, fixed) = remove(transaction, plan, &slice.old, share.checked, archive.as_deref_mut())?;
         // Only a trigger keeps a row that was to go.
         let left = if plan.is_plain() { 0 } else { existing(transaction, plan, slice.tail(), "1")?.len() };
-        if share.timed {
+        if share.timed && has_log {
             // What there is to write is written before the last look, so that the COMMIT comes soon after it.
-            if has_log {
-                transaction.cache_flush()?;
-            }
-            is_taken = !pauses.is_free();
+            transaction.cache_flush()?;
+            is_taken = !pauses.is_free(transaction);
             if is_taken {
                 return Err(Error::new(Reason::Busy, "a transaction of the application has begun"));
             }

@@ -34,6 +34,10 @@ const PAUSE_PER_WORK: u32 = 3;
 const FIRST: u64 = 100;
 const MOST: u64 = 50_000;
 
+/// Attempts in a row, outside WAL mode, at which somebody read when it came to the COMMIT: then that waits for them, and nobody
+/// else gets in, as always with SQLite.
+const STARVED: u32 = 10;
+
 /// Per cent of `max_size` that are filled when it was passed: rows differ, and pages have headers that stay.
 const FILLED: u128 = 99;
 
@@ -337,7 +341,7 @@ impl Sweep<'_> {
     async fn batch(&self, from: &Position, pace: &mut Pace) -> Result<Step> {
         let context = self.context;
         let (limit, patience) = (context.database.maintain.max_block, context.patience());
-        let mut attempt = 1;
+        let (mut attempt, mut taken) = (1, 0);
         loop {
             let (plan, position, rows) =
                 (Arc::clone(self.plan), from.clone(), usize::try_from(pace.size()).unwrap_or(usize::MAX));
@@ -366,6 +370,7 @@ impl Sweep<'_> {
                     }
                 };
             let (plan, path) = (Arc::clone(self.plan), context.database.path.clone());
+            let timed = timed && (self.locks == Locks::Log || taken < STARVED);
             let share = Share { slice, checked: self.in_batches, timed };
             let (archive, holds) = (Arc::clone(self.archive), Arc::clone(&context.holds));
             let pauses = Arc::clone(&context.pauses);
@@ -376,6 +381,7 @@ impl Sweep<'_> {
             match work.await {
                 Ok(Attempt::Done(step)) => return Ok(step),
                 Ok(Attempt::Taken) => {
+                    taken += 1;
                     pace.shrink();
                     patience.check(context)?;
                     continue;

@@ -18,9 +18,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use rusqlite::Connection;
+
 use super::access::{self, Identity};
+use super::descriptor;
 use super::facts::{resolved, sidecar};
 use crate::error::{Error, Reason, Result};
+use turns::Process;
 
 /// The verb of this program under which [`watcher`] runs.
 pub const VERB: &str = "watch-locks";
@@ -65,12 +69,12 @@ impl FromStr for Locks {
 }
 
 /// A line to the watcher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Question {
     /// Wait for a moment, `most` at most, that will last for `least`.
     Wait { most: Duration, least: Duration },
-    /// Has nobody begun to read?
-    IsFree,
+    /// Is none of these, each with the byte of its lock, one whom a commit would make fail?
+    IsFree(Vec<(u64, Process)>),
     /// We have let go of the lock.
     Over,
 }
@@ -79,7 +83,11 @@ impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Wait { most, least } => writeln!(f, "wait {} {}", most.as_micros(), micros(*least)),
-            Self::IsFree => writeln!(f, "free?"),
+            Self::IsFree(readers) => {
+                f.write_str("free?")?;
+                readers.iter().try_for_each(|(byte, process)| write!(f, " {byte}:{process}"))?;
+                writeln!(f)
+            }
             Self::Over => writeln!(f, "over"),
         }
     }
@@ -91,7 +99,13 @@ impl Question {
         let micros = |word: &str| word.parse().ok().map(Duration::from_micros);
         match words.as_slice() {
             ["wait", most, least] => Some(Self::Wait { most: micros(most)?, least: micros(least)? }),
-            ["free?"] => Some(Self::IsFree),
+            ["free?", readers @ ..] => {
+                let reader = |word: &&str| {
+                    let (byte, process) = word.split_once(':')?;
+                    Some((byte.parse().ok()?, process.parse().ok()?))
+                };
+                readers.iter().map(reader).collect::<Option<_>>().map(Self::IsFree)
+            }
             ["over"] => Some(Self::Over),
             _ => None,
         }
@@ -205,11 +219,18 @@ impl Pauses {
         }
     }
 
-    /// Whether nobody has begun to read since the moment: to be asked before a commit, which would make them fail.
-    pub fn is_free(&self) -> bool {
+    /// Whether nobody has begun to read since the moment, whom a commit would make fail: to be asked last before it, in its
+    /// transaction. In WAL mode only; otherwise SQLite's own COMMIT finds the lock of who reads.
+    pub fn is_free(&self, connection: &Connection) -> bool {
+        let Some(log) = descriptor::of_log(connection, &self.database) else { return true };
+        // What cannot be asked for is not waited for.
+        let readers = watcher::others(log).unwrap_or_default();
+        if readers.is_empty() {
+            return true;
+        }
         let mut state = self.state();
         let Some(watch) = &mut state.watch else { return true };
-        let answer = watch.ask(Question::IsFree, LATE_WITH_LOCK);
+        let answer = watch.ask(Question::IsFree(readers), LATE_WITH_LOCK);
         if answer.is_none() {
             state.watch = None;
         }
@@ -317,5 +338,35 @@ impl Drop for Watch {
         // It ends with its input by itself; this way it is gone at once, and leaves no dead process behind.
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_speak_the_same_language() {
+        let most = Duration::from_micros(250_000);
+        for question in [
+            Question::Wait { most, least: Duration::from_micros(1) },
+            Question::IsFree(Vec::new()),
+            Question::IsFree(vec![(123, 7), (127, 0)]),
+            Question::Over,
+        ] {
+            assert_eq!(Question::read(&question.to_string()), Some(question));
+        }
+        for answer in [
+            Answer::Ready,
+            Answer::Pause(most),
+            Answer::Quiet,
+            Answer::None(Duration::ZERO),
+            Answer::Free,
+            Answer::Taken,
+        ] {
+            assert_eq!(Answer::read(&answer.to_string()), Some(answer));
+        }
+        assert_eq!(Question::read("free? 1"), None);
+        assert_eq!(Answer::read("test result: ok"), None);
     }
 }
