@@ -10,6 +10,7 @@ pub mod watcher;
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::str::FromStr;
@@ -219,22 +220,9 @@ impl Pauses {
         }
     }
 
-    /// Whether nobody has begun to read since the moment, whom a commit would make fail: to be asked last before it, in its
-    /// transaction. In WAL mode only; otherwise SQLite's own COMMIT finds the lock of who reads.
-    pub fn is_free(&self, connection: &Connection) -> bool {
-        let Some(log) = descriptor::of_log(connection, &self.database) else { return true };
-        // What cannot be asked for is not waited for.
-        let readers = watcher::others(log).unwrap_or_default();
-        if readers.is_empty() {
-            return true;
-        }
-        let mut state = self.state();
-        let Some(watch) = &mut state.watch else { return true };
-        let answer = watch.ask(Question::IsFree(readers), LATE_WITH_LOCK);
-        if answer.is_none() {
-            state.watch = None;
-        }
-        answer == Some(Answer::Free)
+    /// For looks at who else reads while a transaction on this connection lasts, which has the write lock.
+    pub fn beside<'a>(&'a self, connection: &'a Connection) -> Beside<'a> {
+        Beside { pauses: self, log: descriptor::of_log(connection, &self.database) }
     }
 
     /// The lock that was taken at the moment is let go.
@@ -247,6 +235,37 @@ impl Pauses {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Those who read while we write.
+pub struct Beside<'a> {
+    pauses: &'a Pauses,
+    log: Option<BorrowedFd<'a>>,
+}
+
+impl Beside<'_> {
+    /// To be asked between the statements of a transaction, and last before its commit: an error where somebody has begun to
+    /// read whom the commit would make fail. Only looks in WAL mode; otherwise SQLite's own COMMIT finds who reads.
+    ///
+    /// Errors: `busy`.
+    pub fn check(&self) -> Result<()> {
+        let Some(log) = self.log else { return Ok(()) };
+        // What cannot be asked for is not waited for.
+        let readers = watcher::others(log).unwrap_or_default();
+        if readers.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.pauses.state();
+        let Some(watch) = &mut state.watch else { return Ok(()) };
+        let answer = watch.ask(Question::IsFree(readers), LATE_WITH_LOCK);
+        if answer.is_none() {
+            state.watch = None;
+        }
+        if answer == Some(Answer::Free) {
+            return Ok(());
+        }
+        Err(Error::new(Reason::Busy, "a transaction of the application has begun meanwhile"))
     }
 }
 
