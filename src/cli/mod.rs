@@ -33,6 +33,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, DEFAULT_PATH, Database};
 use crate::error::{Error, Reason, Result};
+use crate::sqlite::pauses::FLAG;
 
 /// Keeps SQLite databases: backs them up, maintains, prunes and watches them while their applications use them.
 #[derive(Debug, Parser)]
@@ -71,7 +72,7 @@ enum Verb {
     History(history::History),
     Slow(slow::Slow),
     Advise(advise::Advise),
-    #[command(hide = true)]
+    #[command(hide = true, long_flag = FLAG)]
     WatchLocks(watch_locks::WatchLocks),
 }
 

@@ -18,7 +18,7 @@ use super::walk::{self, Extent, Position};
 use crate::config::Rule;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
-use crate::jobs::moment::LEAST;
+use crate::jobs::moment::{LEAST, STARVED};
 use crate::jobs::pace::Pace;
 use crate::jobs::reading::Reader;
 use crate::jobs::{Context, Unit, blocking};
@@ -33,10 +33,6 @@ const PAUSE_PER_WORK: u32 = 3;
 /// Rows of the first batch, and the most of any.
 const FIRST: u64 = 100;
 const MOST: u64 = 50_000;
-
-/// Attempts in a row, outside WAL mode, at which somebody read when it came to the COMMIT: then that waits for them, and nobody
-/// else gets in, as always with SQLite.
-const STARVED: u32 = 10;
 
 /// Per cent of `max_size` that are filled when it was passed: rows differ, and pages have headers that stay.
 const FILLED: u128 = 99;

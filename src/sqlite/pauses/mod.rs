@@ -27,8 +27,9 @@ use super::facts::{resolved, sidecar};
 use crate::error::{Error, Reason, Result};
 use turns::Process;
 
-/// The verb of this program under which [`watcher`] runs.
-pub const VERB: &str = "watch-locks";
+/// The flag of this program under which [`watcher`] runs; another program in its place, such as one of our tests, knows no such
+/// option, and ends.
+pub const FLAG: &str = "watch-locks";
 
 /// What an answer may take beyond the time that was given for it. Then the process hangs, and is ended.
 const LATE: Duration = Duration::from_secs(2);
@@ -308,7 +309,7 @@ impl Watch {
     fn start(path: &Path, locks: Locks, identity: Identity, longest: Duration) -> Result<Self> {
         let failed = |e: std::io::Error| Error::io("cannot start a process of litekeeper's own", &e);
         let mut command = Command::new("/proc/self/exe");
-        command.args([VERB, locks.as_str()]).arg(path);
+        command.args([&format!("--{FLAG}"), locks.as_str()]).arg(path);
         command.args([identity.0, identity.1, micros(longest)].map(|number| number.to_string()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().map_err(failed)?;
