@@ -34,6 +34,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, DEFAULT_PATH, Database};
 use crate::error::{Error, Reason, Result};
+use crate::sqlite::pauses::FLAG;
 
 /// Keeps SQLite databases: backs them up, maintains, prunes and watches them while their applications use them.
 #[derive(Debug, Parser)]
@@ -74,6 +75,7 @@ enum Verb {
     Advise(advise::Advise),
     #[command(hide = true)]
     Inspect(inspect::Inspect),
+    #[command(hide = true, long_flag = FLAG)]
     WatchLocks(watch_locks::WatchLocks),
 }
 

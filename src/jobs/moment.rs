@@ -14,6 +14,10 @@ use crate::sqlite::pauses::{Locks, Moment};
 /// No hold that is shorter than this gets anything done.
 pub const LEAST: Duration = Duration::from_micros(500);
 
+/// Attempts in a row, outside WAL mode, at which somebody read when it came to the COMMIT: then that waits for them, and nobody
+/// else gets in, as always with SQLite.
+pub const STARVED: u32 = 10;
+
 /// How long a slice waits for a pause, in terms of `pool.busy_timeout`.
 const PATIENCE: u32 = 3;
 

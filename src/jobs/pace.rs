@@ -104,7 +104,7 @@ mod tests {
     fn slices_fit_into_pauses_with_what_does_not_depend_on_their_size() {
         let (each, beside) = (Duration::from_micros(10), Duration::from_millis(2));
         let mut pace = Pace::new(Duration::from_millis(5), 100, MOST);
-        let mut go_on = |pace: &mut Pace, fits: u64| {
+        let go_on = |pace: &mut Pace, fits: u64| {
             for _ in 0..20 {
                 let took = each * u32::try_from(pace.size()).unwrap();
                 pace.learn(took, took + beside);

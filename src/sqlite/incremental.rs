@@ -8,12 +8,15 @@ use rusqlite::{Connection, Transaction};
 
 use super::checkpoint::{ByHand, settle_when_due};
 use super::hold::{self, Holds};
-use super::pauses::Pauses;
+use super::pauses::{Beside, Pauses};
 use super::{open, replicator};
 use crate::error::{Error, Reason, Result};
 
 /// Virtual machine instructions between two looks at whether it must stop: each frees a page.
 const STEPS_BETWEEN_LOOKS: i32 = 100;
+
+/// Pages between two looks at who has begun to read.
+const PAGES_BETWEEN_LOOKS: u64 = 64;
 
 /// One transaction that freed some pages.
 #[derive(Debug, Clone, Copy)]
@@ -64,25 +67,28 @@ impl Freeing {
         let mut connection = ByHand::new(&mut self.connection)?;
         let (has_log, busy_timeout) = (connection.is_wal(), self.busy_timeout);
         connection.busy_timeout(if timed.is_some() { Duration::ZERO } else { busy_timeout })?;
-        let (mut began, mut is_taken) = (Instant::now(), timed.is_some());
+        let mut began = Instant::now();
         let work = |transaction: &Transaction<'_>| {
-            (began, is_taken) = (Instant::now(), false);
-            transaction.busy_timeout(busy_timeout)?;
+            began = Instant::now();
+            let beside = timed.map(|pauses| pauses.beside(transaction));
+            let go_on = || beside.as_ref().map_or(Ok(()), Beside::check);
             // The statement frees a page with each row that is asked for.
             let mut statement = transaction.prepare(&format!("PRAGMA main.incremental_vacuum({pages})"))?;
             let mut rows = statement.query([])?;
-            while rows.next()?.is_some() {}
+            let mut asked = 0_u64;
+            while rows.next()?.is_some() {
+                asked += 1;
+                if asked.is_multiple_of(PAGES_BETWEEN_LOOKS) {
+                    go_on()?;
+                }
+            }
             let left = transaction.query_row("PRAGMA main.freelist_count", [], |row| row.get(0))?;
             let worked = began.elapsed();
-            if let Some(pauses) = timed {
-                // Written before the last look, so that the COMMIT comes soon after it.
-                if has_log {
-                    transaction.cache_flush()?;
-                }
-                is_taken = !pauses.is_free();
-                if is_taken {
-                    return Err(Error::new(Reason::Busy, "a transaction of the application has begun"));
-                }
+            if timed.is_some() && has_log {
+                // Written before the last look, so that the COMMIT comes soon after it. Outside WAL mode that needs a lock as
+                // well, which nobody has who could not go on afterwards.
+                transaction.cache_flush()?;
+                go_on()?;
             }
             Ok((worked, left))
         };
@@ -92,7 +98,7 @@ impl Freeing {
             hold::write(&mut connection, holds, work)
         };
         let (worked, left) = match done {
-            Err(error) if is_taken && error.reason == Reason::Busy => return Ok(None),
+            Err(error) if timed.is_some() && error.reason == Reason::Busy => return Ok(None),
             done => done?,
         };
         let held = began.elapsed();

@@ -10,6 +10,7 @@ pub mod checkpoint;
 mod checkpoint_lock;
 pub mod checks;
 pub mod copy;
+mod descriptor;
 pub mod exclusive;
 pub mod explain;
 pub mod facts;

@@ -156,7 +156,10 @@ def refused(results, title):
             rounds = of_way.get(case, [])
             failed, all_of = sum(one.failed for one in rounds), sum(len(one.taken) for one in rounds)
             share = f"{failed / all_of:.1%}" if all_of else ""
-            cells.append(f"{failed} of {all_of} ({share}); {spread([one.run.whole for one in rounds])} s" if rounds else "")
+            gave_up = sum((one.run.report or {}).get("reason") == "no_pause" for one in rounds)
+            note = f", gave up in {gave_up}" if gave_up else ""
+            spent = spread([one.run.whole for one in rounds]) if rounds else ""
+            cells.append(f"{failed} of {all_of} ({share}); {spent} s{note}")
         rows.append([way.name, *cells])
     return f"{title}\n\n" + table(head, rows)
 

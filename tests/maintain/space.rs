@@ -113,12 +113,12 @@ fn a_slice_that_must_stop_is_rolled_back_and_a_replicator_ends_them_all() {
     let holds = Holds::new(|_| {});
     let free = number(&path, "PRAGMA freelist_count");
     let mut freeing = Freeing::begin(&path, Duration::ZERO).unwrap();
-    assert_eq!(freeing.slice(&holds, 500, || true).unwrap_err().reason, Reason::Cancelled);
+    assert_eq!(freeing.slice(&holds, None, 500, || true).unwrap_err().reason, Reason::Cancelled);
     assert_eq!(number(&path, "PRAGMA freelist_count"), free);
-    freeing.slice(&holds, 10, || false).unwrap();
+    freeing.slice(&holds, None, 10, || false).unwrap();
     assert!(number(&path, "PRAGMA freelist_count") < free);
     std::fs::create_dir(sandbox.data().join(".attendance.sqlite-litestream")).unwrap();
-    assert_eq!(freeing.slice(&holds, 10, || false).unwrap_err().reason, Reason::Refused);
+    assert_eq!(freeing.slice(&holds, None, 10, || false).unwrap_err().reason, Reason::Refused);
     assert_eq!(holds.take().times, 2);
     // The last connection that closes moves the log into the file, but for what is the replicator's.
     drop(freeing);

@@ -18,7 +18,7 @@ use crate::pool::wait_for_locks;
 use crate::sqlite::checkpoint::{ByHand, Checkpoint, settle, settle_when_due};
 use crate::sqlite::hold::{self, Holds};
 use crate::sqlite::keys::{self, Key, among};
-use crate::sqlite::pauses::Pauses;
+use crate::sqlite::pauses::{Beside, Pauses};
 use crate::sqlite::rebuild;
 use crate::sqlite::replicator;
 use crate::sqlite::schema::quoted;
@@ -74,29 +74,27 @@ pub(super) fn run(
     let slice = &share.slice;
     let mut connection = ByHand::new(connection)?;
     let has_log = connection.is_wal();
-    let (mut since, mut is_taken) = (Instant::now(), share.timed);
+    let mut since = Instant::now();
     wait_for_locks(!share.timed);
     let work = |transaction: &Transaction<'_>| {
-        (since, is_taken) = (Instant::now(), false);
-        wait_for_locks(true);
+        since = Instant::now();
+        let beside = share.timed.then(|| pauses.beside(transaction));
+        let go_on = || beside.as_ref().map_or(Ok(()), Beside::check);
         if schema_version(transaction)? != plan.schema_version {
             return Err(Error::new(
                 Reason::Refused,
                 "the schema was changed while the cleanup was running; the next run goes on",
             ));
         }
-        let (tally, fixed) = remove(transaction, plan, &slice.old, share.checked, archive.as_deref_mut())?;
+        let (tally, fixed) =
+            remove(transaction, plan, &slice.old, share.checked, archive.as_deref_mut(), &go_on)?;
         // Only a trigger keeps a row that was to go.
         let left = if plan.is_plain() { 0 } else { existing(transaction, plan, slice.tail(), "1")?.len() };
-        if share.timed {
-            // What there is to write is written before the last look, so that the COMMIT comes soon after it.
-            if has_log {
-                transaction.cache_flush()?;
-            }
-            is_taken = !pauses.is_free();
-            if is_taken {
-                return Err(Error::new(Reason::Busy, "a transaction of the application has begun"));
-            }
+        if share.timed && has_log {
+            // What there is to write is written before the last look, so that the COMMIT comes soon after it. Outside WAL mode
+            // that needs a lock as well, which nobody has who could not go on afterwards.
+            transaction.cache_flush()?;
+            go_on()?;
         }
         Ok((tally, left, since.elapsed().saturating_sub(fixed)))
     };
@@ -112,7 +110,7 @@ pub(super) fn run(
         archive.settle(done.is_ok())?;
     }
     let (tally, left, worked) = match done {
-        Err(error) if is_taken && error.reason == Reason::Busy => return Ok(Attempt::Taken),
+        Err(error) if share.timed && error.reason == Reason::Busy => return Ok(Attempt::Taken),
         done => done?,
     };
     let since = Instant::now();
@@ -135,12 +133,14 @@ fn remove(
     rows: &[Key],
     checked: bool,
     archive: Option<&mut Archive>,
+    go_on: &dyn Fn() -> Result<()>,
 ) -> Result<(Tally, Duration)> {
     let mut tally = Tally::new();
     // The application may have changed the rows since they were found.
     let condition = plan.goes.condition("");
     if plan.is_plain() && archive.is_none() {
-        tally.entry(plan.table.clone()).or_default().removed = delete(connection, plan, 0, rows, &condition)?;
+        tally.entry(plan.table.clone()).or_default().removed =
+            delete(connection, plan, 0, rows, &condition, go_on)?;
         return Ok((tally, Duration::ZERO));
     }
     let rows = existing(connection, plan, rows, &condition)?;
@@ -181,7 +181,7 @@ fn remove(
         tally.entry(graph.tables[graph.edges[*edge].child].name.clone()).or_default().changed += changed;
     }
     for (table, rows) in doomed.deletes.into_iter().rev() {
-        let removed = delete(connection, plan, table, &rows, "1")?;
+        let removed = delete(connection, plan, table, &rows, "1", go_on)?;
         tally.entry(graph.tables[table].name.clone()).or_default().removed += removed;
     }
     let since = Instant::now();
@@ -213,12 +213,20 @@ fn change(connection: &Connection, graph: &Graph, edge: usize, rows: &[Key]) -> 
 }
 
 /// Deletes `rows` of the table of this number that fulfil a condition; how many those were.
-fn delete(connection: &Connection, plan: &Plan, table: usize, rows: &[Key], condition: &str) -> Result<u64> {
+fn delete(
+    connection: &Connection,
+    plan: &Plan,
+    table: usize,
+    rows: &[Key],
+    condition: &str,
+    go_on: &dyn Fn() -> Result<()>,
+) -> Result<u64> {
     let node = &plan.graph.tables[table];
     let mut removed = 0;
     for (number, values) in keys::chunks(rows) {
         let among = among("", &node.key, number);
         let sql = format!("DELETE FROM {} WHERE {among} AND {condition}", quoted(&node.name));
+        go_on()?;
         let done = connection.prepare_cached(&sql)?.execute(params_from_iter(values));
         removed += done.map_err(|cause| not_removed(connection, &node.name, cause))?;
     }

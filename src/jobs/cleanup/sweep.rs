@@ -19,7 +19,7 @@ use super::walk::{self, Extent, Position};
 use crate::config::Rule;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
-use crate::jobs::moment::LEAST;
+use crate::jobs::moment::{LEAST, STARVED};
 use crate::jobs::pace::Pace;
 use crate::jobs::reading::Reader;
 use crate::jobs::{Context, Unit, blocking};
@@ -268,7 +268,7 @@ impl Sweep<'_> {
     async fn batch(&self, from: &Position, pace: &mut Pace) -> Result<Step> {
         let context = self.context;
         let (limit, patience) = (context.database.maintain.max_block, context.patience());
-        let mut attempt = 1;
+        let (mut attempt, mut taken) = (1, 0);
         loop {
             let (plan, position, rows) =
                 (Arc::clone(self.plan), from.clone(), usize::try_from(pace.size()).unwrap_or(usize::MAX));
@@ -297,6 +297,7 @@ impl Sweep<'_> {
                     }
                 };
             let (plan, path) = (Arc::clone(self.plan), context.database.path.clone());
+            let timed = timed && (self.locks == Locks::Log || taken < STARVED);
             let share = Share { slice, checked: self.in_batches, timed };
             let (archive, holds) = (Arc::clone(self.archive), Arc::clone(&context.holds));
             let pauses = Arc::clone(&context.pauses);
@@ -307,6 +308,7 @@ impl Sweep<'_> {
             match work.await {
                 Ok(Attempt::Done(step)) => return Ok(step),
                 Ok(Attempt::Taken) => {
+                    taken += 1;
                     pace.shrink();
                     patience.check(context)?;
                     continue;

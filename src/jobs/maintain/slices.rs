@@ -7,12 +7,12 @@ use super::limits::part;
 use super::step::{Cost, Step, StepName};
 use super::vacuum::freed;
 use crate::error::{Error, Reason, Result};
-use crate::jobs::moment::LEAST;
+use crate::jobs::moment::{LEAST, STARVED};
 use crate::jobs::pace::Pace;
 use crate::jobs::{Context, blocking};
 use crate::sqlite::facts::Facts;
 use crate::sqlite::incremental::Freeing;
-use crate::sqlite::pauses::Moment;
+use crate::sqlite::pauses::{Locks, Moment};
 use crate::words::{count, plural};
 
 const STEP: StepName = StepName::Vacuum;
@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, before: &Facts, preview: bool) -> Res
     let mut freeing = context.sql(move |_| Freeing::begin(&path, wait)).await?;
     let locks = context.locks().await?;
     let mut pace = Pace::new(target, FIRST, MOST);
-    let (mut asked, mut slices, mut patience) = (0, 0, context.patience());
+    let (mut asked, mut slices, mut taken, mut patience) = (0, 0, 0, context.patience());
     // The application may free and take pages meanwhile; what was free at the beginning bounds the whole.
     while asked < before.free_pages {
         // It has a connection of its own, which knows nothing of files that were moved or removed meanwhile.
@@ -58,7 +58,8 @@ pub(super) async fn run(context: &Context, before: &Facts, preview: bool) -> Res
                     Moment::Pause(lasts) => Some(lasts),
                     _ => None,
                 });
-                (moment != Moment::Unseen).then(|| Arc::clone(&context.pauses))
+                let may_wait = locks == Locks::File && taken >= STARVED;
+                (moment != Moment::Unseen && !may_wait).then(|| Arc::clone(&context.pauses))
             }
             Err(error) => return gave_up(context, before, slices, error).await,
         };
@@ -76,6 +77,7 @@ pub(super) async fn run(context: &Context, before: &Facts, preview: bool) -> Res
         let slice = match part(context, "incremental VACUUM", done)? {
             Ok(Some(slice)) => slice,
             Ok(None) => {
+                taken += 1;
                 pace.shrink();
                 if let Err(error) = patience.check(context) {
                     return gave_up(context, before, slices, error).await;
@@ -88,7 +90,7 @@ pub(super) async fn run(context: &Context, before: &Facts, preview: bool) -> Res
                 return Ok(Step { freed_bytes, freed_pages, ..Step::failed(STEP, problem) });
             }
         };
-        (asked, slices, patience) = (asked + pages, slices + 1, context.patience());
+        (asked, slices, taken, patience) = (asked + pages, slices + 1, 0, context.patience());
         if slice.left == 0 {
             break;
         }

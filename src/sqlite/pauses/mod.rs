@@ -10,6 +10,7 @@ pub mod watcher;
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::str::FromStr;
@@ -18,12 +19,17 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use rusqlite::Connection;
+
 use super::access::{self, Identity};
+use super::descriptor;
 use super::facts::{resolved, sidecar};
 use crate::error::{Error, Reason, Result};
+use turns::Process;
 
-/// The verb of this program under which [`watcher`] runs.
-pub const VERB: &str = "watch-locks";
+/// The flag of this program under which [`watcher`] runs; another program in its place, such as one of our tests, knows no such
+/// option, and ends.
+pub const FLAG: &str = "watch-locks";
 
 /// What an answer may take beyond the time that was given for it. Then the process hangs, and is ended.
 const LATE: Duration = Duration::from_secs(2);
@@ -65,12 +71,12 @@ impl FromStr for Locks {
 }
 
 /// A line to the watcher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Question {
     /// Wait for a moment, `most` at most, that will last for `least`.
     Wait { most: Duration, least: Duration },
-    /// Has nobody begun to read?
-    IsFree,
+    /// Is none of these, each with the byte of its lock, one whom a commit would make fail?
+    IsFree(Vec<(u64, Process)>),
     /// We have let go of the lock.
     Over,
 }
@@ -79,7 +85,11 @@ impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Wait { most, least } => writeln!(f, "wait {} {}", most.as_micros(), micros(*least)),
-            Self::IsFree => writeln!(f, "free?"),
+            Self::IsFree(readers) => {
+                f.write_str("free?")?;
+                readers.iter().try_for_each(|(byte, process)| write!(f, " {byte}:{process}"))?;
+                writeln!(f)
+            }
             Self::Over => writeln!(f, "over"),
         }
     }
@@ -91,7 +101,13 @@ impl Question {
         let micros = |word: &str| word.parse().ok().map(Duration::from_micros);
         match words.as_slice() {
             ["wait", most, least] => Some(Self::Wait { most: micros(most)?, least: micros(least)? }),
-            ["free?"] => Some(Self::IsFree),
+            ["free?", readers @ ..] => {
+                let reader = |word: &&str| {
+                    let (byte, process) = word.split_once(':')?;
+                    Some((byte.parse().ok()?, process.parse().ok()?))
+                };
+                readers.iter().map(reader).collect::<Option<_>>().map(Self::IsFree)
+            }
             ["over"] => Some(Self::Over),
             _ => None,
         }
@@ -205,15 +221,9 @@ impl Pauses {
         }
     }
 
-    /// Whether nobody has begun to read since the moment: to be asked before a commit, which would make them fail.
-    pub fn is_free(&self) -> bool {
-        let mut state = self.state();
-        let Some(watch) = &mut state.watch else { return true };
-        let answer = watch.ask(Question::IsFree, LATE_WITH_LOCK);
-        if answer.is_none() {
-            state.watch = None;
-        }
-        answer == Some(Answer::Free)
+    /// For looks at who else reads while a transaction on this connection lasts, which has the write lock.
+    pub fn beside<'a>(&'a self, connection: &'a Connection) -> Beside<'a> {
+        Beside { pauses: self, log: descriptor::of_log(connection, &self.database) }
     }
 
     /// The lock that was taken at the moment is let go.
@@ -226,6 +236,37 @@ impl Pauses {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Those who read while we write.
+pub struct Beside<'a> {
+    pauses: &'a Pauses,
+    log: Option<BorrowedFd<'a>>,
+}
+
+impl Beside<'_> {
+    /// To be asked between the statements of a transaction, and last before its commit: an error where somebody has begun to
+    /// read whom the commit would make fail. Only looks in WAL mode; otherwise SQLite's own COMMIT finds who reads.
+    ///
+    /// Errors: `busy`.
+    pub fn check(&self) -> Result<()> {
+        let Some(log) = self.log else { return Ok(()) };
+        // What cannot be asked for is not waited for.
+        let readers = watcher::others(log).unwrap_or_default();
+        if readers.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.pauses.state();
+        let Some(watch) = &mut state.watch else { return Ok(()) };
+        let answer = watch.ask(Question::IsFree(readers), LATE_WITH_LOCK);
+        if answer.is_none() {
+            state.watch = None;
+        }
+        if answer == Some(Answer::Free) {
+            return Ok(());
+        }
+        Err(Error::new(Reason::Busy, "a transaction of the application has begun meanwhile"))
     }
 }
 
@@ -268,7 +309,7 @@ impl Watch {
     fn start(path: &Path, locks: Locks, identity: Identity, longest: Duration) -> Result<Self> {
         let failed = |e: std::io::Error| Error::io("cannot start a process of litekeeper's own", &e);
         let mut command = Command::new("/proc/self/exe");
-        command.args([VERB, locks.as_str()]).arg(path);
+        command.args([&format!("--{FLAG}"), locks.as_str()]).arg(path);
         command.args([identity.0, identity.1, micros(longest)].map(|number| number.to_string()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().map_err(failed)?;
@@ -317,5 +358,35 @@ impl Drop for Watch {
         // It ends with its input by itself; this way it is gone at once, and leaves no dead process behind.
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_speak_the_same_language() {
+        let most = Duration::from_micros(250_000);
+        for question in [
+            Question::Wait { most, least: Duration::from_micros(1) },
+            Question::IsFree(Vec::new()),
+            Question::IsFree(vec![(123, 7), (127, 0)]),
+            Question::Over,
+        ] {
+            assert_eq!(Question::read(&question.to_string()), Some(question));
+        }
+        for answer in [
+            Answer::Ready,
+            Answer::Pause(most),
+            Answer::Quiet,
+            Answer::None(Duration::ZERO),
+            Answer::Free,
+            Answer::Taken,
+        ] {
+            assert_eq!(Answer::read(&answer.to_string()), Some(answer));
+        }
+        assert_eq!(Question::read("free? 1"), None);
+        assert_eq!(Answer::read("test result: ok"), None);
     }
 }

@@ -39,8 +39,12 @@ pub(super) struct Look {
     pub(super) at: Duration,
     /// Bytes on which somebody keeps a state to read from, and who; stayed for a moment and not only passed by.
     pub(super) readers: Vec<(u64, Process)>,
+    /// Bytes on which a lock of our own is in front of any other.
+    pub(super) hidden: Vec<u64>,
     /// Who has the write lock.
     pub(super) writer: Option<Process>,
+    /// Somebody makes a checkpoint: it holds up who begins to write.
+    pub(super) checkpoint: bool,
     /// Changes with every commit.
     pub(super) commits: u32,
 }
@@ -61,6 +65,11 @@ struct Known {
 }
 
 impl Known {
+    /// Whether nothing was seen of it but its lock.
+    const fn is_new(&self) -> bool {
+        self.reads == 0 && !self.has_written
+    }
+
     /// Whether a commit of ours may make it fail.
     const fn is_at_risk(&self) -> bool {
         self.reads > 0 && (self.has_written || self.only_reads < ONLY_READS)
@@ -91,7 +100,7 @@ pub(super) struct Turns {
     commits: Option<u32>,
     /// Somebody whom a commit of ours may make fail is in a transaction.
     is_taken: bool,
-    /// Somebody else has the write lock.
+    /// Somebody else has the write lock, or makes a checkpoint.
     is_written: bool,
     /// When the last of them ended.
     since: Duration,
@@ -144,12 +153,16 @@ impl Turns {
             _ => {}
         }
         self.is_taken = taken;
-        self.is_written = look.writer.is_some();
+        self.is_written = look.writer.is_some() || look.checkpoint;
     }
 
-    /// Whether somebody is in a transaction whom a commit of ours may make fail.
-    pub(super) const fn is_taken(&self) -> bool {
-        self.is_taken
+    /// Whether one of these, who were seen by other means to read, may be made to fail by a commit of ours.
+    pub(super) fn is_taken_by(&self, readers: &[(u64, Process)]) -> bool {
+        readers.iter().any(|(byte, process)| {
+            // Somebody who was never seen may do anything.
+            let is_at_risk = self.known.get(process).is_none_or(|known| known.is_at_risk() || known.is_new());
+            is_at_risk && !self.is_long(*byte, *process)
+        })
     }
 
     /// What the last look says.
@@ -172,7 +185,10 @@ impl Turns {
     /// Who has been on which byte since when. Two transactions of one process look like one where its pauses are shorter than
     /// the time between two looks; its commits tell them apart.
     fn hold(&mut self, look: &Look, committed: bool) {
-        let before = std::mem::take(&mut self.held);
+        let mut before = std::mem::take(&mut self.held);
+        for byte in &look.hidden {
+            self.held.extend(before.remove_entry(byte));
+        }
         for &(byte, process) in &look.readers {
             let writes = self.known.get(&process).is_some_and(|known| known.has_written);
             let stays = |held: &&(Process, Duration)| held.0 == process && !(committed && writes);
@@ -208,13 +224,20 @@ impl Turns {
         self.known.retain(|_, known| look.at.saturating_sub(known.seen) < FORGOTTEN);
     }
 
+    /// Whether somebody has read for so long that nobody waits for him.
+    fn is_long(&self, byte: u64, process: Process) -> bool {
+        let held = self.held.get(&byte).filter(|(known, _)| *known == process);
+        held.is_some_and(|(_, since)| self.at.saturating_sub(*since) >= self.longest)
+    }
+
     fn taken(&self, look: &Look) -> bool {
         let is_at_risk = |process: &Process| self.known.get(process).is_some_and(Known::is_at_risk);
-        let is_long =
-            |byte| self.held.get(byte).is_some_and(|held| look.at.saturating_sub(held.1) >= self.longest);
         // Outside WAL mode, who writes at last has no other lock.
         look.writer.as_ref().is_some_and(is_at_risk)
-            || look.readers.iter().any(|(byte, process)| is_at_risk(process) && !is_long(byte))
+            || look
+                .readers
+                .iter()
+                .any(|(byte, process)| is_at_risk(process) && !self.is_long(*byte, *process))
     }
 
     /// A transaction has begun: the pause before it is over.
@@ -228,5 +251,124 @@ impl Turns {
             self.pauses.pop_front();
         }
         self.pauses.push_back(lasted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = ms(1);
+    const BYTE: u64 = 124;
+
+    const fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    /// Looks each millisecond at what is drawn, a letter each: `r` reads, `w` reads and has the write lock, `i` has both from the
+    /// beginning, `c` nobody, but somebody has committed, `.` nobody.
+    struct Played {
+        turns: Turns,
+        now: u64,
+        commits: u32,
+    }
+
+    impl Played {
+        fn new(longest: Duration) -> Self {
+            Self { turns: Turns::new(INTERVAL, longest), now: 0, commits: 0 }
+        }
+
+        fn play(&mut self, process: Process, drawn: &str) -> Moment {
+            for what in drawn.chars() {
+                self.now += 1;
+                let (reads, writes) = match what {
+                    'r' => (true, false),
+                    'w' | 'i' => (true, true),
+                    _ => (false, false),
+                };
+                self.commits += u32::from(matches!(what, 'c' | 'w'));
+                self.turns.see(&Look {
+                    at: ms(self.now),
+                    readers: reads.then_some((BYTE, process)).into_iter().collect(),
+                    writer: writes.then_some(process),
+                    commits: self.commits,
+                    ..Look::default()
+                });
+            }
+            self.turns.moment()
+        }
+    }
+
+    #[test]
+    fn a_pause_is_as_long_as_the_shortest_that_has_lasted_as_long_already() {
+        let mut played = Played::new(ms(5000));
+        played.play(7, &("rrw".to_owned() + &".".repeat(20)).repeat(5));
+        // Of 20 looks with nobody, two may have been in a transaction.
+        let Moment::Pause(lasts) = played.play(7, "rrw.") else { panic!() };
+        assert!((ms(8)..=ms(10)).contains(&lasts), "{lasts:?}");
+        let Moment::Pause(later) = played.play(7, &".".repeat(10)) else { panic!() };
+        assert!(later < lasts, "{later:?}");
+        assert_eq!(played.play(7, "r"), Moment::Taken);
+    }
+
+    #[test]
+    fn short_pauses_within_a_request_are_told_from_the_long_ones_between_two() {
+        let mut played = Played::new(ms(5000));
+        let request = "rw..rw..rw".to_owned() + &".".repeat(60);
+        played.play(7, &request.repeat(5));
+        let Moment::Pause(at_once) = played.play(7, "rw.") else { panic!() };
+        assert!(at_once <= ms(1), "{at_once:?}");
+        let Moment::Pause(after_a_while) = played.play(7, "...") else { panic!() };
+        assert!(after_a_while >= ms(20), "{after_a_while:?}");
+    }
+
+    #[test]
+    fn a_transaction_too_short_to_be_seen_is_told_by_its_commit() {
+        let mut played = Played::new(ms(5000));
+        played.play(7, &("rw".to_owned() + &".".repeat(20)).repeat(3));
+        let Moment::Pause(lasts) = played.play(7, &("....c....".repeat(5) + "c.")) else { panic!() };
+        assert!(lasts <= ms(4), "{lasts:?}");
+    }
+
+    #[test]
+    fn nobody_is_waited_for_who_takes_the_write_lock_as_he_begins() {
+        let mut played = Played::new(ms(5000));
+        played.play(7, &".".repeat(151));
+        assert_eq!(played.play(7, &"i...".repeat(50)), Moment::Quiet);
+        assert_eq!(played.play(7, "i"), Moment::Taken, "but we do not begin while he writes");
+    }
+
+    #[test]
+    fn nobody_is_waited_for_who_was_never_seen_to_write() {
+        let mut played = Played::new(ms(5000));
+        assert_eq!(played.play(7, &"r..".repeat(80)), Moment::Pause(Duration::ZERO), "not known yet");
+        played.play(7, &"r..".repeat(80));
+        assert_eq!(played.play(7, &"r".repeat(200)), Moment::Quiet);
+        assert!(!played.turns.is_taken_by(&[(BYTE, 7)]));
+        assert!(played.turns.is_taken_by(&[(BYTE, 8)]), "a new one may do anything");
+        // Until he does.
+        played.play(7, "rw");
+        assert_eq!(played.play(7, "r"), Moment::Taken);
+    }
+
+    #[test]
+    fn one_who_reads_for_very_long_is_waited_for_no_longer() {
+        let mut played = Played::new(ms(1000));
+        assert_eq!(played.play(7, &"r".repeat(1000)), Moment::Taken);
+        played.play(7, "rr");
+        assert_eq!(played.play(7, &"r".repeat(150)), Moment::Quiet);
+        assert!(!played.turns.is_taken_by(&[(BYTE, 7)]));
+    }
+
+    #[test]
+    fn what_is_seen_while_we_write_is_not_learned() {
+        let mut played = Played::new(ms(5000));
+        let turn = "rw".to_owned() + &".".repeat(20);
+        let Moment::Pause(before) = played.play(7, &(turn.repeat(5) + "rw.")) else { panic!() };
+        played.turns.we_write(true);
+        played.play(7, "r.r.r.c");
+        played.turns.we_write(false);
+        let Moment::Pause(after) = played.play(7, "rw.") else { panic!() };
+        assert_eq!(before, after);
     }
 }

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -33,22 +33,29 @@ const PASSING: Duration = Duration::from_micros(60);
 struct Places {
     readers: &'static [(u64, u64)],
     writer: u64,
+    checkpoint: Option<u64>,
     /// All of them, so that one question does where there are none.
     all: (u64, u64),
     commits: u64,
 }
 
-/// WAL_READ_LOCK(0) to (4) and WAL_WRITE_LOCK in the `-shm`, and iChange of the index' header.
+/// WAL_READ_LOCK(0) to (4), WAL_WRITE_LOCK and WAL_CKPT_LOCK in the `-shm`, and iChange of the index' header.
 const LOG: Places = Places {
     readers: &[(123, 1), (124, 1), (125, 1), (126, 1), (127, 1)],
     writer: 120,
+    checkpoint: Some(121),
     all: (120, 8),
     commits: 8,
 };
 
 /// SHARED and RESERVED in the database, and the counter of changes of its header.
-const FILE: Places =
-    Places { readers: &[(0x4000_0002, 510)], writer: 0x4000_0001, all: (0x4000_0000, 512), commits: 24 };
+const FILE: Places = Places {
+    readers: &[(0x4000_0002, 510)],
+    writer: 0x4000_0001,
+    checkpoint: None,
+    all: (0x4000_0000, 512),
+    commits: 24,
+};
 
 struct Watcher {
     file: File,
@@ -113,8 +120,9 @@ impl Watcher {
                         waits = Some((Instant::now() + most, least));
                         longest = Duration::ZERO;
                     }
-                    Some(Question::IsFree) => {
-                        say(if self.turns.is_taken() { Answer::Taken } else { Answer::Free })?;
+                    Some(Question::IsFree(readers)) => {
+                        let is_taken = self.turns.is_taken_by(&readers);
+                        say(if is_taken { Answer::Taken } else { Answer::Free })?;
                     }
                     Some(Question::Over) => self.turns.we_write(false),
                     None => return Err(io::ErrorKind::InvalidInput.into()),
@@ -141,9 +149,12 @@ impl Watcher {
 
     fn look(&mut self) -> io::Result<()> {
         let mut look = Look { at: self.began.elapsed(), commits: self.commits()?, ..Look::default() };
-        if self.holder(self.places.all)?.is_some() {
-            look.writer = self.writer()?;
-            look.readers = self.readers()?;
+        if holder(&self.file, self.places.all)?.is_some() {
+            look.writer = self.other((self.places.writer, 1))?;
+            if let Some(byte) = self.places.checkpoint {
+                look.checkpoint = self.other((byte, 1))?.is_some();
+            }
+            (look.readers, look.hidden) = self.readers()?;
             if !look.readers.is_empty() && look.writer.is_none() {
                 self.pass(&mut look)?;
             }
@@ -156,9 +167,9 @@ impl Watcher {
     fn pass(&self, look: &mut Look) -> io::Result<()> {
         let since = Instant::now();
         while since.elapsed() < PASSING {
-            let now = self.readers()?;
+            let (now, _) = self.readers()?;
             look.readers.retain(|reader| now.contains(reader));
-            look.writer = self.writer()?;
+            look.writer = self.other((self.places.writer, 1))?;
             if look.readers.is_empty() || look.writer.is_some() {
                 break;
             }
@@ -166,35 +177,26 @@ impl Watcher {
         Ok(())
     }
 
-    fn writer(&self) -> io::Result<Option<Process>> {
-        Ok(self.holder((self.places.writer, 1))?.map(|(process, _)| process).filter(|p| !self.is_ours(*p)))
+    fn other(&self, range: (u64, u64)) -> io::Result<Option<Process>> {
+        Ok(holder(&self.file, range)?.map(|(process, _)| process).filter(|process| !self.is_ours(*process)))
     }
 
-    /// A lock of our own on a byte may hide another's: only until the next commit, from which on who begins to read uses
-    /// another byte.
-    fn readers(&self) -> io::Result<Vec<(u64, Process)>> {
-        let mut found = Vec::new();
+    /// Those who read, and the bytes on which a lock of our own may hide others.
+    fn readers(&self) -> io::Result<(Vec<(u64, Process)>, Vec<u64>)> {
+        let (mut found, mut hidden) = (Vec::new(), Vec::new());
         for &range in self.places.readers {
             // A lock that lets nobody else in is of a checkpoint, or of who moves the mark.
-            if let Some((process, FlockType::ReadLock)) = self.holder(range)?
-                && !self.is_ours(process)
-            {
-                found.push((range.0, process));
+            match holder(&self.file, range)? {
+                Some((process, _)) if self.is_ours(process) => hidden.push(range.0),
+                Some((process, FlockType::ReadLock)) => found.push((range.0, process)),
+                _ => {}
             }
         }
-        Ok(found)
+        Ok((found, hidden))
     }
 
     fn is_ours(&self, process: Process) -> bool {
         process == Pid::as_raw(self.parent)
-    }
-
-    /// Who has a lock on one of the bytes; the first, where there are several.
-    fn holder(&self, (start, length): (u64, u64)) -> io::Result<Option<(Process, FlockType)>> {
-        let wanted =
-            Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
-        let found = fcntl_getlk(&self.file, &wanted)?;
-        Ok(found.map(|lock| (Pid::as_raw(lock.pid), lock.typ)))
     }
 
     fn commits(&self) -> io::Result<u32> {
@@ -203,6 +205,35 @@ impl Watcher {
         rustix::io::pread(&self.file, &mut bytes, self.places.commits)?;
         Ok(u32::from_ne_bytes(bytes))
     }
+}
+
+/// Who reads from a write-ahead log, by SQLite's own descriptor of its `-shm` in this process: none of our own locks. Only those
+/// who stay for a moment.
+pub(super) fn others(log: impl AsFd) -> io::Result<Vec<(u64, Process)>> {
+    let look = || -> io::Result<Vec<_>> {
+        let mut found = Vec::new();
+        for &range in LOG.readers {
+            if let Some((process, FlockType::ReadLock)) = holder(&log, range)? {
+                found.push((range.0, process));
+            }
+        }
+        Ok(found)
+    };
+    let mut found = look()?;
+    let since = Instant::now();
+    while !found.is_empty() && since.elapsed() < PASSING {
+        let now = look()?;
+        found.retain(|reader| now.contains(reader));
+    }
+    Ok(found)
+}
+
+/// Who has a lock on one of the bytes; the first, where there are several.
+fn holder(file: impl AsFd, (start, length): (u64, u64)) -> io::Result<Option<(Process, FlockType)>> {
+    let wanted =
+        Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
+    let found = fcntl_getlk(file, &wanted)?;
+    Ok(found.map(|lock| (Pid::as_raw(lock.pid), lock.typ)))
 }
 
 /// Waits for the next look, or for the next question.
