@@ -7,11 +7,12 @@ mod support;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use support::application::Application;
 use support::backups::{directory, file, manifests, sha256sum};
@@ -102,29 +103,39 @@ fn assert_log_can_be_emptied(application: &mut Application) {
     assert_eq!(application.sql("PRAGMA wal_checkpoint(TRUNCATE)"), serde_json::json!([0, 0, 0]));
 }
 
+/// A run each twenty seconds, so that there is time to look between two.
+const SELDOM: &str = "[health]\nintegrity = \"full\"\nintegrity_schedule = \"*/20 * * * * *\"\nintegrity_timeout = \"2s\"\n\
+                      [maintain]\nmax_block = \"1s\"\n";
+
 #[test]
 fn h27_a_check_that_takes_for_ever_ends_in_its_time_and_holds_nothing_afterwards() {
     for mode in ["wal", "delete"] {
         let sandbox = Sandbox::with_database(&["--journal-mode", mode]);
         with_expression(&sandbox.database(), FOR_EVER);
-        sandbox.configure(
-            "[health]\nintegrity_timeout = \"2s\"\n[verify]\ntimeout = \"2s\"\n[maintain]\nmax_block = \"1s\"\n",
-        );
+        let daemon = Daemon::start(&sandbox.configure(SELDOM));
         let mut application = Application::start(&sandbox.database());
-        assert!(ended(&sandbox, &["backup", "attendance"]).status.success());
-        for args in [&["verify", "attendance"][..], &["health", "attendance", "--deep"]] {
-            let output = ended(&sandbox, args);
-            assert!(!output.status.success(), "{mode}: {args:?}: {}", text(&output));
-            assert!(!text(&output).contains("damaged"), "{mode}: {args:?}: {}", text(&output));
-        }
+        wait_for_run(&sandbox, "integrity", 0, "failure");
+        assert_eq!(inspectors(daemon.pid()), [], "{mode}");
         if mode == "wal" {
             assert_log_can_be_emptied(&mut application);
         }
         application.write_every(Duration::from_millis(1));
         application.wait_for_commits(3);
-        let seen = application.stop();
-        assert_eq!(seen.errors, Vec::<String>::new());
+        assert_eq!(application.stop().errors, Vec::<String>::new(), "{mode}");
+        assert!(daemon.stop().success());
     }
+}
+
+#[test]
+fn h27_what_takes_for_ever_to_verify_is_given_up_in_its_time() {
+    let sandbox = Sandbox::new();
+    with_expression(&sandbox.database(), FOR_EVER);
+    sandbox.configure("[verify]\ntimeout = \"2s\"\n");
+    assert!(ended(&sandbox, &["backup", "attendance"]).status.success());
+    let output = ended(&sandbox, &["verify", "attendance"]);
+    let text = text(&output);
+    assert!(text.contains("took longer than it may") && !text.contains("damaged"), "{text}");
+    assert!(support::backups::catalogue(&sandbox).latest().unwrap().is_some());
 }
 
 #[test]
@@ -150,6 +161,28 @@ fn h27_a_check_that_takes_for_ever_ends_with_the_daemon_however_that_ends() {
         }
         assert_log_can_be_emptied(&mut Application::start(&sandbox.database()));
     }
+}
+
+/// As from a terminal: the signal reaches all processes of the group.
+#[test]
+fn h27_a_check_that_is_interrupted_at_the_keyboard_says_that_it_was_stopped() {
+    let sandbox = Sandbox::new();
+    with_expression(&sandbox.database(), FOR_EVER);
+    sandbox.configure("");
+    let mut command = program();
+    command
+        .arg("--config")
+        .arg(sandbox.configuration())
+        .args(["health", "attendance", "--deep"])
+        .process_group(0);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    wait_until("a check is at work", || (!inspectors(pid).is_empty()).then_some(()));
+    kill_process_group(pid, Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = text(&output);
+    assert!(!output.status.success() && text.contains("stopped before it was finished"), "{text}");
+    assert!(!text.contains("unexpectedly"), "{text}");
 }
 
 #[test]

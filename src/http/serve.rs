@@ -65,7 +65,7 @@ pub(super) async fn serve(
             }
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            refuse(stream);
+            refuse(&stream);
             continue;
         };
         let (router, shutdown) = (router.clone(), shutdown.clone());
@@ -92,7 +92,7 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 }
 
 /// Without waiting for anything: there is room for the answer in a connection that is new.
-fn refuse(stream: TcpStream) {
+fn refuse(stream: &TcpStream) {
     let _ = stream.try_write(BUSY);
 }
 

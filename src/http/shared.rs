@@ -40,7 +40,7 @@ impl<K: PartialEq> Shared<K> {
         let mut newest = self.newest.lock().await;
         let now = Instant::now();
         match &*newest {
-            Some(made) if made.of == of && now.saturating_duration_since(made.at) < age => made.bytes.clone(),
+            Some(last) if last.of == of && now.saturating_duration_since(last.at) < age => last.bytes.clone(),
             _ => {
                 let bytes = Bytes::from(make());
                 *newest = Some(Made { of, at: now, bytes: bytes.clone() });

@@ -42,12 +42,14 @@ pub(super) async fn check(
             Suspects::default()
         }
     };
+    // Until a whole pass finds none, which may be given up for the log's length.
+    let is_known_sound = matches!(damage::known(context).await, Ok(None));
     let mut found = Found::default();
     let mut unchecked = Unchecked::default();
     let mut as_a_whole = None;
     let mut is_missing_some = false;
     if reader.is_wal() || reader.facts.bytes() < SMALL {
-        match pass(context, reader, depth, None, true).await {
+        match pass(context, reader, depth, None, is_known_sound).await {
             Ok(whole) => {
                 as_a_whole = Some(whole.is_clean());
                 found.add(whole);
@@ -69,7 +71,7 @@ pub(super) async fn check(
         }
         // The quick check does not compare the entries of an index: it could not say that one is right again.
         let depth = if is_suspect { Depth::Full } else { depth };
-        let so_far_sound = found.structure.is_empty();
+        let so_far_sound = is_known_sound && found.structure.is_empty();
         match pass(context, reader, depth, Some(table.clone()), so_far_sound).await {
             Ok(one) => {
                 found.add(one);

@@ -213,8 +213,11 @@ fn read(output: Option<ChildStdout>) -> std::io::Result<Receiver<std::io::Result
         loop {
             let mut line = String::new();
             let read = (&mut output).take(LONGEST_ANSWER).read_line(&mut line);
-            let is_over = !matches!(read, Ok(n) if n > 0);
-            if is_over && read.is_ok() || lines.send(read.map(|_| line)).is_err() || is_over {
+            if matches!(read, Ok(0)) {
+                return;
+            }
+            let is_broken = read.is_err();
+            if lines.send(read.map(|_| line)).is_err() || is_broken {
                 return;
             }
         }

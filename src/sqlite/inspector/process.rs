@@ -4,11 +4,14 @@
 use std::io::{self, BufRead as _, Write as _};
 use std::path::Path;
 use std::process::abort;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use rusqlite::{Connection, InterruptHandle};
 use serde::Serialize;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use super::question::{Answer, Inspected, Question};
 use crate::error::{Error, Reason, Result};
@@ -22,6 +25,11 @@ const TO_END: Duration = Duration::from_millis(250);
 pub fn answer() -> Result<()> {
     // Where memory runs out, this process is the one to go, and not the one that asks (proc_pid_oom_score_adj(5)).
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    // Whoever stops the one that asks, from a terminal or as a service, reaches this process too. It is that one which says
+    // when to end.
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        flag::register(signal, Arc::default()).map_err(|e| Error::io("cannot ignore a signal", &e))?;
+    }
     let (handles, interrupts) = channel();
     let lines = read(interrupts)?;
     let Ok(file) = lines.recv() else { return Ok(()) };
