@@ -12,8 +12,9 @@ pub(super) fn layout(bytes: &dyn Bytes, header: Option<&Header>) -> Option<(Layo
     let length = bytes.length();
     let sizes = (9..=16).map(|power| 1_u32 << power);
     let best = sizes.map(|size| (looks_like_pages(bytes, length, size), size)).max_by_key(|(pages, size)| {
-        // Cut at a multiple of its size, every other page looks right as well.
-        (*pages, std::cmp::Reverse(*size))
+        // Cut at a multiple of its size, every other page looks right as well; cut at a part of it, those that begin with
+        // a long record do, which goes on elsewhere in pages of any size.
+        (pages * u64::from(size.isqrt()), std::cmp::Reverse(*size))
     });
     let (pages, size) = best.filter(|(_, size)| is_page_size(*size))?;
     if let Some(header) = header {
