@@ -18,6 +18,7 @@ use support::history::wait_for_run;
 use support::restoring::{can_trace, traced};
 use support::sandbox::{Sandbox, program};
 use support::soundness::assert_sound;
+use support::trace::opened_and_closed;
 use support::{skip, wait_until};
 
 fn sidecar(database: &Path, suffix: &str) -> PathBuf {
@@ -260,34 +261,6 @@ fn h27_links_in_place_of_backup_directories_are_not_followed() {
     let run = run_until(&sandbox, BACKUP_EACH_SECOND, "backup", "failure");
     assert_eq!(run.reason, "refused");
     nothing_elsewhere();
-}
-
-/// The calls that opened a file, and how many closed it, in a trace of `strace -y`; without descriptors that are only there
-/// to look at a file (O_PATH), whose closing ends no lock.
-fn opened_and_closed(trace: &str, file: &Path) -> (Vec<String>, usize) {
-    let path = format!("<{}>", file.display());
-    let (mut opens, mut closes, mut looks) = (Vec::new(), 0, Vec::new());
-    let number = |text: &str| text.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap().to_owned();
-    for line in trace.lines() {
-        if let Some((call, result)) = line.rsplit_once(" = ")
-            && call.contains("open")
-            && let Some(descriptor) = result.trim_end().strip_suffix(&path)
-        {
-            if call.contains("O_PATH") {
-                looks.push(number(descriptor));
-            } else {
-                opens.push(line.to_owned());
-            }
-        } else if let Some((before, _)) = line.split_once(&path)
-            && before.contains("close(")
-        {
-            match looks.iter().position(|look| *look == number(before)) {
-                Some(at) => drop(looks.swap_remove(at)),
-                None => closes += 1,
-            }
-        }
-    }
-    (opens, closes)
 }
 
 /// Any open and close of the file beside SQLite drops the locks that SQLite's own connections hold. The daemon's

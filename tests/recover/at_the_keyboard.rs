@@ -47,7 +47,7 @@ fn ctrl_c_stops_it_with_a_word_and_leaves_nothing() {
     let before = bytes(&sandbox.database());
     let to = target(&sandbox);
     for which in both(&sandbox) {
-        for n in [3, 60] {
+        for n in [3, 40] {
             let (trace, signal) =
                 (sandbox.path().join("trace"), format!("inject=pwrite64:signal=INT:when={n}"));
             let options = ["-e", "trace=pwrite64", "-e", &signal];

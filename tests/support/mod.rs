@@ -21,6 +21,7 @@ pub mod restoring;
 pub mod sandbox;
 pub mod soundness;
 pub mod sql;
+pub mod trace;
 
 use std::time::{Duration, Instant};
 
