@@ -87,12 +87,12 @@ async fn h34_an_index_whose_order_may_be_the_applications_own_is_not_rebuilt() {
     assert!(text(&path, "PRAGMA integrity_check").contains("missing from index own"));
     let state = state(&sandbox);
     state
-        .now(|c| facts::remember(c, "attendance", DAMAGED_INDEXES, &["own", "low", "idx_users_name"]))
+        .now(|c| facts::remember(c, "attendance", DAMAGED_INDEXES, &["own", "low", "idx_attendance_date"]))
         .unwrap();
     let auto = database(&path, |d| d.maintain.reindex = Reindex::Auto);
     let ran = maintain(&state, &auto).await;
     assert_eq!(ran.finished.outcome, Outcome::Success, "{:?}", ran.finished.result);
-    assert_eq!(ran.step("reindex")["treated"], json!(["idx_users_name"]));
+    assert_eq!(ran.step("reindex")["treated"], json!(["idx_attendance_date"]));
     let left_out = ran.step("reindex")["left_out"].to_string();
     assert!(left_out.contains("own of table users") && left_out.contains("low of table users"), "{left_out}");
     as_application(

@@ -104,9 +104,10 @@ async fn leave_relative(context: &Context, indexes: &mut Vec<Rebuildable>) -> Re
         let own = index.clone();
         if context.sql(move |c| rebuild::is_relative(c, &own.table, Some(&own.name))).await? {
             left_out.push(format!(
-                "{} is ordered by a collation or an expression, of which the application may have its own under SQLite's \
-                 name: if its PRAGMA integrity_check finds the index wrong as well, let it run REINDEX {}",
-                what(&index),
+                "{} of table {} is ordered by a collation or an expression, of which the application may have its own under \
+                 SQLite's name: if its PRAGMA integrity_check finds the index wrong as well, let it run REINDEX {}",
+                index.name,
+                index.table,
                 quoted(&index.name)
             ));
         } else {
