@@ -82,8 +82,7 @@ async fn told(context: &Context, error: &Error, is_copied: bool) -> Error {
 /// No longer than writers may be held up by a reader, and also when the run that asks is told to stop.
 async fn is_there(context: &Context) -> bool {
     let call = context.call.apart().within(context.database.maintain.max_block);
-    let looked =
-        context.pool.run(&call, |connection| checks::integrity(connection, Depth::Quick, None)).await;
+    let looked = context.lent(&call, |connection| checks::integrity(connection, Depth::Quick, None)).await;
     looked.map_or(true, |found| !found.structure.is_empty())
 }
 

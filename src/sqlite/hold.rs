@@ -1,5 +1,5 @@
 //! The one door to a write: every transaction that writes to a database of the application goes through here, and the
-//! connections of [`super::open`] write nothing otherwise. Two things are seen to at the door.
+//! connections that a run has to one write nothing otherwise. Two things are seen to at the door.
 //!
 //! How long the application's writers are kept out: from the moment a lock is had to the moment it is let go, waiting
 //! for it not counted. Reads that its writers wait for are counted as well.
