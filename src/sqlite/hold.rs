@@ -191,8 +191,7 @@ struct Writable<'c>(&'c Connection);
 
 impl<'c> Writable<'c> {
     fn lend(connection: &'c Connection) -> rusqlite::Result<Self> {
-        // Takes effect while it is prepared.
-        connection.pragma_update(None, "query_only", false)?;
+        query_only(connection, false)?;
         Ok(Self(connection))
     }
 }
@@ -209,7 +208,13 @@ impl Drop for Writable<'_> {
 /// From now on the connection writes to no database, whatever its statements are, but through [`write`] and [`alone`].
 /// It makes checkpoints as before.
 pub fn read_only(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "query_only", true)
+    query_only(connection, true)
+}
+
+/// Takes effect while it is prepared. It is not run, for it would have every statement that the connection keeps prepared
+/// again, those of a batch while they hold the lock.
+fn query_only(connection: &Connection, is_on: bool) -> rusqlite::Result<()> {
+    connection.prepare(if is_on { "PRAGMA query_only = 1" } else { "PRAGMA query_only = 0" }).map(drop)
 }
 
 #[cfg(test)]
