@@ -12,6 +12,7 @@ use litekeeper::metrics::Outcome;
 use litekeeper::pool::Pool;
 use litekeeper::state::State;
 use litekeeper::state::runs::{self, Cause, Run};
+use rusqlite::Connection;
 use std::future::Future;
 use std::os::unix::fs::chown;
 use std::path::Path;
@@ -61,7 +62,7 @@ fn endless() -> Test {
         Box::pin(async move {
             let sql = "UPDATE users SET name = (WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) \
                        SELECT max(n) FROM c)";
-            context.sql(move |c| Ok(c.execute_batch(sql)?)).await?;
+            context.write_within(PATIENCE, move |c| Ok(c.execute_batch(sql)?)).await?;
             Ok(report())
         })
     });
@@ -262,6 +263,27 @@ async fn a_panic_is_a_failed_run_that_says_what_happened_and_the_next_one_works(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_writes_to_the_database_by_a_hold_and_in_no_other_way() {
+    let fixture = Fixture::new();
+    // On the connection that was lent for a write as well.
+    for by_hold in [false, true, false] {
+        let work: Work = Box::new(move |context| {
+            Box::pin(async move {
+                let delete = |c: &Connection| Ok(c.execute("DELETE FROM face_samples WHERE id = 1", [])?);
+                if by_hold {
+                    context.write_within(PATIENCE, move |t| delete(t)).await?;
+                } else {
+                    context.sql(move |c| delete(c)).await?;
+                }
+                Ok(report())
+            })
+        });
+        let result = fixture.run(Test { exclusive: true, work }).await.result;
+        assert_eq!(result.err().map(|error| error.reason), (!by_hold).then_some(Reason::Permission));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_has_one_exclusive_job_at_a_time_and_any_number_of_others() {
     let fixture = Fixture::new();
     let lock = fixture.state.lock(&fixture.database.name, JobKind::Backup).unwrap();
@@ -395,7 +417,8 @@ async fn h03_a_sidecar_that_the_application_cannot_write_makes_the_run_a_failure
     fixture.sandbox.give_data_to(owner);
     let work: Work = Box::new(|context| {
         Box::pin(async move {
-            context.sql(|c| Ok(c.execute_batch("UPDATE users SET email = 'x'")?)).await?;
+            let update = "UPDATE users SET email = 'x'";
+            context.write_within(PATIENCE, |t| Ok(t.execute_batch(update)?)).await?;
             leave_sidecar_of_root(&context.database.path);
             Ok(report())
         })

@@ -106,7 +106,7 @@ async fn told(context: &Context, error: &Error, is_there: bool) -> Error {
 async fn looked(context: &Context) -> Result<Found> {
     let call = context.call.apart().within(context.database.maintain.max_block);
     let mut inspector = reading::inspector(&context.database);
-    context.pool.run(&call, move |_| inspector.integrity(Depth::Quick, None, &pool::go_on)).await
+    context.lent(&call, move |_| inspector.integrity(Depth::Quick, None, &pool::go_on)).await
 }
 
 async fn note(context: &Context, error: &Error) -> Result<()> {

@@ -105,13 +105,26 @@ pub struct Context {
 }
 
 impl Context {
-    /// Runs `work` on a pooled connection, within the run's limits.
+    /// Every use that a run makes of a connection of the pool: it only reads, until [`hold`] lends it for a write.
+    async fn lent<T, F>(&self, call: &Call, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    {
+        let reading = |connection: &mut Connection| {
+            hold::read_only(connection)?;
+            work(connection)
+        };
+        self.pool.run(call, reading).await
+    }
+
+    /// Runs `work`, which reads, on a pooled connection, within the run's limits.
     pub async fn sql<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     {
-        self.noting(self.pool.run(&self.call, work).await).await
+        self.noting(self.lent(&self.call, work).await).await
     }
 
     /// The same for a slice of the run, with a limit of its own: past it, `deadline`. Not begun where the run must stop.
@@ -121,7 +134,7 @@ impl Context {
         F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     {
         self.go_on()?;
-        self.noting(self.pool.run(&self.call.within(limit), work).await).await
+        self.noting(self.lent(&self.call.within(limit), work).await).await
     }
 
     /// What SQLite calls damage concerns every job on the database, and not only this run.
@@ -157,7 +170,7 @@ impl Context {
     /// What the file is like after something was done to it, also where the run was told to stop meanwhile: the next backup
     /// must know that it has shrunk on purpose.
     pub async fn facts_afterwards(&self) -> Result<Facts> {
-        self.pool.run(&self.call.apart().within(TO_LOOK), |c| Facts::read(c)).await
+        self.lent(&self.call.apart().within(TO_LOOK), |c| Facts::read(c)).await
     }
 
     /// Waits, and no longer than the run may go on: an error when it must stop. For the time between two slices.

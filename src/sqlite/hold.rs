@@ -1,5 +1,5 @@
 //! The one door to a write: every transaction that writes to a database of the application goes through here, and the
-//! connections of [`super::open`] write nothing otherwise. Two things are seen to at the door.
+//! connections that a run has to one write nothing otherwise. Two things are seen to at the door.
 //!
 //! How long the application's writers are kept out: from the moment a lock is had to the moment it is let go, waiting
 //! for it not counted. Reads that its writers wait for are counted as well.
@@ -210,8 +210,7 @@ struct Writable<'c>(&'c Connection);
 
 impl<'c> Writable<'c> {
     fn lend(connection: &'c Connection) -> rusqlite::Result<Self> {
-        // Takes effect while it is prepared.
-        connection.pragma_update(None, "query_only", false)?;
+        query_only(connection, false)?;
         Ok(Self(connection))
     }
 }
@@ -228,7 +227,13 @@ impl Drop for Writable<'_> {
 /// From now on the connection writes to no database, whatever its statements are, but through [`write`] and [`alone`].
 /// It makes checkpoints as before.
 pub fn read_only(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "query_only", true)
+    query_only(connection, true)
+}
+
+/// Takes effect while it is prepared. It is not run, for it would have every statement that the connection keeps prepared
+/// again, those of a batch while they hold the lock.
+fn query_only(connection: &Connection, is_on: bool) -> rusqlite::Result<()> {
+    connection.prepare(if is_on { "PRAGMA query_only = 1" } else { "PRAGMA query_only = 0" }).map(drop)
 }
 
 #[cfg(test)]

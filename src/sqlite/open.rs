@@ -47,13 +47,15 @@ pub fn throwaway(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Opens one more connection to a live database, beside that of the pool: where two are needed at once, or one that
 /// knows nothing from before. Whoever calls has one of the pool, and so knows that opening does no harm. It waits for no
-/// lock, and does nothing with the write-ahead log when it is closed: that is left to the pool's, whose files are looked at.
+/// lock, only reads until [`hold`] lends it for a write, and does nothing with the write-ahead log when it is closed: that is
+/// left to the pool's, whose files are looked at.
 pub fn another(path: &Path) -> rusqlite::Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri(path), flags)?;
     set_up(&connection, path)?;
     keep_log_on_close(&connection)?;
+    hold::read_only(&connection)?;
     connection.busy_timeout(Duration::ZERO)?;
     Ok(connection)
 }
@@ -83,7 +85,6 @@ fn escaped(path: &Path) -> String {
 /// - The file is untrusted input: its schema calls no unsafe function, and cannot be edited behind SQLite's back
 ///   (<https://www.sqlite.org/security.html>).
 /// - Foreign keys are off: deletes cascade only where a job says so, never as a side effect.
-/// - It only reads, until [`hold`] lends it for a write.
 /// - No value gets longer than the file has any use for.
 /// - Where a replicator owns the write-ahead log, we never checkpoint it, neither by ourselves nor on close.
 pub fn set_up(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
@@ -92,7 +93,6 @@ pub fn set_up(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     bounds::of_live(connection, path)?;
-    hold::read_only(connection)?;
     leave_log_to_replicator(connection, path)
 }
 
@@ -120,7 +120,6 @@ pub fn leave_log_to_replicator(connection: &Connection, path: &Path) -> rusqlite
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sqlite::checkpoint::{Mode, checkpoint};
     use crate::sqlite::facts;
 
     #[test]
@@ -141,37 +140,30 @@ mod tests {
         .unwrap();
         let holds = hold::Holds::new(|_| {});
         let is_unwritten = || facts::wal_bytes(&path) == 0;
-        for mut live in [another(&path).unwrap(), {
-            let pooled = Connection::open(&path).unwrap();
-            set_up(&pooled, &path).unwrap();
-            pooled
-        }] {
-            for sql in [
-                "BEGIN IMMEDIATE",
-                "INSERT INTO a VALUES (3)",
-                "UPDATE a SET b = 4",
-                "DELETE FROM a",
-                "CREATE INDEX i ON a (b)",
-                "DROP TABLE a",
-                "REINDEX",
-                "ANALYZE",
-                "SELECT * FROM pragma_optimize(65538)",
-                "VACUUM",
-                "PRAGMA incremental_vacuum(1)",
-                "PRAGMA user_version = 1",
-            ] {
-                let done =
-                    live.prepare(sql).and_then(|mut statement| statement.query([])?.next().map(|_| ()));
-                assert!(done.is_err() && is_unwritten(), "{sql}: {done:?}");
-            }
-            // With it, and not for longer.
-            hold::write(&mut live, &holds, |t| Ok(t.execute("UPDATE a SET b = b", [])?)).unwrap();
-            assert!(!is_unwritten() && live.execute("DELETE FROM a", []).is_err());
-            hold::write(&mut live, &holds, |t| Ok(t.execute_batch("nonsense")?)).unwrap_err();
-            assert!(live.execute("DELETE FROM a", []).is_err());
-            hold::alone(&live, &holds, "VACUUM").unwrap();
-            assert!(live.execute("DELETE FROM a", []).is_err());
-            checkpoint(&live, Mode::Truncate).unwrap();
+        let mut live = another(&path).unwrap();
+        for sql in [
+            "BEGIN IMMEDIATE",
+            "INSERT INTO a VALUES (3)",
+            "UPDATE a SET b = 4",
+            "DELETE FROM a",
+            "CREATE INDEX i ON a (b)",
+            "DROP TABLE a",
+            "REINDEX",
+            "ANALYZE",
+            "SELECT * FROM pragma_optimize(65538)",
+            "VACUUM",
+            "PRAGMA incremental_vacuum(1)",
+            "PRAGMA user_version = 1",
+        ] {
+            let done = live.prepare(sql).and_then(|mut statement| statement.query([])?.next().map(|_| ()));
+            assert!(done.is_err() && is_unwritten(), "{sql}: {done:?}");
         }
+        // With it, and not for longer.
+        hold::write(&mut live, &holds, |t| Ok(t.execute("UPDATE a SET b = b", [])?)).unwrap();
+        assert!(!is_unwritten() && live.execute("DELETE FROM a", []).is_err());
+        hold::write(&mut live, &holds, |t| Ok(t.execute_batch("nonsense")?)).unwrap_err();
+        assert!(live.execute("DELETE FROM a", []).is_err());
+        hold::alone(&live, &holds, "VACUUM").unwrap();
+        assert!(live.execute("DELETE FROM a", []).is_err());
     }
 }
