@@ -12,7 +12,6 @@ use litekeeper::metrics::Outcome;
 use litekeeper::pool::Pool;
 use litekeeper::state::State;
 use litekeeper::state::runs::{self, Cause, Run};
-use rusqlite::Connection;
 use std::future::Future;
 use std::os::unix::fs::chown;
 use std::path::Path;
@@ -269,7 +268,8 @@ async fn a_run_writes_to_the_database_by_a_hold_and_in_no_other_way() {
     for by_hold in [false, true, false] {
         let work: Work = Box::new(move |context| {
             Box::pin(async move {
-                let delete = |c: &Connection| Ok(c.execute("DELETE FROM face_samples WHERE id = 1", [])?);
+                let delete =
+                    |c: &rusqlite::Connection| Ok(c.execute("DELETE FROM face_samples WHERE id = 1", [])?);
                 if by_hold {
                     context.write_within(PATIENCE, move |t| delete(t)).await?;
                 } else {

@@ -118,9 +118,9 @@ fn a_commit_at_any_moment_is_never_lost() {
         round += 1;
         application.write_every(Duration::from_millis(round * 7 % 60));
         application.wait_for_commits(1);
-        let mut watcher = Watcher::new(&path).unwrap();
+        let watcher = Watcher::new(&path).unwrap();
         let copy = compact(&live, &sandbox);
-        match overwrite(&mut live, &copy, &mut watcher, PATIENCE, &holds, &|| Ok(())).unwrap() {
+        match overwrite(&mut live, &copy, &watcher, PATIENCE, &holds, &|| Ok(())).unwrap() {
             Overwritten::Done(_) => done += 1,
             Overwritten::Outdated => outdated += 1,
             Overwritten::TooLong => panic!("nothing limits it"),
@@ -145,7 +145,7 @@ fn a_commit_while_the_lock_is_waited_for_is_seen() {
     let path = sandbox.database();
     let mut application = Application::start(&path);
     let mut live = Connection::open(&path).unwrap();
-    let mut watcher = Watcher::new(&path).unwrap();
+    let watcher = Watcher::new(&path).unwrap();
     let copy = compact(&live, &sandbox);
     live.busy_handler(Some(|attempt| {
         WAITS.store(true, Ordering::SeqCst);
@@ -156,7 +156,7 @@ fn a_commit_while_the_lock_is_waited_for_is_seen() {
     application.sql("BEGIN IMMEDIATE");
     application.sql("INSERT INTO users VALUES (4711, 'late', 'late@example.com', '2026-01-01')");
     let waits = std::thread::spawn(move || {
-        overwrite(&mut live, &copy, &mut watcher, PATIENCE, &Holds::new(|_| {}), &|| Ok(())).unwrap()
+        overwrite(&mut live, &copy, &watcher, PATIENCE, &Holds::new(|_| {}), &|| Ok(())).unwrap()
     });
     wait_until("the lock is waited for", || WAITS.load(Ordering::SeqCst).then_some(()));
     application.sql("COMMIT");
