@@ -345,7 +345,8 @@ fn h27_a_backup_whose_file_is_another_is_damaged_though_it_holds_the_same() {
 
 #[test]
 fn h27_a_manifest_says_nothing_of_the_database() {
-    let changes: [(&str, fn(&mut Value)); 3] = [
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change); 3] = [
         ("and its manifest says 7", |manifest| manifest["tables"]["attendance"] = 7.into()),
         ("has no table ghost", |manifest| manifest["tables"]["ghost"] = 7.into()),
         ("its schema is not the one in its manifest", |manifest| {
