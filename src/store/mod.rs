@@ -5,6 +5,7 @@
 //! [`Catalogue`] knows the backups of one database, [`rotation`] says which of them stay.
 
 mod ahead;
+mod backup;
 mod blocks;
 mod catalogue;
 pub mod codec;
@@ -29,7 +30,8 @@ mod temp;
 mod transfer;
 mod unfinished;
 
-pub use catalogue::{Backup, Catalogue, Made, State};
+pub use backup::{Backup, Made, State};
+pub use catalogue::Catalogue;
 pub use inventory::Known;
 pub use local::Local;
 pub use manifest::{FORMAT, Manifest, Snapshot, Verification};

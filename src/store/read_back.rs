@@ -4,7 +4,8 @@
 use std::io::{self, Read};
 
 use super::ahead::Ahead;
-use super::catalogue::{Backup, Catalogue, State};
+use super::backup::{Backup, State};
+use super::catalogue::Catalogue;
 use super::hash::{Hashing, Sum};
 use super::{Lock, Manifest};
 use crate::error::{Error, Reason, Result};
