@@ -320,7 +320,7 @@ fn solved_index_problems_and_dropped_tables_leave_the_page() {
     let database = "changing";
     let table = |table| TableSize { table, bytes: Some(1), rows: None };
     metrics::with_local_recorder(&metrics, || {
-    IndexProblems { database, problems: &[("idx_a", "missing"), ("idx_b", "damaged")] }.emit();
+        IndexProblems { database, problems: &[("idx_a", "missing"), ("idx_b", "damaged")] }.emit();
         Sizes { database, file: 1, free: None, wal: 0, tables: Some(&[table("a"), table("b")]) }.emit();
     });
     let page = metrics.render(Format::Text);
