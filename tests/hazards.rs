@@ -383,14 +383,17 @@ fn h01_what_is_no_program_is_not_closed_again_and_a_database_is_not_opened() {
     let other = sandbox.path().join("other.sqlite");
     fs::copy(sandbox.database(), &other).unwrap();
     let script = "
-import mmap, os, sqlite3, sys
+import ctypes, mmap, os, sqlite3, sys
 database, other = sys.argv[1:]
 c = sqlite3.connect(database, isolation_level=None)
 c.execute('SELECT count(*) FROM sqlite_schema').fetchone()
-maps = []
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 for name in (database, database + '-shm', other):
     f = os.open(name, os.O_RDWR)
-    maps.append(mmap.mmap(f, 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC))
+    # So large that it lies below the libraries, and comes before them in the list.
+    assert libc.mmap(None, 1 << 30, mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_SHARED, f, 0) != 2 ** 64 - 1
 print('ready', flush=True)
 sys.stdin.read()
 ";

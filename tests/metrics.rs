@@ -65,6 +65,7 @@ fn everything(db: &str) {
     LogPinned { database, wal_bytes: 9, seconds: 12.5, by: "process 1" }.emit();
     LogFreed { database, seconds: 20.0 }.emit();
     Check { database, check: "integrity", verdict: Verdict::Good }.emit();
+    DatabaseDamaged { database, is_damaged: false }.emit();
     IndexProblems { database, problems: &[("idx_a", "missing")] }.emit();
     DiskFree { database, data: Some(1), backup: Some(2) }.emit();
     let (newest, newest_verified) = (Some(at(2)), Some(at(1)));

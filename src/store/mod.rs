@@ -5,6 +5,7 @@
 //! [`Catalogue`] knows the backups of one database, [`rotation`] says which of them stay.
 
 mod ahead;
+mod backup;
 mod blocks;
 mod catalogue;
 pub mod codec;
@@ -30,7 +31,8 @@ mod transfer;
 mod unfinished;
 mod unpacked;
 
-pub use catalogue::{Backup, Catalogue, Made, State};
+pub use backup::{Backup, Made, State};
+pub use catalogue::Catalogue;
 pub use directory::Directory;
 pub use inventory::Known;
 pub use local::Local;

@@ -3,7 +3,8 @@
 
 use std::io::Read as _;
 
-use super::catalogue::{Backup, Catalogue, State};
+use super::backup::{Backup, State};
+use super::catalogue::Catalogue;
 use super::hash::{Hashing, Sum};
 use super::{Lock, Manifest};
 use crate::error::{Error, Reason, Result};

@@ -14,7 +14,7 @@ use std::fmt;
 use chrono::{DateTime, Datelike, Offset, Timelike, Utc};
 use chrono_tz::Tz;
 
-use super::catalogue::{Backup, State};
+use super::backup::{Backup, State};
 use crate::config::Keep;
 
 /// Copies of a damaged database that are kept beside all good backups.

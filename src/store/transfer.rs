@@ -7,7 +7,8 @@ use std::io::{Read as _, Write};
 
 use chrono_tz::Tz;
 
-use super::catalogue::{Backup, Catalogue, State};
+use super::backup::{Backup, State};
+use super::catalogue::Catalogue;
 use super::codec::read_error;
 use super::hash::Hashing;
 use super::manifest::Manifest;

@@ -79,8 +79,9 @@ pub fn plan(path: &Path, bytes: Option<u64>, accept_unseen: bool, yields: Option
         plan.seen.unseen =
             Some(format!("{} lies on {name}, and other machines cannot be seen", dir.path().display()));
     }
-    let others: Vec<_> =
-        plan.seen.holders.iter().filter(|holder| Some(holder.pid) != yields).cloned().collect();
+    // A number from a lock may be that of another container, where an application has it here.
+    let is_daemon = |holder: &&Holder| Some(holder.pid) == yields && holder.is_litekeeper;
+    let others: Vec<_> = plan.seen.holders.iter().filter(|holder| !is_daemon(holder)).cloned().collect();
     let judged = [
         old.as_ref().map_or(Ok(()), |file| replaceable(&dir, &name, &plan.path, file)),
         writable(&dir),
