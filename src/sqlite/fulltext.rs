@@ -48,7 +48,8 @@ pub(super) fn fts5(connection: &Connection, table: &str) -> Result<Option<(Strin
     Ok(definition.map(|d| (d.using, d.content.is_some_and(|content| !content.is_empty()))))
 }
 
-/// Compares the index of a full-text table with its content; reads all of both. Errors: what keeps it from being done.
+/// Compares the index of a full-text table with its content; reads all of both. Errors: `unsupported` where its tokenizer is
+/// missing; what else keeps it from being done.
 pub fn agreement(connection: &mut Connection, table: &str) -> Result<Agreement> {
     let Some(definition) = definition(connection, table)? else {
         return Ok(Agreement::Unknown(format!("{table} is no full-text table")));
@@ -61,7 +62,16 @@ pub fn agreement(connection: &mut Connection, table: &str) -> Result<Agreement> 
 }
 
 fn by_pragma(connection: &Connection, table: &str) -> Result<Agreement> {
-    let found = checks::integrity(connection, Depth::Full, Some(table))?;
+    let found = checks::integrity(connection, Depth::Full, Some(table)).map_err(|error| {
+        // A search says what is missing, where the check only says that something is.
+        let search = format!("SELECT 1 FROM main.{0} WHERE {0} MATCH 'a' LIMIT 1", quoted(table));
+        match connection.query_row(&search, [], |_| Ok(())) {
+            Err(cause) if error.reason == Reason::Sqlite && cause != rusqlite::Error::QueryReturnedNoRows => {
+                cause.into()
+            }
+            _ => error,
+        }
+    })?;
     let wrong = found.virtual_tables.into_iter().chain(found.structure).next();
     Ok(match (wrong, found.unchecked.into_iter().next()) {
         (Some(text), _) => Agreement::Differs(text),
@@ -108,9 +118,7 @@ fn beside(
             Ok(Agreement::Differs(String::from("its integrity-check finds it malformed")))
         }
         Err(cause) => match Error::from(cause) {
-            error if matches!(error.reason, Reason::Sqlite | Reason::Unsupported) => {
-                Ok(Agreement::Unknown(error.message))
-            }
+            error if error.reason == Reason::Sqlite => Ok(Agreement::Unknown(error.message)),
             error => Err(error),
         },
     }
