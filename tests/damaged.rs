@@ -360,7 +360,7 @@ fn a_full_text_index_at_odds_with_its_content_is_no_damage_of_the_file() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     let words = said(&output);
     assert!(
-        words.contains("main.note") && words.contains("main.place") && words.contains("'rebuild'"),
+        words.contains("full-text table note") && words.contains("main.place") && words.contains("'rebuild'"),
         "{words}"
     );
     assert!(!words.contains("recover"), "nothing is to be salvaged: {words}");

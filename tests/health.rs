@@ -131,6 +131,57 @@ async fn a_file_is_measured_again_only_when_it_has_changed() {
     assert_eq!(tables.iter().find(|table| table.table == "users").unwrap().rows, Some(21));
 }
 
+/// 500 articles, and an index of their words beside them.
+const ARTICLES: &str = "
+    CREATE TABLE articles (id INTEGER PRIMARY KEY, title TEXT);
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+    INSERT INTO articles SELECT i, 'running title ' || i FROM n;
+    CREATE VIRTUAL TABLE words USING fts5 (title, tokenize = ascii, content = articles, content_rowid = id);
+    INSERT INTO words (words) VALUES ('rebuild');";
+
+/// The application holds the write lock meanwhile: nobody waits for anybody.
+#[tokio::test]
+async fn h34_a_full_text_table_that_is_out_of_step_with_its_content_is_found_without_the_write_lock() {
+    let keeper = Keeper::new(Sandbox::with_database(&["--journal-mode", "wal"]));
+    let path = keeper.sandbox.database();
+    edit(&path, ARTICLES);
+    let mut application = Application::start(&path);
+    for (change, verdict, words) in [
+        ("SELECT 1", Verdict::Good, &[][..]),
+        ("DELETE FROM articles WHERE id = 7", Verdict::Bad, &["full-text table words", "'rebuild'"]),
+        ("INSERT INTO words (words) VALUES ('rebuild')", Verdict::Good, &[]),
+        ("UPDATE articles SET title = 'other' WHERE id = 8", Verdict::Bad, &["full-text table words"]),
+    ] {
+        application.sql(change);
+        application.hold_write();
+        let finished = keeper.run(Integrity).await;
+        application.release();
+        assert_verdict(&keeper, "integrity", verdict, words);
+        assert!(problems(&finished).is_empty(), "{finished:?}");
+        assert!(findings(&finished).iter().all(|found| found.reason == Reason::Sqlite), "{finished:?}");
+    }
+}
+
+#[tokio::test]
+async fn h34_a_full_text_table_that_another_tokenizer_made_is_neither_good_nor_bad() {
+    let keeper = Keeper::new(Sandbox::new());
+    let path = keeper.sandbox.database();
+    for name in ["trigram", "not_known"] {
+        edit(&path, "DROP TABLE IF EXISTS words; DROP TABLE IF EXISTS articles");
+        edit(&path, ARTICLES);
+        edit(
+            &path,
+            &format!(
+                "PRAGMA writable_schema = ON;
+                 UPDATE sqlite_schema SET sql = replace(sql, 'ascii', '{name}') WHERE name = 'words'"
+            ),
+        );
+        let finished = keeper.run(Integrity).await;
+        assert_verdict(&keeper, "integrity", Verdict::Unknown, &["words"]);
+        assert!(findings(&finished).is_empty() && problems(&finished).is_empty(), "{finished:?}");
+    }
+}
+
 #[tokio::test]
 async fn declared_indexes_that_are_not_as_declared_are_named_with_their_statement() {
     let mut keeper = Keeper::new(Sandbox::new());

@@ -17,9 +17,10 @@ use crate::state::runs::Outcome;
 /// Save what can be read of a damaged database into a new file.
 ///
 /// Checks the database first. Sound, or only rows that break a constraint: says so, and makes no file. Only indexes
-/// damaged: rebuilds them in place, and makes no file. Otherwise every row that can be read goes into the new file, then
-/// indexes, views and triggers are made and the file is checked. Rows that are not sure, or whose table is not known, go to
-/// its table lost_and_found. The database itself is not changed and not replaced.
+/// damaged: rebuilds them in place, and makes no file, but where one has other values than single rows. Otherwise every row
+/// that can be read goes into the new file, then indexes, views and triggers are made, full-text tables that lost rows are
+/// made anew, and the file is checked. Rows that are not sure, or whose table is not known, go to its table lost_and_found;
+/// what only an index knows goes to lost_and_found_by_index. The database itself is not changed and not replaced.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:
@@ -35,13 +36,19 @@ Exit codes:
 With --json:
   {database, job, outcome, reason, summary, detail: {result, to, damage: [TEXT],
    rebuilt: [INDEX], tables: [{name, kept, set_aside, unreadable, pages_lost,
-   pages_found, expected}], lost_and_found, lost_and_found_rows, schema_lost,
-   left_out: [TEXT], foreign_keys: [TEXT], unchecked: [TEXT],
+   pages_found, rows_by_index, rows_by_columns, expected, only_in_index,
+   in_doubt, invalid_texts, left_out}], lost_and_found, lost_and_found_rows,
+   lost_and_found_by_index, lost_and_found_by_index_rows, invalid_texts,
+   stale_indexes: [INDEX], schema_lost, left_out: [TEXT],
+   rebuilt_search: [TABLE], foreign_keys: [TEXT], unchecked: [TEXT],
    alternative: {backup, until, loses}, warnings: [TEXT]},
    problems: [{reason, message}], findings: [{reason, message}]}
 `result` is sound, rows (that break constraints), unknown, reindexed or
 salvaged. `set_aside` are rows in lost_and_found whose table is known,
-`expected` how many rows its indexes know of. What is empty or not known is
+`expected` how many rows its indexes know of. `rows_by_index` and
+`rows_by_columns` are rows to which nothing led any more, by why they are this
+table's. `only_in_index` are lost rows of which an index has columns, `in_doubt`
+rows of which it has other values. What is empty or not known is
 left out.")]
 pub(super) struct Recover {
     /// Name of the database in the configuration. Its application may go on.

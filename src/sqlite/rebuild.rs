@@ -26,6 +26,49 @@ pub fn rebuildable(connection: &Connection) -> Result<Vec<Rebuildable>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Of how many rows an index has other values than the rows themselves, and how many of its entries have a row. `None`
+/// where it cannot be told: it is partial, has no column of its own, or needs what only the application has.
+///
+/// Reads the index from start to end, and each row.
+pub fn differing(connection: &Connection, index: &str) -> Result<Option<(u64, u64)>> {
+    let texts = |sql: &str, name: &str| -> Result<Vec<String>> {
+        let mut statement = connection.prepare(sql)?;
+        Ok(statement.query_map([name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    };
+    let Some(table) = checks::table_of(connection, index)? else { return Ok(None) };
+    let columns = texts("SELECT name FROM pragma_index_xinfo(?1) WHERE key AND cid >= 0", index)?;
+    let without_rowid =
+        format!("SELECT t.name FROM main.sqlite_schema AS t WHERE t.name = ?1 COLLATE NOCASE AND {WITHOUT_ROWID}");
+    let mut keys = vec![String::from("rowid")];
+    if !texts(&without_rowid, &table)?.is_empty() {
+        keys = texts("SELECT name FROM pragma_table_info(?1) WHERE pk > 0", &table)?;
+    } else if texts("SELECT name FROM pragma_table_xinfo(?1)", &table)?
+        .iter()
+        .any(|c| c.eq_ignore_ascii_case("rowid"))
+    {
+        return Ok(None);
+    }
+    if columns.is_empty() {
+        return Ok(None);
+    }
+    let all = |names: &[String], sign: &str, end: &str, between: &str| {
+        let one = |name: &String| format!("row.{0} {sign} entry.{0}{end}", quoted(name));
+        names.iter().map(one).collect::<Vec<_>>().join(between)
+    };
+    let sql = format!(
+        "SELECT count(*), count(iif({}, 1, NULL)) FROM main.{table} AS entry INDEXED BY {} CROSS JOIN main.{table} AS row ON {}",
+        all(&columns, "IS NOT", " COLLATE BINARY", " OR "),
+        quoted(index),
+        all(&keys, "=", "", " AND "),
+        table = quoted(&table)
+    );
+    match connection.query_row(&sql, [], |row| Ok((row.get(1)?, row.get(0)?))).map_err(Error::from) {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if checks::cannot_be_done(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether an index, or any of a table, is in the order of a collation or of the values of an expression. An application
 /// may have its own under SQLite's names (HAZARDS H34): what is wrong here may be right there.
 pub fn is_relative(connection: &Connection, table: &str, index: Option<&str>) -> Result<bool> {

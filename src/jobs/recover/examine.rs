@@ -9,6 +9,9 @@ use super::Watch;
 use super::source::{Copied, Disk, Pages};
 use crate::error::{Error, Result};
 use crate::sqlite::checks::{self, Depth, Found};
+use crate::sqlite::rebuild;
+use crate::sqlite::salvage::is_spoiled;
+use crate::words::plural;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -20,6 +23,9 @@ pub(super) enum Verdict {
     Rows(Vec<String>),
     /// Some indexes do not agree with their tables; the pages are in order.
     Indexes(BTreeSet<String>),
+    /// The same, and one has other values than single rows: which are right is not known, and a rebuild would take the
+    /// rows'.
+    Doubts(Vec<String>),
     /// The file is damaged.
     Damaged(Vec<String>),
     /// Not all of it could be checked, and nothing wrong was found in the rest.
@@ -29,7 +35,7 @@ pub(super) enum Verdict {
 impl Verdict {
     /// Whether a new file is to be made. Of indexes alone too, where they cannot be rebuilt in place.
     pub(super) const fn needs_salvage(&self) -> bool {
-        matches!(self, Self::Damaged(_) | Self::Indexes(_))
+        matches!(self, Self::Damaged(_) | Self::Indexes(_) | Self::Doubts(_))
     }
 }
 
@@ -48,7 +54,8 @@ pub(super) fn examine(copied: Copied, watch: &Watch) -> Result<(Verdict, Pages)>
             found.indexes.iter().map(|index| format!("index {index} does not agree with its table"));
         Verdict::Damaged(found.structure.iter().cloned().chain(indexes).collect())
     } else if !found.indexes.is_empty() {
-        Verdict::Indexes(found.indexes)
+        let doubts = stoppable(&mut connection, watch, |connection| doubts(connection, &found.indexes))?;
+        if doubts.is_empty() { Verdict::Indexes(found.indexes) } else { Verdict::Doubts(doubts) }
     } else if !found.unchecked.is_empty() {
         Verdict::Unknown(found.rows.into_iter().chain(found.unchecked).collect())
     } else if !found.rows.is_empty() {
@@ -57,6 +64,22 @@ pub(super) fn examine(copied: Copied, watch: &Watch) -> Result<(Verdict, Pages)>
         Verdict::Sound
     };
     Ok((verdict, pages))
+}
+
+/// The indexes that have other values than single rows. One that disagrees with most of them was spoiled as a whole.
+fn doubts(connection: &Connection, indexes: &BTreeSet<String>) -> Result<Vec<String>> {
+    let mut doubts = Vec::new();
+    for index in indexes {
+        let Some((differing, all)) = rebuild::differing(connection, index)?.filter(|(rows, _)| *rows > 0)
+        else {
+            continue;
+        };
+        if !is_spoiled(differing, all) {
+            let rows = plural(differing, "row", "rows");
+            doubts.push(format!("index {index} has other values than {rows} of its table"));
+        }
+    }
+    Ok(doubts)
 }
 
 /// Both checks that SQLite has: of the file, and where that cannot be done, of each table.

@@ -108,7 +108,7 @@ impl Done {
                 unchecked.clone_from(why);
                 (Outcome::Unknown, none)
             }
-            Verdict::Damaged(lines) => (Outcome::Salvaged, lines.clone()),
+            Verdict::Damaged(lines) | Verdict::Doubts(lines) => (Outcome::Salvaged, lines.clone()),
             Verdict::Indexes(indexes) => {
                 let lines =
                     indexes.iter().map(|index| format!("index {index} does not agree with its table"));

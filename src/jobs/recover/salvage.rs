@@ -89,6 +89,9 @@ fn checked(target: &mut Connection, salvaged: Salvaged) -> Result<Made> {
     let mut found = check(target)?;
     let is_whole = salvaged.schema_lost == 0 && salvaged.tables.iter().all(salvage::Table::is_whole);
     let search::Mended { rebuilt, notes } = search::mend(target, &mut found, is_whole)?;
+    // What became of the rows of an index says nothing when they were made anew.
+    let mut salvaged = salvaged;
+    salvaged.tables.retain(|table| !rebuilt.iter().any(|search| search::is_index_of(search, &table.name)));
     let mut unchecked = found.unchecked;
     let mut references = Vec::new();
     for table in checks::tables(target)? {

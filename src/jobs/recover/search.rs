@@ -4,7 +4,7 @@
 
 use rusqlite::Connection;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::sqlite::checks::{self, Found};
 use crate::sqlite::tokenizer::{self, Step};
 use crate::sqlite::{fulltext, schema};
@@ -78,11 +78,19 @@ fn full_text(
     Ok(())
 }
 
+/// Whether a table is one of those in which a full-text table keeps its index, and not its content.
+pub(super) fn is_index_of(search: &str, table: &str) -> bool {
+    let rest = table.strip_prefix(search).and_then(|rest| rest.strip_prefix('_'));
+    rest.is_some_and(|rest| {
+        ["data", "idx", "docsize", "config", "segments", "segdir", "stat"].contains(&rest)
+    })
+}
+
 /// What cannot be done here is an answer.
 fn told(step: Result<Step>) -> Result<Step> {
     match step {
         Err(error) if checks::cannot_be_done(&error) => Ok(Step::Unknown(error.message)),
-        Err(Error { reason: crate::error::Reason::Damaged, message, .. }) => Ok(Step::Unknown(message)),
+        Err(Error { reason: Reason::Damaged, message, .. }) => Ok(Step::Unknown(message)),
         step => step,
     }
 }

@@ -52,7 +52,7 @@ impl Trees<'_, '_, '_> {
                 }
             }
             let Some(index) = self.indexes.get(number) else { continue };
-            if count.differing > SPOILED && count.differing * 2 > count.found {
+            if is_spoiled(count.differing, count.found) {
                 self.writer.forget_differences(&index.name)?;
                 self.stale.push(index.name.clone());
             }
@@ -120,6 +120,11 @@ impl Trees<'_, '_, '_> {
         }
         Ok(true)
     }
+}
+
+/// Whether an index has other values than so many rows, of all that it has, that it says nothing of single ones.
+pub const fn is_spoiled(differing: u64, all: u64) -> bool {
+    differing > SPOILED && differing * 2 > all
 }
 
 impl LookUp {

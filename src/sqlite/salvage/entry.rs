@@ -156,6 +156,7 @@ impl Index {
         while let Some(part) = parts.next()? {
             let (column, name): (i64, Option<String>) = (part.get(0)?, part.get(1)?);
             let source = match name {
+                Some(name) if table.is_rowid(&name) => Source::Rowid,
                 Some(name) => table.place(&name).map_or(Source::Computed(name), Source::Field),
                 None if column == -1 => Source::Rowid,
                 None => Source::Expression,

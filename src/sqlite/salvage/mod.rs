@@ -22,6 +22,8 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use serde::Serialize;
 
+pub use self::doubts::is_spoiled;
+
 use self::claims::Claims;
 use self::entry::Index;
 use self::orphans::Rules;

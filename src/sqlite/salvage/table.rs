@@ -74,6 +74,11 @@ impl Table {
         self.columns.iter().position(|known| known.name.eq_ignore_ascii_case(column))
     }
 
+    /// Whether a column is the rowid, and the record has nothing in its place.
+    pub(super) fn is_rowid(&self, column: &str) -> bool {
+        self.columns.iter().any(|known| known.is_rowid && known.name.eq_ignore_ascii_case(column))
+    }
+
     /// The name of the column at a place of the record.
     pub(super) fn name_at(&self, place: usize) -> &str {
         self.columns.get(place).map_or("", |column| &column.name)
