@@ -26,6 +26,14 @@ pub fn rebuildable(connection: &Connection) -> Result<Vec<Rebuildable>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Whether an index, or any of a table, is in the order of a collation or of the values of an expression. An application
+/// may have its own under SQLite's names (HAZARDS H34): what is wrong here may be right there.
+pub fn is_relative(connection: &Connection, table: &str, index: Option<&str>) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM pragma_index_list(?1) AS i JOIN pragma_index_xinfo(i.name) AS c \
+               WHERE c.key AND (c.coll <> 'BINARY' COLLATE NOCASE OR c.cid = -2) AND i.name = ifnull(?2, i.name))";
+    Ok(connection.query_row(sql, (table, index), |row| row.get(0))?)
+}
+
 /// Rebuilds one index.
 pub fn rebuild(connection: &Connection, index: &str) -> Result<()> {
     Ok(connection.execute_batch(&format!("REINDEX main.{}", quoted(index)))?)

@@ -1,4 +1,5 @@
-//! Full-text tables that a rule's deletes would reach by triggers: asked first, without keeping anybody from writing.
+//! What only the application can read as it was written: full-text tables that a rule's deletes would reach by triggers, asked
+//! first, without keeping anybody from writing; and indexes in the order of its own collation.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use litekeeper::error::Reason;
 use litekeeper::jobs::runner::Finished;
 use litekeeper::state::runs::Outcome;
 
+use crate::support::application::script;
 use crate::{Place, database, hundred_rows, message, rule, unlink};
 
 /// 100 notes, of which 40 are old, and a full-text table of them, made by the tokenizer `porter`. `said` takes its place
@@ -161,4 +163,26 @@ async fn h34_asking_takes_no_write_lock_and_leaves_nothing_behind() {
         assert!(problems.iter().all(|problem| problem.message.contains("does not agree")), "{problems:?}");
         writer.execute_batch("ROLLBACK").unwrap();
     }
+}
+
+/// The application has a collation of its own under SQLite's name, and its index is in that order.
+#[tokio::test]
+async fn h34_an_index_in_the_order_of_the_applications_own_collation_is_no_damage() {
+    let place = Place::new(&format!(
+        "CREATE TABLE log(id INTEGER PRIMARY KEY, at TEXT, name TEXT COLLATE NOCASE); {} \
+         UPDATE log SET name = 'name ' || (id * 37 % 100);",
+        hundred_rows("log", "date(j)")
+    ));
+    let index = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); \
+        c.create_collation('NOCASE', lambda a, b: (a < b) - (a > b)); \
+        c.execute('CREATE INDEX n ON log(name)'); c.close()";
+    script(&place.path(), index);
+    let (reason, text) = message(&place.run(vec![rule("log")]).await);
+    assert_eq!(reason, Reason::Refused, "{text}");
+    assert!(text.contains("an index of log") && text.contains("a collation of its own"), "{text}");
+    assert_eq!(place.number("SELECT count(*) FROM log"), 100);
+    // Damage would have stopped every other rule as well.
+    place.open().execute_batch("CREATE TABLE other(id INTEGER PRIMARY KEY, at TEXT); INSERT INTO other(at) VALUES ('2001-01-01')").unwrap();
+    place.run(vec![rule("log"), rule("other")]).await;
+    assert_eq!(place.number("SELECT count(*) FROM other"), 0);
 }

@@ -72,6 +72,35 @@ async fn a_damaged_index_is_rebuilt_verified_and_forgotten() {
     assert_eq!(left.0, Vec::<String>::new());
 }
 
+/// An index that is wrong by SQLite's collation, and right by that of the same name which the application has.
+#[tokio::test(flavor = "multi_thread")]
+async fn h34_an_index_whose_order_may_be_the_applications_own_is_not_rebuilt() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.database();
+    let own = "c.create_collation('NOCASE', lambda a, b: (a < b) - (a > b))\n";
+    as_application(
+        &path,
+        &format!(
+            "{own}c.execute('CREATE INDEX own ON users(name COLLATE NOCASE, id)')\nc.execute('CREATE INDEX low ON users(lower(name))')"
+        ),
+    );
+    assert!(text(&path, "PRAGMA integrity_check").contains("missing from index own"));
+    let state = state(&sandbox);
+    state
+        .now(|c| facts::remember(c, "attendance", DAMAGED_INDEXES, &["own", "low", "idx_attendance_date"]))
+        .unwrap();
+    let auto = database(&path, |d| d.maintain.reindex = Reindex::Auto);
+    let ran = maintain(&state, &auto).await;
+    assert_eq!(ran.finished.outcome, Outcome::Success, "{:?}", ran.finished.result);
+    assert_eq!(ran.step("reindex")["treated"], json!(["idx_attendance_date"]));
+    let left_out = ran.step("reindex")["left_out"].to_string();
+    assert!(left_out.contains("own of table users") && left_out.contains("low of table users"), "{left_out}");
+    as_application(
+        &path,
+        &format!("{own}assert c.execute('PRAGMA integrity_check').fetchall() == [('ok',)]"),
+    );
+}
+
 /// The database has a tenth less in it.
 const FEWER_ROWS: &str = "c.execute('DELETE FROM numbers WHERE id % 5 = 0 OR id < 100000')";
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, ffi, params_from_iter};
 
 use super::archive::Archive;
 use super::children::{Graph, Seen};
@@ -17,6 +17,7 @@ use crate::error::{Error, Reason, Result};
 use crate::sqlite::checkpoint::{ByHand, Checkpoint, settle, settle_when_due};
 use crate::sqlite::hold::{self, Holds};
 use crate::sqlite::keys::{self, Key, among};
+use crate::sqlite::rebuild;
 use crate::sqlite::replicator;
 use crate::sqlite::schema::quoted;
 
@@ -215,9 +216,27 @@ fn delete(connection: &Connection, plan: &Plan, table: usize, rows: &[Key], cond
     for (number, values) in keys::chunks(rows) {
         let among = among("", &node.key, number);
         let sql = format!("DELETE FROM {} WHERE {among} AND {condition}", quoted(&node.name));
-        removed += connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+        let done = connection.prepare_cached(&sql)?.execute(params_from_iter(values));
+        removed += done.map_err(|cause| not_removed(connection, &node.name, cause))?;
     }
     Ok(removed as u64)
+}
+
+/// An index in which SQLite does not find the entry of a row is not damaged for certain where its order is that of a
+/// collation (HAZARDS H34). Nothing is spoilt: the batch is rolled back.
+fn not_removed(connection: &Connection, table: &str, cause: rusqlite::Error) -> Error {
+    let is_index = cause.sqlite_error().is_some_and(|e| e.extended_code == ffi::SQLITE_CORRUPT_INDEX);
+    if !is_index || !rebuild::is_relative(connection, table, None).unwrap_or(false) {
+        return cause.into();
+    }
+    Error::new(
+        Reason::Refused,
+        format!(
+            "an index of {table} does not have its rows where SQLite looks for them: the application has a collation of its \
+             own under SQLite's name, or the index is damaged. Let the application remove the rows, or, if its own PRAGMA \
+             integrity_check finds the index wrong as well, rebuild it (REINDEX)"
+        ),
+    )
 }
 
 /// Which of `rows` exist, and fulfil a condition.

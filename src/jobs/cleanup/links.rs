@@ -102,7 +102,8 @@ fn unlinked(connection: &Connection, key: &ChildKey, name: &str, sparing: bool) 
         }
     }
     let columns = if alone.is_empty() { nullable } else { alone };
-    set(connection, key, name, columns.into_iter().map(|column| (column, String::from("NULL"))).collect())
+    let values: Vec<_> = columns.into_iter().map(|column| (column, String::from("NULL"))).collect();
+    set(connection, key, name, &values)
 }
 
 /// What the schema has as the columns' default.
@@ -118,11 +119,11 @@ fn with_default(connection: &Connection, key: &ChildKey, name: &str) -> Result<A
         let value = default.map_or_else(|| String::from("NULL"), |default| format!("({default})"));
         values.push((column.clone(), value));
     }
-    set(connection, key, name, values)
+    set(connection, key, name, &values)
 }
 
 /// Foreign keys are off on our connections: nothing would follow a value that others point at.
-fn set(connection: &Connection, key: &ChildKey, name: &str, values: Vec<(String, String)>) -> Result<Action> {
+fn set(connection: &Connection, key: &ChildKey, name: &str, values: &[(String, String)]) -> Result<Action> {
     for other in schema::child_keys(connection, &key.child)? {
         let mut named = other.columns.iter().filter_map(|(_, parent)| parent.as_ref());
         if named.any(|parent| values.iter().any(|(column, _)| column.eq_ignore_ascii_case(parent))) {

@@ -11,6 +11,7 @@ use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
 use crate::jobs::reading::Reader;
 use crate::sqlite::rebuild::{self, Rebuildable};
+use crate::sqlite::schema::quoted;
 use crate::state::facts::{self, DAMAGED_INDEXES};
 use crate::words::plural;
 
@@ -33,16 +34,18 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
     // One that is gone was dropped by the application, and its damage with it.
     let (wrong, mut settled): (Vec<String>, Vec<String>) =
         damaged.into_iter().partition(|d| indexes.iter().any(|i| i.name == *d));
+    let mut left_out = Vec::new();
     if policy == Reindex::Auto {
         indexes.retain(|i| wrong.contains(&i.name));
+        left_out = leave_relative(context, &mut indexes).await?;
     }
     let mut builds = Builds::recall(context).await?;
     let mut problems = Vec::new();
     indexes.retain(|index| builds.may_try(&index.name, &what(index), &mut problems));
     if preview {
-        return Ok(planned(context, &indexes, &builds, problems).found(found));
+        return Ok(Step { left_out, ..planned(context, &indexes, &builds, problems).found(found) });
     }
-    let (mut rebuilt, mut left_out) = (Vec::new(), Vec::new());
+    let mut rebuilt = Vec::new();
     for index in &indexes {
         let name = index.name.clone();
         let again = move |t: &rusqlite::Transaction<'_>| rebuild::rebuild(t, &name);
@@ -86,6 +89,28 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
     }
     let why = format!("rebuilt {}", plural(rebuilt.len() as u64, "index", "indexes"));
     Ok(Step { left_out, ..Step::of_parts(STEP, why, rebuilt, problems).found(found) })
+}
+
+/// Takes out what may be wrong by our words alone, and says so: rebuilt by them, it would be wrong for the application.
+async fn leave_relative(context: &Context, indexes: &mut Vec<Rebuildable>) -> Result<Vec<String>> {
+    let mut left_out = Vec::new();
+    let mut others = Vec::new();
+    for index in std::mem::take(indexes) {
+        let own = index.clone();
+        if context.sql(move |c| rebuild::is_relative(c, &own.table, Some(&own.name))).await? {
+            left_out.push(format!(
+                "{} of table {} is ordered by a collation or an expression, of which the application may have its own under \
+                 SQLite's name: if its PRAGMA integrity_check finds the index wrong as well, let it run REINDEX {}",
+                index.name,
+                index.table,
+                quoted(&index.name)
+            ));
+        } else {
+            others.push(index);
+        }
+    }
+    *indexes = others;
+    Ok(left_out)
 }
 
 fn planned(context: &Context, indexes: &[Rebuildable], builds: &Builds, problems: Vec<Error>) -> Step {
