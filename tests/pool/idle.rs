@@ -40,7 +40,7 @@ async fn left_with_a_log(adapt: impl FnOnce(&mut litekeeper::config::Database)) 
     (fixture, last)
 }
 
-async fn let_go(fixture: &Fixture) {
+fn let_go(fixture: &Fixture) {
     fixture.pool.let_go();
     wait_until("all is closed", || (times_open(&fixture.database.path) == 0).then_some(()));
 }
@@ -99,7 +99,7 @@ async fn h30_the_log_of_a_replicator_that_came_since_is_not_emptied() {
     let (fixture, last) = left_with_a_log(|d| d.pool.idle = LONG).await;
     let log = fs::read(beside(&fixture, "-wal")).unwrap();
     fs::create_dir(fixture.sandbox.data().join(".attendance.sqlite-litestream")).unwrap();
-    let_go(&fixture).await;
+    let_go(&fixture);
     fixture.pool.end().await;
     assert!(fs::read(beside(&fixture, "-wal")).unwrap() == log, "as it was");
     assert_eq!(assert_sound(&fixture.database.path), last);
@@ -142,7 +142,7 @@ async fn h30_a_log_that_was_removed_is_not_moved_into_the_file_and_the_new_one_i
         if at_next_use {
             assert_eq!(u64::try_from(fixture.number(ROWS).await.unwrap()).unwrap(), last);
         } else {
-            let_go(&fixture).await;
+            let_go(&fixture);
             assert!(fs::read(beside(&fixture, "-wal")).unwrap() == log, "nothing was written");
         }
         fixture.pool.end().await;
