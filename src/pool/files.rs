@@ -89,6 +89,11 @@ impl Files {
     ///
     /// Errors: whatever stands in the way of opening the database; `replaced` where an earlier generation is in the way.
     pub(super) async fn admit(self: &Arc<Self>, count: impl Fn() -> usize) -> Result<Admission<'_>> {
+        let is_held = self.known().is_held;
+        if is_held {
+            // Those that were given back are perhaps being closed.
+            self.closed().await;
+        }
         let gate = self.gate.read().await;
         let this = Arc::clone(self);
         // A disk may hang, and must then hold up this call alone.
