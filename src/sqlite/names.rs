@@ -26,8 +26,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use rusqlite::ffi;
-use rustix::fs::{Access, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, Stat};
-use rustix::fs::{accessat, fstat, memfd_create, open, openat, readlinkat, statat, unlinkat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use rustix::fs::{accessat, fstat, open, openat, readlinkat, statat, unlinkat};
 use rustix::io::{Errno, Result as Tried};
 
 use super::facts::SIDECARS;
@@ -204,10 +204,6 @@ fn opened(path: &Path, flags: OFlags, mode: Mode) -> Tried<OwnedFd> {
     if place::is_descriptor(path) {
         return reopened(&place::handle(path, false)?, there);
     }
-    if flags.contains(OFlags::CREATE) && path.parent() == Some(Path::new(place::DESCRIPTORS)) {
-        // The journal of a file that has no name has none either.
-        return memfd_create("journal", MemfdFlags::CLOEXEC);
-    }
     let owners = FOLLOWED.with_borrow_mut(|followed| std::mem::take(&mut followed.owners));
     let (directory, name) = place::beneath(path)?;
     let above = fstat(&directory)?;
@@ -356,11 +352,6 @@ mod tests {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
         let connection = Connection::open_with_flags(place::of_descriptor(&file), flags).unwrap();
         assert_eq!(count(&connection).unwrap(), 1);
-
-        let empty = tempfile::tempfile_in(base.path()).unwrap();
-        let copy = place::of_descriptor(&empty);
-        connection.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
-        assert_eq!(count(&Connection::open(&copy).unwrap()).unwrap(), 1);
 
         let directory = std::fs::File::open(base.path()).unwrap();
         let connection = Connection::open(place::of_descriptor(&directory).join("away.db")).unwrap();

@@ -22,7 +22,7 @@ const MOST_LINKS: usize = 40;
 const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The descriptors of this process, as names that open what they stand for, wherever that lies now.
-pub(super) const DESCRIPTORS: &str = "/proc/self/fd";
+const DESCRIPTORS: &str = "/proc/self/fd";
 
 /// Bits of a directory's mode by which its group, or everybody, may put names into it.
 const OTHERS_WRITE: u32 = 0o022;
