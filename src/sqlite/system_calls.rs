@@ -235,7 +235,7 @@ fn opened(path: &Path, flags: OFlags, mode: Mode) -> Tried<OwnedFd> {
                 let flags = flags | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 match with_rights(&directory, &above, name, || openat(&directory, name, flags, mode)) {
                     Err(Errno::EXIST) => {}
-                    made => return made,
+                    done => return done,
                 }
             }
             Err(e) => return Err(e),

@@ -57,16 +57,16 @@ impl Files {
     pub(super) fn below(&self, name: &str) -> Result<Self> {
         let path = self.path.join(name);
         let make = || mkdirat(&self.fd, name, Mode::from(0o777));
-        let made = match rights::of(self.owner, self.owner.gid, make) {
+        let result = match rights::of(self.owner, self.owner.gid, make) {
             Err(Errno::ACCESS | Errno::PERM) => make(),
-            made => made,
+            done => done,
         };
-        match made {
+        match result {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(e) => return Err(failed("cannot make", &path, e)),
         }
         let below = Self::opened(openat(&self.fd, name, DIRECTORY, Mode::empty()), path)?;
-        if made.is_err() || below.owner == self.owner {
+        if result.is_err() || below.owner == self.owner {
             return Ok(below);
         }
         self.give(&below.fd, &below.path)?;
@@ -108,11 +108,11 @@ impl Files {
             if let Some(file) = self.existing(name)? {
                 return Ok(file);
             }
-            let made = match rights::of(self.owner, self.owner.gid, make) {
+            let result = match rights::of(self.owner, self.owner.gid, make) {
                 Err(Errno::ACCESS | Errno::PERM) => make(),
-                made => made,
+                done => done,
             };
-            match made {
+            match result {
                 // Another process was faster.
                 Err(Errno::EXIST) => {}
                 Ok(fd) => {

@@ -42,8 +42,11 @@ impl State {
     ///
     /// Errors name the file, and say what to do where it is from a newer version or another program.
     pub fn open(directory: &Path) -> Result<Self> {
-        files::Files::create(directory)?;
         let path = directory.join("state.db");
+        files::Files::create(directory).map_err(|e| match e.reason {
+            Reason::Permission => cannot_open(&path, e),
+            _ => e,
+        })?;
         let connection = open(&path).map_err(|e| cannot_open(&path, e))?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)), directory: directory.to_owned() })
     }

@@ -96,8 +96,8 @@ impl Directory {
                 below.give(&below.fd, heir)?;
                 below.heir = Some(heir);
             }
-            let mode = |fd: &OwnedFd| fs::fstat(fd).map(|stat| stat.st_mode);
-            if let (Ok(ours), Ok(own)) = (mode(&self.fd), mode(&below.fd))
+            let bits = |fd: &OwnedFd| fs::fstat(fd).map(|stat| stat.st_mode);
+            if let (Ok(ours), Ok(own)) = (bits(&self.fd), bits(&below.fd))
                 && ours & SHARED == SHARED
             {
                 // Without it, the operator removes what is in it.
@@ -313,7 +313,7 @@ impl Directory {
     fn as_heir<T>(&self, make: impl Fn() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
         match self.heir.map(|heir| rights::of(heir, heir.gid, &make)) {
             None | Some(Err(Errno::ACCESS | Errno::PERM)) => make(),
-            Some(made) => made,
+            Some(done) => done,
         }
     }
 

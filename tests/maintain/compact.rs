@@ -206,8 +206,8 @@ fn it_is_tried_again_after_the_application_wrote() {
     let mut application = Application::start(&path);
     let run = start();
     wait_until("a copy is made", || {
-        let sizes =
-            std::fs::read_dir(&scratch).unwrap().filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len()));
+        let made = std::fs::read_dir(&scratch).unwrap().map(|entry| entry.unwrap().path().join("database"));
+        let sizes = made.filter_map(|copy| Some(copy.metadata().ok()?.len()));
         sizes.into_iter().any(|size| size > 0).then_some(())
     });
     application.sql("INSERT INTO users VALUES (4711, 'late', 'late@example.com', '2026-01-01')");

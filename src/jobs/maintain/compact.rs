@@ -12,10 +12,11 @@ use super::speed::for_pages;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::jobs::{Context, blocking};
+use crate::sqlite::open;
 use crate::sqlite::overwrite::{Overwritten, Watcher, overwrite};
 use crate::sqlite::space::temp_directory;
 use crate::sqlite::vacuum;
-use crate::store::scratch::Scratch;
+use crate::store::scratch::Named;
 use crate::words;
 
 /// Copies that are made before the application's writes are taken to be there to stay.
@@ -89,9 +90,9 @@ async fn attempt(context: &Context, watcher: Watcher) -> Result<Overwritten> {
     let longest = context.database.backup.max_snapshot;
     let reader = Reader::new(context).await?;
     let copy = reader.read(|connection| {
-        let scratch = Scratch::create(&temp_directory(), "compact")?;
-        vacuum::into(connection, &scratch.path())?;
-        scratch.open()
+        let named = Named::create(&temp_directory(), "compact")?;
+        vacuum::into(connection, &named.path())?;
+        Ok(open::immutable(&named.path())?)
     });
     // Dropped, it stops its SQL.
     let copy = tokio::time::timeout(longest, copy).await.unwrap_or_else(|_| {
