@@ -74,7 +74,7 @@ pub fn serve(path: &Path, locks: Locks, identity: Identity, longest: Duration) -
         Locks::Log => &LOG,
         Locks::File => &FILE,
     };
-    let turns = Turns::new(INTERVAL, longest);
+    let turns = Turns::new(longest);
     Watcher { file, places, parent, began: Instant::now(), turns }
         .serve()
         .map_err(|e| Error::io(format!("cannot watch the locks on {}", path.display()), &e))
