@@ -32,6 +32,9 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 /// A process by its number; 0 stands for all those that cannot be told apart (of another container).
 pub(super) type Process = i32;
 
+/// The byte on which somebody keeps a state to read from, and who.
+pub(super) type Reader = (u64, Process);
+
 /// What was seen of the locks at one moment; nothing of our own process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Look {
@@ -89,6 +92,7 @@ pub(super) enum Moment {
 
 /// What was learned from all looks.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Turns {
     /// Whoever reads for longer is not waited for.
     longest: Duration,
@@ -179,7 +183,7 @@ impl Turns {
         // The shortest of those that have lasted as long as this one has.
         let next = self.pauses.iter().filter(|pause| **pause > passed).min();
         match next {
-            Some(next) if self.pauses.len() >= ENOUGH => Moment::Pause((*next - passed) / USED),
+            Some(next) if self.pauses.len() >= ENOUGH => Moment::Pause(next.saturating_sub(passed) / USED),
             _ => Moment::Taken,
         }
     }
