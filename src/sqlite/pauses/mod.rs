@@ -209,7 +209,7 @@ impl Pauses {
     pub fn wait(&self, locks: Locks, least: Duration, most: Duration) -> Moment {
         let mut state = self.state();
         let Some(watch) = state.watching(&self.database, locks, self.longest) else { return Moment::Unseen };
-        match watch.ask(Question::Wait { most, least }, most + LATE) {
+        match watch.ask(&Question::Wait { most, least }, most + LATE) {
             Some(Answer::Pause(lasts)) => Moment::Pause(lasts),
             Some(Answer::Quiet) => Moment::Quiet,
             Some(Answer::None(longest)) => Moment::None(longest),
@@ -259,7 +259,7 @@ impl Beside<'_> {
         }
         let mut state = self.pauses.state();
         let Some(watch) = &mut state.watch else { return Ok(()) };
-        let answer = watch.ask(Question::IsFree(readers), LATE_WITH_LOCK);
+        let answer = watch.ask(&Question::IsFree(readers), LATE_WITH_LOCK);
         if answer.is_none() {
             state.watch = None;
         }
@@ -323,7 +323,7 @@ impl Watch {
         }
     }
 
-    fn ask(&mut self, question: Question, most: Duration) -> Option<Answer> {
+    fn ask(&mut self, question: &Question, most: Duration) -> Option<Answer> {
         self.questions.write_all(question.to_string().as_bytes()).ok()?;
         self.answer(Instant::now() + most)
     }

@@ -32,6 +32,9 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 /// A process by its number; 0 stands for all those that cannot be told apart (of another container).
 pub(super) type Process = i32;
 
+/// The byte on which somebody keeps a state to read from, and who.
+pub(super) type Reader = (u64, Process);
+
 /// What was seen of the locks at one moment; nothing of our own process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Look {
@@ -89,9 +92,8 @@ pub(super) enum Moment {
 
 /// What was learned from all looks.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Turns {
-    /// Between two looks.
-    interval: Duration,
     /// Whoever reads for longer is not waited for.
     longest: Duration,
     held: BTreeMap<u64, (Process, Duration)>,
@@ -102,18 +104,20 @@ pub(super) struct Turns {
     is_taken: bool,
     /// Somebody else has the write lock, or makes a checkpoint.
     is_written: bool,
-    /// When the last of them ended.
+    /// The first look after the last of them has ended, and whether we wrote then.
     since: Duration,
+    since_ours: bool,
+    /// The last look, and the one before it.
     at: Duration,
+    before: Duration,
     /// We hold the write lock: who comes now may come for that.
     ours: bool,
 }
 
 impl Turns {
-    /// With the time between two looks, and for how long a reader is waited for.
-    pub(super) fn new(interval: Duration, longest: Duration) -> Self {
+    /// With how long a reader is waited for.
+    pub(super) fn new(longest: Duration) -> Self {
         Self {
-            interval,
             longest,
             held: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -122,7 +126,9 @@ impl Turns {
             is_taken: false,
             is_written: false,
             since: Duration::ZERO,
+            since_ours: true,
             at: Duration::ZERO,
+            before: Duration::ZERO,
             ours: false,
         }
     }
@@ -136,7 +142,7 @@ impl Turns {
 
     /// Learns from the next look.
     pub(super) fn see(&mut self, look: &Look) {
-        self.at = look.at;
+        self.before = std::mem::replace(&mut self.at, look.at);
         let committed = self.commits.replace(look.commits).is_some_and(|before| before != look.commits);
         self.learn(look);
         self.hold(look, committed);
@@ -145,10 +151,10 @@ impl Turns {
         let passed = committed && (self.known.is_empty() || self.known.values().any(Known::is_at_risk));
         match (self.is_taken, taken) {
             (false, true) => self.paused(),
-            (true, false) => self.since = look.at,
+            (true, false) => (self.since, self.since_ours) = (look.at, self.ours),
             (false, false) if passed && !self.ours => {
                 self.paused();
-                self.since = look.at;
+                (self.since, self.since_ours) = (look.at, false);
             }
             _ => {}
         }
@@ -177,7 +183,7 @@ impl Turns {
         // The shortest of those that have lasted as long as this one has.
         let next = self.pauses.iter().filter(|pause| **pause > passed).min();
         match next {
-            Some(next) if self.pauses.len() >= ENOUGH => Moment::Pause((*next - passed) / USED),
+            Some(next) if self.pauses.len() >= ENOUGH => Moment::Pause(next.saturating_sub(passed) / USED),
             _ => Moment::Taken,
         }
     }
@@ -242,11 +248,12 @@ impl Turns {
 
     /// A transaction has begun: the pause before it is over.
     fn paused(&mut self) {
-        // It began and the one before ended somewhere between two looks.
-        let lasted = self.at.saturating_sub(self.since).saturating_sub(self.interval);
-        if self.ours || self.since.is_zero() {
+        // What came while we wrote may have come for that; and of the first pause nobody knows the beginning.
+        if self.ours || self.since_ours {
             return;
         }
+        // From look to look: it began and the one before ended somewhere between two, however late they came.
+        let lasted = self.before.saturating_sub(self.since);
         if self.pauses.len() == REMEMBERED {
             self.pauses.pop_front();
         }
@@ -258,7 +265,6 @@ impl Turns {
 mod tests {
     use super::*;
 
-    const INTERVAL: Duration = ms(1);
     const BYTE: u64 = 124;
 
     const fn ms(milliseconds: u64) -> Duration {
@@ -275,7 +281,7 @@ mod tests {
 
     impl Played {
         fn new(longest: Duration) -> Self {
-            Self { turns: Turns::new(INTERVAL, longest), now: 0, commits: 0 }
+            Self { turns: Turns::new(longest), now: 0, commits: 0 }
         }
 
         fn play(&mut self, process: Process, drawn: &str) -> Moment {
@@ -341,7 +347,7 @@ mod tests {
     #[test]
     fn nobody_is_waited_for_who_was_never_seen_to_write() {
         let mut played = Played::new(ms(5000));
-        assert_eq!(played.play(7, &"r..".repeat(80)), Moment::Pause(Duration::ZERO), "not known yet");
+        assert_eq!(played.play(7, &"r..".repeat(80)), Moment::Taken, "not known yet");
         played.play(7, &"r..".repeat(80));
         assert_eq!(played.play(7, &"r".repeat(200)), Moment::Quiet);
         assert!(!played.turns.is_taken_by(&[(BYTE, 7)]));

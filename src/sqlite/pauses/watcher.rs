@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Flock, FlockOffsetType, FlockType, Pid, fcntl_getlk, getppid};
 
-use super::turns::{Look, Moment, Process, Turns};
+use super::turns::{Look, Moment, Process, Reader, Turns};
 use super::{Answer, Locks, Question};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::access::Identity;
@@ -74,7 +74,7 @@ pub fn serve(path: &Path, locks: Locks, identity: Identity, longest: Duration) -
         Locks::Log => &LOG,
         Locks::File => &FILE,
     };
-    let turns = Turns::new(INTERVAL, longest);
+    let turns = Turns::new(longest);
     Watcher { file, places, parent, began: Instant::now(), turns }
         .serve()
         .map_err(|e| Error::io(format!("cannot watch the locks on {}", path.display()), &e))
@@ -182,7 +182,7 @@ impl Watcher {
     }
 
     /// Those who read, and the bytes on which a lock of our own may hide others.
-    fn readers(&self) -> io::Result<(Vec<(u64, Process)>, Vec<u64>)> {
+    fn readers(&self) -> io::Result<(Vec<Reader>, Vec<u64>)> {
         let (mut found, mut hidden) = (Vec::new(), Vec::new());
         for &range in self.places.readers {
             // A lock that lets nobody else in is of a checkpoint, or of who moves the mark.
