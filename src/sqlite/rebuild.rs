@@ -37,8 +37,9 @@ pub fn differing(connection: &Connection, index: &str) -> Result<Option<(u64, u6
     };
     let Some(table) = checks::table_of(connection, index)? else { return Ok(None) };
     let columns = texts("SELECT name FROM pragma_index_xinfo(?1) WHERE key AND cid >= 0", index)?;
-    let without_rowid =
-        format!("SELECT t.name FROM main.sqlite_schema AS t WHERE t.name = ?1 COLLATE NOCASE AND {WITHOUT_ROWID}");
+    let without_rowid = format!(
+        "SELECT t.name FROM main.sqlite_schema AS t WHERE t.name = ?1 COLLATE NOCASE AND {WITHOUT_ROWID}"
+    );
     let mut keys = vec![String::from("rowid")];
     if !texts(&without_rowid, &table)?.is_empty() {
         keys = texts("SELECT name FROM pragma_table_info(?1) WHERE pk > 0", &table)?;
