@@ -205,20 +205,27 @@ fn outside_checkpoints<T>(patience: Duration, mut attempt: impl FnMut() -> Resul
     }
 }
 
-/// A connection that may write, until this is dropped.
-struct Writable<'c>(&'c Connection);
+/// A connection that may write, until this is dropped: then it is as it was.
+struct Writable<'c> {
+    connection: &'c Connection,
+    was_read_only: bool,
+}
 
 impl<'c> Writable<'c> {
     fn lend(connection: &'c Connection) -> rusqlite::Result<Self> {
+        let was_read_only = connection.pragma_query_value(None, "query_only", |row| row.get(0))?;
         query_only(connection, false)?;
-        Ok(Self(connection))
+        Ok(Self { connection, was_read_only })
     }
 }
 
 impl Drop for Writable<'_> {
     fn drop(&mut self) {
+        if !self.was_read_only {
+            return;
+        }
         // A run that is told to stop interrupts one statement at most.
-        if read_only(self.0).or_else(|_| read_only(self.0)).is_err() {
+        if read_only(self.connection).or_else(|_| read_only(self.connection)).is_err() {
             tracing::error!("a connection could not be kept from writing again");
         }
     }
