@@ -22,6 +22,7 @@ pub const DAMAGED_COPIES: usize = 3;
 
 /// A backup as far as rotation is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "facts, none of which says anything of another")]
 pub struct Candidate {
     /// Its file.
     pub name: String,
