@@ -155,9 +155,11 @@ impl Ours {
         Self { child, lines }
     }
 
-    /// Until it finds a checkpoint in its way, or ends without having found one; whether it has.
+    /// Until it finds a checkpoint in its way, or ends without having found one; whether it has. Slices see it before they
+    /// begin: it is no pause of the application's.
     fn waits(&self) -> bool {
-        let waits = |line: &String| line.contains("waits until a checkpoint");
+        let words = ["waits until a checkpoint", "waiting for a pause"];
+        let waits = |line: &String| words.iter().any(|words| line.contains(words));
         wait_until("litekeeper waits or ends", || {
             let found = self.lines.all().iter().any(waits);
             (found || !self.lines.is_open()).then_some(found)
