@@ -62,7 +62,7 @@ l.toml:4:9: error: `pool.size` must be a whole number from 1 to 1000, not 0
 l.toml:5:1: error: unknown key `pool.retrys`
 5 | retrys = 3
   | ^^^^^^
-  = help: did you mean `retries`? [pool] takes size, max_overflow, timeout, recycle, retries, retry_delay, busy_timeout";
+  = help: did you mean `retries`? [pool] takes size, idle, max_overflow, timeout, recycle, retries, retry_delay, busy_timeout";
     assert_eq!(rejected(&text).to_string(), expected);
 }
 
