@@ -120,10 +120,8 @@ pub(super) fn same(one: &Value, other: &Value) -> bool {
 impl Index {
     /// Asks for it, while its table is empty and names that only the application has are stood in for. One that cannot
     /// be made has no parts.
-    pub(super) fn describe(target: &Connection, entry: &Entry, tables: &[Table]) -> Result<Option<Self>> {
-        let Some(of) = tables.iter().position(|table| table.name.eq_ignore_ascii_case(&entry.table)) else {
-            return Ok(None);
-        };
+    pub(super) fn describe(target: &Connection, entry: &Entry, tables: &[Table]) -> Option<Self> {
+        let of = tables.iter().position(|table| table.name.eq_ignore_ascii_case(&entry.table))?;
         let has_where = entry.sql.as_deref().is_some_and(|sql| sql.to_ascii_uppercase().contains("WHERE"));
         let mut this = Self {
             name: entry.name.clone(),
@@ -137,14 +135,14 @@ impl Index {
             found: Sum::default(),
             given: None,
         };
-        let Some(table) = tables.get(of).filter(|table| !table.is_unknown()) else { return Ok(Some(this)) };
+        let Some(table) = tables.get(of).filter(|table| !table.is_unknown()) else { return Some(this) };
         let is_made = entry.sql.is_none() || finish::create(target, entry).is_ok();
         if is_made && this.ask(target, table).is_err() {
             this.parts.clear();
         }
         let is_told = !this.parts.is_empty() && !this.is_partial && this.is_of_record();
         this.given = is_told.then(Sum::default);
-        Ok(Some(this))
+        Some(this)
     }
 
     fn ask(&mut self, target: &Connection, table: &Table) -> Result<()> {

@@ -157,9 +157,8 @@ fn order_of_mixed(integer: i64, real: f64) -> Ordering {
     match whole(real.floor()) {
         Some(floor) if real.fract() == 0.0 => integer.cmp(&floor),
         Some(floor) if integer <= floor => Ordering::Less,
-        Some(_) => Ordering::Greater,
         None if real > 0.0 => Ordering::Less,
-        None => Ordering::Greater,
+        _ => Ordering::Greater,
     }
 }
 

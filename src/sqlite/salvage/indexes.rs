@@ -44,7 +44,7 @@ impl Trees<'_, '_, '_> {
                     // Which entries they are is of use only where the rows tell theirs.
                     Some(_) if index.given.is_none() => found.count += 1,
                     Some(_) => {
-                        found.add(index.read(self.database, &page, at).as_ref().map(|entry| entry.iter()))
+                        found.add(index.read(self.database, &page, at).as_ref().map(|entry| entry.iter()));
                     }
                     None => is_whole = false,
                 }

@@ -237,7 +237,7 @@ fn unknown(database: &Database<'_>, entry: &Entry) -> table::Table {
 fn indexes(target: &Connection, entries: &[Entry], tables: &[table::Table]) -> Result<Vec<Index>> {
     let mut indexes = Vec::new();
     for entry in entries.iter().filter(|entry| entry.sort == Sort::Index && entry.root > 0) {
-        indexes.extend(Index::describe(target, entry, tables)?);
+        indexes.extend(Index::describe(target, entry, tables));
     }
     Index::drop_all(target)?;
     indexes.sort_by_key(|index| index.of);

@@ -241,7 +241,9 @@ impl Trees<'_, '_, '_> {
             let row = leaf::row(self.database, page, peek, Some((table, worst)));
             told.invalid_texts += row.invalid_texts;
             if row.is_sure && !table.is_left_out && self.writer.insert(number, table, &row)? {
-                Index::of_table_mut(&mut self.indexes, number).iter_mut().for_each(|index| index.add(&row));
+                for index in Index::of_table_mut(&mut self.indexes, number) {
+                    index.add(&row);
+                }
                 kept += 1;
             } else {
                 self.writer.set_aside(Place { root: table.root, page: page.number }, &row)?;
