@@ -19,12 +19,19 @@ const ENOUGH: usize = 3;
 /// Of what is left of a pause by all that is known of the ones before, this part may be used.
 const USED: u32 = 2;
 
-/// Transactions that only read, in a row, until a process is taken for one that never writes.
-const ONLY_READS: u32 = 100;
+/// One in so many of the pauses that are remembered may be shorter than what is foretold. Late looks make some pauses seem
+/// shorter than they were, and one who comes early after all is seen before our COMMIT, which is then not made.
+const SHORTER: usize = 10;
 
-/// Transactions that wrote, after which half of what was seen of a process' reading is forgotten: a look that comes between
-/// the two locks of one that takes both at once is rare, and must not count for ever.
+/// Transactions that ended without a commit, in a row, until a process is taken for one that never writes.
+const ONLY_READS: u32 = 20;
+
+/// Transactions that wrote, after which half of what was seen of a process is forgotten.
 const HALVED_AFTER: u32 = 64;
+
+/// A process that takes the write lock as it begins may be seen with the other one alone: a look comes between the two, and
+/// then its turn on the processor is over. Fewer than one in so many of its transactions that wrote count for nothing.
+const SELDOM: u32 = 8;
 
 /// Not seen for so long, a process is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(60);
@@ -57,9 +64,9 @@ pub(super) struct Look {
 struct Known {
     /// Transactions in which it was seen to read without the write lock, less what is forgotten.
     reads: u32,
-    /// The same in a row, without one that wrote.
+    /// Those that ended while nobody committed, in a row, without one that wrote.
     only_reads: u32,
-    /// Since half was forgotten.
+    /// Transactions in which it was seen with the write lock, less what is forgotten.
     writes: u32,
     has_written: bool,
     reads_now: bool,
@@ -75,7 +82,8 @@ impl Known {
 
     /// Whether a commit of ours may make it fail.
     const fn is_at_risk(&self) -> bool {
-        self.reads > 0 && (self.has_written || self.only_reads < ONLY_READS)
+        let reads = self.reads > 0 && self.reads * SELDOM >= self.writes;
+        reads && (self.has_written || self.only_reads < ONLY_READS)
     }
 }
 
@@ -144,7 +152,7 @@ impl Turns {
     pub(super) fn see(&mut self, look: &Look) {
         self.before = std::mem::replace(&mut self.at, look.at);
         let committed = self.commits.replace(look.commits).is_some_and(|before| before != look.commits);
-        self.learn(look);
+        self.learn(look, committed);
         self.hold(look, committed);
         let taken = self.taken(look);
         // One that was too short to be seen; nobody's, where all who are known need not be waited for.
@@ -180,9 +188,10 @@ impl Turns {
         if passed >= QUIET {
             return Moment::Quiet;
         }
-        // The shortest of those that have lasted as long as this one has.
-        let next = self.pauses.iter().filter(|pause| **pause > passed).min();
-        match next {
+        // Of those that have lasted as long as this one has, nearly the shortest.
+        let mut longer: Vec<Duration> = self.pauses.iter().copied().filter(|pause| *pause > passed).collect();
+        longer.sort_unstable();
+        match longer.get(longer.len() / SHORTER) {
             Some(next) if self.pauses.len() >= ENOUGH => Moment::Pause(next.saturating_sub(passed) / USED),
             _ => Moment::Taken,
         }
@@ -203,7 +212,7 @@ impl Turns {
         }
     }
 
-    fn learn(&mut self, look: &Look) {
+    fn learn(&mut self, look: &Look, committed: bool) {
         let new = look.readers.iter().map(|(_, process)| *process).chain(look.writer);
         for process in new {
             self.known.entry(process).or_default().seen = look.at;
@@ -216,12 +225,14 @@ impl Turns {
                 known.only_reads = 0;
                 known.writes += 1;
                 if known.writes == HALVED_AFTER {
-                    known.writes = 0;
+                    known.writes /= 2;
                     known.reads /= 2;
                 }
             }
             if reads && !writes && !known.reads_now {
                 known.reads += 1;
+            }
+            if known.reads_now && !reads && !committed {
                 known.only_reads += 1;
             }
             known.reads_now = reads && (known.reads_now || !writes);
@@ -342,13 +353,18 @@ mod tests {
         played.play(7, &".".repeat(151));
         assert_eq!(played.play(7, &"i...".repeat(50)), Moment::Quiet);
         assert_eq!(played.play(7, "i"), Moment::Taken, "but we do not begin while he writes");
+        // Seen once between its two locks.
+        played.play(7, &(".ri".to_owned() + &"...i".repeat(30)).repeat(10));
+        assert_eq!(played.play(7, &"...i....".repeat(20)), Moment::Quiet);
+        assert_ne!(played.play(7, &"rw...".repeat(40)), Moment::Quiet);
     }
 
     #[test]
     fn nobody_is_waited_for_who_was_never_seen_to_write() {
         let mut played = Played::new(ms(5000));
-        assert_eq!(played.play(7, &"r..".repeat(80)), Moment::Taken, "not known yet");
-        played.play(7, &"r..".repeat(80));
+        assert_eq!(played.play(7, &"r..".repeat(15)), Moment::Taken, "not known yet");
+        assert_eq!(played.play(7, &"rc.".repeat(80)), Moment::Taken, "each may have been his commit");
+        played.play(7, &"r..".repeat(15));
         assert_eq!(played.play(7, &"r".repeat(200)), Moment::Quiet);
         assert!(!played.turns.is_taken_by(&[(BYTE, 7)]));
         assert!(played.turns.is_taken_by(&[(BYTE, 8)]), "a new one may do anything");
