@@ -409,5 +409,6 @@ fn damage_that_only_a_verification_sees_stops_rotation_here_and_in_copies() {
     let checks = status["databases"][0]["health"].as_array().unwrap();
     let integrity = checks.iter().find(|check| check["check"] == "integrity").unwrap();
     assert_eq!(integrity["result"], "unknown", "{integrity}");
-    assert!(backup().status.success());
+    let output = backup();
+    assert!(output.status.success(), "{}", said(&output));
 }
