@@ -62,7 +62,7 @@ l.toml:4:9: error: `pool.size` must be a whole number from 1 to 1000, not 0
 l.toml:5:1: error: unknown key `pool.retrys`
 5 | retrys = 3
   | ^^^^^^
-  = help: did you mean `retries`? [pool] takes size, idle, max_overflow, timeout, recycle, retries, retry_delay, busy_timeout";
+  = help: did you mean `retries`? [pool] takes size, idle, max_overflow, timeout, recycle, retries, retry_delay, busy_timeout, pause_timeout";
     assert_eq!(rejected(&text).to_string(), expected);
 }
 
@@ -503,7 +503,7 @@ fn every_key_reaches_its_own_value() {
     let integrity = format!("integrity_{}", integrity.trim_end_matches("integrity_"));
     let text = [
         APP.to_owned(),
-        "[pool]\nsize = 11\nidle = \"18s\"\nmax_overflow = 12\ntimeout = \"13s\"\nrecycle = \"14s\"\nretries = 15\nretry_delay = \"16s\"\nbusy_timeout = \"17s\"\n".to_owned(),
+        "[pool]\nsize = 11\nidle = \"18s\"\nmax_overflow = 12\ntimeout = \"13s\"\nrecycle = \"14s\"\nretries = 15\nretry_delay = \"16s\"\nbusy_timeout = \"17s\"\npause_timeout = \"19s\"\n".to_owned(),
         "[maintain]\nvacuum = \"incremental\"\nvacuum_min_free = \"21%\"\nvacuum_min_size = 22\nvacuum_rowids = \"renumber\"\n".to_owned(),
         "analyze = \"always\"\nreindex = \"never\"\nmax_block = \"23s\"\nmax_wal = \"24B\"\n".to_owned() + &heavy(1),
         "[backup]\ndir = \"/b\"\ncompression = \"none\"\nlevel = 7\nthreads = 8\nmax_rate = \"9MiB\"\nmax_snapshot = \"9s\"\nskip_unchanged = false\nkeep_last = 31\nkeep_hourly = 32\n".to_owned(),
@@ -525,6 +525,7 @@ fn every_key_reaches_its_own_value() {
             retries: 15,
             retry_delay: seconds(16),
             busy_timeout: seconds(17),
+            pause_timeout: seconds(19),
         },
         maintain: Maintain {
             when: when(1),

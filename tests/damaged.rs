@@ -10,7 +10,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Output;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::application::{self, Application};
 use support::backups::{files, manifests, restored};
 use support::daemon::Daemon;
@@ -245,7 +245,13 @@ fn of_a_changing_damaged_database_the_newest_three_copies_are_kept_beside_all_go
     sandbox.configure(&format!("[backup]\nkeep_last = 9\n{copy}"));
     let database = sandbox.database();
     let change = |n: u32| sql::edit(&database, &format!("CREATE TABLE change_{n} (a)"));
-    let backup = || sandbox.litekeeper(&["backup", "attendance"]);
+    // One a second: of several, later ones would take over the names of those that went, and which is which is told by names.
+    let backup = || {
+        let second = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = second();
+        wait_until("the next second", || (second() > now).then_some(()));
+        sandbox.litekeeper(&["backup", "attendance"])
+    };
     for n in 0..3 {
         change(n);
         assert!(backup().status.success());

@@ -43,6 +43,7 @@ pub(super) fn database() -> Database {
             retries: 3,
             retry_delay: Duration::from_secs(1),
             busy_timeout: Duration::from_secs(5),
+            pause_timeout: Duration::from_secs(15),
         },
         maintain: Maintain {
             when: when("0 3 * * *", true, 4 * HOUR),

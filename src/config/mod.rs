@@ -155,6 +155,8 @@ pub struct Pool {
     pub retry_delay: Duration,
     /// How long a statement waits for the application's lock.
     pub busy_timeout: Duration,
+    /// How long a write waits for a pause between the application's transactions; zero: it does not wait.
+    pub pause_timeout: Duration,
 }
 
 /// `[maintain]`.

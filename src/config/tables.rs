@@ -45,6 +45,7 @@ pub(super) fn pool(t: &mut Table<'_>, pool: &mut Pool) {
     t.set("retry_delay", between(Duration::ZERO, HOUR), &mut pool.retry_delay);
     // A busy wait cannot be interrupted: it delays every stop by its whole length.
     t.set("busy_timeout", between(Duration::ZERO, HOUR), &mut pool.busy_timeout);
+    t.set("pause_timeout", between(Duration::ZERO, HOUR), &mut pool.pause_timeout);
 }
 
 /// The keys of every job, with what stands before their names.

@@ -18,9 +18,6 @@ pub const LEAST: Duration = Duration::from_micros(500);
 /// else gets in, as always with SQLite.
 pub const STARVED: u32 = 10;
 
-/// How long a slice waits for a pause, in terms of `pool.busy_timeout`.
-const PATIENCE: u32 = 3;
-
 /// Between two looks at whether the run must stop, and at what else could be done with the pauses there are.
 const PIECE: Duration = Duration::from_millis(250);
 
@@ -48,6 +45,9 @@ impl Context {
     /// Begins to look at the application's transactions, so that something is known of them when a moment is needed.
     pub async fn watch_pauses(&self) -> Result<Locks> {
         let (locks, pauses) = (self.locks().await?, Arc::clone(&self.pauses));
+        if self.waits_for_none() {
+            return Ok(locks);
+        }
         blocking(move || {
             pauses.watch(locks);
             Ok(locks)
@@ -73,7 +73,12 @@ impl Context {
     /// How long one slice may wait for its moment.
     pub fn patience(&self) -> Patience {
         let since = Instant::now();
-        Patience { since, until: since + self.database.pool.busy_timeout * PATIENCE }
+        Patience { since, until: since + self.database.pool.pause_timeout }
+    }
+
+    /// Whether the operator wants nobody waited for.
+    fn waits_for_none(&self) -> bool {
+        self.database.pool.pause_timeout.is_zero()
     }
 
     /// Before what holds writers for long, or for nobody knows how long: waits for the application to be quiet; where it is
@@ -106,6 +111,9 @@ impl Context {
     }
 
     async fn wait(&self, locks: Locks, least: Duration, most: Duration) -> Result<Moment> {
+        if self.waits_for_none() {
+            return Ok(Moment::Unseen);
+        }
         let pauses = Arc::clone(&self.pauses);
         blocking(move || Ok(pauses.wait(locks, least, most))).await
     }
@@ -122,7 +130,7 @@ impl Patience {
             Reason::NoPause,
             format!(
                 "gave up for now: for {} the application left no pause between its transactions in which writers could be \
-                 held without making one fail; the next run goes on. Schedule {kind} for a quieter hour",
+                 held without making one fail; the next run goes on. Schedule {kind} for a quieter hour, or raise pool.pause_timeout",
                 show_duration(
                     Duration::from_secs(self.since.elapsed().as_secs()).max(Duration::from_secs(1))
                 )

@@ -53,7 +53,9 @@ pub fn is_apart(connection: &Connection, table: &str) -> Result<bool> {
 /// Compares a full-text table with its content; reads all of both. Errors: what keeps it from being done.
 pub fn step(connection: &mut Connection, table: &str) -> Result<Step> {
     let found = match fulltext::agreement(connection, table) {
-        Err(error) if error.reason == Reason::Unsupported => Agreement::Unknown(error.message),
+        Err(error) if error.reason == Reason::Unsupported => {
+            Agreement::Unknown(format!("{table}: {}", error.message))
+        }
         found => found?,
     };
     Ok(match found {

@@ -47,7 +47,7 @@ pub struct Listed {
 impl Listed {
     /// Made while the disk could not be read for a moment. It restores, and goes once a better one is made.
     fn is_doubted(&self) -> bool {
-        self.why.as_ref().is_some_and(|why| why.contains("its disk cannot be read"))
+        self.why.as_ref().is_some_and(|why| why.contains("the database was damaged when it was made"))
     }
 }
 

@@ -57,7 +57,8 @@ impl Upkeep {
             chore.auto_vacuum,
         ];
         create_database(&sandbox.database(), &options);
-        sandbox.configure(chore.configuration);
+        // Under strace the process that looks for the application's pauses is slower than those are.
+        sandbox.configure(&format!("{}[pool]\npause_timeout = \"0s\"\n", chore.configuration));
         let mut this = Self { sandbox, chore, synchronous, application: None };
         this.connect().execute_batch(TABLES).unwrap();
         this.start_application();
