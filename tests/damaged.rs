@@ -193,8 +193,11 @@ fn a_job_that_comes_upon_damage_lets_no_other_write_until_a_check_finds_none() {
     }
 }
 
-/// The copies that count as damaged, and the others, in the order of making: their numbers and names.
-fn damaged_and_sound(place: &Path) -> (Vec<(u64, String)>, Vec<(u64, String)>) {
+/// In the order of making: their numbers and names.
+type Copies = Vec<(u64, String)>;
+
+/// The copies that count as damaged, and the others.
+fn damaged_and_sound(place: &Path) -> (Copies, Copies) {
     let mut all = (Vec::new(), Vec::new());
     for entry in fs::read_dir(place.join("attendance")).unwrap().map(|entry| entry.unwrap().path()) {
         if entry.extension().is_some_and(|end| end == "json") {

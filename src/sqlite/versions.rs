@@ -241,7 +241,7 @@ fn search(file: &mut File, length: u64) -> Option<Library> {
         let released = minor.checked_sub(7).map(|at| RELEASED.get(at).or(RELEASED.last()).copied());
         released.flatten().is_some_and(|released| released <= month)
     };
-    let number = numbers.into_iter().filter(is_of_then).next_back();
+    let number = numbers.into_iter().rfind(is_of_then);
     Some(Library { number: number.map(|(minor, patch)| format!("3.{minor}.{patch}")), date })
 }
 
