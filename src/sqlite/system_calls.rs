@@ -44,6 +44,14 @@ const TRIES: usize = 100;
 type FileStat = unsafe extern "C" fn(c_int, *mut c_void) -> c_int;
 static FILE_STAT: OnceLock<FileStat> = OnceLock::new();
 
+/// What SQLite keeps of each call, and the types by which it calls them.
+type Any = unsafe extern "C" fn();
+type Opens = unsafe extern "C" fn(*const c_char, c_int, c_int) -> c_int;
+type Stats = unsafe extern "C" fn(*const c_char, *mut c_void) -> c_int;
+type Asks = unsafe extern "C" fn(*const c_char, c_int) -> c_int;
+type Removes = unsafe extern "C" fn(*const c_char) -> c_int;
+type Reads = unsafe extern "C" fn(*const c_char, *mut c_char, usize) -> isize;
+
 /// The links that SQLite follows to find out where a path leads, on this thread, right before it opens what is there.
 #[derive(Default)]
 struct Followed {
@@ -74,12 +82,6 @@ fn replaced() -> Option<()> {
     // SAFETY: SQLite's `fstat` has this type (invariant 1).
     let original = unsafe { std::mem::transmute::<unsafe extern "C" fn(), FileStat>(original) };
     FILE_STAT.get_or_init(|| original);
-    type Any = unsafe extern "C" fn();
-    type Opens = unsafe extern "C" fn(*const c_char, c_int, c_int) -> c_int;
-    type Stats = unsafe extern "C" fn(*const c_char, *mut c_void) -> c_int;
-    type Asks = unsafe extern "C" fn(*const c_char, c_int) -> c_int;
-    type Removes = unsafe extern "C" fn(*const c_char) -> c_int;
-    type Reads = unsafe extern "C" fn(*const c_char, *mut c_char, usize) -> isize;
     // SAFETY: SQLite calls each by the type that it has here (invariant 1).
     let calls: [(&CStr, Any); 6] = unsafe {
         [

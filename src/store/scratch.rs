@@ -183,16 +183,13 @@ fn remove_what_nobody_uses(directory: &Directory) -> Result<()> {
     }
     for name in all {
         // By name, not by what was listed: a list may lack the lock that was made before the file it has.
-        let is_free = match directory.open_file(&format!("{name}{LOCK}"), true) {
-            Ok(lock) => {
-                let is_judge = lock.metadata().is_ok_and(|file| file.len() == 0);
-                is_judge && lock.try_lock().is_ok() && is_linked(&lock)
-            }
+        let is_free = if let Ok(lock) = directory.open_file(&format!("{name}{LOCK}"), true) {
+            let is_judge = lock.metadata().is_ok_and(|file| file.len() == 0);
+            is_judge && lock.try_lock().is_ok() && is_linked(&lock)
+        } else {
             // Of an older litekeeper.
-            Err(_) => {
-                let file = directory.open_file(&name, true);
-                file.is_ok_and(|file| file.try_lock().is_ok() && is_linked(&file))
-            }
+            let file = directory.open_file(&name, true);
+            file.is_ok_and(|file| file.try_lock().is_ok() && is_linked(&file))
         };
         if is_free {
             remove_all_of(directory, &name);
