@@ -243,9 +243,11 @@ fn of_a_changing_damaged_database_the_newest_three_copies_are_kept_beside_all_go
     let sandbox = Sandbox::new();
     let away = sandbox.path().join("away");
     fs::create_dir(&away).unwrap();
-    let copy =
-        format!("[[database.attendance.backup.copy]]\nname = \"away\"\ndir = {away:?}\nkeep_last = 9\n");
-    sandbox.configure(&format!("[backup]\nkeep_last = 9\n{copy}"));
+    let configure = |keep: u32| {
+        let copy = format!("[[database.attendance.backup.copy]]\nname = \"away\"\ndir = {away:?}");
+        sandbox.configure(&format!("[backup]\nkeep_last = {keep}\n{copy}\nkeep_last = {keep}\n"));
+    };
+    configure(9);
     let database = sandbox.database();
     let change = |n: u32| sql::edit(&database, &format!("CREATE TABLE change_{n} (a)"));
     // One a second: of several, later ones would take over the names of those that went, and which is which is told by names.
@@ -262,7 +264,7 @@ fn of_a_changing_damaged_database_the_newest_three_copies_are_kept_beside_all_go
     let (_, good) = damaged_and_sound(&sandbox.backups());
     assert_eq!(good.len(), 3);
     // From now on each would go if it were not for the damage.
-    sandbox.configure(&format!("[backup]\nkeep_last = 1\n{}", copy.replace('9', "1")));
+    configure(1);
     damage(&database);
     assert_eq!(sandbox.litekeeper(&["health", "attendance", "--deep"]).status.code(), Some(12));
     let mut made = Vec::new();
