@@ -80,7 +80,7 @@ mod tests {
         let read = of(owner, 0, || {
             std::fs::write(&made, "").unwrap();
             // Another thread goes on as it was.
-            let elsewhere = std::thread::spawn(|| geteuid()).join().unwrap();
+            let elsewhere = std::thread::spawn(geteuid).join().unwrap();
             (std::fs::read(&private).is_ok(), geteuid().as_raw(), elsewhere.as_raw())
         });
         assert_eq!((read.0, read.1), (false, 12345));

@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn both_sides_speak_the_same_language() {
-        let most = Duration::from_micros(250_000);
+        let most = Duration::from_millis(250);
         for question in [
             Question::Wait { most, least: Duration::from_micros(1) },
             Question::IsFree(Vec::new()),
