@@ -318,7 +318,7 @@ fn h32_a_pipe_in_the_place_of_a_file_hangs_no_job_no_other_database_and_no_stop(
     )));
     let newest = |database: &str, outcome: &str| {
         let all = runs(&machine.sandbox, database, "backup");
-        all.into_iter().filter(|run| run.outcome == outcome).next_back()
+        all.into_iter().rfind(|run| run.outcome == outcome)
     };
     let next = |database: &str, outcome: &str| {
         let before = newest(database, outcome).map_or(0, |run| run.id);
