@@ -93,20 +93,20 @@ fn what_is_due_within_a_blackout_runs_once_when_it_ends() {
 #[test]
 fn a_cleanup_that_reaches_a_blackout_stops_between_two_batches_and_the_next_one_goes_on() {
     let sandbox = Sandbox::with_database(&["--rows", "150000"]);
-    let configure = |schedule: &str, blackout: &str| {
+    let configure = |schedule: &str, blackout: &str, target: &str| {
         sandbox.configure(&format!(
-            "[cleanup]\nschedule = \"{schedule}\"\ncatch_up = false\nmax_share = \"100%\"\nbatch_target = \"1ms\"\nblackout = {blackout}\n\
+            "[cleanup]\nschedule = \"{schedule}\"\ncatch_up = false\nmax_share = \"100%\"\nbatch_target = \"{target}\"\nblackout = {blackout}\n\
              [[database.attendance.cleanup.rule]]\ntable = \"attendance\"\ncolumn = \"date\"\nkeep = \"1d\"\n"
         ))
     };
-    let daemon = Daemon::start(&configure("* * * * * *", "[]"));
+    let daemon = Daemon::start(&configure("* * * * * *", "[]", "1ms"));
     wait_until("the cleanup has removed some", || {
         let status = status(&daemon);
         job(&status, "attendance", "cleanup")?["running"]["progress"]["done"]
             .as_u64()
             .filter(|done| *done > 0)
     });
-    configure("* * * * * *", &now());
+    configure("* * * * * *", &now(), "1ms");
     reload(&daemon);
     let run = wait_for_run(&sandbox, "cleanup", 0, "interrupted");
     assert_eq!(run.reason, "blackout", "{run:?}");
@@ -123,7 +123,8 @@ fn a_cleanup_that_reaches_a_blackout_stops_between_two_batches_and_the_next_one_
     let page = daemon.get("/").unwrap().body;
     assert!(page.contains("(blackout)") && !page.contains("was interrupted"), "{page}");
 
-    configure("@yearly", "[]");
+    // What is left goes in larger ones.
+    configure("@yearly", "[]", "100ms");
     reload(&daemon);
     wait_for_run(&sandbox, "cleanup", run.id, "success");
     assert!(daemon.stop().success());
