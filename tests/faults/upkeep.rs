@@ -58,7 +58,7 @@ impl Upkeep {
         ];
         create_database(&sandbox.database(), &options);
         // Under strace the process that looks for the application's pauses is slower than those are.
-        sandbox.configure(&format!("{}[pool]\npause_timeout = \"0s\"\n", chore.configuration));
+        sandbox.configure(&format!("{}\n[pool]\npause_timeout = \"0s\"\n", chore.configuration));
         let mut this = Self { sandbox, chore, synchronous, application: None };
         this.connect().execute_batch(TABLES).unwrap();
         this.start_application();
