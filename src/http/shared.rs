@@ -1,51 +1,101 @@
 //! What is made once for all who ask at about the same time: a page of metrics may be many megabytes, and it lies in memory
-//! once, however many clients take their time to read it. Must never keep more than one of a kind.
+//! once, however many clients take their time to read it. Must never keep more than [`MOST`] of a kind.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use tokio::sync::Mutex;
 
+/// Of one kind in memory at a time, with those that a client still reads. Beyond them everybody is given the newest there is
+/// until one of those clients is done; the longest time of a connection bounds how old that gets.
+const MOST: usize = 4;
+
 /// The newest of one kind. A clone is another handle to the same.
 #[derive(Debug)]
 pub(super) struct Shared<K> {
-    newest: Arc<Mutex<Option<Made<K>>>>,
+    made: Arc<Mutex<Made<K>>>,
 }
 
 #[derive(Debug)]
 struct Made<K> {
+    newest: Option<Newest<K>>,
+    /// Those before it, of which some may be in the hands of clients.
+    older: Vec<Weak<[u8]>>,
+}
+
+#[derive(Debug)]
+struct Newest<K> {
     /// What it was made of.
     of: K,
     at: Instant,
-    bytes: Bytes,
+    bytes: Arc<[u8]>,
 }
 
 impl<K> Clone for Shared<K> {
     fn clone(&self) -> Self {
-        Self { newest: Arc::clone(&self.newest) }
+        Self { made: Arc::clone(&self.made) }
     }
 }
 
 impl<K> Default for Shared<K> {
     fn default() -> Self {
-        Self { newest: Arc::default() }
+        Self { made: Arc::new(Mutex::new(Made { newest: None, older: Vec::new() })) }
     }
 }
 
 impl<K: PartialEq> Shared<K> {
-    /// The newest, where it was made of the same and began no longer than `age` ago; made anew otherwise. Others who ask
-    /// meanwhile wait for it.
+    /// The newest, where it was made of the same and no longer than `age` ago; made anew otherwise. Others who ask meanwhile
+    /// wait for it.
     pub(super) async fn get(&self, of: K, age: Duration, make: impl FnOnce() -> String) -> Bytes {
-        let mut newest = self.newest.lock().await;
-        let now = Instant::now();
-        match &*newest {
-            Some(last) if last.of == of && now.saturating_duration_since(last.at) < age => last.bytes.clone(),
-            _ => {
-                let bytes = Bytes::from(make());
-                *newest = Some(Made { of, at: now, bytes: bytes.clone() });
+        let mut made = self.made.lock().await;
+        made.older.retain(|older| older.strong_count() > 0);
+        let is_enough = made.older.len() + 1 >= MOST;
+        let bytes = match made.newest.take() {
+            Some(last) if is_enough || (last.of == of && last.at.elapsed() < age) => {
+                let bytes = Arc::clone(&last.bytes);
+                made.newest = Some(last);
                 bytes
             }
+            last => {
+                made.older.extend(last.map(|last| Arc::downgrade(&last.bytes)));
+                let bytes: Arc<[u8]> = make().into_bytes().into();
+                // From its end: where making it takes longer than `age`, those who waited would else each make their own.
+                made.newest = Some(Newest { of, at: Instant::now(), bytes: Arc::clone(&bytes) });
+                bytes
+            }
+        };
+        Bytes::from_owner(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that are in the hands of clients who do not read.
+    async fn asked(shared: &Shared<usize>, times: std::ops::Range<usize>) -> Vec<Bytes> {
+        let mut answers = Vec::new();
+        for n in times {
+            answers.push(shared.get(n, Duration::ZERO, || n.to_string()).await);
         }
+        answers
+    }
+
+    #[tokio::test]
+    async fn clients_who_never_read_keep_no_more_than_the_most() {
+        let shared = Shared::default();
+        let answers = asked(&shared, 0..60).await;
+        let places: std::collections::HashSet<_> = answers.iter().map(|bytes| bytes.as_ptr()).collect();
+        assert_eq!(places.len(), MOST);
+        assert_eq!(answers[59], Bytes::from((MOST - 1).to_string()));
+    }
+
+    #[tokio::test]
+    async fn a_client_who_is_done_makes_room_for_a_newer() {
+        let shared = Shared::default();
+        let mut answers = asked(&shared, 0..60).await;
+        answers.remove(0);
+        assert_eq!(asked(&shared, 60..61).await, [Bytes::from("60")]);
     }
 }

@@ -29,6 +29,9 @@ const MAX_MANIFEST: u64 = 64 << 20;
 /// A manifest without its file is left over when it is older than this.
 const LEFT_OVER_AFTER: TimeDelta = TimeDelta::days(1);
 
+/// How far names may be ahead of the time because several backups began in one second, or the clock was put right.
+const AHEAD: TimeDelta = TimeDelta::minutes(1);
+
 /// The backups of one database.
 #[derive(Clone)]
 pub struct Catalogue {
@@ -348,10 +351,16 @@ impl Catalogue {
         self.list()?.into_iter().find(|b| b.name == backup.name).ok_or_else(gone)
     }
 
-    /// A name whose second no backup and no manifest has.
+    /// A name whose second no backup and no manifest has. Where names are already [a little ahead](AHEAD) of the time, it goes
+    /// after them, though one between them was removed: a copy elsewhere may still have that.
     pub(super) fn free_name(&self, started: DateTime<Utc>, compression: Compression) -> Result<BackupName> {
         let entries = self.store.list()?;
         let mut name = BackupName::new(&self.database, started, compression);
+        let names = entries.iter().filter_map(|entry| BackupName::parse(&entry.name, &self.database));
+        let ahead = names.map(|other| other.time).filter(|time| (name.time..name.time + AHEAD).contains(time));
+        if let Some(last) = ahead.max() {
+            name.time = last + TimeDelta::seconds(1);
+        }
         while is_taken(&entries, &name) {
             name.time += TimeDelta::seconds(1);
         }

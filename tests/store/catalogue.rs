@@ -158,6 +158,18 @@ fn two_of_one_second_get_two_names_whatever_their_suffix() {
     assert_eq!(place.files().len(), 8);
 }
 
+/// A copy elsewhere may still have a backup of the name that was removed here.
+#[test]
+fn a_name_that_became_free_is_not_given_again_while_later_ones_are_ahead_of_the_time() {
+    let place = Place::new();
+    let now = "2026-11-23T05:00:59";
+    let all: Vec<_> = [b"1", b"2", b"3"].map(|data| place.add(now, data)).into();
+    place.catalogue.remove(&all[1]).unwrap();
+    assert_eq!(place.add(now, b"4").name, "app_20261123T050102Z.sqlite.gz");
+    assert_eq!(place.add("2026-11-23T05:01:01", b"5").name, "app_20261123T050103Z.sqlite.gz");
+    assert_eq!(place.add("2026-11-23T04:59:59", b"6").name, "app_20261123T045959Z.sqlite.gz", "the clock was set back");
+}
+
 #[test]
 fn takes_no_other_file_for_a_backup() {
     let place = Place::new();
