@@ -1,15 +1,20 @@
-//! When a run may commit, so that no transaction of the application fails for it (HAZARDS H35). Short slices ask for a pause
-//! that is long enough; what holds writers for longer than any pause waits for the application to be quiet, and not for ever.
+//! When a run may commit, so that no transaction of the application fails for it (HAZARDS H35): in a pause between its
+//! transactions that is long enough, or while it is quiet. Slices become smaller where pauses are short; what has one size
+//! is left for another time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
 
 use super::{Context, blocking};
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
+use crate::pool::wait_for_locks;
 use crate::sqlite::facts::is_wal;
-use crate::sqlite::pauses::{Locks, Moment};
+use crate::sqlite::hold::Holds;
+use crate::sqlite::pauses::{Locks, Moment, Pauses};
 
 /// No hold that is shorter than this gets anything done.
 pub const LEAST: Duration = Duration::from_micros(500);
@@ -21,8 +26,10 @@ pub const STARVED: u32 = 10;
 /// Between two looks at whether the run must stop, and at what else could be done with the pauses there are.
 const PIECE: Duration = Duration::from_millis(250);
 
-/// How long a quiet moment is waited for, and then the end of a transaction.
-const FOR_QUIET: Duration = Duration::from_secs(3);
+/// How long a run that has given up one part waits for a moment for each of the others, which may be shorter.
+const ONCE_MORE: Duration = Duration::from_secs(1);
+
+/// How long the end of a transaction is waited for, where no pause is long enough.
 const FOR_AN_END: Duration = Duration::from_secs(1);
 
 /// One slice's wait, with all its attempts.
@@ -72,8 +79,9 @@ impl Context {
 
     /// How long one slice may wait for its moment.
     pub fn patience(&self) -> Patience {
-        let since = Instant::now();
-        Patience { since, until: since + self.database.pool.pause_timeout }
+        let (since, most) = (Instant::now(), self.database.pool.pause_timeout);
+        let gave_up = self.waits.has_given_up.load(Ordering::Relaxed);
+        Patience { since, until: since + if gave_up { most.min(ONCE_MORE) } else { most } }
     }
 
     /// Whether the operator wants nobody waited for.
@@ -81,31 +89,66 @@ impl Context {
         self.database.pool.pause_timeout.is_zero()
     }
 
-    /// Before what holds writers for long, or for nobody knows how long: waits for the application to be quiet; where it is
-    /// not, for the end of a transaction; and where there is none to be seen, no longer. How it went is told by
-    /// [`Waits::unquiet`].
-    pub async fn before_hold(&self) -> Result<()> {
+    /// Before what holds writers for about `lasts`, and cannot be made shorter: waits for a pause that is long enough, or for
+    /// the application to be quiet.
+    ///
+    /// Errors: `no_pause` where there is neither within `pool.pause_timeout`; after the first time that a run has met with,
+    /// within [`ONCE_MORE`].
+    pub async fn before_hold(&self, lasts: Duration) -> Result<()> {
         let locks = self.locks().await?;
-        // Who was never quiet for so long is not waited for before each part.
-        if !self.waits.has_met() {
-            let until = Instant::now() + FOR_QUIET;
-            while Instant::now() < until {
-                match self.wait(locks, Duration::MAX, PIECE).await? {
-                    Moment::Quiet | Moment::Unseen => return Ok(()),
-                    Moment::Pause(_) | Moment::None(_) => {
-                        self.waits.say(self);
-                        self.go_on()?;
-                    }
-                }
+        let patience = self.patience();
+        while let Moment::None(_) = self.moment(locks, lasts, &patience).await? {}
+        Ok(())
+    }
+
+    /// Runs `attempt`, which holds writers for about `lasts`, in such a pause, within `limit`; and again where a transaction of
+    /// the application came first: it gives `None` then. It is told of the pauses where it is not to wait for a lock.
+    ///
+    /// Errors: `no_pause`, and its own.
+    pub async fn in_pause<T, F>(&self, lasts: Duration, limit: Duration, attempt: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Connection, &Holds, Option<&Pauses>) -> Result<Option<T>> + Send + Sync + 'static,
+    {
+        let (locks, patience, attempt) = (self.locks().await?, self.patience(), Arc::new(attempt));
+        let mut taken = 0;
+        loop {
+            let moment = self.moment(locks, lasts, &patience).await?;
+            if matches!(moment, Moment::None(_)) {
+                continue;
             }
+            let is_timed = moment != Moment::Unseen && (locks == Locks::Log || taken < STARVED);
+            let (attempt, holds, pauses) =
+                (Arc::clone(&attempt), Arc::clone(&self.holds), Arc::clone(&self.pauses));
+            let work = move |connection: &mut Connection| {
+                wait_for_locks(!is_timed);
+                let done = attempt(connection, &holds, is_timed.then_some(&*pauses));
+                wait_for_locks(true);
+                done
+            };
+            let done = self.sql_within(limit, work).await;
+            self.pauses.over();
+            if let Some(done) = done? {
+                return Ok(done);
+            }
+            taken += 1;
+            patience.check(self)?;
         }
-        self.waits.meet();
+    }
+
+    /// Before what cannot be left for another time, as the repair of what is wrong in the database: where the application
+    /// leaves no such pause, waits for the end of a transaction, and where there is none to be seen, no longer.
+    pub async fn before_repair(&self, lasts: Duration) -> Result<()> {
+        match self.before_hold(lasts).await {
+            Err(error) if error.reason == Reason::NoPause => {}
+            done => return done,
+        }
+        let locks = self.locks().await?;
         let until = Instant::now() + FOR_AN_END;
-        while Instant::now() < until {
-            match self.wait(locks, Duration::ZERO, PIECE).await? {
-                Moment::None(_) => self.go_on()?,
-                Moment::Quiet | Moment::Unseen | Moment::Pause(_) => break,
-            }
+        while Instant::now() < until
+            && matches!(self.wait(locks, Duration::ZERO, PIECE).await?, Moment::None(_))
+        {
+            self.go_on()?;
         }
         Ok(())
     }
@@ -125,6 +168,10 @@ impl Patience {
         if Instant::now() < self.until {
             return Ok(());
         }
+        if context.waits.has_given_up.swap(true, Ordering::Relaxed) {
+            let text = "gave up for now, too: the application left no pause that is long enough for it";
+            return Err(Error::new(Reason::NoPause, text));
+        }
         let kind = context.kind;
         Err(Error::new(
             Reason::NoPause,
@@ -142,31 +189,16 @@ impl Patience {
 /// What a run has met of the application while it waited.
 #[derive(Debug, Default)]
 pub struct Waits {
-    said: AtomicBool,
-    met: AtomicBool,
-    unquiet: AtomicU64,
+    has_said: AtomicBool,
+    has_given_up: AtomicBool,
 }
 
 impl Waits {
     /// Once a run: it may last long, and nothing else would show why.
     fn say(&self, context: &Context) {
-        if !self.said.swap(true, Ordering::Relaxed) {
+        if !self.has_said.swap(true, Ordering::Relaxed) {
             let database = &context.database.name;
             tracing::info!(database, job = %context.kind, "waiting for a pause between the application's transactions");
         }
-    }
-
-    fn has_met(&self) -> bool {
-        self.met.load(Ordering::Relaxed)
-    }
-
-    fn meet(&self) {
-        self.met.store(true, Ordering::Relaxed);
-        self.unquiet.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How many holds began although the application was not quiet, since this was last asked.
-    pub fn unquiet(&self) -> u64 {
-        self.unquiet.swap(0, Ordering::Relaxed)
     }
 }

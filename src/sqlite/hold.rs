@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::checkpoint::automatic;
 use super::checkpoint_lock::CheckpointLock;
+use super::pauses::Pauses;
 use crate::error::{Error, Reason, Result};
 
 /// A checkpoint of somebody else is waited for so long, as long as for the lock of a writer (`pool.busy_timeout` by
@@ -103,14 +104,34 @@ pub fn write<T>(
     write_within(connection, holds, PATIENCE, work)
 }
 
-/// The same for a moment that was chosen, which is gone soon: `busy` at once where somebody makes a checkpoint. That
-/// nobody waits for the lock either is up to the connection's busy handler.
-pub fn write_at_once<T>(
+/// The same in a `pause` between the application's transactions, which is over soon: nobody is waited for, and `None` where
+/// a transaction of the application began first, or meanwhile; nothing was changed then. That the lock is not waited for
+/// either is up to the connection's busy handler. `work` asks between its statements whether it may go on. Where no moment
+/// was chosen, [`write`].
+pub fn write_in_pause<T>(
     connection: &mut Connection,
     holds: &Holds,
-    work: impl FnOnce(&Transaction<'_>) -> Result<T>,
-) -> Result<T> {
-    write_within(connection, holds, Duration::ZERO, work)
+    pause: Option<&Pauses>,
+    work: impl FnOnce(&Transaction<'_>, &dyn Fn() -> Result<()>) -> Result<T>,
+) -> Result<Option<T>> {
+    let Some(pauses) = pause else {
+        return write(connection, holds, |transaction| work(transaction, &|| Ok(()))).map(Some);
+    };
+    let done = write_within(connection, holds, Duration::ZERO, |transaction| {
+        let beside = pauses.beside(transaction);
+        let value = work(transaction, &|| beside.check())?;
+        if beside.sees_log() {
+            // What there is to write is written before the last look, so that the COMMIT comes soon after it. Outside WAL mode
+            // that needs a lock as well, which nobody has who could not go on afterwards.
+            transaction.cache_flush()?;
+            beside.check()?;
+        }
+        Ok(value)
+    });
+    match done {
+        Err(error) if error.reason == Reason::Busy => Ok(None),
+        done => done.map(Some),
+    }
 }
 
 fn write_within<T>(

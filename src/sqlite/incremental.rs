@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::Connection;
 
 use super::checkpoint::{ByHand, settle_when_due};
 use super::hold::{self, Holds};
-use super::pauses::{Beside, Pauses};
+use super::pauses::Pauses;
 use super::{open, replicator};
 use crate::error::{Error, Reason, Result};
 
@@ -65,13 +65,10 @@ impl Freeing {
         self.connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(must_stop))?;
         // What a power cut undoes is done again by the next run.
         let mut connection = ByHand::new(&mut self.connection)?;
-        let (has_log, busy_timeout) = (connection.is_wal(), self.busy_timeout);
-        connection.busy_timeout(if timed.is_some() { Duration::ZERO } else { busy_timeout })?;
+        connection.busy_timeout(if timed.is_some() { Duration::ZERO } else { self.busy_timeout })?;
         let mut began = Instant::now();
-        let work = |transaction: &Transaction<'_>| {
+        let done = hold::write_in_pause(&mut connection, holds, timed, |transaction, go_on| {
             began = Instant::now();
-            let beside = timed.map(|pauses| pauses.beside(transaction));
-            let go_on = || beside.as_ref().map_or(Ok(()), Beside::check);
             // The statement frees a page with each row that is asked for.
             let mut statement = transaction.prepare(&format!("PRAGMA main.incremental_vacuum({pages})"))?;
             let mut rows = statement.query([])?;
@@ -83,24 +80,9 @@ impl Freeing {
                 }
             }
             let left = transaction.query_row("PRAGMA main.freelist_count", [], |row| row.get(0))?;
-            let worked = began.elapsed();
-            if timed.is_some() && has_log {
-                // Written before the last look, so that the COMMIT comes soon after it. Outside WAL mode that needs a lock as
-                // well, which nobody has who could not go on afterwards.
-                transaction.cache_flush()?;
-                go_on()?;
-            }
-            Ok((worked, left))
-        };
-        let done = if timed.is_some() {
-            hold::write_at_once(&mut connection, holds, work)
-        } else {
-            hold::write(&mut connection, holds, work)
-        };
-        let (worked, left) = match done {
-            Err(error) if timed.is_some() && error.reason == Reason::Busy => return Ok(None),
-            done => done?,
-        };
+            Ok((began.elapsed(), left))
+        });
+        let Some((worked, left)) = done? else { return Ok(None) };
         let held = began.elapsed();
         if connection.is_wal() {
             settle_when_due(&connection)?;

@@ -357,7 +357,8 @@ impl Catalogue {
         let entries = self.store.list()?;
         let mut name = BackupName::new(&self.database, started, compression);
         let names = entries.iter().filter_map(|entry| BackupName::parse(&entry.name, &self.database));
-        let ahead = names.map(|other| other.time).filter(|time| (name.time..name.time + AHEAD).contains(time));
+        let ahead =
+            names.map(|other| other.time).filter(|time| (name.time..name.time + AHEAD).contains(time));
         if let Some(last) = ahead.max() {
             name.time = last + TimeDelta::seconds(1);
         }

@@ -167,7 +167,11 @@ fn a_name_that_became_free_is_not_given_again_while_later_ones_are_ahead_of_the_
     place.catalogue.remove(&all[1]).unwrap();
     assert_eq!(place.add(now, b"4").name, "app_20261123T050102Z.sqlite.gz");
     assert_eq!(place.add("2026-11-23T05:01:01", b"5").name, "app_20261123T050103Z.sqlite.gz");
-    assert_eq!(place.add("2026-11-23T04:59:59", b"6").name, "app_20261123T045959Z.sqlite.gz", "the clock was set back");
+    assert_eq!(
+        place.add("2026-11-23T04:59:59", b"6").name,
+        "app_20261123T045959Z.sqlite.gz",
+        "the clock was set back"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, ffi, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, ffi, params_from_iter};
 
 use super::archive::Archive;
 use super::children::{Graph, Seen};
@@ -18,7 +18,7 @@ use crate::pool::wait_for_locks;
 use crate::sqlite::checkpoint::{ByHand, Checkpoint, settle, settle_when_due};
 use crate::sqlite::hold::{self, Holds};
 use crate::sqlite::keys::{self, Key, among};
-use crate::sqlite::pauses::{Beside, Pauses};
+use crate::sqlite::pauses::Pauses;
 use crate::sqlite::rebuild;
 use crate::sqlite::replicator;
 use crate::sqlite::schema::quoted;
@@ -73,46 +73,31 @@ pub(super) fn run(
 ) -> Result<Attempt> {
     let slice = &share.slice;
     let mut connection = ByHand::new(connection)?;
-    let has_log = connection.is_wal();
     let mut since = Instant::now();
     wait_for_locks(!share.timed);
-    let work = |transaction: &Transaction<'_>| {
-        since = Instant::now();
-        let beside = share.timed.then(|| pauses.beside(transaction));
-        let go_on = || beside.as_ref().map_or(Ok(()), Beside::check);
-        if schema_version(transaction)? != plan.schema_version {
-            return Err(Error::new(
-                Reason::Refused,
-                "the schema was changed while the cleanup was running; the next run goes on",
-            ));
-        }
-        let (tally, fixed) =
-            remove(transaction, plan, &slice.old, share.checked, archive.as_deref_mut(), &go_on)?;
-        // Only a trigger keeps a row that was to go.
-        let left = if plan.is_plain() { 0 } else { existing(transaction, plan, slice.tail(), "1")?.len() };
-        if share.timed && has_log {
-            // What there is to write is written before the last look, so that the COMMIT comes soon after it. Outside WAL mode
-            // that needs a lock as well, which nobody has who could not go on afterwards.
-            transaction.cache_flush()?;
-            go_on()?;
-        }
-        Ok((tally, left, since.elapsed().saturating_sub(fixed)))
-    };
-    let done = if share.timed {
-        hold::write_at_once(&mut connection, holds, work)
-    } else {
-        hold::write(&mut connection, holds, work)
-    };
+    let done =
+        hold::write_in_pause(&mut connection, holds, share.timed.then_some(pauses), |transaction, go_on| {
+            since = Instant::now();
+            if schema_version(transaction)? != plan.schema_version {
+                return Err(Error::new(
+                    Reason::Refused,
+                    "the schema was changed while the cleanup was running; the next run goes on",
+                ));
+            }
+            let (tally, fixed) =
+                remove(transaction, plan, &slice.old, share.checked, archive.as_deref_mut(), go_on)?;
+            // Only a trigger keeps a row that was to go.
+            let left =
+                if plan.is_plain() { 0 } else { existing(transaction, plan, slice.tail(), "1")?.len() };
+            Ok((tally, left, since.elapsed().saturating_sub(fixed)))
+        });
     let lasted = since.elapsed();
     pauses.over();
     wait_for_locks(true);
     if let Some(archive) = archive {
-        archive.settle(done.is_ok())?;
+        archive.settle(matches!(done, Ok(Some(_))))?;
     }
-    let (tally, left, worked) = match done {
-        Err(error) if share.timed && error.reason == Reason::Busy => return Ok(Attempt::Taken),
-        done => done?,
-    };
+    let Some((tally, left, worked)) = done? else { return Ok(Attempt::Taken) };
     let since = Instant::now();
     let mine = connection.is_wal() && !replicator::owns(&connection, path);
     let next = slice.next_behind(left as u64);

@@ -1,6 +1,10 @@
 //! Refreshes the planner's statistics: of the tables that need it, by an estimate; or of all, in full.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
 
 use super::limits::{part, write};
 use super::plans::Plans;
@@ -10,7 +14,9 @@ use crate::config::Analyze;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
 use crate::sqlite::facts::Facts;
-use crate::sqlite::{analyze, hold, open, schema};
+use crate::sqlite::hold::{self, Holds};
+use crate::sqlite::pauses::Pauses;
+use crate::sqlite::{analyze, open, schema};
 use crate::state::facts::{self, TABLES};
 use crate::state::status::TableStatus;
 use crate::words::{self, plural};
@@ -20,13 +26,13 @@ const STEP: StepName = StepName::Analyze;
 /// When statistics were last refreshed, by the name of the fact; its value is which tables.
 const ANALYZED: &str = "analyzed";
 
-/// One index by an estimate, as measured on 1 GiB: this long …
-const ESTIMATE_SECONDS: f64 = 0.004;
-/// … and this for each of its entries, which SQLite with STAT4 counts.
-const ENTRY_SECONDS: f64 = 2e-8;
+/// To find the tables whose statistics are out of date: it reads a few pages of each.
+const LOOK: Duration = Duration::from_millis(1);
 
-/// Statistics that were computed elsewhere, put in, as measured.
-const PUT_SECONDS: f64 = 0.001;
+/// One index by an estimate, as measured on 1 GiB: this long …
+const ESTIMATE: Duration = Duration::from_millis(4);
+/// … and so many nanoseconds for each of its entries, which SQLite with STAT4 counts.
+const NANOS_PER_ENTRY: u64 = 20;
 
 /// What there is to know before anything is done.
 struct Looked {
@@ -72,34 +78,36 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
 }
 
 async fn look(context: &Context, policy: Analyze) -> Result<Looked> {
-    let (path, busy_timeout) = (context.database.path.clone(), context.database.pool.busy_timeout);
-    let holds = std::sync::Arc::clone(&context.holds);
     let database = context.database.name.clone();
     let last = context.state.with(move |c| facts::recall::<Vec<String>>(c, &database, ANALYZED)).await?;
     let last = last.map(|(_, at)| format!("; last refreshed {}", words::relative(context.started, at)));
-    let look = move |c: &mut rusqlite::Connection| {
-        let (facts, samples) = (Facts::read(c)?, analyze::has_samples(c)?);
+    let read = |c: &mut Connection| {
         let all: Vec<String> = schema::tables(c)?.into_iter().map(|t| t.name).collect();
-        let (tables, found) = if policy == Analyze::Always {
-            let found = plural(all.len() as u64, "table", "tables");
-            (all, found)
-        } else {
-            let mut fresh = open::another(&path)?;
-            fresh.busy_timeout(busy_timeout)?;
-            // Even to look, SQLite takes the write lock where there are several tables.
-            let due = hold::write(&mut fresh, &holds, |t| analyze::due(t))?;
-            let of = plural(all.len() as u64, "table", "tables");
-            let found = format!("statistics of {} of {of} are missing or off by a factor of ten", due.len());
-            (due, found)
-        };
-        Ok(Looked { facts, tables, samples, found: found + &last.unwrap_or_default() })
+        Ok((Facts::read(c)?, analyze::has_samples(c)?, all))
     };
-    if policy != Analyze::Always {
-        context.before_hold().await?;
-    }
-    let looked = context.sql_within(context.database.maintain.max_block, look).await;
-    context.pauses.over();
-    looked
+    let (facts, samples, all) = context.sql(read).await?;
+    let of = plural(all.len() as u64, "table", "tables");
+    let (tables, found) = if policy == Analyze::Always {
+        (all, of)
+    } else {
+        let due = due(context).await?;
+        let found = format!("statistics of {} of {of} are missing or off by a factor of ten", due.len());
+        (due, found)
+    };
+    Ok(Looked { facts, tables, samples, found: found + &last.unwrap_or_default() })
+}
+
+/// The tables that need it. Even to look, SQLite takes the write lock where there are several.
+async fn due(context: &Context) -> Result<Vec<String>> {
+    let (path, busy_timeout) = (context.database.path.clone(), context.database.pool.busy_timeout);
+    // Opened before the moment comes.
+    let fresh = Mutex::new(context.sql(move |_| Ok(open::another(&path)?)).await?);
+    let attempt = move |_: &mut Connection, holds: &Holds, pause: Option<&Pauses>| {
+        let mut fresh = fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        fresh.busy_timeout(if pause.is_some() { Duration::ZERO } else { busy_timeout })?;
+        hold::write_in_pause(&mut fresh, holds, pause, |t, _| analyze::due(t))
+    };
+    context.in_pause(LOOK, context.database.maintain.max_block, attempt).await
 }
 
 /// Of the largest of these tables, as far as the check of table sizes has counted them.
@@ -109,17 +117,21 @@ async fn most_rows(context: &Context, tables: &[String]) -> Result<u64> {
     Ok(rows.max().unwrap_or(0))
 }
 
+/// For how long writers are held by one index of a table with so many rows.
+fn estimate(rows: u64) -> Duration {
+    ESTIMATE + Duration::from_nanos(rows.saturating_mul(NANOS_PER_ENTRY))
+}
+
 fn planned(context: &Context, looked: &Looked, in_full: bool, prevented: Option<String>, rows: u64) -> Step {
     let of = plural(looked.tables.len() as u64, "table", "tables");
     let (how, hold_seconds, needed_bytes) = match (in_full, prevented) {
-        (true, None) => {
-            (String::from("in full, on a copy"), Some(PUT_SECONDS), Some(statistics::needed(&looked.facts)))
-        }
+        (true, None) => (
+            String::from("in full, on a copy"),
+            Some(statistics::PUT.as_secs_f64()),
+            Some(statistics::needed(&looked.facts)),
+        ),
         (true, Some(why)) => (format!("in full, {why}"), None, None),
-        (false, _) => {
-            let seconds = ESTIMATE_SECONDS + rows as f64 * ENTRY_SECONDS;
-            (String::from("by an estimate"), Some(seconds), None)
-        }
+        (false, _) => (String::from("by an estimate"), Some(estimate(rows).as_secs_f64()), None),
     };
     let longest_hold_seconds = context.database.maintain.max_block.as_secs_f64();
     Step::planned(
@@ -158,11 +170,16 @@ async fn in_place(
 /// the errors.
 async fn one(context: &Context, table: &str, in_full: bool) -> Result<Result<()>> {
     let of = table.to_owned();
+    let expected = if in_full {
+        context.database.maintain.max_block
+    } else {
+        estimate(most_rows(context, std::slice::from_ref(&of)).await?)
+    };
     let parts = context.sql(move |c| if in_full { Ok(vec![of]) } else { analyze::parts(c, &of) }).await?;
     let mut done = Ok(());
     for part in parts {
         let what = format!("ANALYZE {part}");
-        let made = write(context, &what, move |t| analyze::analyze(t, &part, in_full)).await?;
+        let made = write(context, &what, expected, move |t| analyze::analyze(t, &part, in_full)).await?;
         done = done.and(made);
     }
     Ok(done)

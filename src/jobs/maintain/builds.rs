@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
-use super::limits::write_timed;
+use super::limits::{part, write_now};
 use super::recall;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
@@ -35,6 +35,15 @@ struct Build {
     is_built: bool,
 }
 
+/// Why an index is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The configuration says so; it can be left for another time.
+    Policy,
+    /// It gives wrong answers.
+    Damage,
+}
+
 /// What is known, by the name of the index.
 pub(super) struct Builds {
     known: BTreeMap<String, Build>,
@@ -46,6 +55,12 @@ impl Builds {
     pub(super) async fn recall(context: &Context) -> Result<Self> {
         let used = context.sql(|c| Ok(Facts::read(c)?.used_bytes())).await?;
         Ok(Self { known: recall(context, BUILDS).await?, used, limit: context.database.maintain.max_block })
+    }
+
+    /// For how long writers would be held: unless it was built before, for longer than any pause.
+    fn hold(&self, index: &str) -> Duration {
+        let known = self.expected(index).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        known.unwrap_or(self.limit)
     }
 
     /// For how many seconds writers would be held; `None` for an index that was never built here.
@@ -73,20 +88,29 @@ impl Builds {
         false
     }
 
-    /// Does `work`, which builds `index`, within `max_block`, and remembers how long it took at once: the run may end before
-    /// the next one. The outer error ends the run, the inner one is this index's alone.
+    /// Waits for a moment, does `work`, which builds `index`, within `max_block`, and remembers how long it took at once: the
+    /// run may end before the next one. The outer error ends the run, the inner one is this index's alone.
     pub(super) async fn attempt<T, F>(
         &mut self,
         context: &Context,
         index: &str,
         what: &str,
+        why: Why,
         work: F,
     ) -> Result<Result<T>>
     where
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
     {
-        let (done, had_lock) = write_timed(context, what, work).await?;
+        let hold = self.hold(index);
+        let waited = match why {
+            Why::Policy => context.before_hold(hold).await,
+            Why::Damage => context.before_repair(hold).await,
+        };
+        if let Err(problem) = part(context, what, waited)? {
+            return Ok(Err(problem));
+        }
+        let (done, had_lock) = write_now(context, what, work).await?;
         let (took, is_built) = match &done {
             Ok(_) => (had_lock, true),
             // Only what had the lock nearly all the time is known to be too slow.

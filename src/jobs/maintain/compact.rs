@@ -39,14 +39,15 @@ pub(super) enum Compacted {
     TooLong,
 }
 
-pub(super) async fn run(context: &Context) -> Result<Compacted> {
+/// Writers are held for about as long as is `expected`.
+pub(super) async fn run(context: &Context, expected: Duration) -> Result<Compacted> {
     let mut why = String::new();
     for number in 1..=ATTEMPTS {
         let Some(watcher) = quiet(context).await? else {
             why = String::from("the application wrote all the time");
             break;
         };
-        match attempt(context, watcher).await {
+        match attempt(context, watcher, expected).await {
             Ok(Overwritten::Done(held)) => return Ok(Compacted::Done(held, number)),
             Ok(Overwritten::TooLong) => return Ok(Compacted::TooLong),
             Ok(Overwritten::Outdated) => {
@@ -86,7 +87,7 @@ async fn quiet(context: &Context) -> Result<Option<Watcher>> {
     Ok(None)
 }
 
-async fn attempt(context: &Context, watcher: Watcher) -> Result<Overwritten> {
+async fn attempt(context: &Context, watcher: Watcher, expected: Duration) -> Result<Overwritten> {
     let longest = context.database.backup.max_snapshot;
     let reader = Reader::new(context).await?;
     let copy = reader.read(|connection| {
@@ -104,7 +105,7 @@ async fn attempt(context: &Context, watcher: Watcher) -> Result<Overwritten> {
     })?;
     let limit = for_pages(context.database.maintain.max_block);
     let (holds, call) = (Arc::clone(&context.holds), context.call.clone());
-    context.before_hold().await?;
+    context.before_hold(expected).await?;
     let done = context.sql(move |c| overwrite(c, &copy, &watcher, limit, &holds, &|| call.check())).await;
     context.pauses.over();
     done

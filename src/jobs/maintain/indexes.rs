@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 
-use super::builds::Builds;
+use super::builds::{Builds, Why};
 use super::step::{Cost, Step, StepName};
 use crate::config::{Index, Missing};
 use crate::error::{Error, Reason, Result};
@@ -46,7 +46,7 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
     let mut created = Vec::new();
     for index in wanted {
         let (name, what) = (index.name.clone(), what(&index));
-        match builds.attempt(context, &name, &what, move |c| create(c, &index)).await? {
+        match builds.attempt(context, &name, &what, Why::Policy, move |c| create(c, &index)).await? {
             Ok(true) => created.push(name),
             Ok(false) => {}
             Err(problem) => problems.push(problem),

@@ -1,6 +1,6 @@
 //! What may hold the application's writers up runs within a limit; and the words for what went wrong in it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction};
@@ -8,25 +8,43 @@ use rusqlite::{Connection, Transaction};
 use crate::config::units::show_duration;
 use crate::error::{Class, Error, Reason, Result};
 use crate::jobs::Context;
+use crate::sqlite::hold::{self, Holds};
+use crate::sqlite::pauses::Pauses;
 
 /// The longest time for which SQLite's busy handler sleeps before it looks again (`sqliteDefaultBusyCallback` in main.c).
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 
-/// Runs `work` in one transaction that has the write lock, for `max_block` at most. The outer error ends the run, the
-/// inner one is this part's alone.
+/// Waits for a pause in which writers can be held for as long as is `expected`, and runs `work` there in one transaction that
+/// has the write lock, for `max_block` at most. The outer error ends the run, the inner one is this part's alone.
 ///
 /// Ends with a pause, so that writers get their turn before the next part: one that has waited sleeps about as long as it
 /// has waited already, and would find two parts in a row as if they were one.
-pub(super) async fn write<T, F>(context: &Context, what: &str, work: F) -> Result<Result<T>>
+pub(super) async fn write<T, F>(
+    context: &Context,
+    what: &str,
+    expected: Duration,
+    work: F,
+) -> Result<Result<T>>
 where
     T: Send + 'static,
-    F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+    F: Fn(&Transaction<'_>) -> Result<T> + Send + Sync + 'static,
 {
-    Ok(write_timed(context, what, work).await?.0)
+    let begun = Arc::new(Mutex::new(None));
+    let begins = Arc::clone(&begun);
+    let attempt = move |connection: &mut Connection, holds: &Holds, pause: Option<&Pauses>| {
+        hold::write_in_pause(connection, holds, pause, |transaction, _| {
+            *begins.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            work(transaction)
+        })
+    };
+    let done = context.in_pause(expected, context.database.maintain.max_block, attempt).await;
+    let had_lock = begun.lock().unwrap_or_else(PoisonError::into_inner).map(|since: Instant| since.elapsed());
+    give_way(context, had_lock.unwrap_or_default()).await;
+    part(context, what, within_lock(done, had_lock))
 }
 
-/// The same, with for how long it had the lock.
-pub(super) async fn write_timed<T, F>(context: &Context, what: &str, work: F) -> Result<(Result<T>, Duration)>
+/// Runs `work` as [`write`] does at this moment, with for how long it had the lock.
+pub(super) async fn write_now<T, F>(context: &Context, what: &str, work: F) -> Result<(Result<T>, Duration)>
 where
     T: Send + 'static,
     F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
@@ -37,27 +55,42 @@ where
         begins.get_or_init(Instant::now);
         work(transaction)
     };
-    context.before_hold().await?;
     let clock = Instant::now();
     let done = context.write_within(context.database.maintain.max_block, work).await;
     let had_lock = begun.get().map(Instant::elapsed);
     context.pauses.over();
-    // The next part finds that the run must stop; this one is done.
-    let _ = context.pause((clock.elapsed() * 2).min(LONGEST_SLEEP)).await;
-    let done = done.map_err(|error| match (error.reason, had_lock) {
-        (Reason::Deadline, None) => Error::new(Reason::Busy, "the write lock was not free in time"),
-        _ => error,
-    });
-    Ok((part(context, what, done)?, had_lock.unwrap_or_default()))
+    give_way(context, clock.elapsed()).await;
+    Ok((part(context, what, within_lock(done, had_lock))?, had_lock.unwrap_or_default()))
 }
 
-/// Runs `work`, which notes for itself how long it holds writers up, within a limit; at a moment as good as there is.
-pub(super) async fn within<T, F>(context: &Context, limit: Duration, what: &str, work: F) -> Result<Result<T>>
+/// The next part finds that the run must stop; this one is done.
+async fn give_way(context: &Context, after: Duration) {
+    let _ = context.pause((after * 2).min(LONGEST_SLEEP)).await;
+}
+
+fn within_lock<T>(done: Result<T>, had_lock: Option<Duration>) -> Result<T> {
+    done.map_err(|error| match (error.reason, had_lock) {
+        (Reason::Deadline, None) => Error::new(Reason::Busy, "the write lock was not free in time"),
+        _ => error,
+    })
+}
+
+/// Runs `work`, which notes for itself how long it holds writers up, within a limit, when writers can be held for as long as
+/// is `expected`.
+pub(super) async fn within<T, F>(
+    context: &Context,
+    limit: Duration,
+    what: &str,
+    expected: Duration,
+    work: F,
+) -> Result<Result<T>>
 where
     T: Send + 'static,
     F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
 {
-    context.before_hold().await?;
+    if let Err(problem) = part(context, what, context.before_hold(expected).await)? {
+        return Ok(Err(problem));
+    }
     let done = context.sql_within(limit, work).await;
     context.pauses.over();
     part(context, what, done)
@@ -70,7 +103,8 @@ pub(super) fn part<T>(context: &Context, what: &str, done: Result<T>) -> Result<
         Err(error) => error,
     };
     context.go_on()?;
-    if error.class() == Class::Cancelled {
+    // Another part may be short enough for the pauses that there are.
+    if error.class() == Class::Cancelled && error.reason != Reason::NoPause {
         return Err(error);
     }
     Ok(Err(in_step(what, context, error)))

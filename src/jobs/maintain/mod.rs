@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use super::{Context, Job, Report, Running, Unit, writing};
 use crate::config::JobKind;
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::facts::{Facts, wal_bytes};
 use crate::state::facts;
 use crate::words;
@@ -66,7 +66,9 @@ async fn run(context: &Context, preview: bool) -> Result<Report> {
         let clock = Instant::now();
         let mut step = match one(name, context, preview, &steps).await {
             Ok(step) => step,
-            Err(error) if error.class() == Class::Cancelled => return Err(stopped(error)),
+            Err(error) if error.class() == Class::Cancelled && error.reason != Reason::NoPause => {
+                return Err(stopped(error));
+            }
             Err(error) => {
                 // The run's own end goes before the error that it caused.
                 context.go_on().map_err(stopped)?;
@@ -78,10 +80,6 @@ async fn run(context: &Context, preview: bool) -> Result<Report> {
         let held = context.holds.take();
         if !preview {
             step.held = held;
-        }
-        step.unquiet = context.waits.unquiet();
-        if step.unquiet > 0 {
-            step.why = format!("{}{}", step.why, unquiet(step.unquiet));
         }
         steps.push(step);
     }
@@ -119,15 +117,6 @@ fn checkpoint_planned(context: &Context) -> Step {
     };
     let step = Step::planned(StepName::Checkpoint, why, Cost::default());
     step.found(format!("WAL {}", words::bytes(bytes)))
-}
-
-/// What the operator should know of a step that could not wait for longer.
-fn unquiet(times: u64) -> String {
-    let times = words::plural(times, "time", "times");
-    format!(
-        " (held writers {times} while the application was at work, as it was not quiet for long enough: transactions that \
-         read before they write may have failed)"
-    )
 }
 
 /// A fact about the database, or its default where there is none.

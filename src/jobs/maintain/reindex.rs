@@ -2,7 +2,7 @@
 
 use rusqlite::TransactionBehavior;
 
-use super::builds::Builds;
+use super::builds::{Builds, Why};
 use super::limits::part;
 use super::recall;
 use super::step::{Cost, Step, StepName};
@@ -48,16 +48,26 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
         return Ok(Step { left_out, ..planned(context, &indexes, &builds, problems).found(found) });
     }
     let mut rebuilt = Vec::new();
+    let mut has_given_up = false;
     for index in &indexes {
+        let is_wrong = wrong.contains(&index.name);
+        // What found no pause is not waited for with each of the others.
+        if has_given_up && !is_wrong {
+            continue;
+        }
         let name = index.name.clone();
         let again = move |t: &rusqlite::Transaction<'_>| rebuild::rebuild(t, &name);
-        match builds.attempt(context, &index.name, &what(index), again).await? {
+        let why = if is_wrong { Why::Damage } else { Why::Policy };
+        match builds.attempt(context, &index.name, &what(index), why, again).await? {
             Ok(()) => rebuilt.push(index.name.clone()),
             // Not worth a failure each night: nothing is wrong with it.
-            Err(problem) if problem.reason == Reason::Unsupported && !wrong.contains(&index.name) => {
+            Err(problem) if problem.reason == Reason::Unsupported && !is_wrong => {
                 left_out.push(problem.message);
             }
-            Err(problem) => problems.push(problem),
+            Err(problem) => {
+                has_given_up |= problem.reason == Reason::NoPause;
+                problems.push(problem);
+            }
         }
     }
     let reader = Reader::new(context).await?;

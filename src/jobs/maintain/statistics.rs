@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -18,6 +19,9 @@ use crate::words;
 
 /// Virtual machine instructions between two looks at whether the run must stop: some milliseconds.
 const STEPS_BETWEEN_LOOKS: i32 = 100_000;
+
+/// For how long writers are held while the results are put in, as measured.
+pub(super) const PUT: Duration = Duration::from_millis(1);
 
 /// Bytes that ANALYZE may need for itself on the copy.
 const MARGIN: u64 = 1 << 20;
@@ -63,7 +67,7 @@ pub(super) async fn refresh(context: &Context, only: Option<Vec<String>>) -> Res
         Err(problem) => return Ok(Err(problem)),
     };
     let rows = Arc::clone(&computed);
-    let put = write(context, "ANALYZE", move |t| statistics::put(t, &rows)).await?;
+    let put = write(context, "ANALYZE", PUT, move |t| statistics::put(t, &rows)).await?;
     Ok(put.map(|()| computed))
 }
 

@@ -108,8 +108,6 @@ pub struct Step {
     pub plans_changed: Option<Vec<String>>,
     /// How long the application's writers were held.
     pub held: Held,
-    /// How many of these holds began while the application was at work, because it was never quiet.
-    pub unquiet: u64,
     /// What it would cost: of a run that only looks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<Cost>,
@@ -138,7 +136,6 @@ impl Step {
             freed_pages: None,
             plans_changed: None,
             held: Held::default(),
-            unquiet: 0,
             expected: None,
             wal_bytes: None,
             checkpoint: None,
@@ -173,25 +170,37 @@ impl Step {
         Self::of_parts(step, format!("{step} failed"), Vec::new(), vec![problem])
     }
 
-    /// A step of many parts, `treated` well but for `problems`.
+    /// A step of many parts, `treated` well but for `problems`. Those for which the application left no pause are for the next
+    /// run, and no failure of this one.
     pub(super) fn of_parts(
         step: StepName,
         why: impl Into<String>,
         treated: Vec<String>,
         problems: Vec<Error>,
     ) -> Self {
+        let (later, problems): (Vec<Error>, Vec<Error>) =
+            problems.into_iter().partition(|problem| problem.reason == Reason::NoPause);
         let decision = match problems.as_slice() {
+            [] if treated.is_empty() && !later.is_empty() => Decision::Skipped,
             [] => Decision::Done,
             some if some.iter().any(|p| p.reason == Reason::Deadline) => Decision::Interrupted,
             some if some.iter().all(|p| p.reason == Reason::Refused) => Decision::Refused,
             _ => Decision::Failed,
         };
         let why = match decision {
+            Decision::Skipped => String::new(),
             Decision::Interrupted if treated.is_empty() => format!("{step} interrupted"),
             Decision::Refused if treated.is_empty() => format!("{step} refused"),
             Decision::Failed if treated.is_empty() => format!("{step} failed"),
             _ => why.into(),
         };
+        let later = later.first().map(|first| first.message.as_str());
+        let why = [why.as_str()]
+            .into_iter()
+            .filter(|why| !why.is_empty())
+            .chain(later)
+            .collect::<Vec<_>>()
+            .join("; ");
         Self { treated, problems, ..Self::new(step, decision, why) }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::compact::{self, Compacted};
 use super::limits::{in_step, part, within};
@@ -136,7 +137,7 @@ async fn rewrite(context: &Context, facts: &Facts, mode: AutoVacuum, preview: bo
             let why = "would put a compact copy in place, if the application does not write while it is made";
             return Ok(Step::planned(STEP, why, cost(speeds.of_overwrite(used))));
         }
-        match part(context, "VACUUM", compact::run(context).await)? {
+        match part(context, "VACUUM", compact::run(context, lasting(speeds.of_overwrite(used))).await)? {
             Ok(Compacted::Done(took, number)) => {
                 speeds.learn_overwrite(used, took);
                 remember(context, speeds).await?;
@@ -178,7 +179,8 @@ async fn in_place(context: &Context, facts: &Facts, mode: AutoVacuum, mut speeds
     let first_part = interruptible(max_block, used, &speeds, facts.journal_mode == "wal");
     let was = AutoVacuum::of(facts.auto_vacuum);
     let holds = Arc::clone(&context.holds);
-    let took = match within(context, first_part, "VACUUM", move |c| vacuum(c, &holds, was, mode)).await? {
+    let (expected, work) = (lasting(speeds.of_vacuum(used)), move |c: &mut _| vacuum(c, &holds, was, mode));
+    let took = match within(context, first_part, "VACUUM", expected, work).await? {
         Ok(took) => took,
         Err(problem) => {
             if problem.reason == Reason::Deadline {
@@ -203,6 +205,10 @@ async fn in_place(context: &Context, facts: &Facts, mode: AutoVacuum, mut speeds
         );
     }
     Ok(step)
+}
+
+fn lasting(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 fn too_slow(context: &Context, used: u64, speeds: &Speeds, not_now: &str) -> Error {

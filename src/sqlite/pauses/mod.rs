@@ -246,6 +246,11 @@ pub struct Beside<'a> {
 }
 
 impl Beside<'_> {
+    /// Whether who reads can be seen: in WAL mode.
+    pub const fn sees_log(&self) -> bool {
+        self.log.is_some()
+    }
+
     /// To be asked between the statements of a transaction, and last before its commit: an error where somebody has begun to
     /// read whom the commit would make fail. Only looks in WAL mode; otherwise SQLite's own COMMIT finds who reads.
     ///
