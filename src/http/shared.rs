@@ -14,11 +14,11 @@ const MOST: usize = 4;
 /// The newest of one kind. A clone is another handle to the same.
 #[derive(Debug)]
 pub(super) struct Shared<K> {
-    made: Arc<Mutex<Made<K>>>,
+    held: Arc<Mutex<Held<K>>>,
 }
 
 #[derive(Debug)]
-struct Made<K> {
+struct Held<K> {
     newest: Option<Newest<K>>,
     /// Those before it, of which some may be in the hands of clients.
     older: Vec<Weak<[u8]>>,
@@ -34,13 +34,13 @@ struct Newest<K> {
 
 impl<K> Clone for Shared<K> {
     fn clone(&self) -> Self {
-        Self { made: Arc::clone(&self.made) }
+        Self { held: Arc::clone(&self.held) }
     }
 }
 
 impl<K> Default for Shared<K> {
     fn default() -> Self {
-        Self { made: Arc::new(Mutex::new(Made { newest: None, older: Vec::new() })) }
+        Self { held: Arc::new(Mutex::new(Held { newest: None, older: Vec::new() })) }
     }
 }
 
@@ -48,20 +48,20 @@ impl<K: PartialEq> Shared<K> {
     /// The newest, where it was made of the same and no longer than `age` ago; made anew otherwise. Others who ask meanwhile
     /// wait for it.
     pub(super) async fn get(&self, of: K, age: Duration, make: impl FnOnce() -> String) -> Bytes {
-        let mut made = self.made.lock().await;
-        made.older.retain(|older| older.strong_count() > 0);
-        let is_enough = made.older.len() + 1 >= MOST;
-        let bytes = match made.newest.take() {
+        let mut held = self.held.lock().await;
+        held.older.retain(|older| older.strong_count() > 0);
+        let is_enough = held.older.len() + 1 >= MOST;
+        let bytes = match held.newest.take() {
             Some(last) if is_enough || (last.of == of && last.at.elapsed() < age) => {
                 let bytes = Arc::clone(&last.bytes);
-                made.newest = Some(last);
+                held.newest = Some(last);
                 bytes
             }
             last => {
-                made.older.extend(last.map(|last| Arc::downgrade(&last.bytes)));
+                held.older.extend(last.map(|last| Arc::downgrade(&last.bytes)));
                 let bytes: Arc<[u8]> = make().into_bytes().into();
                 // From its end: where making it takes longer than `age`, those who waited would else each make their own.
-                made.newest = Some(Newest { of, at: Instant::now(), bytes: Arc::clone(&bytes) });
+                held.newest = Some(Newest { of, at: Instant::now(), bytes: Arc::clone(&bytes) });
                 bytes
             }
         };

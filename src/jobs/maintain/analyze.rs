@@ -16,7 +16,7 @@ use crate::jobs::Context;
 use crate::sqlite::facts::Facts;
 use crate::sqlite::hold::{self, Holds};
 use crate::sqlite::pauses::Pauses;
-use crate::sqlite::{analyze, open, schema};
+use crate::sqlite::{analyze, open, schema, sizes};
 use crate::state::facts::{self, TABLES};
 use crate::state::status::TableStatus;
 use crate::words::{self, plural};
@@ -122,6 +122,17 @@ fn estimate(rows: u64) -> Duration {
     ESTIMATE + Duration::from_nanos(rows.saturating_mul(NANOS_PER_ENTRY))
 }
 
+/// Counted where no check has done that.
+async fn rows(context: &Context, table: &str) -> Result<u64> {
+    match most_rows(context, &[table.to_owned()]).await? {
+        0 => {
+            let table = table.to_owned();
+            context.sql(move |c| sizes::rows(c, &table)).await
+        }
+        known => Ok(known),
+    }
+}
+
 fn planned(context: &Context, looked: &Looked, in_full: bool, prevented: Option<String>, rows: u64) -> Step {
     let of = plural(looked.tables.len() as u64, "table", "tables");
     let (how, hold_seconds, needed_bytes) = match (in_full, prevented) {
@@ -155,26 +166,41 @@ async fn in_place(
     prevented: Option<String>,
 ) -> Result<Step> {
     let (mut analyzed, mut lacking, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut later, mut how) = (Vec::new(), prevented.unwrap_or_default());
     for table in &looked.tables {
         match one(context, table, in_full).await? {
             Ok(()) => analyzed.push(table.clone()),
             // Not worth a failure each night.
             Err(problem) if problem.reason == Reason::Unsupported => lacking.push((table.clone(), problem)),
+            Err(problem) => {
+                if problem.reason == Reason::NoPause {
+                    later.push(table.clone());
+                }
+                problems.push(problem);
+            }
+        }
+    }
+    // The results of a copy are put in within a pause that is too short for the work itself.
+    if !later.is_empty() && !in_full && statistics::prevented(&looked.facts)?.is_none() {
+        problems.retain(|problem| problem.reason != Reason::NoPause);
+        how = format!("({} of them on a copy)", later.len());
+        match statistics::refresh(context, Some(later)).await? {
+            Ok(done) => {
+                analyzed.extend(done.tables.iter().cloned());
+                lacking.extend(done.lacking.iter().cloned());
+            }
             Err(problem) => problems.push(problem),
         }
     }
-    Ok(step(analyzed, lacking, problems, prevented.as_deref().unwrap_or_default()))
+    Ok(step(analyzed, lacking, problems, &how))
 }
 
 /// One table in its parts, each in a transaction of its own: writers get their turn between two of them. Gives the first of
 /// the errors.
 async fn one(context: &Context, table: &str, in_full: bool) -> Result<Result<()>> {
     let of = table.to_owned();
-    let expected = if in_full {
-        context.database.maintain.max_block
-    } else {
-        estimate(most_rows(context, std::slice::from_ref(&of)).await?)
-    };
+    let expected =
+        if in_full { context.database.maintain.max_block } else { estimate(rows(context, table).await?) };
     let parts = context.sql(move |c| if in_full { Ok(vec![of]) } else { analyze::parts(c, &of) }).await?;
     let mut done = Ok(());
     for part in parts {
