@@ -155,11 +155,9 @@ impl Ours {
         Self { child, lines }
     }
 
-    /// Until it finds a checkpoint in its way, or ends without having found one; whether it has. Slices see it before they
-    /// begin: it is no pause of the application's.
+    /// Until it finds a checkpoint in its way, or ends without having found one; whether it has.
     fn waits(&self) -> bool {
-        let words = ["waits until a checkpoint", "waiting for a pause"];
-        let waits = |line: &String| words.iter().any(|words| line.contains(words));
+        let waits = |line: &String| line.contains("waits until a checkpoint");
         wait_until("litekeeper waits or ends", || {
             let found = self.lines.all().iter().any(waits);
             (found || !self.lines.is_open()).then_some(found)
@@ -181,6 +179,10 @@ impl Ours {
 /// Stands for a path to a new file.
 const NEW: &str = "NEW";
 
+/// Waits for no pause of the application's: in none a checkpoint is under way, but where we do not see it in time, and then
+/// the lock alone keeps us off.
+const AT_ONCE: &str = "[pool]\npause_timeout = '0s'\n";
+
 const NOTHING: &str = "[maintain]\nvacuum = 'never'\nanalyze = 'never'\nreindex = 'never'\n";
 
 const INDEX: &str = "[[database.attendance.index]]\nname = 'idx_new'\ntable = 'attendance'\n\
@@ -199,7 +201,7 @@ fn runs_beside_a_checkpoint(options: &[&str], before: &[&str], more: &str, args:
     if !is_older(&sandbox) {
         return;
     }
-    sandbox.configure(more);
+    sandbox.configure(&format!("{AT_ONCE}{more}"));
     let mut beside = Beside::start(&sandbox, before);
     let new = sandbox.path().join("new.sqlite").display().to_string();
     let args: Vec<&str> = args.iter().map(|arg| if *arg == NEW { &new } else { *arg }).collect();
@@ -290,7 +292,7 @@ fn h29_a_checkpoint_that_does_not_end_is_an_error_that_says_so_and_the_next_run_
     if !is_older(&sandbox) {
         return;
     }
-    sandbox.configure(&format!("{NOTHING}{INDEX}"));
+    sandbox.configure(&format!("{AT_ONCE}{NOTHING}{INDEX}"));
     let mut beside = Beside::start(&sandbox, &[]);
     let (status, said) = Ours::start(&sandbox, &["maintain", "attendance"]).end();
     assert_eq!(status.code(), Some(3), "{said}");
@@ -307,9 +309,8 @@ fn h29_a_run_that_waits_for_a_checkpoint_ends_when_it_is_told_to() {
     if !is_older(&sandbox) {
         return;
     }
-    sandbox.configure(
-        "[[database.attendance.cleanup.rule]]\ntable = 'attendance'\ncolumn = 'date'\nkeep = '730d'\n",
-    );
+    let rule = "[[database.attendance.cleanup.rule]]\ntable = 'attendance'\ncolumn = 'date'\nkeep = '730d'\n";
+    sandbox.configure(&format!("{AT_ONCE}{rule}"));
     let mut beside = Beside::start(&sandbox, &[]);
     let ours = Ours::start(&sandbox, &["cleanup", "attendance"]);
     assert!(ours.waits());

@@ -53,8 +53,8 @@ struct Known {
 pub(super) enum Admission<'a> {
     /// Connections of this generation may be opened while the guard is there.
     Granted(RwLockReadGuard<'a, ()>, u64),
-    /// Other files than the open connections have: those must be closed.
-    Replaced(Fileset),
+    /// Other files than the open connections have, it seems: see [`Files::renew`].
+    Replaced,
 }
 
 impl Files {
@@ -95,16 +95,7 @@ impl Files {
             self.closed().await;
         }
         let gate = self.gate.read().await;
-        let this = Arc::clone(self);
-        // A disk may hang, and must then hold up this call alone.
-        let look = tokio::task::spawn_blocking(move || {
-            access::check(&this.path)?;
-            Fileset::of(&this.path).ok_or_else(|| {
-                let text = format!("the database {} vanished while it was opened", this.path.display());
-                Error::new(Reason::Vanished, text)
-            })
-        });
-        let now = look.await.unwrap_or_else(|_| Err(super::panicked()))?;
+        let now = self.look().await?;
         let none_is_open = count() == 0 && *self.closing.borrow() == 0;
         let mut known = self.known();
         if none_is_open {
@@ -118,18 +109,37 @@ impl Files {
             known.is_let_go = false;
             return Ok(Admission::Granted(gate, known.generation));
         }
-        Ok(Admission::Replaced(now))
+        Ok(Admission::Replaced)
     }
 
-    /// Begins a new generation with the files of `now`. `idle` gives the idle connections, which are closed when this
-    /// returns.
-    pub(super) async fn renew(self: &Arc<Self>, now: Fileset, idle: impl FnOnce() -> Vec<Taken>) {
+    /// What is there now, where it can be opened. A disk may hang, and must then hold up this call alone.
+    async fn look(self: &Arc<Self>) -> Result<Fileset> {
+        let this = Arc::clone(self);
+        let look = tokio::task::spawn_blocking(move || {
+            access::check(&this.path)?;
+            Fileset::of(&this.path).ok_or_else(|| {
+                let text = format!("the database {} vanished while it was opened", this.path.display());
+                Error::new(Reason::Vanished, text)
+            })
+        });
+        look.await.unwrap_or_else(|_| Err(super::panicked()))
+    }
+
+    /// Begins a new generation with the files that are there now, if the open connections have others. `idle` gives the
+    /// idle connections, which are closed when this returns.
+    ///
+    /// Errors: as of [`Self::admit`].
+    pub(super) async fn renew(self: &Arc<Self>, idle: impl FnOnce() -> Vec<Taken>) -> Result<()> {
         let alone = self.gate.write().await;
+        // Looked at again: the application may have closed its last connection, and one of ours have opened the next log,
+        // after the look that it seemed by. What was known to be open before a look must be there in it.
+        let open = self.known().open.clone();
+        let now = self.look().await?;
+        if open.is_some_and(|open| open.is_in_place(&now)) {
+            return Ok(());
+        }
         let before = {
             let mut known = self.known();
-            if known.open.as_ref().is_some_and(|open| open.is_in_place(&now)) {
-                return;
-            }
             let before = known.generation;
             let is_same = known.open.as_ref().is_some_and(|open| open.file == now.file);
             self.tell(&known, is_same);
@@ -143,6 +153,7 @@ impl Files {
         drop(alone);
         // Those that were on their way already.
         self.closed().await;
+        Ok(())
     }
 
     fn tell(&self, known: &Known, is_same: bool) {
@@ -181,9 +192,13 @@ impl Files {
 
     /// Whether a connection of this generation still has open what is there. Asked before each use, on its thread.
     pub(super) fn are_in_place(&self, generation: u64) -> bool {
-        let Some(now) = Fileset::of(&self.path) else { return false };
-        let known = self.known();
-        known.generation == generation && known.open.as_ref().is_some_and(|open| open.is_in_place(&now))
+        // In this order: another connection may open the log, and that be noted, after the look.
+        let open = {
+            let known = self.known();
+            known.open.clone().filter(|_| known.generation == generation)
+        };
+        let now = Fileset::of(&self.path);
+        open.zip(now).is_some_and(|(open, now)| open.is_in_place(&now))
     }
 
     /// Takes note of what a connection has open. One that could not read yet, because of a lock of the application, has

@@ -361,7 +361,7 @@ impl Inner {
         for _ in 0..ADMISSIONS {
             match self.files.admit(|| self.pool.status().size).await? {
                 Admission::Granted(gate, generation) => return Ok((gate, generation)),
-                Admission::Replaced(now) => self.files.renew(now, || self.idle(|_| true)).await,
+                Admission::Replaced => self.files.renew(|| self.idle(|_| true)).await?,
             }
         }
         Err(self.files.replaced())

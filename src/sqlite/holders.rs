@@ -211,6 +211,13 @@ fn unseen(hidden: usize) -> Option<String> {
         .then(|| String::from("processes outside this container cannot be seen"))
 }
 
+/// The process that has started one; `None` where that cannot be told.
+pub fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Its name, in brackets, may be anything.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 fn holder(pid: u32) -> Holder {
     let of_process = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let name = of_process("comm").trim().to_owned();

@@ -4,6 +4,7 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use super::State;
 use super::files::Files;
@@ -13,8 +14,19 @@ use crate::error::{Error, Reason, Result};
 /// Held as long as it lives.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Our words must not be taken for those of the next holder, who has it a moment before it has written its own.
+        let _ = self.file.set_len(0);
+    }
+}
+
+/// Looks at what a holder writes, who has just taken the lock, and the time between two.
+const LOOKS: u32 = 50;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 impl State {
     /// Takes the lock of a database, or says who holds it (`locked`).
@@ -83,10 +95,18 @@ pub(super) fn holder(directory: &Path, database: &str, ending: &str) -> Result<O
 }
 
 fn words_in(file: &mut File) -> String {
-    let mut holder = String::new();
-    let _ = file.rewind().and_then(|()| file.read_to_string(&mut holder));
-    let holder = holder.trim();
-    if holder.is_empty() { String::from("another run") } else { holder.to_owned() }
+    for look in 0..LOOKS {
+        let mut holder = String::new();
+        let _ = file.rewind().and_then(|()| file.read_to_string(&mut holder));
+        // The end of the line is written with it.
+        if let Some(holder) = holder.strip_suffix('\n') {
+            return holder.to_owned();
+        }
+        if look + 1 < LOOKS {
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
+    }
+    String::from("another run")
 }
 
 /// Locks the file, which is made where it is missing, and writes our own words into it; or gives what its holder
@@ -97,7 +117,7 @@ fn take(directory: &Files, name: &str, ours: &str) -> Result<Result<Lock, String
         Ok(()) => {
             // Only for the message of whoever comes next; the lock holds without it.
             let _ = file.set_len(0).and_then(|()| writeln!(file, "{ours}"));
-            Ok(Ok(Lock { _file: file }))
+            Ok(Ok(Lock { file }))
         }
         Err(TryLockError::WouldBlock) => Ok(Err(words_in(&mut file))),
         Err(TryLockError::Error(e)) => Err(Error::io(format!("cannot lock {name}"), &e)),

@@ -80,7 +80,11 @@ pub fn plan(path: &Path, bytes: Option<u64>, accept_unseen: bool, yields: Option
             Some(format!("{} lies on {name}, and other machines cannot be seen", dir.path().display()));
     }
     // A number from a lock may be that of another container, where an application has it here.
-    let is_daemon = |holder: &&Holder| Some(holder.pid) == yields && holder.is_litekeeper;
+    // A check is made by a process of the daemon's own, which ends before the daemon lets go.
+    let is_daemon = |holder: &&Holder| {
+        let is_its_own = || yields.is_some() && holders::parent(holder.pid) == yields;
+        holder.is_litekeeper && (Some(holder.pid) == yields || is_its_own())
+    };
     let others: Vec<_> = plan.seen.holders.iter().filter(|holder| !is_daemon(holder)).cloned().collect();
     let judged = [
         old.as_ref().map_or(Ok(()), |file| replaceable(&dir, &name, &plan.path, file)),
