@@ -230,6 +230,20 @@ fn a_lock_file_that_is_a_link_is_not_followed() {
     assert_eq!(mode & 0o007, 0, "others have no business with it");
 }
 
+/// Who comes next may look before the new holder has written who it is.
+#[test]
+fn a_lock_that_was_let_go_names_nobody_any_more() {
+    let (directory, state) = state();
+    let file = directory.path().join("locks/a.lock");
+    let lock = state.lock("a", JobKind::Backup).unwrap();
+    assert!(fs::read_to_string(&file).unwrap().starts_with("backup (process "));
+    drop(lock);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "");
+    let _held = fs::File::open(&file).and_then(|file| file.lock().map(|()| file)).unwrap();
+    let error = state.lock("a", JobKind::Backup).unwrap_err();
+    assert!(error.message.contains("in use by another run"), "{error}");
+}
+
 #[test]
 fn two_databases_are_locked_independently_and_one_only_once() {
     let (_directory, state) = state();

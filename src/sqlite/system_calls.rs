@@ -22,7 +22,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::fd::{AsRawFd as _, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rusqlite::ffi;
@@ -59,6 +59,8 @@ struct Followed {
     owners: Vec<u32>,
     /// A link was read just now: what is looked at next is still the same path.
     goes_on: bool,
+    /// The path that was opened first since then: where SQLite may not write, it opens it once more to read.
+    opened: PathBuf,
 }
 
 thread_local! {
@@ -126,6 +128,7 @@ unsafe extern "C" fn on_lstat(name: *const c_char, into: *mut c_void) -> c_int {
         let begins = path.components().count() == 2;
         if begins && !followed.goes_on {
             followed.owners.clear();
+            followed.opened.clear();
         }
         followed.goes_on = false;
     });
@@ -206,7 +209,12 @@ fn opened(path: &Path, flags: OFlags, mode: Mode) -> Tried<OwnedFd> {
     if place::is_descriptor(path) {
         return reopened(&place::handle(path, false)?, there);
     }
-    let owners = FOLLOWED.with_borrow_mut(|followed| std::mem::take(&mut followed.owners));
+    let owners = FOLLOWED.with_borrow_mut(|followed| {
+        if followed.opened.as_os_str().is_empty() {
+            path.clone_into(&mut followed.opened);
+        }
+        if followed.opened == path { followed.owners.clone() } else { Vec::new() }
+    });
     let (directory, name) = place::beneath(path)?;
     let above = fstat(&directory)?;
     let may_lead = |owner: u32| owners.iter().all(|maker| *maker == owner);
@@ -328,6 +336,26 @@ mod tests {
         let connection = Connection::open(&real).unwrap();
         connection.execute_batch("INSERT INTO a VALUES (2)").unwrap_err();
         assert_eq!(std::fs::read_to_string(&victim).unwrap(), "theirs");
+    }
+
+    /// Where it may not write a file, SQLite asks for it once more, to read.
+    #[test]
+    fn a_link_of_somebody_else_is_followed_neither_to_write_nor_to_read() {
+        if !rustix::process::geteuid().is_root() {
+            return eprintln!("skipped: needs root");
+        }
+        let base = tempfile::tempdir().unwrap();
+        let (real, link) = (base.path().join("real.db"), base.path().join("link.db"));
+        drop(made(&real));
+        symlink("real.db", &link).unwrap();
+        std::os::unix::fs::chown(&real, Some(12346), None).unwrap();
+        std::os::unix::fs::lchown(&link, Some(12345), None).unwrap();
+        for flags in [OpenFlags::SQLITE_OPEN_READ_WRITE, OpenFlags::SQLITE_OPEN_READ_ONLY] {
+            let opened = Connection::open_with_flags(&link, flags);
+            assert!(opened.and_then(|connection| count(&connection)).is_err(), "{flags:?}");
+        }
+        std::os::unix::fs::lchown(&link, Some(12346), None).unwrap();
+        assert_eq!(count(&Connection::open(&link).unwrap()).unwrap(), 1);
     }
 
     #[test]

@@ -155,7 +155,9 @@ async fn h34_asking_takes_no_write_lock_and_leaves_nothing_behind() {
         let place = notes(BESIDE, said, COMMAND);
         let writer = place.open();
         writer.execute_batch("BEGIN IMMEDIATE; UPDATE notes SET text = 'other' WHERE id = 99").unwrap();
-        let mut database = database(&place.path(), vec![Rule { triggers: Triggers::Allow, ..rule("notes") }]);
+        // The second one asks on the same connection: what the first left there would be in its way.
+        let by = Rule { triggers: Triggers::Allow, ..rule("notes") };
+        let mut database = database(&place.path(), vec![by.clone(), by]);
         database.pool.busy_timeout = Duration::ZERO;
         let finished = place.run_as(database, true).await;
         let problems = &finished.result.as_ref().unwrap().problems;

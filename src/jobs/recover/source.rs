@@ -12,7 +12,7 @@ use super::{Unit, Watch};
 use crate::config::Database;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::aliases;
-use crate::sqlite::facts::{file_bytes, resolved, sidecar, wal_bytes};
+use crate::sqlite::facts::{file_bytes, sidecar, wal_bytes};
 use crate::sqlite::holders::{self, Files};
 use crate::sqlite::pages::{self, Bytes};
 use crate::sqlite::place::{self, Place};
@@ -85,8 +85,7 @@ pub(super) fn of_live(database: &Database, to: &Path, watch: &Watch) -> Result<C
 
 /// Of a file that nobody uses.
 pub(super) fn of_file(path: &Path, to: &Path, watch: &Watch) -> Result<Copied> {
-    place::check(path)?;
-    let path = resolved(path);
+    let path = Place::of(path)?.path();
     let file =
         std::fs::metadata(&path).map_err(|e| Error::io(format!("cannot read {}", path.display()), &e))?;
     access::is_regular(&path, &file)?;
