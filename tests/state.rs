@@ -172,6 +172,15 @@ fn several_processes_create_and_write_it_at_once() {
 }
 
 #[test]
+fn who_opens_it_waits_for_nobody_who_writes() {
+    let (directory, state) = state();
+    let writer = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
+    writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+    drop(State::open(directory.path()).unwrap());
+    drop((state, writer));
+}
+
+#[test]
 fn a_memory_of_a_newer_version_or_of_another_kind_is_refused_and_left_as_it_is() {
     let (directory, state) = state();
     state.now(|c| Ok(c.pragma_update(None, "user_version", 99)?)).unwrap();

@@ -16,15 +16,19 @@ pub mod trends;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::open::name_of_own;
 use crate::sqlite::place;
+
+/// Others who write are waited for so long, and where SQLite does not wait, this long before another attempt.
+const PATIENCE: Duration = Duration::from_secs(5);
+const AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 /// The tables, one text per version; a new version appends a text and never changes an old one.
 const MIGRATIONS: &[&str] =
@@ -106,12 +110,27 @@ fn open(path: &Path) -> Result<Connection> {
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(name_of_own(path), flags)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.busy_timeout(PATIENCE)?;
+    into_wal_mode(&connection)?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     migrate(&mut connection)?;
     Ok(connection)
+}
+
+/// Of two processes that do this to a new file at once, SQLite refuses one without waiting, as each would wait for the other.
+fn into_wal_mode(connection: &Connection) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "wal") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until =>
+            {
+                std::thread::sleep(AGAIN_AFTER);
+            }
+            done => return Ok(done?),
+        }
+    }
 }
 
 fn nothing_yet() -> Result<Connection> {
@@ -125,7 +144,7 @@ fn view(path: &Path) -> Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(name_of_own(path), flags)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(PATIENCE)?;
     match version(&connection)? {
         // Of an older litekeeper: brought up to date as by any other command.
         older if older < MIGRATIONS.len() => open(path),
@@ -173,6 +192,10 @@ fn version(connection: &Connection) -> Result<usize> {
 }
 
 fn migrate(connection: &mut Connection) -> Result<()> {
+    // Nearly always: then nobody who writes is waited for.
+    if version(connection)? == MIGRATIONS.len() {
+        return Ok(());
+    }
     // Another process may migrate at the same moment: the version is read under the write lock.
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version = version(&transaction)?;
