@@ -171,9 +171,7 @@ fn h35_a_cleanup_gives_up_for_now_beside_an_application_that_leaves_no_pause() {
     let message = report["summary"].as_str().unwrap();
     assert!(message.contains("gave up for now") && message.contains("the next run goes on"), "{message}");
     let last = application.pause();
-    // Looks at locks come late on a busy machine.
-    let seen = application.seen();
-    assert!(seen.errors.len() * 50 <= seen.commits.len(), "{:?} of {}", seen.errors, seen.commits.len());
+    assert_eq!(application.seen().errors, Vec::<String>::new());
 
     let (status, report) = Run::start(&sandbox, "cleanup").end();
     assert!(status.success(), "{report}");
