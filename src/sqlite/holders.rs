@@ -171,10 +171,8 @@ fn was_removed(descriptor: &Path, names: &[PathBuf]) -> bool {
 
 /// Not so the kernel's own threads, nor a process that has ended and was not yet waited for.
 fn opens_files(pid: u32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    // After the command in parentheses, which may hold anything: state, five numbers, flags.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let is_dead = matches!(fields.first(), Some(&("Z" | "X")));
+    let Some(fields) = stat(pid) else { return false };
+    let is_dead = matches!(fields.first().map(String::as_str), Some("Z" | "X"));
     let flags: u64 = fields.get(6).and_then(|flags| flags.parse().ok()).unwrap_or(0);
     !is_dead && flags & KERNEL_THREAD == 0
 }
@@ -213,9 +211,14 @@ fn unseen(hidden: usize) -> Option<String> {
 
 /// The process that has started one; `None` where that cannot be told.
 pub fn parent(pid: u32) -> Option<u32> {
+    stat(pid)?.get(1)?.parse().ok()
+}
+
+/// The fields of `/proc/PID/stat` from the state on: behind the command in parentheses, which may hold anything
+/// (proc_pid_stat(5), from 3). `None` where there is no such process.
+pub fn stat(pid: u32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Its name, in brackets, may be anything.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    Some(stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect())
 }
 
 fn holder(pid: u32) -> Holder {

@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
+use crate::sqlite::holders::stat;
+
 /// Field of `/proc/PID/stat` with the time at which the process started, in ticks since the machine did, counted from
 /// the one behind the command's name (proc_pid_stat(5), 22).
 const STARTED: usize = 19;
@@ -36,10 +38,7 @@ pub(super) fn lives(number: u32, known: &str) -> bool {
 }
 
 fn of(number: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
-    // The command may hold blanks and brackets itself.
-    let (_, fields) = stat.rsplit_once(')')?;
-    Some(format!("{} {}", boot()?, fields.split_whitespace().nth(STARTED)?))
+    Some(format!("{} {}", boot()?, stat(number)?.get(STARTED)?))
 }
 
 fn boot() -> Option<String> {
