@@ -45,6 +45,11 @@ schedule  = "1-59/4 * * * * *"        # seconds 1, 5, 9 …
 # that would remove more than half of a table is refused, for the day on which the clock is wrong.
 max_share = "80%"
 
+[pool]
+# The application begins what it writes with BEGIN IMMEDIATE, so that none of it fails for a commit beside it, and no pause
+# between its transactions need be waited for.
+pause_timeout = "0s"
+
 [maintain]
 schedule        = "3-59/4 * * * * *"  # seconds 3, 7, 11 …; at night in real life
 vacuum_min_free = "5%"                # VACUUM when a twentieth of the file is free pages …
