@@ -6,9 +6,11 @@ mod support;
 
 use std::fs;
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::{Flock, FlockType, Pid, Signal, fcntl_getlk, kill_process};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 use support::application::Application;
 use support::lines::Lines;
@@ -239,6 +241,42 @@ fn h35_what_holds_writers_for_long_is_done_at_a_quiet_moment_or_left_for_the_nex
     let done = steps(&report).into_iter().filter(|(_, decision)| decision == "done").count();
     assert!(done >= 4, "{report}");
     application.stop();
+}
+
+/// What this thread starts from now on runs on this one of the processors, whatever else the machine has to do.
+fn use_processor(number: usize) {
+    static ALL: OnceLock<CpuSet> = OnceLock::new();
+    let all = ALL.get_or_init(|| sched_getaffinity(None).unwrap());
+    let mut processors = (0..CpuSet::MAX_CPU).filter(|number| all.is_set(*number)).cycle();
+    let mut one = CpuSet::new();
+    one.set(processors.nth(number).unwrap());
+    sched_setaffinity(None, &one).unwrap();
+}
+
+/// Its writes wait for the lock, as those of Rails 7.1 do, and none can fail: it need not be quiet.
+#[test]
+fn h35_nobody_waits_for_an_application_that_reads_often_and_takes_the_write_lock_as_it_begins() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(&format!(
+        "{LONG}pause_timeout = \"5m\"\n[maintain]\nvacuum = \"always\"\nanalyze = \"always\"\nreindex = \"always\"\n"
+    ));
+    // How it begins is seen only while it runs: on the other processor.
+    use_processor(0);
+    let serve = ["--busy-timeout", "60000"];
+    let mut application = Application::start_with(&sandbox.database(), &serve, None);
+    use_processor(1);
+    application.browse(Duration::from_millis(1));
+    application.wait_for_commits(10);
+    let (status, report) = Run::start(&sandbox, "maintain").end();
+    assert!(status.success() && !report.to_string().contains("gave up"), "{report}");
+    let steps = report["detail"]["steps"].as_array().unwrap();
+    for step in ["reindex", "vacuum", "analyze"] {
+        let is_done = |s: &Value| s["step"] == step && s["decision"] == "done";
+        assert!(steps.iter().any(is_done), "{step}: {report}");
+    }
+    let seen = application.stop();
+    assert_eq!(seen.errors, Vec::<String>::new());
+    assert_eq!(assert_sound(&sandbox.database()), seen.last());
 }
 
 /// It gives wrong answers: that goes before a transaction that may fail.

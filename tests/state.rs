@@ -253,6 +253,21 @@ fn a_lock_that_was_let_go_names_nobody_any_more() {
     assert!(error.message.contains("in use by another run"), "{error}");
 }
 
+/// A process that has just been begun has what this one has open until its own program runs; the kernel knows a lock by that.
+#[test]
+fn a_lock_that_was_let_go_is_free_though_processes_are_begun_all_the_while() {
+    let (_directory, state) = state();
+    let begins = std::thread::spawn(|| {
+        for _ in 0..500 {
+            assert!(std::process::Command::new("true").status().unwrap().success());
+        }
+    });
+    while !begins.is_finished() {
+        drop(state.lock("a", JobKind::Backup).unwrap());
+    }
+    begins.join().unwrap();
+}
+
 #[test]
 fn two_databases_are_locked_independently_and_one_only_once() {
     let (_directory, state) = state();

@@ -47,7 +47,7 @@ max_share = "80%"
 
 [pool]
 # The application begins what it writes with BEGIN IMMEDIATE, so that none of it fails for a commit beside it, and no pause
-# between its transactions need be waited for.
+# between its transactions need be waited for. That would be seen of a program of its own; this one is a part of the demo.
 pause_timeout = "0s"
 
 [maintain]

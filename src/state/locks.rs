@@ -21,7 +21,15 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Our words must not be taken for those of the next holder, who has it a moment before it has written its own.
         let _ = self.file.set_len(0);
+        release(&self.file);
     }
+}
+
+/// Lets go of a lock at once. Closing the file does not do that where a thread has just begun another process: until that runs
+/// its own program it has the file as well, and with it the lock (flock(2)).
+fn release(file: &File) {
+    // It is closed in any case.
+    let _ = file.unlock();
 }
 
 /// Looks at what a holder writes, who has just taken the lock, and the time between two.
@@ -88,7 +96,10 @@ pub(super) fn holder(directory: &Path, database: &str, ending: &str) -> Result<O
     let name = name(database, ending);
     let Some(mut file) = Files::open(directory)?.look(DIRECTORY, &name)? else { return Ok(None) };
     match file.try_lock_shared() {
-        Ok(()) => Ok(None),
+        Ok(()) => {
+            release(&file);
+            Ok(None)
+        }
         Err(TryLockError::WouldBlock) => Ok(Some(words_in(&mut file))),
         Err(TryLockError::Error(e)) => Err(Error::io(format!("cannot look at the lock {name}"), &e)),
     }

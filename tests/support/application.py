@@ -7,6 +7,7 @@ Commands, each answered with one line, `ok …` or `failed …`:
 
     write MS        begin to commit, a pause of MS milliseconds after each commit
     transact MS LONG   the same as many frameworks do it: BEGIN without IMMEDIATE, a read, LONG ms later what it writes
+    browse LONG        by turns reads for LONG ms in one transaction and writes in the next, which it begins as `write` does
     pause           stop doing so; `ok N` names the last commit of this process (0: none)
     hold read       open a transaction that reads the state of now
     hold write      BEGIN IMMEDIATE: nobody else can write
@@ -121,6 +122,9 @@ class Application:
         self.pause = None
         # Of `transact`: seconds between the read and what follows it.
         self.thinks = None
+        # Of `browse`: seconds of each transaction that only reads, and whether the next one does.
+        self.browses = None
+        self.browsed = False
         self.last = 0
         self.holder = None
 
@@ -152,11 +156,16 @@ class Application:
     def obey(self, verb, rest):
         if verb == "write":
             self.refuse(self.holder, "writing while holding would wait for itself")
-            self.pause, self.thinks = float(rest) / 1000, None
+            self.pause, self.thinks, self.browses = float(rest) / 1000, None, None
             return ""
         if verb == "transact":
             self.refuse(self.holder, "writing while holding would wait for itself")
             self.pause, self.thinks = (float(word) / 1000 for word in rest.split())
+            self.browses = None
+            return ""
+        if verb == "browse":
+            self.refuse(self.holder, "writing while holding would wait for itself")
+            self.pause, self.browses, self.thinks = 0, float(rest) / 1000, None
             return ""
         if verb == "pause":
             self.pause = None
@@ -224,6 +233,14 @@ class Application:
     def write(self):
         start = time.monotonic()
         run = self.connection.execute
+        self.browsed = self.browses is not None and not self.browsed
+        if self.browsed:
+            run("BEGIN")
+            # Always at work, as one is that gives answers all the time.
+            while time.monotonic() < start + self.browses:
+                run("SELECT count(*) FROM ledger").fetchone()
+            run("COMMIT")
+            return
         try:
             run("BEGIN IMMEDIATE" if self.thinks is None else "BEGIN")
             seq = self.add(run, self.thinks or 0)

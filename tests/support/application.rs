@@ -158,6 +158,12 @@ impl Application {
         self.must("pause").parse().unwrap()
     }
 
+    /// Begins to read and to commit by turns, in transactions of their own and without a pause. Each that reads lasts for
+    /// `reads`.
+    pub fn browse(&mut self, reads: Duration) {
+        self.must(&format!("browse {}", reads.as_secs_f64() * 1000.0));
+    }
+
     /// Opens a transaction that reads and keeps its state of the database.
     pub fn hold_read(&mut self) {
         self.must("hold read");

@@ -1,10 +1,11 @@
 //! When a commit of ours makes no transaction of the application fail (HAZARDS H35): at the end of one, for as long as the
 //! application's pauses last, or when it is not at work. [`watcher`] looks at its locks, in a process of its own; `turns`
-//! learns from what it sees; this is the side that asks.
+//! and `beginnings` learn from what it sees; this is the side that asks.
 //!
 //! Must never keep a run from going on for lack of an answer: where nothing can be seen (no `-shm`, a process that cannot
 //! be started) it says so, and the run goes on as if nobody read.
 
+mod beginnings;
 mod turns;
 pub mod watcher;
 

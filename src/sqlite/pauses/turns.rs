@@ -4,10 +4,12 @@
 //! A connection that reads before it writes, in one transaction, fails at once where somebody else has the write lock when
 //! it comes to write, or has committed since it began to read (SQLITE_BUSY and SQLITE_BUSY_SNAPSHOT,
 //! <https://www.sqlite.org/isolation.html>). It is waited for. Not so a process that only ever reads, one that takes the
-//! write lock as it begins, and one that reads for very long, as a replicator does.
+//! write lock as it begins, however much it reads besides, and one that reads for very long, as a replicator does.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+
+use super::beginnings::Beginning;
 
 /// Without a transaction for so long, the application is not at work.
 pub(super) const QUIET: Duration = Duration::from_millis(150);
@@ -32,6 +34,10 @@ const HALVED_AFTER: u32 = 64;
 /// A process that takes the write lock as it begins may be seen with the other one alone: a look comes between the two, and
 /// then its turn on the processor is over. Fewer than one in so many of its transactions that wrote count for nothing.
 const SELDOM: u32 = 8;
+
+/// Transactions that were seen to begin, after which that says what a process does. Where it is not clear of more than one in
+/// [`SELDOM`] of them, what is seen of its reads counts.
+const STUDIED: u32 = 24;
 
 /// Not seen for so long, a process is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(60);
@@ -69,6 +75,10 @@ struct Known {
     /// Transactions in which it was seen with the write lock, less what is forgotten.
     writes: u32,
     has_written: bool,
+    /// Transactions that were seen to begin and to come to write; those of them that read first, and that may have.
+    studied: u32,
+    upgrades: u32,
+    unclear: u32,
     reads_now: bool,
     writes_now: bool,
     seen: Duration,
@@ -77,11 +87,25 @@ struct Known {
 impl Known {
     /// Whether nothing was seen of it but its lock.
     const fn is_new(&self) -> bool {
-        self.reads == 0 && !self.has_written
+        self.reads == 0 && !self.has_written && self.studied == 0
     }
 
-    /// Whether a commit of ours may make it fail.
-    const fn is_at_risk(&self) -> bool {
+    const fn is_studied(&self) -> bool {
+        self.studied >= STUDIED
+    }
+
+    /// Whether a commit of ours may make it fail; as far as that is known, where its transactions `may_be_studied` still.
+    const fn is_at_risk(&self, may_be_studied: bool) -> bool {
+        if self.is_studied() {
+            if self.upgrades * SELDOM >= self.studied {
+                return true;
+            }
+            if self.unclear * SELDOM < self.studied {
+                return false;
+            }
+        } else if self.upgrades > 0 || (self.has_written && may_be_studied) {
+            return true;
+        }
         let reads = self.reads > 0 && self.reads * SELDOM >= self.writes;
         reads && (self.has_written || self.only_reads < ONLY_READS)
     }
@@ -120,6 +144,8 @@ pub(super) struct Turns {
     before: Duration,
     /// We hold the write lock: who comes now may come for that.
     ours: bool,
+    /// How transactions begin is looked at where it has to be known.
+    studies: bool,
 }
 
 impl Turns {
@@ -138,7 +164,13 @@ impl Turns {
             at: Duration::ZERO,
             before: Duration::ZERO,
             ours: false,
+            studies: true,
         }
+    }
+
+    /// How transactions begin will not be looked at any more.
+    pub(super) const fn end_study(&mut self) {
+        self.studies = false;
     }
 
     /// We begin to write, or have ended.
@@ -155,8 +187,9 @@ impl Turns {
         self.learn(look, committed);
         self.hold(look, committed);
         let taken = self.taken(look);
-        // One that was too short to be seen; nobody's, where all who are known need not be waited for.
-        let passed = committed && (self.known.is_empty() || self.known.values().any(Known::is_at_risk));
+        // One that was too short to be seen; nobody's, where all who are known to write need not be waited for.
+        let passed = committed
+            && (!self.knows_a_writer() || self.known.values().any(|known| known.is_at_risk(self.studies)));
         match (self.is_taken, taken) {
             (false, true) => self.paused(),
             (true, false) => (self.since, self.since_ours) = (look.at, self.ours),
@@ -170,11 +203,46 @@ impl Turns {
         self.is_written = look.writer.is_some() || look.checkpoint;
     }
 
+    /// Learns how a transaction of this process began, that has come to write.
+    pub(super) fn study(&mut self, process: Process, beginning: Beginning) {
+        let known = self.known.entry(process).or_default();
+        known.seen = self.at;
+        known.has_written = true;
+        known.studied += 1;
+        match beginning {
+            Beginning::Immediate => {}
+            Beginning::Unclear => known.unclear += 1,
+            Beginning::Upgrade => known.upgrades += 1,
+        }
+        if known.studied == HALVED_AFTER {
+            known.studied /= 2;
+            known.upgrades /= 2;
+            known.unclear /= 2;
+        }
+    }
+
+    /// Whether it is worth to see how the transactions of this process begin, because it is waited for otherwise.
+    pub(super) fn is_worth_study(&self, process: Process) -> bool {
+        self.known.get(&process).is_none_or(|known| known.is_at_risk(self.studies))
+    }
+
+    /// Whether somebody is waited for, or has committed, of whom that may not be known well enough.
+    pub(super) fn wants_study(&self) -> bool {
+        self.studies
+            && self.moment() != Moment::Quiet
+            && (!self.knows_a_writer() || self.known.keys().any(|process| self.is_worth_study(*process)))
+    }
+
+    fn knows_a_writer(&self) -> bool {
+        self.known.values().any(|known| known.has_written)
+    }
+
     /// Whether one of these, who were seen by other means to read, may be made to fail by a commit of ours.
     pub(super) fn is_taken_by(&self, readers: &[(u64, Process)]) -> bool {
         readers.iter().any(|(byte, process)| {
             // Somebody who was never seen may do anything.
-            let is_at_risk = self.known.get(process).is_none_or(|known| known.is_at_risk() || known.is_new());
+            let is_at_risk =
+                self.known.get(process).is_none_or(|known| known.is_at_risk(self.studies) || known.is_new());
             is_at_risk && !self.is_long(*byte, *process)
         })
     }
@@ -248,7 +316,8 @@ impl Turns {
     }
 
     fn taken(&self, look: &Look) -> bool {
-        let is_at_risk = |process: &Process| self.known.get(process).is_some_and(Known::is_at_risk);
+        let is_at_risk =
+            |process: &Process| self.known.get(process).is_some_and(|known| known.is_at_risk(self.studies));
         // Outside WAL mode, who writes at last has no other lock.
         look.writer.as_ref().is_some_and(is_at_risk)
             || look
@@ -350,6 +419,7 @@ mod tests {
     #[test]
     fn nobody_is_waited_for_who_takes_the_write_lock_as_he_begins() {
         let mut played = Played::new(ms(5000));
+        played.turns.end_study();
         played.play(7, &".".repeat(151));
         assert_eq!(played.play(7, &"i...".repeat(50)), Moment::Quiet);
         assert_eq!(played.play(7, "i"), Moment::Taken, "but we do not begin while he writes");
@@ -371,6 +441,57 @@ mod tests {
         // Until he does.
         played.play(7, "rw");
         assert_eq!(played.play(7, "r"), Moment::Taken);
+    }
+
+    #[test]
+    fn how_its_transactions_begin_says_more_than_how_often_it_reads() {
+        let mut played = Played::new(ms(5000));
+        let works = "r.i.rr..".repeat(40);
+        assert_ne!(played.play(7, &works), Moment::Quiet);
+        for _ in 0..STUDIED {
+            assert!(played.turns.wants_study());
+            played.turns.study(7, Beginning::Immediate);
+        }
+        assert_eq!(played.play(7, &works), Moment::Quiet);
+        assert!(!played.turns.wants_study());
+        for _ in 0..STUDIED / SELDOM {
+            played.turns.study(7, Beginning::Unclear);
+        }
+        assert_eq!(
+            played.play(7, &works),
+            Moment::Quiet,
+            "a fifth of them may be the cold start of a processor"
+        );
+        for _ in 0..STUDIED / SELDOM + 1 {
+            played.turns.study(7, Beginning::Upgrade);
+        }
+        assert_ne!(played.play(7, &works), Moment::Quiet, "one who writes at once is never so slow");
+    }
+
+    #[test]
+    fn where_it_often_is_not_clear_how_they_begin_what_it_reads_counts() {
+        let mut played = Played::new(ms(5000));
+        for at in 0..STUDIED {
+            let unclear = at % SELDOM == 0;
+            played.turns.study(7, if unclear { Beginning::Unclear } else { Beginning::Immediate });
+        }
+        assert_eq!(played.play(7, &"i...".repeat(50)), Moment::Quiet);
+        assert_ne!(played.play(7, &"r.i.rr..".repeat(40)), Moment::Quiet);
+    }
+
+    #[test]
+    fn one_whose_transactions_are_too_short_to_be_seen_is_studied_too() {
+        let mut played = Played::new(ms(5000));
+        let works = "...c..".repeat(60);
+        assert_ne!(played.play(7, &works), Moment::Quiet, "nobody knows who commits");
+        assert!(played.turns.wants_study());
+        played.turns.study(7, Beginning::Immediate);
+        assert_ne!(played.play(7, &works), Moment::Quiet, "one of them says little");
+        for _ in 1..STUDIED {
+            assert!(played.turns.wants_study());
+            played.turns.study(7, Beginning::Immediate);
+        }
+        assert_eq!(played.play(7, &works), Moment::Quiet);
     }
 
     #[test]
