@@ -223,7 +223,9 @@ impl Turns {
 
     /// Whether it is worth to see how the transactions of this process begin, because it is waited for otherwise.
     pub(super) fn is_worth_study(&self, process: Process) -> bool {
-        self.known.get(&process).is_none_or(|known| known.is_at_risk(self.studies))
+        self.known.get(&process).is_none_or(|known| {
+            known.is_at_risk(self.studies) && !(known.is_studied() && known.upgrades * 2 > known.studied)
+        })
     }
 
     /// Whether somebody is waited for, or has committed, of whom that may not be known well enough.
@@ -427,6 +429,18 @@ mod tests {
         played.play(7, &(".ri".to_owned() + &"...i".repeat(30)).repeat(10));
         assert_eq!(played.play(7, &"...i....".repeat(20)), Moment::Quiet);
         assert_ne!(played.play(7, &"rw...".repeat(40)), Moment::Quiet);
+    }
+
+    #[test]
+    fn one_who_surely_reads_first_is_studied_no_longer() {
+        let mut played = Played::new(ms(5000));
+        played.play(7, &"rw..".repeat(5));
+        for _ in 0..STUDIED {
+            assert!(played.turns.wants_study());
+            played.turns.study(7, Beginning::Upgrade);
+        }
+        assert_eq!(played.play(7, "r"), Moment::Taken);
+        assert!(!played.turns.wants_study());
     }
 
     #[test]
