@@ -476,7 +476,7 @@ mod tests {
             Moment::Quiet,
             "a fifth of them may be the cold start of a processor"
         );
-        for _ in 0..STUDIED / SELDOM + 1 {
+        for _ in 0..=STUDIED / SELDOM {
             played.turns.study(7, Beginning::Upgrade);
         }
         assert_ne!(played.play(7, &works), Moment::Quiet, "one who writes at once is never so slow");

@@ -128,7 +128,7 @@ impl Watcher {
         let mut longest = Duration::ZERO;
         loop {
             let studies = waits.is_some() && self.turns.wants_study();
-            let asked = has_input(&stdin, if studies { INTERVAL - GLANCE } else { INTERVAL })?;
+            let asked = has_input(&stdin, if studies { INTERVAL.saturating_sub(GLANCE) } else { INTERVAL })?;
             if studies && !asked {
                 self.study()?;
             }
