@@ -6,7 +6,6 @@ mod support;
 
 use std::fs;
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::{Flock, FlockType, Pid, Signal, fcntl_getlk, kill_process};
@@ -205,6 +204,13 @@ fn h35_an_incremental_vacuum_waits_for_a_transaction_that_has_read_and_has_yet_t
     assert_eq!(assert_sound(&sandbox.database()), written.unwrap());
 }
 
+/// The steps of a maintenance, each with what was decided of it.
+fn steps(report: &Value) -> Vec<(String, String)> {
+    let steps = report["detail"]["steps"].as_array().unwrap().iter();
+    let text = |step: &Value, key: &str| step[key].as_str().unwrap().to_owned();
+    steps.map(|step| (text(step, "step"), text(step, "decision"))).collect()
+}
+
 /// What holds writers for longer than any pause lasts is left for a quieter moment, but for the repair of what is wrong.
 #[test]
 fn h35_what_holds_writers_for_long_is_done_at_a_quiet_moment_or_left_for_the_next_run() {
@@ -212,11 +218,6 @@ fn h35_what_holds_writers_for_long_is_done_at_a_quiet_moment_or_left_for_the_nex
     sandbox.configure(&format!(
         "{LONG}pause_timeout = \"2s\"\n[maintain]\nvacuum = \"always\"\nanalyze = \"always\"\nreindex = \"always\"\n"
     ));
-    let steps = |report: &Value| -> Vec<(String, String)> {
-        let steps = report["detail"]["steps"].as_array().unwrap().iter();
-        let text = |step: &Value, key: &str| step[key].as_str().unwrap().to_owned();
-        steps.map(|step| (text(step, "step"), text(step, "decision"))).collect()
-    };
     let mut application = Application::start(&sandbox.database());
     application.hold_read();
     let maintain = Run::start(&sandbox, "maintain");
@@ -243,14 +244,16 @@ fn h35_what_holds_writers_for_long_is_done_at_a_quiet_moment_or_left_for_the_nex
     application.stop();
 }
 
-/// What this thread starts from now on runs on this one of the processors, whatever else the machine has to do.
-fn use_processor(number: usize) {
-    static ALL: OnceLock<CpuSet> = OnceLock::new();
-    let all = ALL.get_or_init(|| sched_getaffinity(None).unwrap());
-    let mut processors = (0..CpuSet::MAX_CPU).filter(|number| all.is_set(*number)).cycle();
+/// What is started here runs on this one of the processors, whatever else the machine has to do.
+fn on_processor<T>(number: usize, start: impl FnOnce() -> T) -> T {
+    let all = sched_getaffinity(None).unwrap();
+    let mut processors = (0..CpuSet::MAX_CPU).filter(|processor| all.is_set(*processor)).cycle();
     let mut one = CpuSet::new();
     one.set(processors.nth(number).unwrap());
     sched_setaffinity(None, &one).unwrap();
+    let started = start();
+    sched_setaffinity(None, &all).unwrap();
+    started
 }
 
 /// Its writes wait for the lock, as those of Rails 7.1 do, and none can fail: it need not be quiet.
@@ -261,18 +264,14 @@ fn h35_nobody_waits_for_an_application_that_reads_often_and_takes_the_write_lock
         "{LONG}pause_timeout = \"5m\"\n[maintain]\nvacuum = \"always\"\nanalyze = \"always\"\nreindex = \"always\"\n"
     ));
     // How it begins is seen only while it runs: on the other processor.
-    use_processor(0);
     let serve = ["--busy-timeout", "60000"];
-    let mut application = Application::start_with(&sandbox.database(), &serve, None);
-    use_processor(1);
+    let mut application = on_processor(0, || Application::start_with(&sandbox.database(), &serve, None));
     application.browse(Duration::from_millis(1));
     application.wait_for_commits(10);
-    let (status, report) = Run::start(&sandbox, "maintain").end();
+    let (status, report) = on_processor(1, || Run::start(&sandbox, "maintain")).end();
     assert!(status.success() && !report.to_string().contains("gave up"), "{report}");
-    let steps = report["detail"]["steps"].as_array().unwrap();
     for step in ["reindex", "vacuum", "analyze"] {
-        let is_done = |s: &Value| s["step"] == step && s["decision"] == "done";
-        assert!(steps.iter().any(is_done), "{step}: {report}");
+        assert!(steps(&report).contains(&(step.to_owned(), "done".to_owned())), "{step}: {report}");
     }
     let seen = application.stop();
     assert_eq!(seen.errors, Vec::<String>::new());

@@ -134,7 +134,11 @@ class Application:
         while True:
             readable, _, _ = select.select([0], [], [], self.pause)
             if not readable:
-                self.write()
+                self.browsed = self.browses is not None and not self.browsed
+                if self.browsed:
+                    self.read()
+                else:
+                    self.write()
                 continue
             received = os.read(0, 65536)
             if not received:
@@ -154,18 +158,15 @@ class Application:
                     say(f"failed {type(error).__name__}: {error}")
 
     def obey(self, verb, rest):
-        if verb == "write":
+        if verb in ("write", "transact", "browse"):
             self.refuse(self.holder, "writing while holding would wait for itself")
-            self.pause, self.thinks, self.browses = float(rest) / 1000, None, None
-            return ""
-        if verb == "transact":
-            self.refuse(self.holder, "writing while holding would wait for itself")
-            self.pause, self.thinks = (float(word) / 1000 for word in rest.split())
-            self.browses = None
-            return ""
-        if verb == "browse":
-            self.refuse(self.holder, "writing while holding would wait for itself")
-            self.pause, self.browses, self.thinks = 0, float(rest) / 1000, None
+            self.thinks = self.browses = None
+            if verb == "write":
+                self.pause = float(rest) / 1000
+            elif verb == "transact":
+                self.pause, self.thinks = (float(word) / 1000 for word in rest.split())
+            else:
+                self.pause, self.browses = 0, float(rest) / 1000
             return ""
         if verb == "pause":
             self.pause = None
@@ -230,17 +231,17 @@ class Application:
         run("UPDATE ledger SET balance = balance - ? WHERE account = 'debts'", (move(seq),))
         return seq
 
+    def read(self):
+        """Always at work, as one is that gives answers all the time."""
+        run, until = self.connection.execute, time.monotonic() + self.browses
+        run("BEGIN")
+        while time.monotonic() < until:
+            run("SELECT count(*) FROM ledger").fetchone()
+        run("COMMIT")
+
     def write(self):
         start = time.monotonic()
         run = self.connection.execute
-        self.browsed = self.browses is not None and not self.browsed
-        if self.browsed:
-            run("BEGIN")
-            # Always at work, as one is that gives answers all the time.
-            while time.monotonic() < start + self.browses:
-                run("SELECT count(*) FROM ledger").fetchone()
-            run("COMMIT")
-            return
         try:
             run("BEGIN IMMEDIATE" if self.thinks is None else "BEGIN")
             seq = self.add(run, self.thinks or 0)
