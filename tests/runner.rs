@@ -4,14 +4,16 @@
 
 mod support;
 
-use litekeeper::config::{Database, JobKind};
+use litekeeper::config::Database;
 use litekeeper::error::{Error, Reason, Result};
 use litekeeper::jobs::runner::{self, Finished, Order};
 use litekeeper::jobs::{Context, Job, Report, Running};
-use litekeeper::metrics::Outcome;
 use litekeeper::pool::Pool;
 use litekeeper::state::State;
-use litekeeper::state::runs::{self, Cause, Run};
+use litekeeper::state::runs::{self, Run};
+use litekeeper::terms::Cause;
+use litekeeper::terms::JobKind;
+use litekeeper::terms::Outcome;
 use std::future::Future;
 use std::os::unix::fs::chown;
 use std::path::Path;

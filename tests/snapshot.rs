@@ -5,8 +5,8 @@
 mod support;
 
 use litekeeper::error::{Error, Reason};
-use litekeeper::sqlite::checkpoint::{Checkpoint, Mode, checkpoint};
-use litekeeper::sqlite::snapshot::{Bounds, Snapshot};
+use litekeeper::sqlite::copy::snapshot::{Bounds, Snapshot};
+use litekeeper::sqlite::write::checkpoint::{Checkpoint, Mode, checkpoint};
 use rusqlite::Connection;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;

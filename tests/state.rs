@@ -4,12 +4,13 @@
 mod support;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use litekeeper::config::JobKind;
 use litekeeper::error::Reason;
-use litekeeper::metrics::Outcome;
-use litekeeper::state::runs::{self, Cause, Ending};
+use litekeeper::state::runs::{self, Ending};
 use litekeeper::state::slow::{self, Execution};
 use litekeeper::state::{State, facts};
+use litekeeper::terms::Cause;
+use litekeeper::terms::JobKind;
+use litekeeper::terms::Outcome;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;

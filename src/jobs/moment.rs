@@ -12,9 +12,9 @@ use super::{Context, blocking};
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::pool::wait_for_locks;
-use crate::sqlite::facts::is_wal;
-use crate::sqlite::hold::Holds;
+use crate::sqlite::files::facts::is_wal;
 use crate::sqlite::pauses::{Locks, Moment, Pauses};
+use crate::sqlite::write::hold::Holds;
 
 /// No hold that is shorter than this gets anything done.
 pub const LEAST: Duration = Duration::from_micros(500);

@@ -12,9 +12,9 @@ use crate::config::Database;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::pool;
-use crate::sqlite::facts::{Facts, resolved, wal_bytes};
+use crate::sqlite::files::facts::{Facts, resolved, wal_bytes};
+use crate::sqlite::files::{access, holders};
 use crate::sqlite::inspector::{GoOn, Inspector};
-use crate::sqlite::{access, holders};
 use crate::words;
 
 /// How often the write-ahead log is looked at. A fast disk writes some 100 MiB meanwhile.

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::clock;
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::access::Identity;
-use crate::sqlite::stamp::Stamp;
+use crate::sqlite::files::access::Identity;
+use crate::sqlite::files::stamp::Stamp;
 
 /// Names of the indexes that a check found wrong, `Vec<String>`: the check writes them, maintenance rebuilds them
 /// and takes them off.

@@ -4,40 +4,21 @@
 //! [`Store`] is the place, [`Local`] a directory and `Object` a bucket; [`codec`] packs and hashes, [`Manifest`] describes one backup,
 //! [`Catalogue`] knows the backups of one database, [`rotation`] says which of them stay.
 
-mod ahead;
-mod backup;
-mod blocks;
 mod catalogue;
 pub mod codec;
-mod directory;
-pub mod hash;
-pub mod in_place;
-mod inventory;
-mod likeness;
 mod local;
-mod manifest;
-mod member;
-mod name;
 #[cfg(feature = "object-storage")]
 mod object;
 mod pace;
-mod packer;
-mod read_back;
 pub mod restore;
-pub mod rotation;
-pub mod scratch;
-mod temp;
-mod transfer;
-mod unfinished;
-mod unpacked;
 
-pub use backup::{Backup, Made, State};
-pub use catalogue::Catalogue;
-pub use directory::Directory;
-pub use inventory::Known;
-pub use local::Local;
-pub use manifest::{FORMAT, Manifest, Snapshot, Verification};
-pub use name::BackupName;
+pub use catalogue::backup::{Backup, Made, State};
+pub use catalogue::inventory::Known;
+pub use catalogue::manifest::{FORMAT, Manifest, Snapshot, Verification};
+pub use catalogue::name::BackupName;
+pub use catalogue::{Catalogue, rotation};
+pub use local::directory::Directory;
+pub use local::{Local, scratch};
 #[cfg(feature = "object-storage")]
 pub use object::{Connector, Object, Patience};
 

@@ -8,7 +8,7 @@ use litekeeper::config::{ArchiveFormat, Database, Triggers};
 use litekeeper::jobs::{Progress, runner};
 use litekeeper::pool::Pool;
 use litekeeper::state::State;
-use litekeeper::state::runs::Outcome;
+use litekeeper::terms::Outcome;
 use rusqlite::Connection;
 use serde_json::Value;
 use std::fs;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use litekeeper::config::{Database, Vacuum};
 use litekeeper::error::Reason;
 use litekeeper::jobs::maintain::speed::{SPEEDS, Speeds};
-use litekeeper::sqlite::hold::Holds;
-use litekeeper::sqlite::overwrite::{Overwritten, Watcher, overwrite};
-use litekeeper::sqlite::vacuum;
+use litekeeper::sqlite::upkeep::overwrite::{Overwritten, Watcher, overwrite};
+use litekeeper::sqlite::upkeep::vacuum;
+use litekeeper::sqlite::write::hold::Holds;
 use litekeeper::state::facts;
 use rusqlite::Connection;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::doubts::Doubts;
-use crate::config::JobKind;
 use crate::error::{Reason, Result};
 use crate::jobs::{Context, Job, Report, Running, blocking};
 use crate::store::{self, Catalogue};
+use crate::terms::JobKind;
 use crate::words;
 
 /// The job.

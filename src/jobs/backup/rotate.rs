@@ -5,7 +5,8 @@ use chrono_tz::Tz;
 use crate::config::Keep;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::{Context, blocking};
-use crate::store::{Catalogue, rotation};
+use crate::store::Catalogue;
+use crate::store::rotation;
 
 /// What rotation did.
 #[derive(Debug, Default)]

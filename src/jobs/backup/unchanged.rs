@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Compression;
 use crate::error::Result;
-use crate::sqlite::stamp::Stamp;
+use crate::sqlite::files::stamp::Stamp;
 use crate::store::{Backup, Catalogue};
 
 /// Name of the fact: what the files looked like before the newest backup was made.

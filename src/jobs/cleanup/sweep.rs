@@ -23,8 +23,8 @@ use crate::jobs::moment::{LEAST, STARVED};
 use crate::jobs::pace::Pace;
 use crate::jobs::reading::Reader;
 use crate::jobs::{Context, Unit, blocking};
+use crate::sqlite::look::sizes;
 use crate::sqlite::pauses::{Locks, Moment};
-use crate::sqlite::sizes;
 use crate::words;
 
 /// Three parts of pause to one of work: the application's writers have the lock for three quarters of the time.

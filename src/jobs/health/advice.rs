@@ -7,13 +7,13 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
 
+use crate::advice::existing::{self, Existing, Keyless, Remark};
 use crate::config::Index;
 use crate::error::Result;
 use crate::jobs::Context;
-use crate::queries::advice::existing::{self, Existing, Keyless, Remark};
 use crate::queries::known::in_plans;
 use crate::queries::plans::{Plan, index_in};
-use crate::sqlite::schema::quoted;
+use crate::sql::quoting::quoted;
 use crate::state::facts::{self, INDEX_USE, IndexUse, PLANS, TABLES, Watched};
 use crate::state::slow;
 use crate::state::status::TableStatus;

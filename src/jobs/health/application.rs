@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::error::Result;
 use crate::jobs::verdicts::{APPLICATION_SQLITE, Check};
 use crate::jobs::{Context, in_background};
-use crate::sqlite::versions::{self, FAULT, User, Users};
+use crate::sqlite::files::versions::{self, FAULT, User, Users};
 
 pub(super) async fn check(context: &Context) -> Result<Check> {
     let path = context.database.path.clone();

@@ -11,8 +11,8 @@ mod tables;
 
 use super::verdicts::{self, Check};
 use super::{Context, Job, Report, Running, damage};
-use crate::config::JobKind;
 use crate::error::Result;
+use crate::terms::JobKind;
 
 /// The job.
 pub struct Health;

@@ -3,13 +3,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::config::JobKind;
 use crate::error::{Reason, Result};
 use crate::jobs::Context;
 use crate::jobs::verdicts::{Check, met};
 use crate::state::facts::{self, HEALTH};
 use crate::state::slow::{self, Shape};
 use crate::state::status::CheckStatus;
+use crate::terms::JobKind;
 use crate::words;
 
 const NAME: &str = "query_performance";

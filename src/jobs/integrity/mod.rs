@@ -9,9 +9,9 @@ mod search;
 use super::reading::Reader;
 use super::verdicts::{self, Check, INTEGRITY, met};
 use super::{Context, Job, Report, Running};
-use crate::config::JobKind;
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::checks;
+use crate::terms::JobKind;
 
 /// The job.
 pub struct Integrity;

@@ -12,9 +12,9 @@ use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, INTEGRITY, met};
 use crate::jobs::{Context, Unit, damage};
-use crate::sqlite::checkpoint::Backlog;
 use crate::sqlite::checks::{self, Depth, Found};
 use crate::sqlite::inspector::{GoOn, Inspector};
+use crate::sqlite::write::checkpoint::Backlog;
 
 /// In rollback mode, where writers wait for us, files up to this size are checked in one pass: a second or two
 /// from a disk. Only a pass over the whole file sees the freelist, pages that nothing uses, and pages that two

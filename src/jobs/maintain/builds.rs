@@ -12,7 +12,7 @@ use super::recall;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
-use crate::sqlite::facts::Facts;
+use crate::sqlite::files::facts::Facts;
 use crate::state::facts;
 
 /// The name under which they are remembered.

@@ -12,10 +12,10 @@ use super::speed::for_pages;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::jobs::{Context, blocking};
+use crate::sqlite::files::space::temp_directory;
 use crate::sqlite::open;
-use crate::sqlite::overwrite::{Overwritten, Watcher, overwrite};
-use crate::sqlite::space::temp_directory;
-use crate::sqlite::vacuum;
+use crate::sqlite::upkeep::overwrite::{Overwritten, Watcher, overwrite};
+use crate::sqlite::upkeep::vacuum;
 use crate::store::scratch::Named;
 use crate::words;
 

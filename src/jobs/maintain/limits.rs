@@ -8,8 +8,8 @@ use rusqlite::{Connection, Transaction};
 use crate::config::units::show_duration;
 use crate::error::{Class, Error, Reason, Result};
 use crate::jobs::Context;
-use crate::sqlite::hold::{self, Holds};
 use crate::sqlite::pauses::Pauses;
+use crate::sqlite::write::hold::{self, Holds};
 
 /// The longest time for which SQLite's busy handler sleeps before it looks again (`sqliteDefaultBusyCallback` in main.c).
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);

@@ -10,10 +10,10 @@ use crate::config::Reindex;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Context;
 use crate::jobs::reading::Reader;
+use crate::sql::quoting::quoted;
 use crate::sqlite::checks::Depth;
 use crate::sqlite::inspector::{GoOn, Inspector};
-use crate::sqlite::rebuild::{self, Rebuildable};
-use crate::sqlite::schema::quoted;
+use crate::sqlite::upkeep::rebuild::{self, Rebuildable};
 use crate::state::facts::{self, DAMAGED_INDEXES};
 use crate::words::plural;
 

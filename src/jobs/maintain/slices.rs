@@ -10,9 +10,9 @@ use crate::error::{Error, Reason, Result};
 use crate::jobs::moment::{LEAST, STARVED};
 use crate::jobs::pace::Pace;
 use crate::jobs::{Context, blocking};
-use crate::sqlite::facts::Facts;
-use crate::sqlite::incremental::Freeing;
+use crate::sqlite::files::facts::Facts;
 use crate::sqlite::pauses::{Locks, Moment};
+use crate::sqlite::upkeep::incremental::Freeing;
 use crate::words::{count, plural};
 
 const STEP: StepName = StepName::Vacuum;

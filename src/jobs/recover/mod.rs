@@ -16,11 +16,11 @@ use self::examine::Verdict;
 use self::report::{Alternative, Done};
 use self::source::Pages;
 use super::{Context, Job, Progress, Report, Running, Unit, blocking};
-use crate::config::JobKind;
 use crate::error::{Error, Reason, Result};
 use crate::pool::Call;
-use crate::sqlite::facts::{SIDECARS, resolved, sidecar};
+use crate::sqlite::files::facts::{SIDECARS, resolved, sidecar};
 use crate::store::restore;
+use crate::terms::JobKind;
 
 /// The recover job.
 #[derive(Debug, Clone, Default)]

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::report::Done;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::{Context, Report, Unit};
-use crate::sqlite::rebuild::{self, Rebuildable};
+use crate::sqlite::upkeep::rebuild::{self, Rebuildable};
 use crate::state::facts::{self, DAMAGED_INDEXES};
 
 pub(super) async fn run(context: &Context, wrong: &BTreeSet<String>) -> Result<Report> {

@@ -8,14 +8,15 @@ use serde::Serialize;
 
 use super::{Context, Job, Progress, Report, Running, Unit, damage, in_background};
 use crate::clock;
-use crate::config::JobKind;
 use crate::error::{Error, Reason, Result};
 use crate::pool::Call;
 use crate::sqlite::checks::{self, Depth, Found};
-use crate::sqlite::facts::disk_free;
+use crate::sqlite::files::facts::disk_free;
 use crate::sqlite::inspector::{GoOn, Inspector};
+use crate::store::codec::hash;
 use crate::store::scratch::Scratch;
-use crate::store::{self, Backup, Catalogue, Manifest, State, Verification, hash, restore};
+use crate::store::{self, Backup, Catalogue, Manifest, State, Verification, restore};
+use crate::terms::JobKind;
 use crate::words;
 
 /// The verify job.

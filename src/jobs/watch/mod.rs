@@ -10,14 +10,15 @@ use serde::Serialize;
 use super::reading::Reader;
 use super::verdicts::met;
 use super::{Context, Job, Report, Running, Unit};
+use crate::config::Query;
 use crate::config::units::show_duration;
-use crate::config::{JobKind, Query};
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::WatchTimed;
 use crate::queries::known::Known;
 use crate::queries::plans::Plan;
 use crate::queries::watched::values;
-use crate::sqlite::{explain, query, schema};
+use crate::sqlite::look::{explain, query, schema};
+use crate::terms::JobKind;
 use crate::words;
 
 /// The job.

@@ -20,8 +20,8 @@ use serde::de::DeserializeOwned;
 pub use process::answer;
 pub use question::VERB;
 
-use super::access::Identity;
 use super::checks::{Depth, Found, References};
+use super::files::access::Identity;
 use crate::error::{Error, Reason, Result};
 use question::{Answer, Inspected, Question, Refused};
 
@@ -84,7 +84,7 @@ impl Inspector {
         self.ask(&Question::References { table: table.to_owned() }, go_on)
     }
 
-    /// [`super::schema::text`].
+    /// [`super::look::schema::text`].
     pub fn schema(&mut self, go_on: GoOn<'_>) -> Result<String> {
         self.ask(&Question::Schema, go_on)
     }

@@ -10,8 +10,8 @@ use super::schema::{Entry, Sort};
 use super::table::Table;
 use super::{Stop, said, stopped};
 use crate::error::{Error, Reason, Result};
+use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Database, Header};
-use crate::sqlite::schema::quoted;
 
 /// Steps of SQLite's machine that a CREATE may take: it needs hundreds.
 const MOST_STEPS: i32 = 1_000_000;

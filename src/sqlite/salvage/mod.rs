@@ -32,8 +32,8 @@ use self::stand_ins::StandIns;
 use self::trees::Trees;
 use self::write::Writer;
 use crate::error::{Error, Reason, Result};
+use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Database, Freelist};
-use crate::sqlite::schema::quoted;
 
 /// What became of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
