@@ -1,6 +1,6 @@
 //! Text in aligned columns. Pure: is told the width that it may take.
 
-use super::page::{broken, count};
+use super::lines::{broken, count};
 
 /// Between two columns.
 const GAP: usize = 2;

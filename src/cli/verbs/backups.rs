@@ -4,9 +4,10 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::exit;
+use crate::cli::global::{Global, database};
 use crate::cli::terminal::out;
 use crate::cli::terminal::table::Table;
-use crate::cli::{Global, database, exit};
 use crate::clock;
 use crate::config::{Database, Keep, Place};
 use crate::error::{Error, Reason, Result};

@@ -5,10 +5,11 @@ use std::path::Path;
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::cli::exit;
+use crate::cli::global::Global;
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
 use crate::cli::terminal::table::Table;
-use crate::cli::{Global, exit};
 use crate::config::{Config, Rejected};
 use crate::error::Result;
 use crate::supervisor::environment::{self, Look, Verdict};

@@ -3,9 +3,10 @@
 use chrono_tz::Tz;
 use clap::Args;
 
+use crate::cli::exit;
+use crate::cli::global::{Global, database};
 use crate::cli::terminal::table::Table;
 use crate::cli::terminal::{out, time};
-use crate::cli::{Global, database, exit};
 use crate::error::Result;
 use crate::state::State;
 use crate::state::runs::{self, Run};

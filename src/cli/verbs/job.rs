@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::backups::catalogue;
+use crate::cli::global::{Global, block_on, database};
 use crate::cli::terminal::{detail, out, progress};
-use crate::cli::{Global, block_on, database, exit, interrupt, log};
+use crate::cli::{exit, interrupt, log};
 use crate::clock;
 use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use clap::Args;
 
 use super::job;
+use crate::cli::global::Global;
 use crate::cli::terminal::progress;
-use crate::cli::{Global, interrupt, log};
+use crate::cli::{interrupt, log};
 use crate::config::LogFormat;
 use crate::error::{Error, Result};
 use crate::jobs::recover;

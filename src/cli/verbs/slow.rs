@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 use clap::Args;
 
+use crate::cli::exit;
+use crate::cli::global::{Global, database};
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
 use crate::cli::terminal::table::Table;
-use crate::cli::{Global, database, exit};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::state::State;

@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use clap::Args;
 
+use crate::cli::exit;
+use crate::cli::global::{Global, database};
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
 use crate::cli::terminal::table::Table;
-use crate::cli::{Global, database, exit};
 use crate::config::Config;
 use crate::error::{Error, Reason, Result};
 use crate::http::ask;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::quoted;
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
+use crate::cli::terminal::shell::quoted;
 use crate::error::{Reason, Result};
 use crate::pool::Call;
 use crate::sqlite::files::facts::SIDECARS;

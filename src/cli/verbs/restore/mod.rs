@@ -14,10 +14,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::backups::catalogue;
+use crate::cli::global::{Global, database};
 use crate::cli::terminal::page::Page;
 use crate::cli::terminal::progress::Line;
+use crate::cli::terminal::shell::quoted;
 use crate::cli::terminal::{out, time};
-use crate::cli::{Global, database, exit, interrupt, log};
+use crate::cli::{exit, interrupt, log};
 use crate::clock;
 use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
@@ -326,13 +328,6 @@ fn next(database: &Database, backup: &str, from: Option<&str>, restored: &Path) 
     next
 }
 
-/// A path as a shell reads it.
-pub(in crate::cli) fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 fn render(page: &mut Page, told: &Told, zone: Tz) {
     let verb = match &told.in_place {
         Some(in_place) if in_place.is_refused() => "would not restore",
@@ -362,16 +357,5 @@ fn render(page: &mut Page, told: &Told, zone: Tz) {
     for step in &told.next {
         // Not broken, so that it can be copied.
         page.line(format!("  {step}"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_in_commands_are_quoted_where_a_shell_needs_it() {
-        assert_eq!(quoted(Path::new("/srv/a-b_c.sqlite")), "/srv/a-b_c.sqlite");
-        assert_eq!(quoted(Path::new("/srv/it's mine")), r"'/srv/it'\''s mine'");
     }
 }
