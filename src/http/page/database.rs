@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use super::{when, words};
+use super::time::when;
 use crate::error::Reason;
 use crate::state::status::{
     BackupStatus, DatabaseStatus, JobStatus, Kind, PoolStatus, Running, Severity, SlowShape, TableStatus,
@@ -11,6 +11,7 @@ use crate::state::status::{
 };
 use crate::terms::Outcome;
 use crate::terms::Verdict;
+use crate::words;
 
 pub(super) fn card(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
     html! {

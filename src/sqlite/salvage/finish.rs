@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::schema::{Entry, Sort};
+use super::steps::{Stop, stopped};
 use super::table::Table;
-use super::{Stop, said, stopped};
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Database, Header};
@@ -204,4 +204,9 @@ pub(super) fn numbers(target: &Connection, database: &Database<'_>) -> Result<()
     let (user_version, application_id) = database.application_numbers();
     target.pragma_update(None, "user_version", user_version)?;
     Ok(target.pragma_update(None, "application_id", application_id)?)
+}
+
+/// `table x: why`.
+pub(super) fn said(entry: &Entry, error: &Error) -> String {
+    format!("{} {}: {}", entry.sort.as_str(), entry.name, error.message)
 }

@@ -3,130 +3,36 @@
 //! sure goes to `lost_and_found` (HAZARDS H24).
 
 mod claims;
-mod doubts;
 mod entry;
-mod evidence;
 mod finish;
-mod indexes;
 mod leaf;
-mod orphans;
+mod report;
 mod schema;
 mod stand_ins;
+mod steps;
 mod table;
 mod trees;
 mod write;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use rusqlite::Connection;
-use serde::Serialize;
 
-pub use self::doubts::is_spoiled;
+pub use self::report::{Salvaged, Table};
+pub use self::steps::{Going, Stop};
+pub use self::trees::doubts::is_spoiled;
 
 use self::claims::Claims;
 use self::entry::Index;
-use self::orphans::Rules;
 use self::schema::{Entry, Schema, Sort};
 use self::stand_ins::StandIns;
+use self::steps::{Steps, stopped};
 use self::trees::Trees;
+use self::trees::orphans::Rules;
 use self::write::Writer;
-use crate::error::{Error, Reason, Result};
+use crate::error::Result;
 use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Database, Freelist};
-
-/// What became of a table.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Table {
-    /// Its name.
-    pub name: String,
-    /// Rows that are in the new table.
-    pub kept: u64,
-    /// Rows that were found but are not sure, or contradict others: they are in `lost_and_found`.
-    pub set_aside: u64,
-    /// Rows of which something was found, but nothing that can be read.
-    pub unreadable: u64,
-    /// Pages that cannot be read. What was on them is not known.
-    pub pages_lost: u64,
-    /// Pages to which nothing led any more, and that were found.
-    pub pages_found: u64,
-    /// Rows of such pages that are in the new table because its indexes have them, entry by entry.
-    pub rows_by_index: u64,
-    /// Rows of such pages that are in the new table because its columns are the only ones that fit.
-    pub rows_by_columns: u64,
-    /// How many rows there were, where its indexes tell.
-    pub expected: Option<u64>,
-    /// Rows that are not in the new table, and of which an index has its columns: those are kept beside the tables.
-    pub only_in_index: u64,
-    /// Rows that are in the new table, and of which an index has other values. Which are right is not known; both are
-    /// kept beside the tables.
-    pub in_doubt: u64,
-    /// Texts that are none in the encoding of the file.
-    pub invalid_texts: u64,
-    /// It cannot be made here: its rows are in `lost_and_found`.
-    pub left_out: bool,
-}
-
-impl Table {
-    /// Whether nothing of it is known to be lost.
-    pub fn is_whole(&self) -> bool {
-        let all = self.expected.is_none_or(|expected| expected <= self.kept);
-        self.set_aside == 0
-            && self.unreadable == 0
-            && self.only_in_index == 0
-            && self.in_doubt == 0
-            && all
-            && (self.pages_lost == 0 || self.expected.is_some())
-    }
-}
-
-/// What a salvage came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Salvaged {
-    /// The tables, in the order of the schema.
-    pub tables: Vec<Table>,
-    /// The table of the rows whose table is not known or that are not sure.
-    pub lost_and_found: Option<String>,
-    /// Its rows.
-    pub lost_and_found_rows: u64,
-    /// The table of what only indexes know: columns of rows that are lost, and other values of rows that are there.
-    pub lost_and_found_by_index: Option<String>,
-    /// Its rows.
-    pub lost_and_found_by_index_rows: u64,
-    /// Texts in rows whose table is not known that are none in the encoding of the file.
-    pub invalid_texts: u64,
-    /// Indexes most of whose entries are not those of their rows: they say nothing of single rows.
-    pub stale_indexes: Vec<String>,
-    /// Rows of the schema that cannot be read: tables, indexes, views or triggers of which nothing is known.
-    pub schema_lost: u64,
-    /// What could not be made again, and why.
-    pub left_out: Vec<String>,
-}
-
-/// Told how many of how many steps are done, and whether to go on.
-pub type Going<'a> = &'a mut dyn FnMut(u64, u64) -> Result<()>;
-
-/// Asked whether to stop, by SQLite while it builds an index, which may take as long as all the rest.
-pub type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
-
-/// How far the work is.
-struct Steps<'a> {
-    done: u64,
-    total: u64,
-    going: Going<'a>,
-}
-
-impl Steps<'_> {
-    fn one(&mut self) -> Result<()> {
-        self.done += 1;
-        self.total = self.total.max(self.done);
-        self.go_on()
-    }
-
-    fn go_on(&mut self) -> Result<()> {
-        (self.going)(self.done, self.total)
-    }
-}
 
 /// Fills `target`, a new and empty database, with what can be read of `database`. With `with_free`, what lies on free
 /// pages goes to `lost_and_found` as well: deleted rows.
@@ -154,7 +60,7 @@ pub fn salvage(
             Ok(made) => made,
             Err(error) => (unknown(database, entry), Some(stopped(error)?)),
         };
-        left_out.extend(why.as_ref().map(|why| said(entry, why)));
+        left_out.extend(why.as_ref().map(|why| finish::said(entry, why)));
         table.is_left_out = why.is_some();
         tables.push(table);
     }
@@ -251,17 +157,4 @@ fn shared_roots(trees: &Trees<'_, '_, '_>) -> BTreeSet<usize> {
         .filter(|(one, root)| roots().any(|(other, same)| *one != other && *root == same))
         .map(|(one, _)| one)
         .collect()
-}
-
-/// `table x: why`.
-fn said(entry: &Entry, error: &Error) -> String {
-    format!("{} {}: {}", entry.sort.as_str(), entry.name, error.message)
-}
-
-/// What a part of the schema has against being made again is told; what ends the work ends it.
-fn stopped(error: Error) -> Result<Error> {
-    match error.reason {
-        Reason::NoSpace | Reason::Io | Reason::Cancelled | Reason::Deadline => Err(error),
-        _ => Ok(error),
-    }
 }

@@ -3,12 +3,12 @@
 
 use std::cmp::Ordering;
 
-use super::entry::{Collation, Index, Part, whole};
-use super::leaf::{self, Cells, Row};
-use super::schema::DEEPEST;
-use super::table::Fit;
-use super::trees::Trees;
+use super::Trees;
 use crate::sqlite::pages::{Encoding, Page, Value};
+use crate::sqlite::salvage::entry::{Collation, Index, Part, whole};
+use crate::sqlite::salvage::leaf::{self, Cells, Row};
+use crate::sqlite::salvage::schema::DEEPEST;
+use crate::sqlite::salvage::table::Fit;
 
 /// Rows of a page that are asked for: a page is one table's as a whole.
 const SAMPLE: usize = 8;
@@ -18,7 +18,7 @@ const MOST_INDEXES: usize = 8;
 
 /// What the indexes of a table say of the rows of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Says {
+pub(in crate::sqlite::salvage) enum Says {
     /// They have them; `tells`: and would not have them if another row of the page had these values.
     Yes { tells: bool },
     /// They do not have them.
@@ -39,7 +39,7 @@ struct Answers {
 
 impl Trees<'_, '_, '_> {
     /// Asks the indexes of a table for some rows of a page.
-    pub(super) fn indexes_say(&self, number: usize, page: &Page, cells: &Cells) -> Says {
+    pub(in crate::sqlite::salvage) fn indexes_say(&self, number: usize, page: &Page, cells: &Cells) -> Says {
         let Some(table) = self.tables.get(number) else { return Says::Nothing };
         let sound: Vec<_> = cells.readable.iter().filter(|peek| !peek.is_stray).collect();
         let step = sound.len().div_ceil(SAMPLE).max(1);

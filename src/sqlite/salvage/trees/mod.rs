@@ -1,15 +1,21 @@
 //! Follows the trees of the tables and takes the rows of every page that is where it belongs. A page that is not, and one
 //! that cannot be read, leave a gap; what may fill it is judged when all trees have been followed.
 
+pub(super) mod doubts;
+mod evidence;
+mod indexes;
+pub(super) mod orphans;
+
 use std::collections::HashSet;
 
 use super::claims::Claims;
 use super::entry::Index;
 use super::leaf::{self, Cells};
+use super::report::Table as Told;
 use super::schema::DEEPEST;
+use super::steps::Steps;
 use super::table::{Fit, Table};
 use super::write::{Place, Writer};
-use super::{Steps, Table as Told};
 use crate::error::Result;
 use crate::sqlite::pages::{Database, Kind, Page};
 
