@@ -3,16 +3,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::value::{Wrong, describe};
+use super::wrong::{Span, Wrong, describe};
 use crate::config::diagnostic::{Position, Problem, Rejected};
-
-/// Bytes of the file.
-pub(in crate::config) type Span = Range<usize>;
 
 /// What reading has brought to light so far.
 pub(in crate::config) struct Findings<'t> {

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::file::Table;
+use super::place::place;
 use super::tables;
-use super::value::{Wrong, at_least, auto_or_path, choice, count, parameter, size, text, texts};
+use super::value::{at_least, auto_or_path, choice, count, parameter, size, text, texts};
+use super::wrong::Wrong;
 use super::zone::{self, Zone};
-use crate::config::place::place;
 use crate::config::{
     ArchiveFormat, BackupCopy, Children, DateFormat, Index, Keep, Missing, Query, Rule, Triggers,
 };

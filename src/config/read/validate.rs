@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::file::{Findings, Span};
+use super::file::Findings;
 use super::same_file::Files;
-use super::value::Wrong;
+use super::wrong::Span;
+use super::wrong::Wrong;
 use crate::config::units::show_duration;
 use crate::config::{Config, Database, Rule};
 use crate::terms::JobKind;

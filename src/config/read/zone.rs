@@ -4,7 +4,8 @@
 use chrono_tz::Tz;
 
 use super::file::Table;
-use super::value::{self, Wrong};
+use super::value;
+use super::wrong::Wrong;
 
 /// What the key `timezone` may say.
 pub(in crate::config) enum Zone {

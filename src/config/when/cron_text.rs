@@ -21,14 +21,14 @@ impl std::fmt::Display for Fault {
 
 /// An expression in numbers: fields of `*`, `a`, `a-b` and `a-b/n`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Plain {
+pub(in crate::config) struct Plain {
     /// Five or six fields.
-    pub(super) pattern: String,
+    pub(in crate::config) pattern: String,
     /// Day of month AND day of week: so where either has a `*`, also with a step; OR where both are
     /// restricted (crontab(5), the note on days).
-    pub(super) both_days: bool,
+    pub(in crate::config) both_days: bool,
     /// Whether the minute or the hour has a `*`, also with a step.
-    pub(super) any_time: bool,
+    pub(in crate::config) any_time: bool,
 }
 
 struct Field {
@@ -66,7 +66,7 @@ const FIELDS: [Field; 6] = [
 ];
 
 /// Reads an expression of five fields, or six with seconds first.
-pub(super) fn read(text: &str) -> Result<Plain, Fault> {
+pub(in crate::config) fn read(text: &str) -> Result<Plain, Fault> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let fields = match words.len() {
         6 => &FIELDS[..],
