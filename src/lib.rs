@@ -41,6 +41,7 @@ pub mod state;
 pub mod sqlite;
 pub mod config;
 pub mod metrics;
+pub mod progress;
 pub mod words;
 pub mod clock;
 pub mod priority;

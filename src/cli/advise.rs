@@ -1,13 +1,15 @@
 //! `litekeeper advise`.
 
+use std::sync::Arc;
+
 use chrono::DateTime;
 use clap::Args;
 use tokio::sync::mpsc;
 
 use super::page::Page;
 use super::{Global, block_on, database, exit, interrupt, log, out};
-use crate::error::Result;
-use crate::pool::Pool;
+use crate::error::{Error, Reason, Result};
+use crate::pool::{Call, Pool};
 use crate::queries::advice::{self, Advice, Hint, Proposal, Served};
 use crate::queries::plans::Plan;
 use crate::state::State;
@@ -52,11 +54,18 @@ impl Advise {
         let shapes = State::view(&config.daemon.state_dir)?
             .now(|c| slow::worst(c, &database.name, DateTime::UNIX_EPOCH, self.limit))?;
         let advice = block_on(async {
-            let cancel = interrupt::token()?;
+            let call = Call::new("advise", &interrupt::token()?, None);
             // Nobody keeps what we ourselves read slowly.
             let (unheard, _) = mpsc::unbounded_channel();
             let pool = Pool::new(database, unheard)?;
-            let advice = advice::advise(&pool, database, &shapes, cancel).await;
+            let work = {
+                let (pool, database, call) = (pool.clone(), Arc::clone(database), call.clone());
+                move || advice::advise(&pool, &database, &shapes, &call)
+            };
+            let advice = tokio::select! {
+                advice = call.on_thread(work) => advice,
+                () = call.ended() => Err(Error::new(Reason::Cancelled, "stopped")),
+            };
             pool.end().await;
             advice
         })?;

@@ -12,6 +12,7 @@ use super::sink::Sink;
 use super::snapshot::Bounds;
 use super::{exclusive, hold};
 use crate::error::{Error, Reason, Result};
+use crate::progress::{Unit, Watch};
 use crate::words;
 
 /// Pages pulled between two looks at the limits: at most some megabytes.
@@ -20,13 +21,13 @@ const STEP: i32 = 64;
 /// Gives the pages of the database at `path` to `out`, each with its offset in the file, in no certain order.
 ///
 /// Errors: `not_a_database` and `damaged` where its header is so broken that SQLite reads nothing of it; `deadline` past
-/// `bounds`; `busy`; what `out` and `go_on` return. `go_on` is told the share done, of how much.
+/// `bounds`; `busy`; what `out` and `watch` return.
 pub fn pages(
     path: &Path,
     busy_timeout: Duration,
     bounds: Bounds,
     out: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
-    go_on: &mut dyn FnMut(u64, u64) -> Result<()>,
+    watch: &dyn Watch,
 ) -> Result<()> {
     let source = exclusive::opened(path, busy_timeout)?;
     hold::read_only(&source)?;
@@ -34,7 +35,7 @@ pub fn pages(
     source.execute_batch("BEGIN; PRAGMA schema_version")?;
     let held =
         Held { path, blocks_writers: !is_wal(&source)?, bounds, began: Instant::now(), log: wal_bytes(path) };
-    let copied = copied(&source, &held, out, go_on);
+    let copied = copied(&source, &held, out, watch);
     // Read only: nothing to lose, and the next error would hide the first.
     let _ = source.execute_batch("ROLLBACK");
     copied
@@ -44,7 +45,7 @@ fn copied(
     source: &Connection,
     held: &Held<'_>,
     out: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
-    go_on: &mut dyn FnMut(u64, u64) -> Result<()>,
+    watch: &dyn Watch,
 ) -> Result<()> {
     let mut sink = Sink::new()?;
     let (target, written) = sink.parts();
@@ -52,7 +53,8 @@ fn copied(
     loop {
         let progress = backup.progress();
         let total = u64::try_from(progress.pagecount).unwrap_or(0);
-        go_on(total.saturating_sub(u64::try_from(progress.remaining).unwrap_or(0)), total)?;
+        let done = total.saturating_sub(u64::try_from(progress.remaining).unwrap_or(0));
+        watch.step(done, total, Unit::Steps)?;
         held.within_bounds()?;
         let stepped = backup.step(STEP)?;
         written.each(&mut *out)?;

@@ -14,8 +14,9 @@ use rusqlite::Connection;
 
 use crate::clock;
 use crate::error::{Error, Reason, Result};
+use crate::progress::Watch;
 use crate::sqlite::facts::SIDECARS;
-use crate::sqlite::inspector::{GoOn, Inspector};
+use crate::sqlite::inspector::Inspector;
 use crate::sqlite::{open, place};
 use crate::store::directory::Directory;
 use crate::store::temp::is_linked;
@@ -64,9 +65,9 @@ impl Scratch {
     }
 
     /// Has the database in it opened by the process that checks it.
-    pub fn inspected(self, go_on: GoOn<'_>) -> Result<Inspector> {
+    pub fn inspected(self, watch: &dyn Watch) -> Result<Inspector> {
         let mut inspector = Inspector::of_copy(&self.path());
-        inspector.open(go_on)?;
+        inspector.open(watch)?;
         Ok(inspector)
     }
 

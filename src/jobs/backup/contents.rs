@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::error::{Error, Reason, Result};
+use crate::progress::Watch;
 use crate::sqlite::schema::{self, quoted};
 use crate::sqlite::snapshot::Snapshot;
 use crate::state::facts::Content;
@@ -28,18 +29,14 @@ pub(super) struct Contents {
     pub(super) met: Option<Error>,
 }
 
-/// Reads them. `go_on` is asked between tables.
-pub(super) fn read(
-    snapshot: &Snapshot<'_>,
-    place: PathBuf,
-    go_on: &dyn Fn() -> Result<()>,
-) -> Result<Contents> {
+/// Reads them. `watch` is asked between tables.
+pub(super) fn read(snapshot: &Snapshot<'_>, place: PathBuf, watch: &dyn Watch) -> Result<Contents> {
     let connection = snapshot.connection();
     let until =
         Instant::now() + if snapshot.blocks_writers() { COUNTING_WHILE_WRITERS_WAIT } else { COUNTING };
     let (mut tables, mut with_rows, mut met) = (BTreeMap::new(), Vec::new(), None);
     for table in schema::tables(connection)? {
-        go_on()?;
+        watch.go_on()?;
         let counted = match rows(connection, &table.name, until) {
             Err(error) if error.reason == Reason::Damaged => {
                 met.get_or_insert(error);

@@ -17,7 +17,6 @@ mod trees;
 mod write;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -32,6 +31,7 @@ use self::stand_ins::StandIns;
 use self::trees::Trees;
 use self::write::Writer;
 use crate::error::{Error, Reason, Result};
+use crate::progress::{Unit, Watch};
 use crate::sqlite::pages::{Database, Freelist};
 use crate::sqlite::schema::quoted;
 
@@ -103,17 +103,11 @@ pub struct Salvaged {
     pub left_out: Vec<String>,
 }
 
-/// Told how many of how many steps are done, and whether to go on.
-pub type Going<'a> = &'a mut dyn FnMut(u64, u64) -> Result<()>;
-
-/// Asked whether to stop, by SQLite while it builds an index, which may take as long as all the rest.
-pub type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
-
 /// How far the work is.
 struct Steps<'a> {
     done: u64,
     total: u64,
-    going: Going<'a>,
+    watch: &'a dyn Watch,
 }
 
 impl Steps<'_> {
@@ -123,8 +117,8 @@ impl Steps<'_> {
         self.go_on()
     }
 
-    fn go_on(&mut self) -> Result<()> {
-        (self.going)(self.done, self.total)
+    fn go_on(&self) -> Result<()> {
+        self.watch.step(self.done, self.total, Unit::Steps)
     }
 }
 
@@ -134,8 +128,7 @@ pub fn salvage(
     database: &Database<'_>,
     target: &Connection,
     with_free: bool,
-    stop: &Stop,
-    going: Going<'_>,
+    watch: &dyn Watch,
 ) -> Result<Salvaged> {
     let free = Freelist::read(database);
     let schema = Schema::read(database, &free);
@@ -189,7 +182,7 @@ pub fn salvage(
         stale: Vec::new(),
         tables,
         indexes,
-        steps: Steps { done: 0, total: u64::from(database.count) * 2, going },
+        steps: Steps { done: 0, total: u64::from(database.count) * 2, watch },
     };
     let shared = shared_roots(&trees);
     // Any record may be of a table that is not known: the others take theirs first.
@@ -204,12 +197,12 @@ pub fn salvage(
     trees.follow_indexes()?;
     trees.gather(rules)?;
     trees.compare()?;
-    let Trees { told, writer, mut steps, invalid_texts, stale, .. } = trees;
+    let Trees { told, writer, invalid_texts, stale, .. } = trees;
     let (lost, known) = (writer.lost(), writer.known()?);
     drop(writer);
     finish::end_of_rows(target, &schema.entries)?;
     stand_ins.remove()?;
-    left_out.extend(finish::rest(target, &schema.entries, stop, &mut || steps.go_on())?);
+    left_out.extend(finish::rest(target, &schema.entries, watch)?);
     finish::numbers(target, database)?;
     Ok(Salvaged {
         tables: told.into_iter().filter(|table| !table.name.starts_with("sqlite_")).collect(),
