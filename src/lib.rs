@@ -10,7 +10,8 @@
 //!   │
 //!  schedule ── what is due, and what may start now
 //!   │
-//!  jobs ── what is done; one runner for all kinds ────> queries ── which statements hurt
+//!  jobs ── what is done; one runner for all kinds ────> advice ── which indexes and statements would help
+//!   │                                        ├────────> queries ── which statements hurt
 //!   │                                        └────────> store ── where backups lie
 //!  pool ── the connections; the asynchronous world ends here
 //!   │
@@ -21,6 +22,8 @@
 //!  config ── intent, as one immutable value
 //!   │
 //!  metrics ── what is told to Prometheus and the log
+//!   │
+//!  sql ── statements as text                            terms ── the words for jobs, outcomes and findings
 //!   │
 //!  words, clock, priority, rights, error
 //! ```
@@ -34,6 +37,7 @@ pub mod supervisor;
 pub mod http;
 pub mod schedule;
 pub mod jobs;
+pub mod advice;
 pub mod queries;
 pub mod store;
 pub mod pool;

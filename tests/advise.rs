@@ -5,8 +5,8 @@
 mod support;
 
 use chrono::Utc;
+use litekeeper::advice::{self, Advice, Question};
 use litekeeper::config::{Query, Value};
-use litekeeper::queries::advice::{self, Advice, Question};
 use litekeeper::queries::known::Known;
 use litekeeper::state::slow::Execution;
 use rusqlite::{Connection, StatementStatus};
@@ -696,7 +696,7 @@ fn what_only_the_application_can_plan_is_named_with_the_reason() {
         CREATE TABLE labels (name TEXT);
         PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE TABLE labels (name TEXT COLLATE german)' WHERE name = 'labels';"));
     let cut = format!("SELECT {}", "a_long_name, ".repeat(200));
-    let shape = litekeeper::queries::fingerprint::shape(&cut);
+    let shape = litekeeper::sql::fingerprint::shape(&cut);
     let questions = [
         watched("words", "SELECT * FROM search WHERE search MATCH 'x'"),
         watched("folded", "SELECT * FROM posts WHERE fold(title) = 'x'"),
@@ -726,7 +726,7 @@ mod health {
     use litekeeper::jobs::health::Health;
     use litekeeper::state::facts::{INDEX_PROBLEMS, INDEX_USE, IndexUse, PLANS, Watched};
     use litekeeper::state::slow::{self, Execution};
-    use litekeeper::state::status::Verdict;
+    use litekeeper::terms::Verdict;
     use std::collections::BTreeMap;
 
     async fn advised(keeper: &Keeper) -> Vec<(String, String)> {

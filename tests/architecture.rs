@@ -9,13 +9,14 @@ use litekeeper::config::keys;
 use litekeeper::metrics::names;
 
 /// Rooms from the highest to the lowest; a room uses its own and lower ones. Those of one line are equals.
-const RANKS: [&[&str]; 14] = [
+const RANKS: [&[&str]; 16] = [
     &["cli"],
     &["demo"],
     &["supervisor"],
     &["http"],
     &["schedule"],
     &["jobs"],
+    &["advice"],
     &["queries"],
     &["store"],
     &["pool"],
@@ -23,6 +24,7 @@ const RANKS: [&[&str]; 14] = [
     &["sqlite"],
     &["config"],
     &["metrics"],
+    &["sql", "terms"],
     &["clock", "words", "priority", "rights", "error"],
 ];
 
@@ -195,10 +197,10 @@ fn only_what_sqlite_calls_is_unsafe_and_only_the_pool_names_deadpool() {
             let path = source.path.display();
             assert!(
                 [
-                    "sqlite/sink.rs",
-                    "sqlite/checkpoint_lock.rs",
-                    "sqlite/system_calls.rs",
-                    "sqlite/descriptor.rs",
+                    "sqlite/copy/sink.rs",
+                    "sqlite/write/checkpoint_lock.rs",
+                    "sqlite/files/system_calls.rs",
+                    "sqlite/files/descriptor.rs",
                 ]
                 .iter()
                 .any(|room| source.path.ends_with(room))
@@ -219,27 +221,33 @@ fn only_what_sqlite_calls_is_unsafe_and_only_the_pool_names_deadpool() {
 #[test]
 fn a_live_database_is_written_through_one_door() {
     let ways: [(&str, &[&str]); 6] = [
-        ("query_only", &["sqlite/hold.rs"]),
+        ("query_only", &["sqlite/write/hold.rs"]),
         // Where it is made to read only.
         ("pool.run(", &["jobs/mod.rs"]),
-        ("CheckpointLock::take(", &["sqlite/hold.rs"]),
-        ("hold::elsewhere(", &["sqlite/vacuum.rs", "sqlite/fulltext.rs", "sqlite/tokenizer.rs"]),
+        ("CheckpointLock::take(", &["sqlite/write/hold.rs"]),
+        ("hold::elsewhere(", &["sqlite/upkeep/vacuum.rs", "sqlite/checks/"]),
         // Out of a live one into the sink, and into a live one under the lock of `hold`.
-        ("Backup::new(", &["sqlite/snapshot.rs", "sqlite/copy.rs", "sqlite/sink.rs", "sqlite/overwrite.rs"]),
+        (
+            "Backup::new(",
+            &[
+                "sqlite/copy/snapshot.rs",
+                "sqlite/copy/mod.rs",
+                "sqlite/copy/sink.rs",
+                "sqlite/upkeep/overwrite.rs",
+            ],
+        ),
         // Live ones; under the exclusive lock, and never committed to; all others are files of our own.
         (
             "Connection::open",
             &[
-                "sqlite/open",
-                "sqlite/exclusive.rs",
-                "sqlite/sink.rs",
+                "sqlite/open/",
+                "sqlite/copy/sink.rs",
                 // In memory: to set a bound of the whole process, and in the place of one that is closed.
-                "sqlite/bounds.rs",
                 "pool/files.rs",
                 "state/mod.rs",
                 "jobs/recover/salvage.rs",
                 "jobs/cleanup/archive/sqlite.rs",
-                "queries/advice/",
+                "advice/",
                 "demo/",
             ],
         ),

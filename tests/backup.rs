@@ -4,7 +4,7 @@
 
 mod support;
 
-use litekeeper::sqlite::checkpoint::{Checkpoint, Mode, checkpoint};
+use litekeeper::sqlite::write::checkpoint::{Checkpoint, Mode, checkpoint};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};

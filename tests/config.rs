@@ -167,7 +167,7 @@ fn defaults_are_those_of_the_documentation() {
     assert!((1..=4).contains(&app.backup.threads));
     assert_eq!(app.cleanup.batch_target, Duration::from_millis(5));
     assert_eq!((app.cleanup.max_share, app.watch.slow_threshold), (0.5, seconds(1)));
-    let hours: Vec<_> = litekeeper::config::JobKind::SCHEDULED
+    let hours: Vec<_> = litekeeper::terms::JobKind::SCHEDULED
         .iter()
         .map(|kind| (app.when(*kind).schedule.to_string(), app.when(*kind).catch_up, app.when(*kind).timeout))
         .collect();

@@ -1,7 +1,7 @@
 //! The shape of a statement: what it keeps, and that it never shows data.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use litekeeper::queries::fingerprint::{LONGEST, shape};
+use litekeeper::sql::fingerprint::{LONGEST, shape};
 use proptest::prelude::*;
 
 #[track_caller]

@@ -2,14 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use chrono::{DateTime, TimeDelta, Utc};
-use litekeeper::config::JobKind;
 use litekeeper::error::Reason;
 use litekeeper::http::{self, Readiness, Window};
-use litekeeper::metrics::{Expected, Metrics, Outcome};
+use litekeeper::metrics::{Expected, Metrics};
 use litekeeper::state::status::{
     CheckStatus, ConfigState, DatabaseStatus, DiskFree, HandedOver, JobStatus, Kind, LastRun, Progress,
-    Reload, Running, Severity, SlowShape, Status, TableStatus, Trend, Verdict, WalPinned,
+    Reload, Running, Severity, SlowShape, Status, TableStatus, Trend, WalPinned,
 };
+use litekeeper::terms::JobKind;
+use litekeeper::terms::Outcome;
+use litekeeper::terms::Verdict;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;

@@ -5,7 +5,8 @@
 use chrono::{DateTime, TimeZone, Utc};
 use litekeeper::metrics::events::*;
 use litekeeper::metrics::names::{self, Kind};
-use litekeeper::metrics::{Expected, Format, Metrics, Outcome};
+use litekeeper::metrics::{Expected, Format, Metrics};
+use litekeeper::terms::{Outcome, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;

@@ -4,10 +4,11 @@
 
 mod support;
 
-use litekeeper::config::JobKind;
-use litekeeper::metrics::Outcome;
 use litekeeper::state::State;
-use litekeeper::state::runs::{self, Cause, Ending};
+use litekeeper::state::runs::{self, Ending};
+use litekeeper::terms::Cause;
+use litekeeper::terms::JobKind;
+use litekeeper::terms::Outcome;
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -4,8 +4,8 @@
 
 mod support;
 
-use litekeeper::config::JobKind;
 use litekeeper::state::State;
+use litekeeper::terms::JobKind;
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;

@@ -5,11 +5,13 @@
 mod support;
 
 use chrono::{TimeDelta, Utc};
-use litekeeper::config::JobKind;
 use litekeeper::error::Reason;
 use litekeeper::state::State;
 use litekeeper::state::handover::Handover;
-use litekeeper::state::runs::{self as history, Cause, Ending, Outcome};
+use litekeeper::state::runs as history;
+use litekeeper::state::runs::Ending;
+use litekeeper::terms::JobKind;
+use litekeeper::terms::{Cause, Outcome};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;

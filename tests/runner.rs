@@ -4,7 +4,7 @@
 
 mod support;
 
-use litekeeper::config::{Database, JobKind};
+use litekeeper::config::Database;
 use litekeeper::error::{Error, Reason, Result};
 use litekeeper::jobs::runner::{self, Finished, Order};
 use litekeeper::jobs::{Access, Job, Report, Run as Working, Task};

@@ -4,7 +4,6 @@
 mod support;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use litekeeper::config::JobKind;
 use litekeeper::error::Reason;
 use litekeeper::metrics::Outcome;
 use litekeeper::state::State;

@@ -5,7 +5,7 @@ mod support;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use litekeeper::jobs::health::Health;
-use litekeeper::sqlite::facts::disk_free;
+use litekeeper::sqlite::files::facts::disk_free;
 use litekeeper::state::State;
 use litekeeper::state::facts::{self, TRENDS};
 use litekeeper::state::trends::{self, Kind, Size, Trend};

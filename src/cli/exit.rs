@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::out;
+use super::terminal::out;
 use crate::error::{Error, Reason};
 
 pub(super) const OK: u8 = 0;

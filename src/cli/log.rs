@@ -9,7 +9,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, fmt, registry};
 
-use super::{Global, progress};
+use super::Global;
+use super::terminal::progress;
 use crate::config::LogFormat;
 
 /// Starts logging for a verb that ends by itself. Without `--log-level` only what a module warns of is logged: how

@@ -1,30 +1,11 @@
 //! VERBS: the command line is parsed here, each verb calls the library and shows what comes back; a file a verb.
 //! Must hold no logic of its own. What a verb is asked for goes to stdout, everything else to stderr.
 
-mod advise;
-mod backups;
-mod check;
-mod demo;
-mod detail;
 mod exit;
-mod history;
-mod in_place;
-mod inspect;
 mod interrupt;
-mod job;
 mod log;
-mod out;
-mod page;
-mod pin;
-mod progress;
-mod recover;
-mod restore;
-mod run;
-mod slow;
-mod status;
-mod table;
-mod time;
-mod watch_locks;
+mod terminal;
+mod verbs;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +13,10 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
+use self::verbs::{
+    advise, backups, check, demo, history, inspect, job, pin, recover, restore, run, slow, status,
+    watch_locks,
+};
 use crate::config::{Config, DEFAULT_PATH, Database};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::pauses::FLAG;

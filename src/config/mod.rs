@@ -13,30 +13,20 @@ pub use blackout::Blackout;
 pub use cron_text::Fault;
 pub use diagnostic::{Position, Problem, Rejected};
 pub use diff::{Change, Diff, diff};
-pub use job::{JobKind, When};
-pub use load::{DEFAULT_PATH, keys};
+pub use job::When;
 pub use place::{Bucket, Cloud, Place};
+pub use read::load::{DEFAULT_PATH, keys};
 pub use schedule::Schedule;
 
 mod blackout;
 mod cron_text;
-mod defaults;
 mod diagnostic;
 mod diff;
-mod file;
 mod job;
-mod lists;
-mod load;
 mod place;
-mod resolve;
-mod same_file;
+mod read;
 mod schedule;
-mod tables;
-pub mod tokens;
 pub mod units;
-mod validate;
-mod value;
-mod zone;
 
 /// A whole configuration, defaults merged in, every value checked. Equal when it asks for the same: warnings
 /// do not count.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeValue;
 
-use super::value::{Wrong, describe, path, text};
+use super::read::value::{Wrong, describe, path, text};
 
 /// `backup.dir`, and the `dir` of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use super::verdicts::{self, Check, INTEGRITY};
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::DatabaseDamaged;
 use crate::pool;
-use crate::sqlite::access;
 use crate::sqlite::checks::{Depth, Found};
+use crate::sqlite::files::access;
 use crate::state::facts::{self, DAMAGE, Damage};
 
 /// What is known of the file that the path leads to now, and what to do. Of another file than the one that was damaged

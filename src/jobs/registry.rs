@@ -9,7 +9,8 @@ use super::maintain::{Checkpoint, Maintain};
 use super::recover::Recover;
 use super::verify::Verify;
 use super::watch::Watch;
-use crate::config::{Database, JobKind};
+use crate::config::Database;
+use crate::terms::JobKind;
 
 /// The kinds that have something to do for a database by schedule.
 pub fn kinds(database: &Database) -> Vec<JobKind> {

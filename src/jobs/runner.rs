@@ -20,9 +20,11 @@ use crate::progress::Progress;
 use crate::sqlite::access;
 use crate::sqlite::hold::Holds;
 use crate::sqlite::pauses::Pauses;
+use crate::sqlite::write::hold::Holds;
 use crate::state::State;
 use crate::state::locks::Lock;
-use crate::state::runs::{self, Cause, Ending, Outcome};
+use crate::state::runs::{self, Ending};
+use crate::terms::{Cause, Outcome};
 
 /// Attempts at a run whose error may go away by itself, and the pause before each further one.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];

@@ -8,7 +8,8 @@ use crate::error::{Error, Reason, Result};
 use crate::metrics::events::CheckChanged;
 use crate::state::facts::HEALTH;
 pub use crate::state::status::APPLICATION_SQLITE;
-use crate::state::status::{CheckStatus, Verdict};
+use crate::state::status::CheckStatus;
+use crate::terms::Verdict;
 
 /// The check of the file's pages, tables and indexes.
 pub const INTEGRITY: &str = "integrity";

@@ -2,7 +2,7 @@
 
 use super::{Run, damage};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::aliases;
+use crate::sqlite::files::aliases;
 
 /// An error where damage is known, or where the file has a second name: also outside WAL mode, because what a crash of
 /// ours leaves half written would be undone from a `-journal` that the application looks for under its own name, and the

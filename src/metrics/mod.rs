@@ -5,9 +5,7 @@
 pub mod events;
 mod exporter;
 pub mod names;
-mod outcome;
 mod recorder;
 
 pub use exporter::Format;
-pub use outcome::Outcome;
 pub use recorder::{Expected, Metrics};

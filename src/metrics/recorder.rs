@@ -11,8 +11,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder
 
 use super::exporter::{self, Format};
 use super::names::{self, Kind};
-use super::outcome::Outcome;
 use crate::error::{Error, Reason, Result};
+use crate::terms::Outcome;
 
 /// All series of the program. A clone is another handle to the same ones.
 #[derive(Clone)]

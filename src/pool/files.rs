@@ -17,9 +17,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
 
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::facts::is_wal;
-use crate::sqlite::fileset::Fileset;
-use crate::sqlite::{access, aliases, open, replicator};
+use crate::sqlite::files::facts::is_wal;
+use crate::sqlite::files::fileset::Fileset;
+use crate::sqlite::files::{access, aliases, replicator};
+use crate::sqlite::open;
 
 /// A connection that was taken out of the pool.
 pub(super) type Taken = <deadpool_sqlite::Object as Deref>::Target;

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use super::fingerprint;
 use super::plans::Plan;
-use super::tokens::{Token, tokens};
-use crate::sqlite::explain::Step;
+use crate::sql::fingerprint;
+use crate::sql::tokens::{Token, tokens};
+use crate::sqlite::look::explain::Step;
 
 /// The words of plans (`sqlite3WhereExplainOneScan` in wherecode.c and the callers of `ExplainQueryPlan`).
 const PLAN_WORDS: &str = "\

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sqlite::explain::Step;
+use crate::sqlite::look::explain::Step;
 
 /// A normalised plan: a line for each step, indented under the step that it is a part of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

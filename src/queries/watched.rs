@@ -5,7 +5,7 @@ use rusqlite::{Connection, types};
 use super::plans::Plan;
 use crate::config::{Query, Value};
 use crate::error::Result;
-use crate::sqlite::explain;
+use crate::sqlite::look::explain;
 
 /// The values of a query's parameters, by name.
 pub fn values(query: &Query) -> Vec<(String, types::Value)> {

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::config::JobKind;
+use crate::terms::JobKind;
 
 /// The device that a file lies on (`st_dev`). A disk with several filesystems counts as several.
 pub type Disk = u64;

@@ -5,7 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use super::{calendar, jitter};
-use crate::config::{Database, JobKind, When};
+use crate::config::{Database, When};
+use crate::terms::JobKind;
 
 /// The jobs among `kinds` that were due since they last started and did not run, each once with the latest
 /// instant at which it was due, in the order of `kinds`. Only those with `catch_up`; a job that has never

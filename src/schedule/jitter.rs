@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
-use crate::config::JobKind;
+use crate::terms::JobKind;
 
 /// How long after `due_at` the job starts: at least zero and below `jitter`, in milliseconds.
 pub fn offset(database: &str, kind: JobKind, due_at: DateTime<Utc>, jitter: Duration) -> TimeDelta {

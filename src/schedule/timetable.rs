@@ -7,7 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use super::{calendar, jitter};
-use crate::config::{Database, JobKind, When};
+use crate::config::{Database, When};
+use crate::terms::JobKind;
 
 /// A clock that goes back by more than this was set; by less, it was disciplined.
 const CLOCK_SET_BACK: TimeDelta = TimeDelta::seconds(5);

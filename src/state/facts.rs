@@ -14,8 +14,8 @@ use super::status::{CheckStatus, TableStatus};
 use super::trends::{Size, Trend};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::access::Identity;
-use crate::sqlite::stamp::Stamp;
+use crate::sqlite::files::access::Identity;
+use crate::sqlite::files::stamp::Stamp;
 
 /// A fact: its name in `state.db`, and the type that is kept under it. Where nothing is kept, it is that type's default.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use rustix::io::{Errno, Result as Tried};
 
 use crate::error::{Error, Reason, Result};
 use crate::rights::{self, Owner};
-use crate::sqlite::place;
+use crate::sqlite::files::place;
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::State;
 use super::files::Files;
-use crate::config::JobKind;
 use crate::error::{Error, Reason, Result};
+use crate::terms::JobKind;
 
 /// Held as long as it lives.
 #[derive(Debug)]

@@ -23,8 +23,8 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Reason, Result};
+use crate::sqlite::files::place;
 use crate::sqlite::open::name_of_own;
-use crate::sqlite::place;
 
 /// Others who write are waited for so long, and where SQLite does not wait, this long before another attempt.
 const PATIENCE: Duration = Duration::from_secs(5);

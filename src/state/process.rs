@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-use crate::sqlite::holders::stat;
+use crate::sqlite::files::holders::stat;
 
 /// Field of `/proc/PID/stat` with the time at which the process started, in ticks since the machine did, counted from
 /// the one behind the command's name (proc_pid_stat(5), 22).

@@ -6,40 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::process;
 use crate::clock;
-use crate::config::JobKind;
 use crate::error::{Reason, Result};
-pub use crate::metrics::Outcome;
+use crate::terms::{Cause, JobKind, Outcome};
 
 /// Rows kept per database and job, of runs that were made and of skipped ones; older ones go when a run ends.
 const KEPT_PER_JOB: i64 = 1000;
 
 /// What is said of a run whose process ended before it did.
 const DIED: (Outcome, &str, &str) = (Outcome::Interrupted, "died", "its process ended before the run did");
-
-/// Why a run was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// Its time had come.
-    Schedule,
-    /// Its time had come while the daemon was down.
-    CatchUp,
-    /// From the command line.
-    Manual,
-    /// The daemon saw that it was needed.
-    Upkeep,
-}
-
-impl Cause {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Schedule => "schedule",
-            Self::CatchUp => "catch_up",
-            Self::Manual => "manual",
-            Self::Upkeep => "upkeep",
-        }
-    }
-}
 
 /// One run, as kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

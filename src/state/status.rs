@@ -5,10 +5,10 @@
 //! Times are UTC in RFC 3339, durations in seconds, sizes in bytes.
 
 pub use super::trends::{Kind, Trend};
-use crate::config::JobKind;
 use crate::error::Reason;
-use crate::metrics::Outcome;
-pub use crate::metrics::events::Verdict;
+use crate::terms::JobKind;
+use crate::terms::Outcome;
+pub use crate::terms::Verdict;
 use crate::words;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

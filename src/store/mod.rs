@@ -4,32 +4,13 @@
 //! [`Store`] is the place, [`Local`] a directory and `Object` a bucket; [`codec`] packs and hashes, [`Manifest`] describes one backup,
 //! [`Catalogue`] knows the backups of one database, [`rotation`] says which of them stay.
 
-mod ahead;
-mod backup;
-mod blocks;
 mod catalogue;
 pub mod codec;
-mod directory;
-pub mod hash;
-pub mod in_place;
-mod inventory;
-mod likeness;
 mod local;
-mod manifest;
-mod member;
-mod name;
 #[cfg(feature = "object-storage")]
 mod object;
 mod pace;
-mod packer;
-mod read_back;
 pub mod restore;
-pub mod rotation;
-pub mod scratch;
-mod temp;
-mod transfer;
-mod unfinished;
-mod unpacked;
 
 pub use backup::{Added, Backup, Made, State};
 pub use catalogue::Catalogue;

@@ -9,9 +9,9 @@ use super::remote::Remote;
 use crate::config::{Config, Database, Place};
 use crate::error::{Reason, Result};
 use crate::schedule::admission::Disk;
-use crate::sqlite::aliases::{self, SecondName};
-use crate::sqlite::facts::{disk_free, resolved, wal_bytes};
-use crate::sqlite::replicator;
+use crate::sqlite::files::aliases::{self, SecondName};
+use crate::sqlite::files::facts::{disk_free, resolved, wal_bytes};
+use crate::sqlite::files::replicator;
 use crate::state::status::DiskFree;
 use crate::store::{self, Catalogue, Known};
 

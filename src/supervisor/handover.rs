@@ -12,14 +12,14 @@ use tokio::time::sleep;
 
 use super::Supervisor;
 use crate::clock;
-use crate::config::JobKind;
 use crate::error::Result;
 use crate::jobs::{Access, Terms, registry};
 use crate::sqlite::holders;
 use crate::state::State;
 use crate::state::locks::Lock;
-use crate::state::runs::Cause;
 use crate::state::status::HandedOver;
+use crate::terms::Cause;
+use crate::terms::JobKind;
 
 /// Between two looks whether a restore wants the database, or has ended.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

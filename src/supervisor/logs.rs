@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::{Supervisor, lock};
 use crate::clock;
-use crate::config::JobKind;
 use crate::metrics::events::LogFreed;
 use crate::state::pin;
-use crate::state::runs::Cause;
+use crate::terms::Cause;
+use crate::terms::JobKind;
 
 impl Supervisor {
     pub(super) fn look_after_logs(&mut self) {

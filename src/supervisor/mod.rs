@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{Config, Database, JobKind};
+use crate::config::{Config, Database};
 use crate::error::Result;
 use crate::http::{self, Readiness, Window};
 use crate::jobs::registry;
@@ -36,11 +36,12 @@ use crate::schedule::admission::{Admission, Width};
 use crate::schedule::ticks::{self, Ticks};
 use crate::schedule::timetable::Timetable;
 use crate::schedule::upkeep::Upkeep;
-use crate::sqlite::access;
-use crate::sqlite::facts::data_version;
+use crate::sqlite::files::access;
+use crate::sqlite::files::facts::data_version;
 use crate::state::State;
 use crate::state::runs as history;
 use crate::state::status::{ConfigState, Reload, Status};
+use crate::terms::{Cause, JobKind};
 use disk::Seen;
 use handover::{Handover, News};
 use overview::Live;
@@ -69,9 +70,9 @@ pub struct Supervisor {
     admission: Admission,
     running: BTreeMap<(String, JobKind), InProgress>,
     /// Why each waiting run waits.
-    waiting: BTreeMap<(String, JobKind), history::Cause>,
+    waiting: BTreeMap<(String, JobKind), Cause>,
     /// Due runs that wait until a blackout ends, and why they were due.
-    postponed: BTreeMap<(String, JobKind), history::Cause>,
+    postponed: BTreeMap<(String, JobKind), Cause>,
     /// Which databases a restore in another process has.
     handovers: BTreeMap<String, Handover>,
     /// The files of each database, as last seen.

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::disk::OnDisk;
 use crate::clock;
-use crate::config::{Config, Database, JobKind};
+use crate::config::{Config, Database};
 use crate::error::Result;
 use crate::jobs::registry;
 use crate::metrics::events::{self, JobScheduled, JobSucceededBefore, TableSize};
@@ -23,6 +23,7 @@ use crate::state::status::{
 };
 use crate::state::{facts, pin, runs, slow};
 use crate::store::Known;
+use crate::terms::JobKind;
 
 /// Slow statements shown per database, and how far back.
 const SLOW_SHOWN: u32 = 5;

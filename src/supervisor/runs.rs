@@ -12,14 +12,16 @@ use super::handover::Handover;
 use super::overview::{LiveDatabase, LiveJob};
 use super::{Kept, Supervisor, lock};
 use crate::clock;
-use crate::config::JobKind;
 use crate::error::Result;
 use crate::jobs::runner::{self, Order};
 use crate::jobs::{Access, Terms, registry};
 use crate::progress::Progress;
 use crate::schedule::admission::{Claim, Ticket, Verdict};
 use crate::schedule::{blackout, catch_up};
-use crate::state::runs::{self as history, Cause, Run};
+use crate::state::runs as history;
+use crate::state::runs::Run;
+use crate::terms::Cause;
+use crate::terms::JobKind;
 
 /// A run that has ended.
 pub(super) struct Ended {

@@ -10,7 +10,7 @@ use litekeeper::jobs::runner;
 use litekeeper::pool::Pool;
 use litekeeper::progress::Progress;
 use litekeeper::state::State;
-use litekeeper::state::runs::Outcome;
+use litekeeper::terms::Outcome;
 use rusqlite::Connection;
 use serde_json::Value;
 use std::fs;

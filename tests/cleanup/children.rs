@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use litekeeper::config::{ArchiveFormat, Rule, Triggers};
 use litekeeper::error::Reason;
 use litekeeper::jobs::runner::Finished;
-use litekeeper::state::runs::Outcome;
+use litekeeper::terms::Outcome;
 use serde_json::json;
 
 use crate::{ORPHANS, Place, cascade, database, detail, hundred_rows, message, rule, unlink};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use litekeeper::config::{Rule, Triggers};
 use litekeeper::error::Reason;
 use litekeeper::jobs::runner::Finished;
-use litekeeper::state::runs::Outcome;
+use litekeeper::terms::Outcome;
 
 use crate::support::application::script;
 use crate::{Place, database, hundred_rows, message, rule, unlink};

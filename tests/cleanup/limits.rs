@@ -4,7 +4,7 @@ use super::{Place, Rule, database, detail, hundred_rows, log_with, message, rule
 use chrono::{Duration as Span, Utc};
 use chrono_tz::Tz;
 use litekeeper::error::Reason;
-use litekeeper::state::runs::Outcome;
+use litekeeper::terms::Outcome;
 use proptest::prelude::*;
 use std::fmt::Write as _;
 

@@ -6,7 +6,7 @@ use super::support::soundness::assert_sound;
 use super::{Place, Rule, database, day, detail, message, rule};
 use litekeeper::config::Database;
 use litekeeper::error::Reason;
-use litekeeper::state::runs::Outcome;
+use litekeeper::terms::Outcome;
 use std::time::Duration;
 
 fn place() -> Place {

@@ -21,7 +21,7 @@ use litekeeper::jobs::runner::{self, Finished, Order};
 use litekeeper::pool::Pool;
 use litekeeper::progress::Progress;
 use litekeeper::state::State;
-use litekeeper::state::runs::Outcome;
+use litekeeper::terms::Outcome;
 use rusqlite::Connection;
 use serde_json::Value;
 use support::application::{self, Application, create_database};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use litekeeper::config::{Index, Missing, Reindex};
 use litekeeper::error::Reason;
 use litekeeper::state::facts::{self, DAMAGED_INDEXES};
-use litekeeper::state::runs::Outcome;
+use litekeeper::terms::Outcome;
 use serde_json::json;
 
 use crate::fixture::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use litekeeper::state::runs::Outcome;
+use litekeeper::terms::Outcome;
 
 use crate::fixture::{database, maintain, state, wal};
 use crate::support::application::Application;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use litekeeper::config::{Analyze, Query};
 use litekeeper::error::Reason;
-use litekeeper::sqlite::hold::{Holds, write};
-use litekeeper::sqlite::statistics::{compute, put};
+use litekeeper::sqlite::upkeep::statistics::{compute, put};
+use litekeeper::sqlite::write::hold::{Holds, write};
 use litekeeper::state::facts::{self, TABLES};
 use litekeeper::state::status::TableStatus;
 use rusqlite::Connection;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use litekeeper::config::{Analyze, Reindex, Vacuum};
 use litekeeper::error::Reason;
-use litekeeper::state::runs::Outcome;
+use litekeeper::terms::Outcome;
 use serde_json::json;
 
 use crate::fixture::{as_application, database, fill, maintain, number, state, wal};

@@ -8,7 +8,7 @@ use super::support::sandbox::Sandbox;
 use super::support::soundness::assert_sound;
 use super::support::trace::opened_and_closed;
 use super::support::{skip, wait_until};
-use litekeeper::sqlite::{access, facts};
+use litekeeper::sqlite::files::{access, facts};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};

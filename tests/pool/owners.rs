@@ -135,7 +135,7 @@ fn h03_root_gives_the_sidecars_to_the_owner_or_does_not_open_at_all() {
 #[ignore = "the other process in the next test"]
 fn warned() {
     let Some(path) = child::argument() else { return };
-    child::say(&format!("result {}", litekeeper::sqlite::access::warnings(&path).join(" ")));
+    child::say(&format!("result {}", litekeeper::sqlite::files::access::warnings(&path).join(" ")));
     child::wait();
 }
 

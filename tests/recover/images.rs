@@ -13,7 +13,7 @@ use litekeeper::jobs;
 use litekeeper::pool::Call;
 use litekeeper::sqlite::pages::{Database, Fields, Freelist, MAGIC, payload};
 use litekeeper::state::facts::DAMAGED_INDEXES;
-use litekeeper::state::status::Verdict;
+use litekeeper::terms::Verdict;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,7 +1,7 @@
 //! Who may start, against the rules put as plainly as they can be.
 
-use litekeeper::config::JobKind;
 use litekeeper::schedule::admission::{Admission, Claim, Ticket, Verdict, Width};
+use litekeeper::terms::JobKind;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 

@@ -3,8 +3,9 @@
 use crate::fixtures::{at, database, every, spread};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use litekeeper::config::{JobKind, When};
+use litekeeper::config::When;
 use litekeeper::schedule::{catch_up, jitter};
+use litekeeper::terms::JobKind;
 use std::time::Duration;
 
 fn missed(jobs: &[(JobKind, When)], started: &[(JobKind, &str)], now: &str) -> Vec<(JobKind, DateTime<Utc>)> {

@@ -3,7 +3,8 @@
 use super::configured;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use litekeeper::config::{Blackout, Database, JobKind, Schedule, When};
+use litekeeper::config::{Blackout, Database, Schedule, When};
+use litekeeper::terms::JobKind;
 use std::path::Path;
 use std::time::Duration;
 

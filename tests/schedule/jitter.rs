@@ -2,8 +2,8 @@
 
 use crate::fixtures::at;
 use chrono::{DateTime, TimeDelta};
-use litekeeper::config::JobKind;
 use litekeeper::schedule::jitter;
+use litekeeper::terms::JobKind;
 use proptest::prelude::*;
 use std::time::Duration;
 

@@ -3,9 +3,10 @@
 use crate::fixtures::{at, database, every, spread, zone};
 use chrono::TimeDelta;
 use chrono_tz::Tz;
-use litekeeper::config::{JobKind, When};
+use litekeeper::config::When;
 use litekeeper::schedule::jitter;
 use litekeeper::schedule::timetable::Timetable;
+use litekeeper::terms::JobKind;
 use std::time::Duration;
 
 fn table(jobs: &[(JobKind, When)], now: &str) -> Timetable {

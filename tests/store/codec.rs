@@ -3,8 +3,8 @@
 use super::{noise, read_all, skip};
 use litekeeper::config::Compression;
 use litekeeper::error::Reason;
+use litekeeper::store::codec::hash::{Hashing, sha256};
 use litekeeper::store::codec::{Compressor, Encoding, Sums, read_error, reader, suffix};
-use litekeeper::store::hash::{Hashing, sha256};
 use proptest::prelude::*;
 use std::io::{self, Cursor, Read, Write};
 use std::process::{Command, Stdio};

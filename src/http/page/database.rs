@@ -5,11 +5,12 @@ use maud::{Markup, html};
 
 use super::{when, words};
 use crate::error::Reason;
-use crate::metrics::Outcome;
 use crate::state::status::{
     BackupStatus, DatabaseStatus, JobStatus, Kind, PoolStatus, Running, Severity, SlowShape, TableStatus,
-    Trend, Verdict,
+    Trend,
 };
+use crate::terms::Outcome;
+use crate::terms::Verdict;
 
 pub(super) fn card(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
     html! {

@@ -12,7 +12,8 @@ use crate::progress::Watch;
 use crate::sqlite::schema::{self, quoted};
 use crate::sqlite::snapshot::Snapshot;
 use crate::state::facts::Content;
-use crate::store::{self, hash};
+use crate::store;
+use crate::store::codec::hash;
 
 /// Rows of all tables together are counted for the manifest for no longer than this …
 const COUNTING: Duration = Duration::from_millis(250);

@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::doubts::Doubts;
-use crate::config::JobKind;
 use crate::error::{Reason, Result};
 use crate::jobs::{Access, Job, Report, Run};
 use crate::store::{self, Catalogue, rotation};

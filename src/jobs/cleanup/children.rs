@@ -12,8 +12,9 @@ use super::links::{Action, Edge};
 use super::report::rows_of;
 use crate::config::Children;
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::keys::{self, Key, among};
-use crate::sqlite::schema::{self, Table, quoted};
+use crate::sql::quoting::quoted;
+use crate::sqlite::look::keys::{self, Key, among};
+use crate::sqlite::look::schema::{self, Table};
 
 /// A table and the columns that name its rows.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::report::Touched;
 use super::walk::{self, Extent, Position};
 use crate::error::Result;
 use crate::jobs::reading::Reader;
-use crate::sqlite::schema::quoted;
+use crate::sql::quoting::quoted;
 
 /// Old rows of which, in one read, everything that goes with them is gathered.
 const ROWS_PER_READ: usize = 2000;

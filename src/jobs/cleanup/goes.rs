@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 
 use super::dates::{self, Age};
 use crate::config::DateFormat;
-use crate::sqlite::schema::quoted;
+use crate::sql::quoting::quoted;
 
 /// The date column of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]

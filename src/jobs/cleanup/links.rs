@@ -5,8 +5,9 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::config::Children;
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::keys;
-use crate::sqlite::schema::{self, ChildKey, quoted};
+use crate::sql::quoting::quoted;
+use crate::sqlite::look::keys;
+use crate::sqlite::look::schema::{self, ChildKey};
 
 /// What happens to a row that points at one which goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,13 +29,13 @@ mod sweep;
 mod triggers;
 mod walk;
 
-use crate::config::JobKind;
 use crate::error::{Class, Error, Reason, Result};
 use crate::jobs::{Access, Job, Report, Run, writing};
 use crate::metrics::events::Cleaned;
-use crate::sqlite::facts::Facts;
-use crate::sqlite::replicator;
+use crate::sqlite::files::facts::Facts;
+use crate::sqlite::files::replicator;
 use crate::state::facts::shrunk_on_purpose;
+use crate::terms::JobKind;
 use report::{Detail, RuleReport};
 use sweep::Totals;
 

@@ -12,8 +12,9 @@ use super::links::Action;
 use super::triggers::{self, Fired};
 use crate::config::{DateFormat, Rule, Triggers};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::keys;
-use crate::sqlite::schema::{self, quoted};
+use crate::sql::quoting::quoted;
+use crate::sqlite::look::keys;
+use crate::sqlite::look::schema;
 
 /// Rows taken from each end of the table to find out how the column tells the time.
 const SAMPLE: usize = 50;

@@ -2,7 +2,7 @@
 //! the configuration whether to give them back. Says so; changes nothing.
 
 use crate::config::{Database, Vacuum};
-use crate::sqlite::facts::Facts;
+use crate::sqlite::files::facts::Facts;
 use crate::words;
 
 /// One sentence. `owned`: a replicator owns the write-ahead log.

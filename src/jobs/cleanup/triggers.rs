@@ -12,9 +12,10 @@ use super::links::Action;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::Reader;
-use crate::sqlite::fulltext::{self, Agreement};
-use crate::sqlite::keys::among;
-use crate::sqlite::schema::{self, quoted};
+use crate::sql::quoting::quoted;
+use crate::sqlite::checks::fulltext::{self, Agreement};
+use crate::sqlite::look::keys::among;
+use crate::sqlite::look::schema;
 
 /// What the statements of a rule set off.
 #[derive(Debug, Default)]

@@ -9,8 +9,8 @@ use rusqlite::types::Value;
 use super::dates;
 use super::plan::Plan;
 use crate::error::Result;
-use crate::sqlite::keys::Key;
-use crate::sqlite::schema::quoted;
+use crate::sql::quoting::quoted;
+use crate::sqlite::look::keys::Key;
 
 /// About how long one slice reads.
 const SLICE: Duration = Duration::from_millis(50);

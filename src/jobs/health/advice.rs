@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
 
+use crate::advice::existing::{self, Existing, Keyless, Remark};
 use crate::config::Index;
 use crate::error::Result;
 use crate::jobs::Run;

@@ -7,13 +7,14 @@ use std::fmt;
 use rusqlite::Connection;
 
 use super::advice;
+use crate::advice::existing::Remark;
 use crate::config::Index;
 use crate::error::{Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::verdicts::{Check, met};
-use crate::queries::advice::existing::Remark;
+use crate::sql::quoting::quoted;
 use crate::sqlite::checks;
-use crate::sqlite::schema::{self, quoted};
+use crate::sqlite::look::schema;
 use crate::state::facts::{self, DAMAGED_INDEXES, INDEX_PROBLEMS};
 
 pub(super) const NAME: &str = "indexes";

@@ -13,6 +13,7 @@ use super::verdicts::{self, Check};
 use super::{Access, Job, Report, Run, damage};
 use crate::config::JobKind;
 use crate::error::Result;
+use crate::terms::JobKind;
 
 /// The job.
 pub struct Health;

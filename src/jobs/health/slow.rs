@@ -3,7 +3,6 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::config::JobKind;
 use crate::error::{Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::verdicts::{Check, met};

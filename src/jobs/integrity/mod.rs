@@ -12,6 +12,7 @@ use super::{Access, Job, Report, Run};
 use crate::config::JobKind;
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::checks;
+use crate::terms::JobKind;
 
 /// The job.
 pub struct Integrity;

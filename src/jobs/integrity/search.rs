@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::Reader;
 use crate::sqlite::checks::Found;
-use crate::sqlite::fulltext;
-use crate::sqlite::tokenizer::{self, Step};
+use crate::sqlite::checks::fulltext;
+use crate::sqlite::checks::tokenizer::{self, Step};
 
 /// Puts what is found into `found`, in the place of what SQLite's check said.
 pub(super) fn check(

@@ -8,16 +8,16 @@ use chrono::{DateTime, Utc};
 
 use super::step::{Step, StepName};
 use crate::clock;
-use crate::config::JobKind;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::{Job, Report, Run, Terms, writing};
 use crate::metrics::events::{LogFreed, LogPinned};
-use crate::sqlite::access;
-use crate::sqlite::checkpoint::{Checkpoint as Made, Mode, checkpoint};
-use crate::sqlite::facts::{Facts, resolved, sidecar, wal_bytes};
-use crate::sqlite::holders::{self, Files, Holder};
-use crate::sqlite::replicator;
+use crate::sqlite::files::access;
+use crate::sqlite::files::facts::{Facts, resolved, sidecar, wal_bytes};
+use crate::sqlite::files::holders::{self, Files, Holder};
+use crate::sqlite::files::replicator;
+use crate::sqlite::write::checkpoint::{Checkpoint as Made, Mode, checkpoint};
 use crate::state::pin;
+use crate::terms::JobKind;
 use crate::words;
 
 const STEP: StepName = StepName::Checkpoint;

@@ -12,9 +12,8 @@ use crate::error::{Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::Reader;
 use crate::sqlite::open;
-use crate::sqlite::overwrite::{Overwritten, Watcher, overwrite};
-use crate::sqlite::space::temp_directory;
-use crate::sqlite::vacuum;
+use crate::sqlite::upkeep::overwrite::{Overwritten, Watcher, overwrite};
+use crate::sqlite::upkeep::vacuum;
 use crate::store::scratch::Named;
 
 /// Copies that are made before the application's writes are taken to be there to stay.

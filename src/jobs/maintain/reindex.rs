@@ -7,6 +7,7 @@ use crate::config::Reindex;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::Reader;
+use crate::sql::quoting::quoted;
 use crate::sqlite::checks::Depth;
 use crate::sqlite::rebuild::{self, Rebuildable};
 use crate::sqlite::schema::quoted;

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::error::{Error, Reason};
-use crate::sqlite::checkpoint::Checkpoint;
-use crate::sqlite::hold::Held;
+use crate::sqlite::write::checkpoint::Checkpoint;
+use crate::sqlite::write::hold::Held;
 
 /// The steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

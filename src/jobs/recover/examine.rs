@@ -9,8 +9,8 @@ use super::source::{Copied, Disk, Pages};
 use crate::error::{Error, Result};
 use crate::progress::Watch;
 use crate::sqlite::checks::{self, Depth, Found};
-use crate::sqlite::rebuild;
 use crate::sqlite::salvage::is_spoiled;
+use crate::sqlite::upkeep::rebuild;
 use crate::words::plural;
 
 /// What is to be done.

@@ -20,6 +20,7 @@ use crate::error::{Error, Reason, Result};
 use crate::progress::Watch;
 use crate::sqlite::facts::{SIDECARS, resolved, sidecar};
 use crate::store::restore;
+use crate::terms::JobKind;
 
 /// The recover job.
 #[derive(Debug, Clone, Default)]

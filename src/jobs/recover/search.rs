@@ -5,9 +5,10 @@
 use rusqlite::Connection;
 
 use crate::error::{Error, Reason, Result};
+use crate::sqlite::checks::fulltext;
+use crate::sqlite::checks::tokenizer::{self, Step};
 use crate::sqlite::checks::{self, Found};
-use crate::sqlite::tokenizer::{self, Step};
-use crate::sqlite::{fulltext, schema};
+use crate::sqlite::look::schema;
 
 /// What became of them.
 #[derive(Debug, Default)]

@@ -15,10 +15,6 @@ use crate::sqlite::aliases;
 use crate::sqlite::facts::{file_bytes, sidecar, wal_bytes};
 use crate::sqlite::holders::{self, Files};
 use crate::sqlite::pages::{self, Bytes};
-use crate::sqlite::place::{self, Place};
-use crate::sqlite::snapshot::Bounds;
-use crate::sqlite::space::{Need, shortage};
-use crate::sqlite::{access, copy};
 use crate::store::scratch::{Named, Scratch};
 use crate::words;
 

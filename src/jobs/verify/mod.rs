@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use super::{Access, Job, Report, Run, damage};
 use crate::clock;
-use crate::config::JobKind;
 use crate::error::{Error, Reason, Result};
 use crate::progress::Watch;
 use crate::sqlite::checks::{self, Depth, Found};
 use crate::sqlite::facts::disk_free;
 use crate::sqlite::inspector::Inspector;
 use crate::store::scratch::Scratch;
-use crate::store::{self, Backup, Catalogue, Manifest, State, Verification, hash, restore};
+use crate::store::{self, Backup, Catalogue, Manifest, State, Verification, restore};
+use crate::terms::JobKind;
 use crate::words;
 
 /// The verify job.

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::LOG;
 use super::gauges::timestamp;
-use crate::metrics::Outcome;
 use crate::metrics::names as n;
+use crate::terms::Outcome;
 
 /// The configuration was read at start.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use super::LOG;
 use super::gauges::{ABSENT, replace};
 use crate::metrics::names as n;
+use crate::terms::Verdict;
 
 /// Sizes of a database and its tables. No log line.
 #[derive(Debug)]
@@ -137,20 +138,6 @@ impl LogFreed<'_> {
         let Self { database, seconds } = *self;
         tracing::info!(target: LOG, database, seconds, "the write-ahead log is no longer kept from being emptied");
     }
-}
-
-/// What a health check found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// All well.
-    Good,
-    /// All well, but its operator should know something.
-    Warning,
-    /// Something is wrong.
-    Bad,
-    /// It cannot be told: the check itself could not be done.
-    Unknown,
 }
 
 /// A health check ended. Logged unless all is well.

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::LOG;
 use super::gauges::{timestamp, timestamp_or_absent};
-use crate::metrics::Outcome;
 use crate::metrics::names as n;
+use crate::terms::Outcome;
 
 /// A run began.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ pub use backup::{BackupCopy, BackupCopyFailed, Backups, Cleaned, Reclaimed};
 pub use config::{ConfigLoaded, ConfigRejected, ConfigReloaded};
 pub use database::{
     Check, CheckChanged, DatabaseDamaged, DiskFree, Growth, IndexProblems, LogFreed, LogPinned, LogPinnedFor,
-    Sizes, TableSize, Verdict,
+    Sizes, TableSize,
 };
 pub use jobs::{JobFinished, JobScheduled, JobSkipped, JobStarted, JobSucceededBefore};
 pub use pool::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited};

@@ -20,8 +20,8 @@ use serde::de::DeserializeOwned;
 pub use process::answer;
 pub use question::VERB;
 
-use super::access::Identity;
 use super::checks::{Depth, Found, References};
+use super::files::access::Identity;
 use crate::error::{Error, Reason, Result};
 use crate::progress::Watch;
 use question::{Answer, Inspected, Question, Refused};

@@ -15,8 +15,11 @@ use signal_hook::flag;
 
 use super::question::{Answer, Inspected, Question};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::facts::file_bytes;
-use crate::sqlite::{access, bounds, checks, open, schema};
+use crate::sqlite::checks;
+use crate::sqlite::files::access;
+use crate::sqlite::files::facts::file_bytes;
+use crate::sqlite::look::schema;
+use crate::sqlite::open::{self, bounds};
 
 /// How long the statement at work may take to end, and its connection to close, when nobody waits any more.
 const TO_END: Duration = Duration::from_millis(250);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Reason};
-use crate::sqlite::access::Identity;
 use crate::sqlite::checks::Depth;
+use crate::sqlite::files::access::Identity;
 
 /// The verb by which the program is told to answer; nobody is shown it.
 pub const VERB: &str = "inspect";

@@ -22,9 +22,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use rusqlite::Connection;
 
-use super::access::{self, Identity};
-use super::descriptor;
-use super::facts::{resolved, sidecar};
+use super::files::access::{self, Identity};
+use super::files::descriptor;
+use super::files::facts::{resolved, sidecar};
 use crate::error::{Error, Reason, Result};
 use turns::Process;
 

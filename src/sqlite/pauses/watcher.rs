@@ -19,7 +19,7 @@ use super::beginnings::Beginnings;
 use super::turns::{Look, Moment, Process, Reader, Turns};
 use super::{Answer, Locks, Question};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::access::Identity;
+use crate::sqlite::files::access::Identity;
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_micros(400);

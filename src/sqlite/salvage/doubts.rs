@@ -7,8 +7,8 @@ use super::table::Table;
 use super::trees::Trees;
 use super::write::{Known, What};
 use crate::error::Result;
+use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Page, Value};
-use crate::sqlite::schema::quoted;
 
 /// An index that disagrees with more than half of its rows, and with more than so many, is not of these rows: it was
 /// spoiled as a whole.

@@ -11,8 +11,8 @@ use super::leaf::Row;
 use super::schema::Entry;
 use super::table::Table;
 use crate::error::Result;
+use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Database, Fields, Page, Value, payload};
-use crate::sqlite::schema::quoted;
 
 /// Where a part of an entry comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

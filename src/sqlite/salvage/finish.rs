@@ -10,7 +10,6 @@ use super::{said, stopped};
 use crate::error::{Error, Reason, Result};
 use crate::progress::{Stop, Watch};
 use crate::sqlite::pages::{Database, Header};
-use crate::sqlite::schema::quoted;
 
 /// Steps of SQLite's machine that a CREATE may take: it needs hundreds.
 const MOST_STEPS: i32 = 1_000_000;

@@ -33,7 +33,6 @@ use self::write::Writer;
 use crate::error::{Error, Reason, Result};
 use crate::progress::{Unit, Watch};
 use crate::sqlite::pages::{Database, Freelist};
-use crate::sqlite::schema::quoted;
 
 /// What became of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

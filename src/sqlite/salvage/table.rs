@@ -4,7 +4,7 @@
 use rusqlite::Connection;
 
 use crate::error::Result;
-use crate::sqlite::schema::quoted;
+use crate::sql::quoting::quoted;
 
 /// Which values a column takes as they are (<https://www.sqlite.org/datatype3.html#determination_of_column_affinity>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use rusqlite::{Connection, ToSql, params_from_iter};
 use super::leaf::Row;
 use super::table::Table;
 use crate::error::{Error, Reason, Result};
+use crate::sql::quoting::quoted;
 use crate::sqlite::pages::Value;
-use crate::sqlite::schema::quoted;
 
 /// Columns for values that the table of the lost can have beside its own (`SQLITE_MAX_COLUMN` is 2000).
 const MOST_VALUES: usize = 1990;

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use super::{Object, failure, runtime};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
-use crate::store::hash;
+use crate::store::codec::hash;
 
 /// A lock is written again this often.
 const BEAT: Duration = Duration::from_secs(120);

@@ -3,6 +3,8 @@
 
 #[path = "../../../src/error.rs"]
 pub mod error;
+#[path = "../../../src/sql/mod.rs"]
+pub mod sql;
 pub mod sqlite;
 
 /// What libFuzzer gives, as the bytes of a file.

@@ -4,5 +4,3 @@
 pub mod pages;
 #[path = "../../../src/sqlite/salvage/mod.rs"]
 pub mod salvage;
-#[path = "../../../src/sqlite/schema.rs"]
-pub mod schema;

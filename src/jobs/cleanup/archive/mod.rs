@@ -17,8 +17,8 @@ use rusqlite::{Connection, params_from_iter};
 use super::children::{Node, id};
 use crate::config::{ArchiveFormat, Database, Rule};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::keys::{self, Key, among};
-use crate::sqlite::schema::quoted;
+use crate::sql::quoting::quoted;
+use crate::sqlite::look::keys::{self, Key, among};
 use crate::store::{Directory, directory_below};
 use crate::words;
 

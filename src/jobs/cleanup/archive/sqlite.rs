@@ -13,9 +13,9 @@ use rusqlite::{Connection, OpenFlags, ToSql, params_from_iter};
 
 use super::{Columns, create};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::keys::all_columns;
+use crate::sql::quoting::quoted;
+use crate::sqlite::look::keys::all_columns;
 use crate::sqlite::open;
-use crate::sqlite::schema::quoted;
 use crate::store::Directory;
 
 /// The file of one month.

@@ -1,0 +1,105 @@
+//! `litekeeper check`.
+
+use std::path::Path;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::terminal::out;
+use crate::cli::terminal::page::Page;
+use crate::cli::terminal::table::Table;
+use crate::cli::{Global, exit};
+use crate::config::{Config, Rejected};
+use crate::error::Result;
+use crate::supervisor::environment::{self, Look, Verdict};
+use crate::words;
+
+/// Check the configuration, by the same code as a reload.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes:
+  0   ok
+  1   the environment has a problem
+  2   usage
+  78  the configuration has a problem
+
+With --json:
+  {config, valid, databases: [NAME], warnings: [TEXT],
+   problems: [{line, column, message, help}],
+   environment: null or [{about, result, text}]}
+`result` is ok, warning or problem.")]
+pub(in crate::cli) struct Check {
+    /// Also look at the machine: paths, owners, free space, the address. Run it as the user that the daemon runs as.
+    #[arg(long)]
+    environment: bool,
+}
+
+impl Check {
+    pub(in crate::cli) fn run(&self, global: &Global) -> Result<u8> {
+        let config = match Config::load(&global.config) {
+            Ok(config) => config,
+            Err(rejected) if global.json => {
+                out::show(&rejected.to_string());
+                out::json(&self::rejected(&global.config, &rejected))?;
+                return Ok(exit::CONFIG);
+            }
+            Err(rejected) => return Err(rejected.into()),
+        };
+        let looks = self.environment.then(|| environment::look(&config, &global.config));
+        if global.json {
+            out::json(&json!({
+                "config": global.config,
+                "valid": true,
+                "databases": config.databases.keys().collect::<Vec<_>>(),
+                "warnings": config.warnings,
+                "problems": [],
+                "environment": looks,
+            }))?;
+        } else {
+            let mut page = out::page();
+            render(&mut page, &global.config, &config, looks.as_deref().unwrap_or_default());
+            out::text(page.text())?;
+        }
+        let has_problem = looks.iter().flatten().any(|look| look.result == Verdict::Problem);
+        Ok(if has_problem { exit::FAILED } else { exit::OK })
+    }
+}
+
+fn rejected(path: &Path, rejected: &Rejected) -> Value {
+    let problems: Vec<_> = rejected
+        .problems
+        .iter()
+        .map(|problem| {
+            let place = problem.place.as_ref();
+            json!({
+                "line": place.map(|place| place.line),
+                "column": place.map(|place| place.column),
+                "message": problem.message,
+                "help": problem.help,
+            })
+        })
+        .collect();
+    json!({
+        "config": path,
+        "valid": false,
+        "databases": [],
+        "warnings": [],
+        "problems": problems,
+        "environment": null,
+    })
+}
+
+fn render(page: &mut Page, path: &Path, config: &Config, looks: &[Look]) {
+    let databases = words::plural(config.databases.len() as u64, "database", "databases");
+    page.line(format!("{}: valid, {databases}", path.display()));
+    for warning in &config.warnings {
+        page.beside("warning: ", warning);
+    }
+    if !looks.is_empty() {
+        let mut table = Table::new(["RESULT", "ABOUT", "FOUND"]);
+        for look in looks {
+            table.row([look.result.as_str(), &look.about, &look.text]);
+        }
+        page.table(0, &table);
+    }
+}

@@ -1,0 +1,40 @@
+//! Whether two paths are one file, by device and inode: a link, a hard link, a bind mount. Must never wait long for a disk:
+//! a reload is read by the daemon's one loop.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// Disks that answer at all have answered by then.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Device and inode of the files that are there. Those behind a disk that hangs are not known.
+pub(in crate::config) struct Files(BTreeMap<PathBuf, (u64, u64)>);
+
+impl Files {
+    /// Looks at each path, as far as that is done in time.
+    pub(in crate::config) fn look(paths: Vec<PathBuf>) -> Self {
+        let (found, files) = mpsc::channel();
+        let look = move || {
+            for path in paths {
+                let Ok(file) = std::fs::metadata(&path) else { continue };
+                if found.send((path, (file.dev(), file.ino()))).is_err() {
+                    // Nobody waits any more.
+                    break;
+                }
+            }
+        };
+        let end = Instant::now() + PATIENCE;
+        let next = || files.recv_timeout(end.saturating_duration_since(Instant::now())).ok();
+        // Without a thread the other end is dropped as well, and nothing is known.
+        let _ = std::thread::Builder::new().name("same-file".into()).spawn(look);
+        Self(std::iter::from_fn(next).collect())
+    }
+
+    /// Whether both lead to one file.
+    pub(in crate::config) fn are_one(&self, one: &Path, other: &Path) -> bool {
+        one == other || self.0.get(one).is_some_and(|file| self.0.get(other) == Some(file))
+    }
+}

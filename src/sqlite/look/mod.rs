@@ -1,0 +1,8 @@
+//! What a database says of itself when it is asked by SQL: its schema, its keys, its sizes, its plans. Changes nothing.
+
+pub mod explain;
+pub mod keys;
+pub mod query;
+pub mod rowids;
+pub mod schema;
+pub mod sizes;
