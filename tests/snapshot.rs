@@ -5,9 +5,9 @@
 mod support;
 
 use litekeeper::error::{Error, Reason};
-use litekeeper::progress::{Stop, Unit, Watch};
-use litekeeper::sqlite::checkpoint::{Checkpoint, Mode, checkpoint};
-use litekeeper::sqlite::snapshot::{Bounds, Snapshot};
+use litekeeper::sqlite::copy::snapshot::{Bounds, Snapshot};
+use litekeeper::sqlite::write::checkpoint::{Checkpoint, Mode, checkpoint};
+use litekeeper::terms::progress::{Stop, Unit, Watch};
 use rusqlite::Connection;
 use std::cell::RefCell;
 use std::fs::{self, File};

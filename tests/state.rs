@@ -5,11 +5,12 @@ mod support;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use litekeeper::error::Reason;
-use litekeeper::metrics::Outcome;
 use litekeeper::state::State;
 use litekeeper::state::facts::{self, Fact};
-use litekeeper::state::runs::{self, Cause, Ending};
+use litekeeper::state::runs::{self, Ending};
 use litekeeper::state::slow::{self, Execution};
+use litekeeper::terms::JobKind;
+use litekeeper::terms::{Cause, Outcome};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;

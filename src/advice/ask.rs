@@ -4,11 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::{Advice, Question, judge, read};
-use crate::config::{Database, JobKind, Query};
+use crate::config::{Database, Query};
 use crate::error::Result;
 use crate::pool::{Call, Pool};
 use crate::queries::known::Known;
 use crate::sqlite::look::schema;
+use crate::sqlite::write::hold;
 use crate::state::slow::Shape;
 use crate::terms::JobKind;
 
@@ -41,6 +42,7 @@ pub fn advise(pool: &Pool, database: &Database, slow: &[Shape], call: &Call) -> 
     let limit = database.maintain.max_block;
     let until = Instant::now() + SAMPLING.min(limit / 2);
     let (material, questions) = pool.run(&call.within(limit), |connection| {
+        hold::read_only(connection)?;
         let known = Known::new(schema::names(connection)?);
         let questions = questions(watched, &slow, &known);
         let material = read(connection, &questions, until)?.with_declared(&database.indexes);

@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::config::JobKind;
 use crate::error::{Error, Reason, Result};
+use crate::terms::JobKind;
 pub use run::Run;
 
 /// Something that is done to one database.

@@ -12,9 +12,8 @@ use super::pace::{LEAST, Pace};
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::pool::wait_for_locks;
-use crate::sqlite::facts::is_wal;
+use crate::sqlite::files::facts::is_wal;
 use crate::sqlite::pauses::{Locks, Moment, Pauses};
-use crate::sqlite::write::hold::Holds;
 
 /// Attempts in a row, outside WAL mode, at which somebody read when it came to the COMMIT: then that waits for them, and nobody
 /// else gets in, as always with SQLite.

@@ -12,11 +12,11 @@ use crate::config::Database;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::pool::{self, LogLimit};
-use crate::progress::Watch;
-use crate::sqlite::facts::{Facts, resolved, wal_bytes};
+use crate::sqlite::copy::snapshot::Bounds;
+use crate::sqlite::files::facts::{Facts, resolved, wal_bytes};
+use crate::sqlite::files::{access, holders};
 use crate::sqlite::inspector::Inspector;
-use crate::sqlite::snapshot::Bounds;
-use crate::sqlite::{access, holders};
+use crate::terms::progress::Watch;
 use crate::words;
 
 /// The error of a first read. One that waited for a lock in vain: no writer keeps a reader waiting for so long, unless

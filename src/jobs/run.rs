@@ -15,17 +15,17 @@ use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
 use super::moment::Waits;
-use crate::clock;
-use crate::config::{Database, JobKind};
+use crate::config::Database;
 use crate::error::{Error, Reason, Result};
 use crate::pool::{Call, Pool};
-use crate::priority;
-use crate::progress::{Progress, Stop, Unit, Watch};
-use crate::sqlite::facts::Facts;
-use crate::sqlite::hold::{self, Holds};
+use crate::sqlite::files::facts::Facts;
 use crate::sqlite::pauses::Pauses;
+use crate::sqlite::write::hold::{self, Holds};
 use crate::state::State;
 use crate::state::facts::{self, Fact};
+use crate::terms::JobKind;
+use crate::terms::progress::{Progress, Stop, Unit, Watch};
+use crate::{clock, priority};
 
 /// For a last look at the file by a run that may have been told to stop.
 const TO_LOOK: Duration = Duration::from_millis(500);

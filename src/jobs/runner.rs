@@ -16,14 +16,13 @@ use crate::config::Database;
 use crate::error::{Class, Error, Reason, Result};
 use crate::metrics::events::{JobFinished, JobSkipped, JobStarted, WritersHeld};
 use crate::pool::{Call, Pool};
-use crate::progress::Progress;
-use crate::sqlite::access;
-use crate::sqlite::hold::Holds;
+use crate::sqlite::files::access;
 use crate::sqlite::pauses::Pauses;
 use crate::sqlite::write::hold::Holds;
 use crate::state::State;
 use crate::state::locks::Lock;
 use crate::state::runs::{self, Ending};
+use crate::terms::progress::Progress;
 use crate::terms::{Cause, Outcome};
 
 /// Attempts at a run whose error may go away by itself, and the pause before each further one.

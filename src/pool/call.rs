@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::session::Limits;
 use crate::error::{Error, Reason, Result};
-use crate::progress::{Stop, Unit, Watch};
-use crate::sqlite::facts::wal_bytes;
+use crate::sqlite::files::facts::wal_bytes;
+use crate::terms::progress::{Stop, Unit, Watch};
 
 /// How often the write-ahead log is looked at. A fast disk writes some 100 MiB meanwhile.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);

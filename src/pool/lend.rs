@@ -16,7 +16,8 @@ use super::{Inner, Pool};
 use crate::config::units::show_duration;
 use crate::error::{Class, DISK_ERROR, Error, Reason, Result};
 use crate::metrics::events::{PoolTimedOut, PoolWaited};
-use crate::sqlite::{header, open};
+use crate::sqlite::files::header;
+use crate::sqlite::open;
 
 /// How often files may be replaced one after the other before a call gives up.
 const ADMISSIONS: usize = 3;

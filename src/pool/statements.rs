@@ -12,8 +12,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::Inner;
 use super::session::{Finished, Observer};
 use crate::metrics::events::{BusyRetry, QueryTimed};
-use crate::sqlite::explain::{self, Step};
-use crate::sqlite::schema;
+use crate::sqlite::look::explain::{self, Step};
+use crate::sqlite::look::schema;
 
 /// Different statements of one piece of work whose plans are asked for.
 const EXPLAINED: usize = 16;

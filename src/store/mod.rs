@@ -12,13 +12,13 @@ mod object;
 mod pace;
 pub mod restore;
 
-pub use backup::{Added, Backup, Made, State};
-pub use catalogue::Catalogue;
-pub use directory::Directory;
-pub use inventory::Known;
-pub use local::Local;
-pub use manifest::{FORMAT, Manifest, Snapshot, Verification};
-pub use name::BackupName;
+pub use catalogue::backup::{Added, Backup, Made, State};
+pub use catalogue::inventory::Known;
+pub use catalogue::manifest::{FORMAT, Manifest, Snapshot, Verification};
+pub use catalogue::name::BackupName;
+pub use catalogue::{Catalogue, rotation};
+pub use local::directory::Directory;
+pub use local::{Local, scratch};
 #[cfg(feature = "object-storage")]
 pub use object::{Connector, Object, Patience};
 

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::progress::Watch;
+use crate::terms::progress::Watch;
 
 /// What may be written at once after a pause, as the time in which it would have been written.
 const BURST: Duration = Duration::from_millis(250);

@@ -14,12 +14,11 @@ use super::Supervisor;
 use crate::clock;
 use crate::error::Result;
 use crate::jobs::{Access, Terms, registry};
-use crate::sqlite::holders;
+use crate::sqlite::files::holders;
 use crate::state::State;
 use crate::state::locks::Lock;
 use crate::state::status::HandedOver;
-use crate::terms::Cause;
-use crate::terms::JobKind;
+use crate::terms::{Cause, JobKind};
 
 /// Between two looks whether a restore wants the database, or has ended.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

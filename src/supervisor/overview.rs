@@ -15,7 +15,6 @@ use crate::error::Result;
 use crate::jobs::registry;
 use crate::metrics::events::{self, JobScheduled, JobSucceededBefore, TableSize};
 use crate::pool::PoolState;
-use crate::progress;
 use crate::schedule::{blackout, calendar};
 use crate::state::status::{
     ConfigState, CopyStatus, DatabaseStatus, HandedOver, JobStatus, Kind, LastRun, PoolStatus, Progress,
@@ -23,7 +22,7 @@ use crate::state::status::{
 };
 use crate::state::{facts, pin, runs, slow};
 use crate::store::Known;
-use crate::terms::JobKind;
+use crate::terms::{JobKind, progress};
 
 /// Slow statements shown per database, and how far back.
 const SLOW_SHOWN: u32 = 5;

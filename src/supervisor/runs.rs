@@ -15,13 +15,12 @@ use crate::clock;
 use crate::error::Result;
 use crate::jobs::runner::{self, Order};
 use crate::jobs::{Access, Terms, registry};
-use crate::progress::Progress;
 use crate::schedule::admission::{Claim, Ticket, Verdict};
 use crate::schedule::{blackout, catch_up};
 use crate::state::runs as history;
 use crate::state::runs::Run;
-use crate::terms::Cause;
-use crate::terms::JobKind;
+use crate::terms::progress::Progress;
+use crate::terms::{Cause, JobKind};
 
 /// A run that has ended.
 pub(super) struct Ended {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::out;
 use crate::error::Result;
 use crate::pool::Call;
-use crate::progress::{Progress, Stop, Unit, Watch};
+use crate::terms::progress::{Progress, Stop, Unit, Watch};
 use crate::words;
 
 /// Between two looks of the line.
@@ -60,14 +60,14 @@ impl Drop for Line {
 }
 
 /// Follows work that is no run of a job: shows on the line how far it is, and ends it when its call ends.
-pub(super) struct Followed<'c> {
+pub(in crate::cli) struct Followed<'c> {
     call: &'c Call,
     line: RefCell<Line>,
 }
 
 impl<'c> Followed<'c> {
     /// This work.
-    pub(super) fn new(call: &'c Call, what: impl Into<String>) -> Self {
+    pub(in crate::cli) fn new(call: &'c Call, what: impl Into<String>) -> Self {
         Self { call, line: RefCell::new(Line::new(what)) }
     }
 }

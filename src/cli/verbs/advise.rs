@@ -6,14 +6,14 @@ use chrono::DateTime;
 use clap::Args;
 use tokio::sync::mpsc;
 
-use super::page::Page;
-use super::{Global, block_on, database, exit, interrupt, log, out};
+use crate::advice::{self, Advice, Hint, Proposal, Served};
+use crate::cli::terminal::out;
+use crate::cli::terminal::page::Page;
+use crate::cli::{Global, block_on, database, exit, interrupt, log};
 use crate::error::{Error, Reason, Result};
 use crate::pool::{Call, Pool};
-use crate::queries::advice::{self, Advice, Hint, Proposal, Served};
 use crate::queries::plans::Plan;
-use crate::state::State;
-use crate::state::slow;
+use crate::state::{State, slow};
 use crate::words;
 
 /// Say which indexes, or which other words, would make the watched queries and the slow statements of a database cheaper.

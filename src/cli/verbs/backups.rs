@@ -7,12 +7,11 @@ use serde::Serialize;
 use crate::cli::terminal::out;
 use crate::cli::terminal::table::Table;
 use crate::cli::{Global, database, exit};
-use crate::clock;
 use crate::config::{Database, Keep, Place};
 use crate::error::{Error, Reason, Result};
 use crate::store::rotation::Decision;
 use crate::store::{self, Catalogue, Verification};
-use crate::words;
+use crate::{clock, words};
 
 /// List the backups of a database, the newest first, and why each is kept.
 #[derive(Debug, Args)]

@@ -112,7 +112,7 @@ pub(in crate::cli) struct Health {
 }
 
 impl Maintain {
-    pub(super) fn run(&self, global: &Global) -> Result<u8> {
+    pub(in crate::cli) fn run(&self, global: &Global) -> Result<u8> {
         let task =
             if self.dry_run { jobs::maintain::Preview.into() } else { jobs::maintain::Maintain.into() };
         run(global, &self.database, vec![task])
@@ -120,7 +120,7 @@ impl Maintain {
 }
 
 impl Backup {
-    pub(super) fn run(&self, global: &Global) -> Result<u8> {
+    pub(in crate::cli) fn run(&self, global: &Global) -> Result<u8> {
         let task = if self.dry_run {
             jobs::backup::preview::Preview.into()
         } else {
@@ -143,7 +143,7 @@ impl Verify {
 }
 
 impl Cleanup {
-    pub(super) fn run(&self, global: &Global) -> Result<u8> {
+    pub(in crate::cli) fn run(&self, global: &Global) -> Result<u8> {
         let task = if self.dry_run { jobs::cleanup::Preview.into() } else { jobs::cleanup::Cleanup.into() };
         run(global, &self.database, vec![task])
     }

@@ -12,8 +12,7 @@ use crate::error::{Error, Result};
 use crate::jobs::recover;
 use crate::jobs::runner::Finished;
 use crate::pool::Call;
-use crate::terms::JobKind;
-use crate::terms::Outcome;
+use crate::terms::{JobKind, Outcome};
 
 /// Save what can be read of a damaged database into a new file.
 ///

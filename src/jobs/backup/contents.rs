@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::error::{Error, Reason, Result};
-use crate::progress::Watch;
-use crate::sqlite::schema::{self, quoted};
-use crate::sqlite::snapshot::Snapshot;
+use crate::sql::quoting::quoted;
+use crate::sqlite::copy::snapshot::Snapshot;
+use crate::sqlite::look::schema;
 use crate::state::facts::Content;
 use crate::store;
 use crate::store::codec::hash;
+use crate::terms::progress::Watch;
 
 /// Rows of all tables together are counted for the manifest for no longer than this …
 const COUNTING: Duration = Duration::from_millis(250);

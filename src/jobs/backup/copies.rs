@@ -10,9 +10,9 @@ use crate::config::{self, BackupCopy, Database};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::metrics::events::BackupCopyFailed;
-use crate::progress::Part;
 use crate::state::facts::COPIES;
 use crate::store::Catalogue;
+use crate::terms::progress::Part;
 
 /// What became of the copies.
 #[derive(Debug, Default)]

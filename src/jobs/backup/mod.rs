@@ -17,15 +17,16 @@ use serde::Serialize;
 
 use super::reading::shut_out;
 use super::{Job, Report, Run, damage};
-use crate::config::{Database, JobKind, Place};
+use crate::config::{Database, Place};
 use crate::error::{Class, Error, Reason, Result};
-use crate::progress::{Stop, Unit, Watch};
-use crate::sqlite::facts::Facts;
-use crate::sqlite::snapshot::{Bounds, Snapshot};
-use crate::sqlite::stamp::Stamp;
+use crate::sqlite::copy::snapshot::{Bounds, Snapshot};
+use crate::sqlite::files::facts::Facts;
+use crate::sqlite::files::stamp::Stamp;
 use crate::state::facts::{BACKED_UP, BackedUp, CONTENT, Content};
 use crate::store::codec::Encoding;
 use crate::store::{self, Added, Catalogue};
+use crate::terms::JobKind;
+use crate::terms::progress::{Stop, Unit, Watch};
 use crate::words;
 use contents::Contents;
 use doubts::{Damage, Doubts};
@@ -217,16 +218,15 @@ fn take(
     let shut_out = |error| shut_out(&run.database, error);
     let bytes = run.sql(|source| Facts::read(source)).map_err(shut_out)?.bytes();
     // Not by `Run::sql`: damage that the catalogue tells of is that of a backup.
-    run.pool
-        .run(&run.call, |source| {
-            // Before the database is read: it takes its time.
-            catalogue.prepare(run)?;
-            let newest = catalogue.latest_of_any_state()?;
-            has_room(catalogue, newest.as_ref(), bytes)?;
-            let snapshot = Snapshot::begin(source, &run.database.path, Bounds::of(&run.database))?;
-            pages(run, catalogue, &snapshot, newest, before, skip, damage)
-        })
-        .map_err(shut_out)
+    run.lent(&run.call, |source| {
+        // Before the database is read: it takes its time.
+        catalogue.prepare(run)?;
+        let newest = catalogue.latest_of_any_state()?;
+        has_room(catalogue, newest.as_ref(), bytes)?;
+        let snapshot = Snapshot::begin(source, &run.database.path, Bounds::of(&run.database))?;
+        pages(run, catalogue, &snapshot, newest, before, skip, damage)
+    })
+    .map_err(shut_out)
 }
 
 fn pages(

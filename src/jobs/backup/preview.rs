@@ -6,6 +6,7 @@ use super::doubts::Doubts;
 use crate::error::{Reason, Result};
 use crate::jobs::{Access, Job, Report, Run};
 use crate::store::{self, Catalogue, rotation};
+use crate::terms::JobKind;
 use crate::words;
 
 /// The job.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::config::Compression;
 use crate::error::Result;
-use crate::sqlite::stamp::Stamp;
+use crate::sqlite::files::stamp::Stamp;
 use crate::state::facts::BackedUp;
 use crate::store::{Backup, Catalogue};
 

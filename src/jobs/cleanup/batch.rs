@@ -15,12 +15,12 @@ use super::walk::{Position, Slice};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::pool::wait_for_locks;
-use crate::sqlite::checkpoint::{ByHand, Checkpoint, settle, settle_when_due};
-use crate::sqlite::hold;
-use crate::sqlite::keys::{self, Key, among};
-use crate::sqlite::rebuild;
-use crate::sqlite::replicator;
-use crate::sqlite::schema::quoted;
+use crate::sql::quoting::quoted;
+use crate::sqlite::files::replicator;
+use crate::sqlite::look::keys::{self, Key, among};
+use crate::sqlite::upkeep::rebuild;
+use crate::sqlite::write::checkpoint::{ByHand, Checkpoint, settle, settle_when_due};
+use crate::sqlite::write::hold;
 
 /// Rows removed and changed, by table.
 pub(super) type Tally = BTreeMap<String, Touched>;

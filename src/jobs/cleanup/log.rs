@@ -8,9 +8,9 @@ use super::batch::Step;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
-use crate::sqlite::checkpoint::settle;
-use crate::sqlite::facts::wal_bytes;
-use crate::sqlite::replicator;
+use crate::sqlite::files::facts::wal_bytes;
+use crate::sqlite::files::replicator;
+use crate::sqlite::write::checkpoint::settle;
 use crate::words;
 
 /// Between two looks at a log that is too long.

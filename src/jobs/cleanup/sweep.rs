@@ -20,8 +20,8 @@ use crate::jobs::Run;
 use crate::jobs::moment::Slices;
 use crate::jobs::pace::Pace;
 use crate::jobs::reading::Reader;
-use crate::progress::Unit;
-use crate::sqlite::sizes;
+use crate::sqlite::look::sizes;
+use crate::terms::progress::Unit;
 use crate::words;
 
 /// Three parts of pause to one of work: the application's writers have the lock for three quarters of the time.

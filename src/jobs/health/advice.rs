@@ -10,10 +10,9 @@ use crate::advice::existing::{self, Existing, Keyless, Remark};
 use crate::config::Index;
 use crate::error::Result;
 use crate::jobs::Run;
-use crate::queries::advice::existing::{self, Existing, Keyless, Remark};
 use crate::queries::known::in_plans;
 use crate::queries::plans::{Plan, index_in};
-use crate::sqlite::schema::quoted;
+use crate::sql::quoting::quoted;
 use crate::state::facts::{self, INDEX_USE, PLANS, TABLES, Watched};
 use crate::state::slow;
 

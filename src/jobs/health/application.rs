@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::error::Result;
 use crate::jobs::Run;
 use crate::jobs::verdicts::{APPLICATION_SQLITE, Check};
-use crate::sqlite::versions::{self, FAULT, User, Users};
+use crate::sqlite::files::versions::{self, FAULT, User, Users};
 
 pub(super) fn check(run: &Run) -> Result<Check> {
     let users = run.in_background(|| Ok(versions::of_users(&run.database.path)))?;

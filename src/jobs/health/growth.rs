@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::jobs::Run;
-use crate::sqlite::facts::{Facts, disk_free, resolved};
+use crate::sqlite::files::facts::{Facts, disk_free, resolved};
 use crate::state::facts::{self, SIZES, TRENDS};
 use crate::state::trends::{self, Kind, Size};
 use crate::words;

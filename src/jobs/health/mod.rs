@@ -11,7 +11,6 @@ mod tables;
 
 use super::verdicts::{self, Check};
 use super::{Access, Job, Report, Run, damage};
-use crate::config::JobKind;
 use crate::error::Result;
 use crate::terms::JobKind;
 

@@ -8,6 +8,7 @@ use crate::jobs::Run;
 use crate::jobs::verdicts::{Check, met};
 use crate::state::facts::{self, HEALTH};
 use crate::state::slow::{self, Shape};
+use crate::terms::JobKind;
 use crate::words;
 
 const NAME: &str = "query_performance";

@@ -11,12 +11,12 @@ use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, met};
-use crate::progress::Unit;
-use crate::sqlite::sizes::{self, Tree};
-use crate::sqlite::stamp::Stamp;
+use crate::sqlite::files::stamp::Stamp;
+use crate::sqlite::look::sizes::{self, Tree};
 use crate::state::facts::{MEASURED, Measured, SPACE, Space, TABLES};
 use crate::state::status::TableStatus;
 use crate::state::trends::{Kind, SAMPLED, Size};
+use crate::terms::progress::Unit;
 use crate::words;
 
 pub(super) const NAME: &str = "table_sizes";

@@ -9,7 +9,6 @@ mod search;
 use super::reading::Reader;
 use super::verdicts::{self, Check, INTEGRITY, met};
 use super::{Access, Job, Report, Run};
-use crate::config::JobKind;
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::checks;
 use crate::terms::JobKind;

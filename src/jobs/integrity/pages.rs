@@ -10,9 +10,9 @@ use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, INTEGRITY, met};
 use crate::jobs::{Run, damage};
-use crate::progress::Unit;
-use crate::sqlite::checkpoint::Backlog;
 use crate::sqlite::checks::{self, Depth, Found};
+use crate::sqlite::write::checkpoint::Backlog;
+use crate::terms::progress::Unit;
 
 /// In rollback mode, where writers wait for us, files up to this size are checked in one pass: a second or two
 /// from a disk. Only a pass over the whole file sees the freelist, pages that nothing uses, and pages that two

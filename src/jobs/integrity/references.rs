@@ -6,7 +6,7 @@ use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, met};
-use crate::progress::Unit;
+use crate::terms::progress::Unit;
 
 pub(super) const NAME: &str = "foreign_keys";
 

@@ -12,9 +12,11 @@ use super::step::{Cost, Step, StepName};
 use crate::config::Analyze;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
-use crate::sqlite::facts::Facts;
-use crate::sqlite::hold;
-use crate::sqlite::{analyze, open, schema, sizes};
+use crate::sqlite::files::facts::Facts;
+use crate::sqlite::look::{schema, sizes};
+use crate::sqlite::open;
+use crate::sqlite::upkeep::analyze;
+use crate::sqlite::write::hold;
 use crate::state::facts::{ANALYZED, TABLES, recall_dated};
 use crate::words::{self, plural};
 

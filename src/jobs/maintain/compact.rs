@@ -11,6 +11,7 @@ use super::speed::for_pages;
 use crate::error::{Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::Reader;
+use crate::sqlite::files::space::temp_directory;
 use crate::sqlite::open;
 use crate::sqlite::upkeep::overwrite::{Overwritten, Watcher, overwrite};
 use crate::sqlite::upkeep::vacuum;

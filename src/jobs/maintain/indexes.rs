@@ -8,7 +8,8 @@ use super::step::{Cost, Step, StepName};
 use crate::config::{Index, Missing};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
-use crate::sqlite::schema::{self, quoted};
+use crate::sql::quoting::quoted;
+use crate::sqlite::look::schema;
 use crate::words::plural;
 
 const STEP: StepName = StepName::Indexes;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Transaction};
 use crate::config::units::show_duration;
 use crate::error::{Class, Error, Reason, Result};
 use crate::jobs::Run;
-use crate::sqlite::hold;
+use crate::sqlite::write::hold;
 
 /// The longest time for which SQLite's busy handler sleeps before it looks again (`sqliteDefaultBusyCallback` in main.c).
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);

@@ -20,10 +20,10 @@ mod vacuum;
 use std::time::Instant;
 
 use super::{Access, Job, Report, Run, writing};
-use crate::config::JobKind;
 use crate::error::{Class, Error, Reason, Result};
-use crate::progress::Unit;
-use crate::sqlite::facts::{Facts, wal_bytes};
+use crate::sqlite::files::facts::{Facts, wal_bytes};
+use crate::terms::JobKind;
+use crate::terms::progress::Unit;
 use crate::words;
 pub use checkpoint::Checkpoint;
 pub use step::{Cost, Decision, Step, StepName};

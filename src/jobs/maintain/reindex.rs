@@ -9,8 +9,7 @@ use crate::jobs::Run;
 use crate::jobs::reading::Reader;
 use crate::sql::quoting::quoted;
 use crate::sqlite::checks::Depth;
-use crate::sqlite::rebuild::{self, Rebuildable};
-use crate::sqlite::schema::quoted;
+use crate::sqlite::upkeep::rebuild::{self, Rebuildable};
 use crate::state::facts::DAMAGED_INDEXES;
 use crate::words::plural;
 

@@ -8,8 +8,8 @@ use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::moment::Slices;
 use crate::jobs::pace::Pace;
-use crate::sqlite::facts::Facts;
-use crate::sqlite::incremental::Freeing;
+use crate::sqlite::files::facts::Facts;
+use crate::sqlite::upkeep::incremental::Freeing;
 use crate::words::{count, plural};
 
 const STEP: StepName = StepName::Vacuum;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::limits::{part, write};
 use crate::error::{Error, Result};
 use crate::jobs::Run;
-use crate::sqlite::facts::{Facts, resolved};
-use crate::sqlite::snapshot::{Bounds, Snapshot};
-use crate::sqlite::space::{Need, shortage, temp_directory};
-use crate::sqlite::statistics::{self, Statistics};
+use crate::sqlite::copy::snapshot::{Bounds, Snapshot};
+use crate::sqlite::files::facts::{Facts, resolved};
+use crate::sqlite::files::space::{Need, shortage, temp_directory};
+use crate::sqlite::upkeep::statistics::{self, Statistics};
 use crate::store::scratch::Scratch;
 use crate::words;
 

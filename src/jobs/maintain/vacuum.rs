@@ -14,10 +14,11 @@ use crate::config::{Maintain, RowidPolicy, Vacuum};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::metrics::events::Reclaimed;
-use crate::sqlite::facts::{Facts, resolved};
-use crate::sqlite::space::{Need, shortage, temp_directory};
-use crate::sqlite::vacuum::{AutoVacuum, vacuum};
-use crate::sqlite::{replicator, rowids};
+use crate::sqlite::files::facts::{Facts, resolved};
+use crate::sqlite::files::replicator;
+use crate::sqlite::files::space::{Need, shortage, temp_directory};
+use crate::sqlite::look::rowids;
+use crate::sqlite::upkeep::vacuum::{AutoVacuum, vacuum};
 use crate::state::facts::{self, SPACE, SPEEDS, Space, Speeds};
 use crate::words;
 

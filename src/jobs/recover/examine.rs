@@ -7,10 +7,10 @@ use rusqlite::Connection;
 
 use super::source::{Copied, Disk, Pages};
 use crate::error::{Error, Result};
-use crate::progress::Watch;
 use crate::sqlite::checks::{self, Depth, Found};
 use crate::sqlite::salvage::is_spoiled;
 use crate::sqlite::upkeep::rebuild;
+use crate::terms::progress::Watch;
 use crate::words::plural;
 
 /// What is to be done.

@@ -15,12 +15,11 @@ use self::examine::Verdict;
 use self::report::{Alternative, Done};
 use self::source::Pages;
 use super::{Job, Report, Run, Terms};
-use crate::config::JobKind;
 use crate::error::{Error, Reason, Result};
-use crate::progress::Watch;
-use crate::sqlite::facts::{SIDECARS, resolved, sidecar};
+use crate::sqlite::files::facts::{SIDECARS, resolved, sidecar};
 use crate::store::restore;
 use crate::terms::JobKind;
+use crate::terms::progress::Watch;
 
 /// The recover job.
 #[derive(Debug, Clone, Default)]

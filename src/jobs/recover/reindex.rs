@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use super::report::Done;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::{Report, Run};
-use crate::progress::Unit;
-use crate::sqlite::rebuild::{self, Rebuildable};
+use crate::sqlite::upkeep::rebuild::{self, Rebuildable};
 use crate::state::facts::DAMAGED_INDEXES;
+use crate::terms::progress::Unit;
 
 pub(super) fn run(run: &Run, wrong: &BTreeSet<String>) -> Result<Report> {
     let all = run.sql(|connection| rebuild::rebuildable(connection))?;

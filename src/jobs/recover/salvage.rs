@@ -11,12 +11,11 @@ use super::examine::{check, stoppable};
 use super::search;
 use super::source::Disk;
 use crate::error::{Error, Reason, Result};
-use crate::progress::{Stop, Unit, Watch};
-use crate::sqlite::checks;
-use crate::sqlite::open;
 use crate::sqlite::pages::Database;
 use crate::sqlite::salvage::{self, Salvaged};
+use crate::sqlite::{checks, open};
 use crate::store::restore;
+use crate::terms::progress::{Stop, Unit, Watch};
 
 /// Where the header has the versions that say WAL mode.
 const VERSIONS: u64 = 18;

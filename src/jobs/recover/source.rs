@@ -10,12 +10,16 @@ use std::time::Duration;
 
 use crate::config::Database;
 use crate::error::{Error, Reason, Result};
-use crate::progress::{Unit, Watch};
-use crate::sqlite::aliases;
-use crate::sqlite::facts::{file_bytes, sidecar, wal_bytes};
-use crate::sqlite::holders::{self, Files};
+use crate::sqlite::copy;
+use crate::sqlite::copy::snapshot::Bounds;
+use crate::sqlite::files::facts::{file_bytes, sidecar, wal_bytes};
+use crate::sqlite::files::holders::{self, Files};
+use crate::sqlite::files::place::{self, Place};
+use crate::sqlite::files::space::{Need, shortage};
+use crate::sqlite::files::{access, aliases};
 use crate::sqlite::pages::{self, Bytes};
 use crate::store::scratch::{Named, Scratch};
+use crate::terms::progress::{Unit, Watch};
 use crate::words;
 
 /// Of the copy, which has no name of its own.

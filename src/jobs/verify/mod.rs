@@ -6,16 +6,16 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Access, Job, Report, Run, damage};
-use crate::clock;
 use crate::error::{Error, Reason, Result};
-use crate::progress::Watch;
 use crate::sqlite::checks::{self, Depth, Found};
-use crate::sqlite::facts::disk_free;
+use crate::sqlite::files::facts::disk_free;
 use crate::sqlite::inspector::Inspector;
+use crate::store::codec::hash;
 use crate::store::scratch::Scratch;
 use crate::store::{self, Backup, Catalogue, Manifest, State, Verification, restore};
 use crate::terms::JobKind;
-use crate::words;
+use crate::terms::progress::Watch;
+use crate::{clock, words};
 
 /// The verify job.
 pub struct Verify {

@@ -10,15 +10,16 @@ use serde::Serialize;
 use super::reading::Reader;
 use super::verdicts::met;
 use super::{Access, Job, Report, Run};
+use crate::config::Query;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::WatchTimed;
-use crate::progress::Unit;
 use crate::queries::known::Known;
 use crate::queries::plans::Plan;
 use crate::queries::watched::values;
 use crate::sqlite::look::{explain, query, schema};
 use crate::terms::JobKind;
+use crate::terms::progress::Unit;
 use crate::words;
 
 /// The job.

@@ -16,7 +16,7 @@ use super::files::facts::{is_wal, wal_bytes};
 use super::open::exclusive;
 use super::write::hold;
 use crate::error::{Error, Reason, Result};
-use crate::progress::{Unit, Watch};
+use crate::terms::progress::{Unit, Watch};
 use crate::words;
 
 /// Pages pulled between two looks at the limits: at most some megabytes.

@@ -13,7 +13,10 @@ use rusqlite::{Connection, Transaction};
 
 use super::sink::{self, Sink};
 use crate::error::{Error, Reason, Result};
-use crate::progress::{Unit, Watch};
+use crate::sqlite::files::facts::{Facts, file_bytes, wal_bytes};
+use crate::sqlite::look::schema;
+use crate::sqlite::write::checkpoint::Backlog;
+use crate::terms::progress::{Unit, Watch};
 use crate::words;
 
 /// Bytes pulled between two looks at the limits: some milliseconds, and all that is held of the database here.

@@ -23,7 +23,7 @@ pub use question::VERB;
 use super::checks::{Depth, Found, References};
 use super::files::access::Identity;
 use crate::error::{Error, Reason, Result};
-use crate::progress::Watch;
+use crate::terms::progress::Watch;
 use question::{Answer, Inspected, Question, Refused};
 
 /// Between two looks at whether to go on.

@@ -8,8 +8,9 @@ use super::schema::{Entry, Sort};
 use super::table::Table;
 use super::{said, stopped};
 use crate::error::{Error, Reason, Result};
-use crate::progress::{Stop, Watch};
+use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Database, Header};
+use crate::terms::progress::{Stop, Watch};
 
 /// Steps of SQLite's machine that a CREATE may take: it needs hundreds.
 const MOST_STEPS: i32 = 1_000_000;

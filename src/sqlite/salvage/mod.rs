@@ -31,8 +31,9 @@ use self::stand_ins::StandIns;
 use self::trees::Trees;
 use self::write::Writer;
 use crate::error::{Error, Reason, Result};
-use crate::progress::{Unit, Watch};
+use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Database, Freelist};
+use crate::terms::progress::{Unit, Watch};
 
 /// What became of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

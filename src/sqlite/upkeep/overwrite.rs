@@ -19,7 +19,11 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use crate::error::{Error, Reason, Result};
-use crate::progress::Watch;
+use crate::sqlite::files::facts::data_version;
+use crate::sqlite::open;
+use crate::sqlite::write::checkpoint::{Mode, checkpoint};
+use crate::sqlite::write::hold::{Holds, without_checkpoints};
+use crate::terms::progress::Watch;
 
 /// Pages between two looks at the limit: some milliseconds.
 const STEP: i32 = 256;

@@ -30,7 +30,7 @@ use super::{Added, Content, Entry, Lock, Put, Store};
 use crate::clock;
 use crate::config::Compression;
 use crate::error::{Class, Error, Reason, Result};
-use crate::progress::Watch;
+use crate::terms::progress::Watch;
 
 /// More than any manifest has: one that claims to be longer is not one.
 const MAX_MANIFEST: u64 = 64 << 20;

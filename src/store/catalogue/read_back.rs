@@ -6,7 +6,9 @@ use std::io::Read as _;
 use super::Catalogue;
 use super::backup::{Backup, State};
 use crate::error::{Error, Reason, Result};
-use crate::progress::Watch;
+use crate::store::codec::hash::{Hashing, Sum};
+use crate::store::{Lock, Manifest};
+use crate::terms::progress::Watch;
 
 /// Bytes read between two looks at whether to go on.
 const CHUNK: usize = 256 << 10;

@@ -6,14 +6,17 @@ use std::io::{Read as _, Write};
 
 use chrono_tz::Tz;
 
-use super::Content;
+use super::Catalogue;
 use super::backup::{Backup, State};
 use super::manifest::Manifest;
 use super::name::BackupName;
 use super::rotation::{self, Candidate};
 use crate::config::Keep;
 use crate::error::{Error, Reason, Result};
-use crate::progress::{Unit, Watch};
+use crate::store::Content;
+use crate::store::codec::hash::Hashing;
+use crate::store::codec::read_error;
+use crate::terms::progress::{Unit, Watch};
 
 /// Bytes passed on at a time.
 const CHUNK: usize = 1 << 20;

@@ -13,8 +13,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rustix::fs::FileType;
 
-use super::directory::Directory;
-use super::temp::{self, Kind, Locked, Passing, Temp};
+use self::directory::Directory;
+use self::temp::{Kind, Locked, Passing, Temp};
 use super::{Content, Entry, Lock, Put, Store, check_name};
 use crate::error::{Error, Reason, Result};
 

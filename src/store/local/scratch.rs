@@ -16,12 +16,11 @@ use super::directory::Directory;
 use super::temp::is_linked;
 use crate::clock;
 use crate::error::{Error, Reason, Result};
-use crate::progress::Watch;
-use crate::sqlite::facts::SIDECARS;
+use crate::sqlite::files::facts::SIDECARS;
+use crate::sqlite::files::place;
 use crate::sqlite::inspector::Inspector;
-use crate::sqlite::{open, place};
-use crate::store::directory::Directory;
-use crate::store::temp::is_linked;
+use crate::sqlite::open;
+use crate::terms::progress::Watch;
 
 const PREFIX: &str = ".scratch-";
 

@@ -16,8 +16,8 @@ use super::codec::read_error;
 use super::local::directory::Directory;
 use super::{Backup, Catalogue};
 use crate::error::{Error, Reason, Result};
-use crate::progress::{Unit, Watch};
-use crate::sqlite::facts::{SIDECARS, disk_free, sidecar};
+use crate::sqlite::files::facts::{SIDECARS, disk_free, sidecar};
+use crate::terms::progress::{Unit, Watch};
 
 /// Bytes passed on at a time.
 const CHUNK: usize = 256 << 10;

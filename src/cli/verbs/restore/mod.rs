@@ -14,20 +14,20 @@ use clap::Args;
 use serde::Serialize;
 
 use super::backups::catalogue;
-use super::page::Page;
-use super::progress::Followed;
-use super::{Global, database, exit, in_place, interrupt, log, out, time};
-use crate::clock;
+use crate::cli::terminal::page::Page;
+use crate::cli::terminal::progress::Followed;
+use crate::cli::terminal::{out, time};
+use crate::cli::{Global, database, exit, interrupt, log};
 use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::verify;
 use crate::pool::Call;
-use crate::progress::Watch;
-use crate::sqlite::facts::disk_free;
+use crate::sqlite::files::facts::disk_free;
 use crate::state::handover::Handover;
 use crate::store::restore::in_place::Hooks;
 use crate::store::{Backup, Catalogue, Manifest, State, restore};
-use crate::words;
+use crate::terms::progress::Watch;
+use crate::{clock, words};
 
 /// How long the daemon may take to let go of the database: to see that it is wanted, and to end what runs.
 const TO_LET_GO: Duration = Duration::from_secs(30);
@@ -213,7 +213,7 @@ impl Restore {
         }
         let done = self.work(&call, config, told, backup, |watch, check| {
             let hooks = Hooks { check, waiting: &in_place::waiting(&call, &plan) };
-            store::in_place::restore(catalogue, backup, &plan, database.pool.busy_timeout, watch, &hooks)
+            restore::in_place::restore(catalogue, backup, &plan, database.pool.busy_timeout, watch, &hooks)
         })?;
         told.bytes = Some(done.bytes);
         told.warnings.extend(done.warnings);

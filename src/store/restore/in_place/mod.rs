@@ -37,10 +37,11 @@ use std::time::Duration;
 use super::unfinished::Unfinished;
 use super::{checked, open_directory};
 use crate::error::{Error, Reason, Result};
-use crate::progress::Watch;
-use crate::sqlite::exclusive::Exclusive;
-use crate::sqlite::holders::{self, Files, Holder};
-use crate::sqlite::replicator;
+use crate::sqlite::files::holders::{self, Files, Holder};
+use crate::sqlite::files::replicator;
+use crate::sqlite::open::exclusive::Exclusive;
+use crate::store::{Backup, Catalogue};
+use crate::terms::progress::Watch;
 
 pub use plan::{Plan, plan};
 
