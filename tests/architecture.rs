@@ -223,7 +223,7 @@ fn a_live_database_is_written_through_one_door() {
     let ways: [(&str, &[&str]); 6] = [
         ("query_only", &["sqlite/write/hold.rs"]),
         // Where it is made to read only.
-        ("pool.run(", &["jobs/mod.rs"]),
+        ("pool.run(", &["jobs/run.rs", "advice/ask.rs"]),
         ("CheckpointLock::take(", &["sqlite/write/hold.rs"]),
         ("hold::elsewhere(", &["sqlite/upkeep/vacuum.rs", "sqlite/checks/"]),
         // Out of a live one into the sink, and into a live one under the lock of `hold`.

@@ -24,6 +24,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 use support::application::{self, Application};
+use support::calls::OnThread as _;
 use support::keeper::Keeper;
 use support::sandbox::Sandbox;
 use support::sql::{self, edit};
@@ -102,7 +103,7 @@ async fn the_sizes_of_the_tables_add_up_to_the_file() {
     edit(&path, "CREATE TABLE gone (a); INSERT INTO gone VALUES (zeroblob(20000)); DROP TABLE gone");
     keeper.run(Health).await;
     let tables: Vec<TableStatus> = keeper.fact(TABLES).unwrap();
-    let space: Space = keeper.fact(SPACE).unwrap();
+    let space: Space = keeper.fact(SPACE).unwrap().unwrap();
     assert!(space.free_bytes >= 20_000);
     // The schema has one page; every other one is a table's, an index's or free.
     let page = number(&path, "PRAGMA page_size");
@@ -268,13 +269,13 @@ async fn callers_that_waited_in_vain_make_the_pool_bad_once() {
     keeper.database.pool.max_overflow = 0;
     keeper.database.pool.timeout = Duration::from_millis(50);
     let pool = keeper.pool();
-    let call = Call::new("health", CancellationToken::new(), None);
+    let call = Call::new("health", &CancellationToken::new(), None);
     let (lent, is_lent) = tokio::sync::oneshot::channel();
     let (release, released) = mpsc::channel::<()>();
     let holder = tokio::spawn({
         let (pool, call) = (pool.clone(), call.clone());
         async move {
-            pool.run(&call, move |_| {
+            pool.on_thread(&call, move |_| {
                 lent.send(()).unwrap();
                 released.recv().unwrap();
                 Ok(())
@@ -283,7 +284,7 @@ async fn callers_that_waited_in_vain_make_the_pool_bad_once() {
         }
     });
     is_lent.await.unwrap();
-    assert_eq!(pool.run(&call, |_| Ok(())).await.unwrap_err().reason, Reason::PoolTimeout);
+    assert_eq!(pool.on_thread(&call, |_| Ok(())).await.unwrap_err().reason, Reason::PoolTimeout);
     release.send(()).unwrap();
     holder.await.unwrap().unwrap();
     let finished = keeper.run_over(&pool, Health).await;
@@ -451,7 +452,7 @@ async fn the_quick_check_looks_closely_at_an_index_that_was_wrong() {
         "PRAGMA writable_schema = ON;
          UPDATE sqlite_schema SET sql = 'CREATE INDEX idx_users_name ON users(email)' WHERE name = 'idx_users_name'",
     );
-    keeper.pretend(DAMAGED_INDEXES, &["idx_users_name"]);
+    keeper.pretend(DAMAGED_INDEXES, &vec!["idx_users_name".to_owned()]);
     keeper.run(Integrity).await;
     let damaged = || keeper.fact::<Vec<String>>(DAMAGED_INDEXES).unwrap();
     assert_eq!(damaged(), ["idx_users_name"]);

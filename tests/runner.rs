@@ -7,17 +7,14 @@ mod support;
 use litekeeper::config::Database;
 use litekeeper::error::{Error, Reason, Result};
 use litekeeper::jobs::runner::{self, Finished, Order};
-use litekeeper::jobs::{Context, Job, Report, Running};
+use litekeeper::jobs::{Access, Job, Report, Run as Working, Task};
 use litekeeper::pool::Pool;
 use litekeeper::state::State;
 use litekeeper::state::runs::{self, Run};
-use litekeeper::terms::Cause;
 use litekeeper::terms::JobKind;
-use litekeeper::terms::Outcome;
-use std::future::Future;
+use litekeeper::terms::{Cause, Outcome};
 use std::os::unix::fs::chown;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -27,47 +24,31 @@ use support::sandbox::Sandbox;
 use support::{PATIENCE, configured, counted, skip, wait_until};
 use tokio_util::sync::CancellationToken;
 
-type Work = Box<dyn Fn(&Context) -> Pin<Box<dyn Future<Output = Result<Report>> + Send + '_>> + Send + Sync>;
+type Work = Box<dyn Fn(&Working) -> Result<Report> + Send + Sync>;
 
 /// A job that does what the test says.
-struct Test {
-    exclusive: bool,
-    work: Work,
-}
+struct Test(Work);
 
 impl Job for Test {
-    fn kind(&self) -> JobKind {
-        JobKind::Maintain
-    }
+    const KIND: JobKind = JobKind::Maintain;
 
-    fn is_exclusive(&self) -> bool {
-        self.exclusive
-    }
-
-    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
-        (self.work)(context)
+    fn run(&self, run: &Working) -> Result<Report> {
+        (self.0)(run)
     }
 }
 
-fn job(work: impl Fn(&Context) -> Result<Report> + Send + Sync + 'static) -> Test {
-    let work: Work = Box::new(move |context| {
-        let result = work(context);
-        Box::pin(async move { result })
-    });
-    Test { exclusive: true, work }
+fn job(work: impl Fn(&Working) -> Result<Report> + Send + Sync + 'static) -> Task {
+    Test(Box::new(work)).into()
 }
 
 /// SQL that never ends by itself.
-fn endless() -> Test {
-    let work: Work = Box::new(|context| {
-        Box::pin(async move {
-            let sql = "UPDATE users SET name = (WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) \
-                       SELECT max(n) FROM c)";
-            context.write_within(PATIENCE, move |c| Ok(c.execute_batch(sql)?)).await?;
-            Ok(report())
-        })
-    });
-    Test { exclusive: true, work }
+fn endless() -> Task {
+    job(|run| {
+        let sql = "UPDATE users SET name = (WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) \
+                   SELECT max(n) FROM c)";
+        run.write_within(PATIENCE, |c| Ok(c.execute_batch(sql)?))?;
+        Ok(report())
+    })
 }
 
 fn report() -> Report {
@@ -94,11 +75,11 @@ impl Fixture {
         Self { sandbox, database, pool, state }
     }
 
-    async fn run(&self, job: Test) -> Finished {
+    async fn run(&self, job: Task) -> Finished {
         self.run_until(job, CancellationToken::new()).await
     }
 
-    async fn run_until(&self, job: Test, cancel: CancellationToken) -> Finished {
+    async fn run_until(&self, job: Task, cancel: CancellationToken) -> Finished {
         let order = Order { cancel, ..order(job, &self.database, &self.pool) };
         tokio::time::timeout(PATIENCE, runner::run(&self.state, order)).await.expect("the run hangs")
     }
@@ -149,7 +130,7 @@ async fn a_run_that_goes_well_is_a_success_with_its_report() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_with_problems_is_a_failure_that_names_them_and_keeps_its_report() {
     let fixture = Fixture::new();
-    let partly = |_: &Context| {
+    let partly = |_: &Working| {
         let mut report = report();
         report.problems.push(Error::new(Reason::NoSpace, "the disk is full"));
         report.problems.push(Error::new(Reason::Refused, "a table was left out"));
@@ -268,19 +249,17 @@ async fn a_run_writes_to_the_database_by_a_hold_and_in_no_other_way() {
     let fixture = Fixture::new();
     // On the connection that was lent for a write as well.
     for by_hold in [false, true, false] {
-        let work: Work = Box::new(move |context| {
-            Box::pin(async move {
-                let delete =
-                    |c: &rusqlite::Connection| Ok(c.execute("DELETE FROM face_samples WHERE id = 1", [])?);
-                if by_hold {
-                    context.write_within(PATIENCE, move |t| delete(t)).await?;
-                } else {
-                    context.sql(move |c| delete(c)).await?;
-                }
-                Ok(report())
-            })
+        let work = job(move |run| {
+            let delete =
+                |c: &rusqlite::Connection| Ok(c.execute("DELETE FROM face_samples WHERE id = 1", [])?);
+            if by_hold {
+                run.write_within(PATIENCE, |t| delete(t))?;
+            } else {
+                run.sql(|c| delete(c))?;
+            }
+            Ok(report())
         });
-        let result = fixture.run(Test { exclusive: true, work }).await.result;
+        let result = fixture.run(work).await.result;
         assert_eq!(result.err().map(|error| error.reason), (!by_hold).then_some(Reason::Permission));
     }
 }
@@ -295,7 +274,8 @@ async fn a_database_has_one_exclusive_job_at_a_time_and_any_number_of_others() {
     assert_eq!((outcome, reason.as_deref()), (Outcome::Skipped, Some("locked")));
     assert!(summary.contains("backup") && summary.contains(&std::process::id().to_string()), "{summary}");
     fixture.assert_counted("skipped");
-    let shared = Test { exclusive: false, ..job(|_| Ok(report())) };
+    let mut shared = job(|_| Ok(report()));
+    shared.access = Access::Shared;
     assert_eq!(fixture.run(shared).await.outcome, Outcome::Success);
     drop(lock);
     assert_eq!(fixture.run(job(|_| Ok(report()))).await.outcome, Outcome::Success);
@@ -306,22 +286,17 @@ async fn a_database_has_one_exclusive_job_at_a_time_and_any_number_of_others() {
 async fn a_run_that_is_given_up_keeps_its_lock_until_its_work_really_ends() {
     let fixture = Fixture::new();
     let (let_go, released) = std::sync::mpsc::channel::<()>();
-    let released = Arc::new(std::sync::Mutex::new(released));
+    let released = std::sync::Mutex::new(released);
     let entered = Arc::new(tokio::sync::Notify::new());
     let enters = Arc::clone(&entered);
     // As the last part of a VACUUM, or a disk that hangs: it hears nothing.
-    let deaf = Test {
-        exclusive: true,
-        work: Box::new(move |context| {
-            let (released, enters) = (Arc::clone(&released), Arc::clone(&enters));
-            let work = move |_: &mut rusqlite::Connection| {
-                enters.notify_one();
-                let _ = released.lock().unwrap().recv();
-                Ok(report())
-            };
-            Box::pin(async move { context.sql(work).await })
-        }),
-    };
+    let deaf = job(move |run| {
+        run.sql(|_| {
+            enters.notify_one();
+            let _ = released.lock().unwrap().recv();
+            Ok(report())
+        })
+    });
     let stop = CancellationToken::new();
     let run = fixture.run_until(deaf, stop.clone());
     let stop_it = async {
@@ -417,15 +392,13 @@ async fn h03_a_sidecar_that_the_application_cannot_write_makes_the_run_a_failure
     let fixture = Fixture::new();
     let owner = support::application::Owner { uid: 4711, gid: 4711 };
     fixture.sandbox.give_data_to(owner);
-    let work: Work = Box::new(|context| {
-        Box::pin(async move {
-            let update = "UPDATE users SET email = 'x'";
-            context.write_within(PATIENCE, |t| Ok(t.execute_batch(update)?)).await?;
-            leave_sidecar_of_root(&context.database.path);
-            Ok(report())
-        })
+    let work = job(|run| {
+        let update = "UPDATE users SET email = 'x'";
+        run.write_within(PATIENCE, |t| Ok(t.execute_batch(update)?))?;
+        leave_sidecar_of_root(&run.database.path);
+        Ok(report())
     });
-    let finished = fixture.run(Test { exclusive: true, work }).await;
+    let finished = fixture.run(work).await;
     assert_eq!(finished.outcome, Outcome::Failure);
     let (_, reason, summary) = fixture.row();
     assert_eq!(reason.as_deref(), Some("wrong_owner"));

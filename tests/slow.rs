@@ -14,6 +14,7 @@ use std::fs;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use support::calls::OnThread as _;
 use support::counted;
 use support::keeper::Keeper;
 use support::sandbox::Sandbox;
@@ -154,10 +155,10 @@ async fn no_value_of_a_statement_reaches_log_memory_or_metrics() {
         }
     }
     let pool = keeper.pool();
-    let call = Call::new("watch", CancellationToken::new(), None);
+    let call = Call::new("watch", &CancellationToken::new(), None);
     for (sql, _) in &statements {
         let text = sql.clone();
-        let done = pool.run(&call, move |c| {
+        let done = pool.on_thread(&call, move |c| {
             let mut statement = c.prepare(&text)?;
             let mut rows = statement.raw_query();
             while rows.next()?.is_some() {}

@@ -7,10 +7,13 @@ mod support;
 use litekeeper::error::{Error, Reason};
 use litekeeper::sqlite::copy::snapshot::{Bounds, Snapshot};
 use litekeeper::sqlite::write::checkpoint::{Checkpoint, Mode, checkpoint};
+use litekeeper::terms::progress::{Stop, Unit, Watch};
 use rusqlite::Connection;
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use support::application::Application;
 use support::sandbox::Sandbox;
@@ -22,6 +25,23 @@ const WIDE: Bounds =
 /// The file change counter, and the version for which it and the number of SQLite after it are valid.
 const ANEW: [std::ops::Range<usize>; 2] = [24..28, 92..100];
 
+/// Told between two steps how many bytes are done.
+struct Between<'b>(RefCell<&'b mut dyn FnMut(u64)>);
+
+impl Watch for Between<'_> {
+    fn go_on(&self) -> litekeeper::error::Result<()> {
+        Ok(())
+    }
+
+    fn at(&self, done: u64, _: u64, _: Unit) {
+        (self.0.borrow_mut())(done);
+    }
+
+    fn stop(&self) -> Stop {
+        Arc::new(|| false)
+    }
+}
+
 fn stream(path: &Path, between: &mut dyn FnMut(u64)) -> Vec<u8> {
     let mut source = Connection::open(path).unwrap();
     let snapshot = Snapshot::begin(&mut source, path, WIDE).unwrap();
@@ -30,7 +50,7 @@ fn stream(path: &Path, between: &mut dyn FnMut(u64)) -> Vec<u8> {
         bytes.extend_from_slice(part);
         Ok(())
     };
-    snapshot.pages(out, &|| Ok(()), between).unwrap();
+    snapshot.pages(out, &Between(RefCell::new(between))).unwrap();
     snapshot.end(false).unwrap();
     bytes
 }
@@ -141,6 +161,7 @@ fn left_in_log(before: &[&str], during: &[&str], is_damaged: bool) -> Checkpoint
         application.sql(sql);
     }
     snapshot.end(is_damaged).unwrap();
+    drop(snapshot);
     let left = checkpoint(&source, Mode::Noop).unwrap().unwrap();
     application.stop();
     left
@@ -202,7 +223,7 @@ fn the_page_of_the_lock_byte_is_zeros_and_what_follows_it_is_in_its_place() {
         at += part.len() as u64;
         Ok(())
     };
-    snapshot.pages(out, &|| Ok(()), &mut |_| {}).unwrap();
+    snapshot.pages(out, &|| Ok(())).unwrap();
     assert_eq!(at, fs::metadata(&path).unwrap().len());
 }
 
@@ -220,7 +241,7 @@ fn an_error_of_the_receiver_ends_it_and_lets_go_of_the_database() {
             taken += part.len();
             if taken > fails_after { Err(Error::new(Reason::NoSpace, "full")) } else { Ok(()) }
         };
-        let error = snapshot.pages(out, &|| Ok(()), &mut |_| {}).unwrap_err();
+        let error = snapshot.pages(out, &|| Ok(())).unwrap_err();
         assert_eq!(error.reason, Reason::NoSpace);
         drop(snapshot);
         // Nobody holds a lock any more.
@@ -241,7 +262,7 @@ fn bounds_end_it() {
         let application = make(&path, &format!("PRAGMA journal_mode = {mode}"), 3000);
         let mut source = Connection::open(&path).unwrap();
         let snapshot = Snapshot::begin(&mut source, &path, bounds).unwrap();
-        let error = snapshot.pages(&mut |_| Ok(()), &|| Ok(()), &mut |_| {}).unwrap_err();
+        let error = snapshot.pages(&mut |_| Ok(()), &|| Ok(())).unwrap_err();
         assert_eq!(error.reason, Reason::Deadline);
         assert!(error.message.contains(word), "{error}");
         drop(snapshot);
@@ -254,7 +275,7 @@ fn bounds_end_it() {
     let mut source = Connection::open(&path).unwrap();
     let bounds = Bounds { longest_block: Duration::ZERO, most_wal_growth: 1_000_000, ..WIDE };
     let snapshot = Snapshot::begin(&mut source, &path, bounds).unwrap();
-    snapshot.pages(&mut |_| Ok(()), &|| Ok(()), &mut |_| {}).unwrap();
+    snapshot.pages(&mut |_| Ok(()), &|| Ok(())).unwrap();
     application.execute_batch("INSERT INTO t (b) VALUES (randomblob(2000000))").unwrap();
     let error = snapshot.within_bounds().unwrap_err();
     assert!(error.message.contains("max_wal"), "{error}");

@@ -5,12 +5,12 @@ mod support;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use litekeeper::error::Reason;
+use litekeeper::state::State;
+use litekeeper::state::facts::{self, Fact};
 use litekeeper::state::runs::{self, Ending};
 use litekeeper::state::slow::{self, Execution};
-use litekeeper::state::{State, facts};
-use litekeeper::terms::Cause;
 use litekeeper::terms::JobKind;
-use litekeeper::terms::Outcome;
+use litekeeper::terms::{Cause, Outcome};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
@@ -318,14 +318,48 @@ fn slow_statements_add_up_by_shape_and_the_oldest_shapes_go() {
 #[test]
 fn a_fact_is_the_last_one_kept() {
     let (_directory, state) = state();
+    let (size, text) = (Fact::<u32>::new("size"), Fact::<String>::new("size"));
     let recalled = state.now(|c| {
-        facts::remember(c, "a", "size", &1)?;
-        facts::remember(c, "a", "size", &2)?;
-        facts::remember(c, "b", "size", &3)?;
-        let as_text = facts::recall::<String>(c, "a", "size")?.is_none();
-        Ok((facts::recall::<u32>(c, "a", "size")?.map(|fact| fact.0), as_text))
+        facts::remember(c, "a", size, &1)?;
+        facts::remember(c, "a", size, &2)?;
+        facts::remember(c, "b", size, &3)?;
+        let as_text = facts::recall_dated(c, "a", text)?.is_none();
+        Ok((facts::recall(c, "a", size)?, as_text))
     });
-    assert_eq!(recalled.unwrap(), (Some(2), true));
+    assert_eq!(recalled.unwrap(), (2, true));
+    assert_eq!(state.now(|c| facts::recall(c, "nobody", size)).unwrap(), 0, "the default of its type");
+}
+
+/// Each counts up what it recalls, again and again.
+#[test]
+#[ignore = "the other process of the next test"]
+fn counter() {
+    let Some(directory) = child::argument() else { return };
+    let state = State::open(&directory).unwrap();
+    count_up(&state);
+    child::say("counted");
+    child::wait();
+}
+
+const COUNT: Fact<u64> = Fact::new("count");
+const COUNTED: u64 = 300;
+
+fn count_up(state: &State) {
+    for _ in 0..COUNTED {
+        state.now(|c| facts::update(c, "a", COUNT, |count| *count += 1)).unwrap();
+    }
+}
+
+#[test]
+fn a_fact_that_processes_change_at_once_loses_no_change() {
+    let (_directory, state) = state();
+    let others = [(); 2].map(|()| Child::start("counter", state.directory()));
+    count_up(&state);
+    for other in others {
+        other.said("counted");
+        other.end();
+    }
+    assert_eq!(state.now(|c| facts::recall(c, "a", COUNT)).unwrap(), 3 * COUNTED);
 }
 
 #[tokio::test]
@@ -363,11 +397,11 @@ fn what_a_job_removes_lowers_the_expected_size_by_no_more_than_was_expected() {
                 c,
                 "a",
                 facts::CONTENT,
-                &facts::Content { bytes: backed_up, tables: Vec::new(), place: "/".into() },
+                &Some(facts::Content { bytes: backed_up, tables: Vec::new(), place: "/".into() }),
             )?;
             facts::shrunk_on_purpose(c, "a", before, after)?;
-            facts::recall::<facts::Content>(c, "a", facts::CONTENT)
+            facts::recall(c, "a", facts::CONTENT)
         });
-        assert_eq!(kept.unwrap().unwrap().0.bytes, expected, "{backed_up} {before} {after}");
+        assert_eq!(kept.unwrap().unwrap().bytes, expected, "{backed_up} {before} {after}");
     }
 }

@@ -296,7 +296,7 @@ fn a_memory_of_the_first_version_keeps_what_it_has_and_gets_what_is_new() {
     let slow = state.now(|c| litekeeper::state::slow::worst(c, "a", DateTime::UNIX_EPOCH, 9)).unwrap();
     assert_eq!((slow.len(), slow[0].count, slow[0].max_seconds), (1, 3, 2.0));
     assert_eq!((slow[0].p50_seconds, slow[0].plan.len()), (None, 0), "not counted then");
-    assert_eq!(state.now(|c| facts::recall::<u32>(c, "a", "size")).unwrap().unwrap().0, 1);
+    assert_eq!(state.now(|c| facts::recall(c, "a", facts::Fact::<u32>::new("size"))).unwrap(), 1);
     record(&state, start(), &file(5));
     assert_eq!(content(&state, start()).bytes, 5);
 }

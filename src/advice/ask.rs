@@ -3,14 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
-
 use super::{Advice, Question, judge, read};
 use crate::config::{Database, Query};
-use crate::error::{Error, Reason, Result};
+use crate::error::Result;
 use crate::pool::{Call, Pool};
 use crate::queries::known::Known;
 use crate::sqlite::look::schema;
+use crate::sqlite::write::hold;
 use crate::state::slow::Shape;
 use crate::terms::JobKind;
 
@@ -31,37 +30,23 @@ fn questions(watched: &[Query], slow: &[Shape], known: &Known) -> Vec<Question> 
     questions
 }
 
-/// Advice for the watched queries of a database and these slow statements.
-pub async fn advise(
-    pool: &Pool,
-    database: &Database,
-    slow: &[Shape],
-    cancel: CancellationToken,
-) -> Result<Advice> {
+/// Advice for the watched queries of a database and these slow statements. On a thread that may wait.
+pub fn advise(pool: &Pool, database: &Database, slow: &[Shape], call: &Call) -> Result<Advice> {
     let is_applications =
         |shape: &&Shape| [JobKind::Watch, JobKind::Cleanup].iter().any(|kind| kind.as_str() == shape.job);
     let slow: Vec<Shape> = slow.iter().filter(is_applications).cloned().collect();
-    let watched = database.watch.queries.clone();
+    let watched = &database.watch.queries;
     if watched.is_empty() && slow.is_empty() {
         return Ok(Advice::default());
     }
-    let call = Call::new("advise", cancel, None);
     let limit = database.maintain.max_block;
     let until = Instant::now() + SAMPLING.min(limit / 2);
-    let declared = database.indexes.clone();
-    let (material, questions) = pool
-        .run(&call.within(limit), move |connection| {
-            let known = Known::new(schema::names(connection)?);
-            let questions = questions(&watched, &slow, &known);
-            let material = read(connection, &questions, until)?.with_declared(&declared);
-            Ok((material, questions))
-        })
-        .await?;
-    let judged = tokio::task::spawn_blocking(move || judge(&material, &questions));
-    tokio::select! {
-        () = call.ended() => Err(Error::new(Reason::Cancelled, "stopped")),
-        judged = judged => judged.unwrap_or_else(|_| {
-            Err(Error::new(Reason::Panic, "the advice panicked, which is a defect in litekeeper"))
-        }),
-    }
+    let (material, questions) = pool.run(&call.within(limit), |connection| {
+        hold::read_only(connection)?;
+        let known = Known::new(schema::names(connection)?);
+        let questions = questions(watched, &slow, &known);
+        let material = read(connection, &questions, until)?.with_declared(&database.indexes);
+        Ok((material, questions))
+    })?;
+    judge(&material, &questions)
 }

@@ -2,7 +2,7 @@
 //! another file is in its place. Meanwhile nothing is written into the file, and no backup from before is removed
 //! (HAZARDS H26). Must never repair anything by itself (H24).
 
-use super::Context;
+use super::Run;
 use super::reading;
 use super::verdicts::{self, Check, INTEGRITY};
 use crate::error::{Error, Reason, Result};
@@ -14,28 +14,27 @@ use crate::state::facts::{self, DAMAGE, Damage};
 
 /// What is known of the file that the path leads to now, and what to do. Of another file than the one that was damaged
 /// nothing is known: its check then says so, too.
-pub async fn known(context: &Context) -> Result<Option<Error>> {
-    Ok(in_detail(context).await?.map(|(_, error)| error))
+pub fn known(run: &Run) -> Result<Option<Error>> {
+    Ok(in_detail(run)?.map(|(_, error)| error))
 }
 
 /// The same, with what is wrong in short before it.
-pub async fn in_detail(context: &Context) -> Result<Option<(String, Error)>> {
-    let name = context.database.name.clone();
-    let known = context.state.with(move |c| facts::recall::<Option<Damage>>(c, &name, DAMAGE)).await?;
-    let now = access::identity(&context.database.path);
+pub fn in_detail(run: &Run) -> Result<Option<(String, Error)>> {
+    let name = &run.database.name;
+    let known = run.state.now(|c| facts::recall_dated(c, name, DAMAGE))?;
+    let now = access::identity(&run.database.path);
     let is_known = known.as_ref().is_some_and(|(damage, _)| damage.as_ref().is_some_and(|d| d.file == now));
-    context.pool.set_damaged(is_known);
+    run.pool.set_damaged(is_known);
     let Some((Some(damage), at)) = known else { return Ok(None) };
     if damage.file != now {
         if now.is_some() {
-            checked(context, None).await?;
+            checked(run, None)?;
             let detail = "another file is in the place of the one that was damaged, and not checked yet";
-            verdicts::keep(context, &[Check::unknown(INTEGRITY, detail)]).await?;
+            verdicts::keep(run, &[Check::unknown(INTEGRITY, detail)])?;
         }
         return Ok(None);
     }
-    let name = &context.database.name;
-    let at = at.with_timezone(&context.zone).format("%Y-%m-%d %H:%M");
+    let at = at.with_timezone(&run.zone).format("%Y-%m-%d %H:%M");
     let text = format!(
         "the database is damaged (found {at}: {}); {}; once it is in order, litekeeper health {name} --deep lets \
          everything go on",
@@ -46,38 +45,38 @@ pub async fn in_detail(context: &Context) -> Result<Option<(String, Error)>> {
 }
 
 /// An error where damage is known: for jobs that write into the file.
-pub async fn refuse(context: &Context) -> Result<()> {
-    match known(context).await? {
+pub fn refuse(run: &Run) -> Result<()> {
+    match known(run)? {
         Some(damage) => Err(damage.context("nothing is written")),
         None => Ok(()),
     }
 }
 
 /// Keeps what a check of the pages found: damage, or that there is none.
-pub async fn checked(context: &Context, what: Option<String>) -> Result<()> {
-    let (name, file) = (context.database.name.clone(), access::identity(&context.database.path));
+pub fn checked(run: &Run, what: Option<String>) -> Result<()> {
+    let file = access::identity(&run.database.path);
     let damage = what.map(|what| Damage { what, file });
-    context.pool.set_damaged(damage.is_some());
-    DatabaseDamaged { database: &name, is_damaged: damage.is_some() }.emit();
-    context.state.with(move |c| facts::remember(c, &name, DAMAGE, &damage)).await
+    run.pool.set_damaged(damage.is_some());
+    DatabaseDamaged { database: &run.database.name, is_damaged: damage.is_some() }.emit();
+    run.remember(DAMAGE, &damage)
 }
 
 /// What a job came upon that reads or writes the database, as the error to report, with what to do. Kept where a second look
 /// sees damage, too, or ends before it has seen all: a disk that cannot read a page for once looks the same to SQLite
 /// (SQLITE_IOERR_CORRUPTFS becomes SQLITE_CORRUPT).
-pub async fn met(context: &Context, error: &Error) -> Error {
+pub fn met(run: &Run, error: &Error) -> Error {
     // A look that ended before it had seen all is no reason to go on.
-    let is_there = !matches!(known(context).await, Ok(None))
-        || looked(context).await.map_or(true, |found| !found.structure.is_empty());
-    told(context, error, is_there).await
+    let is_there =
+        !matches!(known(run), Ok(None)) || looked(run).map_or(true, |found| !found.structure.is_empty());
+    told(run, error, is_there)
 }
 
 /// What a backup has whose bytes are those that were read. Somebody may have changed them since, and what lies beside them: of
 /// the database only its own check speaks.
-pub async fn copied(context: &Context, error: &Error) -> Error {
-    let name = &context.database.name;
-    let of_database = match looked(context).await {
-        Ok(found) if !found.structure.is_empty() => return told(context, error, true).await,
+pub fn copied(run: &Run, error: &Error) -> Error {
+    let name = &run.database.name;
+    let of_database = match looked(run) {
+        Ok(found) if !found.structure.is_empty() => return told(run, error, true),
         Ok(_) => "a quick check of the database itself finds no damage",
         Err(_) => "a check of the database itself could not be finished in time",
     };
@@ -85,17 +84,17 @@ pub async fn copied(context: &Context, error: &Error) -> Error {
     Error::new(Reason::Damaged, text)
 }
 
-async fn told(context: &Context, error: &Error, is_there: bool) -> Error {
-    let noted = match known(context).await {
-        Ok(None) if is_there => note(context, error).await,
+fn told(run: &Run, error: &Error, is_there: bool) -> Error {
+    let noted = match known(run) {
+        Ok(None) if is_there => note(run, error),
         known => known.map(drop),
     };
-    let path = context.database.path.display().to_string();
+    let path = run.database.path.display().to_string();
     let what = match &error.message {
         text if text.starts_with(&path) => text.clone(),
         text => format!("{path} is damaged, or its disk cannot be read: {text}"),
     };
-    let text = format!("{what}; {}", what_to_do(&context.database.name));
+    let text = format!("{what}; {}", what_to_do(&run.database.name));
     match noted {
         Ok(()) => Error::new(Reason::Damaged, text),
         Err(unnoted) => Error::new(Reason::Damaged, format!("{text}; {}", unnoted.message)),
@@ -103,22 +102,22 @@ async fn told(context: &Context, error: &Error, is_there: bool) -> Error {
 }
 
 /// No longer than writers may be held up by a reader, and also when the run that asks is told to stop.
-async fn looked(context: &Context) -> Result<Found> {
-    let call = context.call.apart().within(context.database.maintain.max_block);
-    let mut inspector = reading::inspector(&context.database);
-    context.lent(&call, move |_| inspector.integrity(Depth::Quick, None, &pool::go_on)).await
+fn looked(run: &Run) -> Result<Found> {
+    let call = run.call.apart().within(run.database.maintain.max_block);
+    let mut inspector = reading::inspector(&run.database);
+    run.lent(&call, |_| inspector.integrity(Depth::Quick, None, &pool::go_on))
 }
 
-async fn note(context: &Context, error: &Error) -> Result<()> {
-    let (kind, name) = (context.kind, &context.database.name);
+fn note(run: &Run, error: &Error) -> Result<()> {
+    let (kind, name) = (run.kind, &run.database.name);
     let what = format!("{kind} met it ({})", error.message);
     let detail = format!(
         "the file is damaged, or its disk cannot be read: {what}; litekeeper health {name} --deep tells what is \
          wrong; {}",
         what_to_do(name)
     );
-    checked(context, Some(what)).await?;
-    verdicts::keep(context, &[Check::bad(INTEGRITY, Reason::Damaged, detail)]).await
+    checked(run, Some(what))?;
+    verdicts::keep(run, &[Check::bad(INTEGRITY, Reason::Damaged, detail)])
 }
 
 /// The two ways out of a damaged file.

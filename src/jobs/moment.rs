@@ -2,22 +2,18 @@
 //! transactions that is long enough, or while it is quiet. Slices become smaller where pauses are short; what has one size
 //! is left for another time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::{Context, blocking};
+use super::Run;
+use super::pace::{LEAST, Pace};
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::pool::wait_for_locks;
 use crate::sqlite::files::facts::is_wal;
 use crate::sqlite::pauses::{Locks, Moment, Pauses};
-use crate::sqlite::write::hold::Holds;
-
-/// No hold that is shorter than this gets anything done.
-pub const LEAST: Duration = Duration::from_micros(500);
 
 /// Attempts in a row, outside WAL mode, at which somebody read when it came to the COMMIT: then that waits for them, and nobody
 /// else gets in, as always with SQLite.
@@ -39,36 +35,32 @@ pub struct Patience {
     until: Instant,
 }
 
-impl Context {
+impl Run {
     /// Where the application's locks are. Reads the database.
-    pub async fn locks(&self) -> Result<Locks> {
+    pub fn locks(&self) -> Result<Locks> {
         let wal = self.sql(|c| {
             c.pragma_query_value(None, "schema_version", |_| Ok(()))?;
             is_wal(c)
         });
-        Ok(if wal.await? { Locks::Log } else { Locks::File })
+        Ok(if wal? { Locks::Log } else { Locks::File })
     }
 
     /// Begins to look at the application's transactions, so that something is known of them when a moment is needed.
-    pub async fn watch_pauses(&self) -> Result<Locks> {
-        let (locks, pauses) = (self.locks().await?, Arc::clone(&self.pauses));
-        if self.waits_for_none() {
-            return Ok(locks);
+    pub fn watch_pauses(&self) -> Result<Locks> {
+        let locks = self.locks()?;
+        if !self.waits_for_none() {
+            self.pauses.watch(locks);
         }
-        blocking(move || {
-            pauses.watch(locks);
-            Ok(locks)
-        })
-        .await
+        Ok(locks)
     }
 
     /// Waits a little for a moment at which writers can be held for `least`. Where there is none, [`Moment::None`], and the
     /// caller may try a shorter hold, up to the end of its patience.
     ///
     /// Errors: `no_pause` when that is over.
-    pub async fn moment(&self, locks: Locks, least: Duration, patience: &Patience) -> Result<Moment> {
+    pub fn moment(&self, locks: Locks, least: Duration, patience: &Patience) -> Result<Moment> {
         self.go_on()?;
-        let moment = self.wait(locks, least, PIECE).await?;
+        let moment = self.wait(locks, least, PIECE);
         if matches!(moment, Moment::None(_)) {
             self.waits.say(self);
             self.go_on()?;
@@ -94,10 +86,10 @@ impl Context {
     ///
     /// Errors: `no_pause` where there is neither within `pool.pause_timeout`; after the first time that a run has met with,
     /// within [`ONCE_MORE`].
-    pub async fn before_hold(&self, lasts: Duration) -> Result<()> {
-        let locks = self.locks().await?;
+    pub fn before_hold(&self, lasts: Duration) -> Result<()> {
+        let locks = self.locks()?;
         let patience = self.patience();
-        while let Moment::None(_) = self.moment(locks, lasts, &patience).await? {}
+        while let Moment::None(_) = self.moment(locks, lasts, &patience)? {}
         Ok(())
     }
 
@@ -105,28 +97,26 @@ impl Context {
     /// the application came first: it gives `None` then. It is told of the pauses where it is not to wait for a lock.
     ///
     /// Errors: `no_pause`, and its own.
-    pub async fn in_pause<T, F>(&self, lasts: Duration, limit: Duration, attempt: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: Fn(&mut Connection, &Holds, Option<&Pauses>) -> Result<Option<T>> + Send + Sync + 'static,
-    {
-        let (locks, patience, attempt) = (self.locks().await?, self.patience(), Arc::new(attempt));
+    pub fn in_pause<T>(
+        &self,
+        lasts: Duration,
+        limit: Duration,
+        mut attempt: impl FnMut(&mut Connection, Option<&Pauses>) -> Result<Option<T>>,
+    ) -> Result<T> {
+        let (locks, patience) = (self.locks()?, self.patience());
         let mut taken = 0;
         loop {
-            let moment = self.moment(locks, lasts, &patience).await?;
+            let moment = self.moment(locks, lasts, &patience)?;
             if matches!(moment, Moment::None(_)) {
                 continue;
             }
             let is_timed = moment != Moment::Unseen && (locks == Locks::Log || taken < STARVED);
-            let (attempt, holds, pauses) =
-                (Arc::clone(&attempt), Arc::clone(&self.holds), Arc::clone(&self.pauses));
-            let work = move |connection: &mut Connection| {
+            let done = self.sql_within(limit, |connection| {
                 wait_for_locks(!is_timed);
-                let done = attempt(connection, &holds, is_timed.then_some(&*pauses));
+                let done = attempt(connection, is_timed.then_some(&self.pauses));
                 wait_for_locks(true);
                 done
-            };
-            let done = self.sql_within(limit, work).await;
+            });
             self.pauses.over();
             if let Some(done) = done? {
                 return Ok(done);
@@ -138,41 +128,38 @@ impl Context {
 
     /// Before what cannot be left for another time, as the repair of what is wrong in the database: where the application
     /// leaves no such pause, waits for the end of a transaction, and where there is none to be seen, no longer.
-    pub async fn before_repair(&self, lasts: Duration) -> Result<()> {
-        match self.before_hold(lasts).await {
+    pub fn before_repair(&self, lasts: Duration) -> Result<()> {
+        match self.before_hold(lasts) {
             Err(error) if error.reason == Reason::NoPause => {}
             done => return done,
         }
-        let locks = self.locks().await?;
+        let locks = self.locks()?;
         let until = Instant::now() + FOR_AN_END;
-        while Instant::now() < until
-            && matches!(self.wait(locks, Duration::ZERO, PIECE).await?, Moment::None(_))
-        {
+        while Instant::now() < until && matches!(self.wait(locks, Duration::ZERO, PIECE), Moment::None(_)) {
             self.go_on()?;
         }
         Ok(())
     }
 
-    async fn wait(&self, locks: Locks, least: Duration, most: Duration) -> Result<Moment> {
+    fn wait(&self, locks: Locks, least: Duration, most: Duration) -> Moment {
         if self.waits_for_none() {
-            return Ok(Moment::Unseen);
+            return Moment::Unseen;
         }
-        let pauses = Arc::clone(&self.pauses);
-        blocking(move || Ok(pauses.wait(locks, least, most))).await
+        self.pauses.wait(locks, least, most)
     }
 }
 
 impl Patience {
     /// Errors: `no_pause` when it is over.
-    pub fn check(&self, context: &Context) -> Result<()> {
+    pub fn check(&self, run: &Run) -> Result<()> {
         if Instant::now() < self.until {
             return Ok(());
         }
-        if context.waits.has_given_up.swap(true, Ordering::Relaxed) {
+        if run.waits.has_given_up.swap(true, Ordering::Relaxed) {
             let text = "gave up for now, too: the application left no pause that is long enough for it";
             return Err(Error::new(Reason::NoPause, text));
         }
-        let kind = context.kind;
+        let kind = run.kind;
         Err(Error::new(
             Reason::NoPause,
             format!(
@@ -186,6 +173,66 @@ impl Patience {
     }
 }
 
+/// Work in slices, each in a pause of its own, and each as large as the pauses that there are allow.
+pub struct Slices<'r> {
+    run: &'r Run,
+    locks: Locks,
+    pace: Pace,
+    patience: Patience,
+    /// Attempts at the present slice that a transaction of the application came before.
+    taken: u32,
+}
+
+impl<'r> Slices<'r> {
+    /// Begins to look at the application's transactions.
+    pub fn begin(run: &'r Run, pace: Pace) -> Result<Self> {
+        Ok(Self { locks: run.watch_pauses()?, patience: run.patience(), run, pace, taken: 0 })
+    }
+
+    /// How many rows or pages the next slice has.
+    pub const fn size(&self) -> u64 {
+        self.pace.size()
+    }
+
+    /// Waits for a moment for so many: whether it was chosen, and is not to be missed by waiting for a lock. `None` where
+    /// the pauses are too short for them, and [`Self::size`] is smaller now.
+    ///
+    /// Errors: `no_pause`.
+    pub fn moment(&mut self, size: u64) -> Result<Option<bool>> {
+        let moment = self.run.moment(self.locks, self.pace.expected(size), &self.patience)?;
+        self.pace.fit(match moment {
+            Moment::None(longest) => Some(longest).filter(|longest| *longest >= LEAST),
+            Moment::Pause(lasts) => Some(lasts),
+            Moment::Quiet | Moment::Unseen => None,
+        });
+        Ok(match moment {
+            Moment::None(_) => None,
+            Moment::Unseen => Some(false),
+            Moment::Pause(_) | Moment::Quiet => Some(self.locks == Locks::Log || self.taken < STARVED),
+        })
+    }
+
+    /// A transaction of the application came first, and nothing was changed.
+    ///
+    /// Errors: `no_pause`.
+    pub fn taken(&mut self) -> Result<()> {
+        self.taken += 1;
+        self.pace.shrink();
+        self.patience.check(self.run)
+    }
+
+    /// Learns from a slice that was done: for how much of its time it worked.
+    pub fn done(&mut self, worked: Duration, lasted: Duration) {
+        self.pace.learn(worked, lasted);
+        self.renew();
+    }
+
+    /// Begins another slice, which is waited for as long as any.
+    pub fn renew(&mut self) {
+        (self.taken, self.patience) = (0, self.run.patience());
+    }
+}
+
 /// What a run has met of the application while it waited.
 #[derive(Debug, Default)]
 pub struct Waits {
@@ -195,10 +242,10 @@ pub struct Waits {
 
 impl Waits {
     /// Once a run: it may last long, and nothing else would show why.
-    fn say(&self, context: &Context) {
+    fn say(&self, run: &Run) {
         if !self.has_said.swap(true, Ordering::Relaxed) {
-            let database = &context.database.name;
-            tracing::info!(database, job = %context.kind, "waiting for a pause between the application's transactions");
+            let database = &run.database.name;
+            tracing::info!(database, job = %run.kind, "waiting for a pause between the application's transactions");
         }
     }
 }

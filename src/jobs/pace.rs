@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::moment::LEAST;
+/// No hold that is shorter than this gets anything done.
+pub const LEAST: Duration = Duration::from_micros(500);
 
 /// The size of slices, so that the work of one transaction lasts about `target`. Its COMMIT is not counted: that is the
 /// disk's time, which a smaller slice does not shorten; on a slow disk slices would shrink to single rows, and the

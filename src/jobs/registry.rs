@@ -1,8 +1,6 @@
-//! Kind → job: the only place that knows every kind. A job takes its settings from the run's context.
+//! Kind → job: the only place that knows every kind. A job takes its settings from the run's run.
 
-use std::sync::Arc;
-
-use super::Job;
+use super::Task;
 use super::backup::Backup;
 use super::cleanup::Cleanup;
 use super::health::Health;
@@ -25,16 +23,16 @@ pub fn kinds(database: &Database) -> Vec<JobKind> {
 }
 
 /// The job of this kind, as the daemon runs it.
-pub fn job(kind: JobKind) -> Arc<dyn Job> {
+pub fn task(kind: JobKind) -> Task {
     match kind {
-        JobKind::Backup => Arc::new(Backup { accept_smaller: false }),
-        JobKind::Cleanup => Arc::new(Cleanup { dry_run: false }),
-        JobKind::Maintain => Arc::new(Maintain { dry_run: false }),
-        JobKind::Verify => Arc::new(Verify { backup: None, from: None }),
-        JobKind::Health => Arc::new(Health),
-        JobKind::Integrity => Arc::new(Integrity),
-        JobKind::Watch => Arc::new(Watch),
-        JobKind::Checkpoint => Arc::new(Checkpoint),
-        JobKind::Recover => Arc::new(Recover::default()),
+        JobKind::Backup => Backup { accept_smaller: false }.into(),
+        JobKind::Cleanup => Cleanup.into(),
+        JobKind::Maintain => Maintain.into(),
+        JobKind::Verify => Verify { backup: None, from: None }.into(),
+        JobKind::Health => Health.into(),
+        JobKind::Integrity => Integrity.into(),
+        JobKind::Watch => Watch.into(),
+        JobKind::Checkpoint => Checkpoint.into(),
+        JobKind::Recover => Recover::default().into(),
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::moment::Waits;
-use super::{Context, Job, Progress, Report, damage};
+use super::{Access, Report, Run, Task, Terms, damage};
 use crate::clock;
 use crate::config::Database;
 use crate::error::{Class, Error, Reason, Result};
@@ -22,6 +22,7 @@ use crate::sqlite::write::hold::Holds;
 use crate::state::State;
 use crate::state::locks::Lock;
 use crate::state::runs::{self, Ending};
+use crate::terms::progress::Progress;
 use crate::terms::{Cause, Outcome};
 
 /// Attempts at a run whose error may go away by itself, and the pause before each further one.
@@ -34,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A run to be made.
 pub struct Order {
     /// What to do.
-    pub job: Arc<dyn Job>,
+    pub task: Task,
     /// To which database.
     pub database: Arc<Database>,
     /// Over which connections.
@@ -63,18 +64,16 @@ pub struct Finished {
 /// Makes a run and writes it down. Never panics and never fails itself: trouble with the history is logged, and
 /// the run counts all the same.
 pub async fn run(state: &State, order: Order) -> Finished {
-    if order.job.is_preview() {
-        let context = context(state, &order, clock::now());
-        let result = attempts(&order.job, &context, None).await;
+    if order.task.access == Access::Preview {
+        let run = started_run(state, &order, clock::now());
+        let result = attempts(&order.task, &run, None).await;
         return Finished { outcome: ending(&result).outcome, result };
     }
-    let (kind, database) = (order.job.kind(), Arc::clone(&order.database));
-    let lock = order
-        .job
-        .is_exclusive()
-        .then(|| state.lock(&database.name, kind))
-        .transpose()
-        .map(|l| l.map(Arc::new));
+    let (kind, database) = (order.task.kind, Arc::clone(&order.database));
+    let lock = match order.task.access {
+        Access::Exclusive => locked(state, &order).await.map(Some),
+        Access::Shared | Access::Preview => Ok(None),
+    };
     let lock = match lock {
         Err(error) if error.reason == Reason::Locked => return skip(state, &order, error).await,
         lock => lock,
@@ -85,12 +84,12 @@ pub async fn run(state: &State, order: Order) -> Finished {
         let (name, cause) = (database.name.clone(), order.cause);
         noted(state.with(move |c| runs::begin(c, &name, kind, cause, started)).await)
     };
-    let run = id.unwrap_or_default();
-    JobStarted { database: &database.name, job: kind.as_str(), run }.emit();
+    let number = id.unwrap_or_default();
+    JobStarted { database: &database.name, job: kind.as_str(), run: number }.emit();
 
-    let context = context(state, &order, started);
+    let run = started_run(state, &order, started);
     let mut result = match &lock {
-        Ok(lock) => attempts(&order.job, &context, lock.as_ref()).await,
+        Ok(lock) => attempts(&order.task, &run, lock.as_ref()).await,
         // Not a run that another one forestalls, but one that cannot be made: somebody must look at it.
         Err(error) => Err(error.clone()),
     };
@@ -112,7 +111,7 @@ pub async fn run(state: &State, order: Order) -> Finished {
     JobFinished {
         database: &database.name,
         job: kind.as_str(),
-        run,
+        run: number,
         outcome: ending.outcome,
         reason: ending.reason,
         summary: &ending.summary,
@@ -127,23 +126,29 @@ pub async fn run(state: &State, order: Order) -> Finished {
     Finished { outcome, result }
 }
 
-fn context(state: &State, order: &Order, started: DateTime<Utc>) -> Arc<Context> {
-    let kind = order.job.kind();
-    Arc::new(Context {
+/// The lock of the database, for a run that must be alone.
+async fn locked(state: &State, order: &Order) -> Result<Arc<Lock>> {
+    let (state, database, kind) = (state.clone(), Arc::clone(&order.database), order.task.kind);
+    let lock = tokio::task::spawn_blocking(move || state.lock(&database.name, kind));
+    lock.await.unwrap_or_else(|_| Err(Error::new(Reason::Panic, "taking a lock panicked"))).map(Arc::new)
+}
+
+fn started_run(state: &State, order: &Order, started: DateTime<Utc>) -> Arc<Run> {
+    let (kind, database) = (order.task.kind, &order.database);
+    let deadline =
+        (order.task.terms != Terms::Unlimited).then(|| Instant::now() + database.when(kind).timeout);
+    Arc::new(Run {
         kind,
-        database: Arc::clone(&order.database),
+        database: Arc::clone(database),
         pool: order.pool.clone(),
         state: state.clone(),
-        call: Call::new(
-            kind.as_str(),
-            order.cancel.clone(),
-            (!order.job.takes_its_time()).then(|| Instant::now() + order.database.when(kind).timeout),
-        ),
+        call: Call::new(kind.as_str(), &order.cancel, deadline),
         blackout: order.blackout.clone(),
-        holds: Arc::new(holds(&order.database.name, kind.as_str())),
-        pauses: Arc::new(Pauses::new(&order.database.path, order.database.pool.busy_timeout)),
+        holds: holds(&database.name, kind.as_str()),
+        pauses: Pauses::new(&database.path, database.pool.busy_timeout),
         waits: Waits::default(),
         progress: order.progress.clone(),
+        on_damage: damage::met,
         started,
         zone: order.zone,
     })
@@ -155,21 +160,21 @@ fn holds(database: &str, job: &'static str) -> Holds {
 }
 
 /// Writes down a run that did not start because the same job is still running or, where it `has_begun` not, waiting.
-pub async fn skip_overlap(state: &State, database: &Database, job: &dyn Job, has_begun: bool) {
+pub async fn skip_overlap(state: &State, database: &Database, task: &Task, has_begun: bool) {
     let what = if has_begun { "has not ended yet" } else { "is still waiting for its turn" };
-    let error = Error::new(Reason::Locked, format!("the {} before it {what}", job.kind()));
-    write_skip(state, database, job, Cause::Schedule, &error).await;
+    let error = Error::new(Reason::Locked, format!("the {} before it {what}", task.kind));
+    write_skip(state, database, task, Cause::Schedule, &error).await;
 }
 
 async fn skip(state: &State, order: &Order, error: Error) -> Finished {
-    if !order.job.is_optional() {
-        write_skip(state, &order.database, &*order.job, order.cause, &error).await;
+    if order.task.terms != Terms::Optional {
+        write_skip(state, &order.database, &order.task, order.cause, &error).await;
     }
     Finished { outcome: Outcome::Skipped, result: Err(error) }
 }
 
-async fn write_skip(state: &State, database: &Database, job: &dyn Job, cause: Cause, error: &Error) {
-    let kind = job.kind();
+async fn write_skip(state: &State, database: &Database, task: &Task, cause: Cause, error: &Error) {
+    let kind = task.kind;
     JobSkipped { database: &database.name, job: kind.as_str(), because: &error.message }.emit();
     let ending = Ending {
         outcome: Outcome::Skipped,
@@ -189,59 +194,45 @@ async fn write_skip(state: &State, database: &Database, job: &dyn Job, cause: Ca
     );
 }
 
-async fn attempts(job: &Arc<dyn Job>, context: &Arc<Context>, lock: Option<&Arc<Lock>>) -> Result<Report> {
+async fn attempts(task: &Task, run: &Arc<Run>, lock: Option<&Arc<Lock>>) -> Result<Report> {
     let mut pauses = PAUSES.iter();
-    // Whoever closes a connection to a damaged file must know; the job itself meets an error of the state again.
-    let _ = damage::known(context).await;
     loop {
-        let result = attempt(job, context, lock).await;
+        let result = attempt(task, run, lock).await;
         let Err(error) = &result else { return result };
         let Some(pause) = pauses.next().filter(|_| error.class() == Class::Transient) else { return result };
         tracing::info!(
-            database = context.database.name,
-            job = %job.kind(),
+            database = run.database.name,
+            job = %task.kind,
             pause_seconds = pause.as_secs(),
             "will try again: {error}"
         );
         tokio::select! {
             () = tokio::time::sleep(*pause) => {}
-            () = context.call.cancel.cancelled() => {}
+            () = run.call.cancel.cancelled() => {}
         }
-        context.go_on()?;
+        run.go_on()?;
     }
 }
 
-/// One attempt, in a task of its own so that a panic ends the run and not the daemon. One that is given up keeps the
-/// database's lock until it really ends: what it began may still be writing, and must stay the only one.
-async fn attempt(job: &Arc<dyn Job>, context: &Arc<Context>, lock: Option<&Arc<Lock>>) -> Result<Report> {
-    let mut task = {
-        let (job, context, lock) = (Arc::clone(job), Arc::clone(context), lock.cloned());
-        tokio::spawn(async move {
+/// One attempt, on a thread of its own. One that is given up keeps the database's lock until it really ends: what it
+/// began may still be writing, and must stay the only one.
+async fn attempt(task: &Task, run: &Arc<Run>, lock: Option<&Arc<Lock>>) -> Result<Report> {
+    let work = {
+        let (task, run, lock) = (task.clone(), Arc::clone(run), lock.cloned());
+        move || {
             let _lock = lock;
-            job.run(&context).await
-        })
-    };
-    let joined = tokio::select! {
-        joined = &mut task => joined,
-        () = context.call.ended() => {
-            let Ok(joined) = tokio::time::timeout(PATIENCE, &mut task).await else {
-                let why = context.go_on().err().map_or(Reason::Cancelled, |error| error.reason);
-                return Err(Error::new(why, "did not stop when told to, and was given up"));
-            };
-            joined
+            // Whoever closes a connection to a damaged file must know; the job itself meets an error of the state again.
+            let _ = damage::known(&run);
+            (task.work)(&run)
         }
     };
-    joined.unwrap_or_else(|panic| {
-        let text = match panic.try_into_panic() {
-            Ok(payload) => payload
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string))
-                .unwrap_or_default(),
-            Err(_) => String::from("its task was cancelled"),
-        };
-        Err(Error::new(Reason::Panic, format!("the run panicked, which is a defect in litekeeper: {text}")))
-    })
+    tokio::select! {
+        result = run.call.on_thread(work) => result,
+        () = async { run.call.ended().await; tokio::time::sleep(PATIENCE).await } => {
+            let why = run.go_on().err().map_or(Reason::Cancelled, |error| error.reason);
+            Err(Error::new(why, "did not stop when told to, and was given up"))
+        }
+    }
 }
 
 fn ending(result: &Result<Report>) -> Ending {

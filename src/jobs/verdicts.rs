@@ -1,13 +1,12 @@
 //! What checks found: kept for the status and the metrics, and told in the report. Decides nothing.
 
-use rusqlite::TransactionBehavior;
 use serde::Serialize;
 
-use super::{Context, Report};
+use super::{Report, Run};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::CheckChanged;
-use crate::state::facts::{self, HEALTH};
+use crate::state::facts::HEALTH;
 pub use crate::state::status::APPLICATION_SQLITE;
 use crate::state::status::CheckStatus;
 use crate::terms::Verdict;
@@ -51,25 +50,22 @@ impl Check {
 }
 
 /// The error that a check met, where the run shall go on: not when it was told to stop or is late.
-pub fn met(context: &Context, error: Error) -> Result<Error> {
-    context.go_on()?;
+pub fn met(run: &Run, error: Error) -> Result<Error> {
+    run.go_on()?;
     if error.reason == Reason::Cancelled { Err(error) } else { Ok(error) }
 }
 
 /// Keeps what was found in place of what the same checks found before. The checks of other jobs stay.
-pub async fn keep(context: &Context, checks: &[Check]) -> Result<()> {
+pub fn keep(run: &Run, checks: &[Check]) -> Result<()> {
     let at = clock::now();
-    let new: Vec<CheckStatus> = checks
-        .iter()
-        .map(|c| CheckStatus { check: c.name.to_owned(), result: c.verdict, detail: c.detail.clone(), at })
-        .collect();
-    let database = context.database.name.clone();
-    let write = move |connection: &mut rusqlite::Connection| {
-        // Both jobs may be at work on the same list.
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut all = facts::recall::<Vec<CheckStatus>>(&transaction, &database, HEALTH)?
-            .map(|(all, _)| all)
-            .unwrap_or_default();
+    let new = checks.iter().map(|c| CheckStatus {
+        check: c.name.to_owned(),
+        result: c.verdict,
+        detail: c.detail.clone(),
+        at,
+    });
+    // Both jobs may be at work on the same list.
+    let changed = run.update(HEALTH, |all| {
         let mut changed = Vec::new();
         for check in new {
             let old = all.iter_mut().find(|old| old.check == check.check);
@@ -84,14 +80,12 @@ pub async fn keep(context: &Context, checks: &[Check]) -> Result<()> {
                 None => all.push(check),
             }
         }
-        facts::remember(&transaction, &database, HEALTH, &all)?;
-        transaction.commit()?;
-        for CheckStatus { check, result, detail, .. } in &changed {
-            CheckChanged { database: &database, check, verdict: *result, detail }.emit();
-        }
-        Ok(())
-    };
-    context.state.with(write).await
+        changed
+    })?;
+    for CheckStatus { check, result, detail, .. } in &changed {
+        CheckChanged { database: &run.database.name, check, verdict: *result, detail }.emit();
+    }
+    Ok(())
 }
 
 /// The report on these checks: each bad one is a finding.

@@ -1,16 +1,15 @@
 //! Whether a job may write into the database's file. Asked before each piece of work that does.
 
-use super::{Context, blocking, damage};
+use super::{Run, damage};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::aliases;
 
 /// An error where damage is known, or where the file has a second name: also outside WAL mode, because what a crash of
 /// ours leaves half written would be undone from a `-journal` that the application looks for under its own name, and the
 /// other way round (HAZARDS H31).
-pub async fn refuse(context: &Context) -> Result<()> {
-    damage::refuse(context).await?;
-    let path = context.database.path.clone();
-    match blocking(move || Ok(aliases::second(&path))).await? {
+pub fn refuse(run: &Run) -> Result<()> {
+    damage::refuse(run)?;
+    match aliases::second(&run.database.path) {
         Some(second) => Err(Error::new(Reason::SecondName, format!("nothing is written: {second}"))),
         None => Ok(()),
     }

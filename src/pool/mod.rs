@@ -1,80 +1,32 @@
 //! CONNECTIONS to one database: the only room that names deadpool, and where the asynchronous world ends.
-//! Work comes in as a closure over one connection, with the job that asks, a deadline and a cancellation; every
-//! statement is timed; whatever ends the wait for the work also ends its SQL.
+//! Work comes in as a closure over one connection, on the thread of the job that asks, with its deadline and its
+//! cancellation, either of which ends its SQL; every statement is timed.
 //! Must never open a file that is missing, nor one whose sidecars the application could not write afterwards.
 
 mod call;
 mod files;
+mod lend;
 mod open;
 mod session;
+mod statements;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
-use deadpool_sqlite::{Metrics, Object, PoolError, TimeoutType};
-use rusqlite::Connection;
-use tokio::sync::RwLockReadGuard;
+use deadpool_sqlite::{Metrics, Object};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::config::units::show_duration;
 use crate::config::{self, Database};
-use crate::error::{DISK_ERROR, Error, Reason, Result};
-use crate::metrics::events::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited, QueryTimed};
-use crate::sqlite::files::header;
-use crate::sqlite::look::explain::{self, Step};
-use crate::sqlite::look::schema;
-use crate::sqlite::open as open_file;
-pub use call::Call;
-use files::{Admission, Files, Taken};
+use crate::error::{Error, Reason, Result};
+use crate::metrics::events::{PoolGauges, PoolRecycled};
+pub use call::{Call, LogLimit};
+use files::{Files, Taken};
 pub use session::wait_for_locks;
-use session::{Finished, Limits, Observer};
-
-/// Different statements of one piece of work whose plans are asked for.
-const EXPLAINED: usize = 16;
+pub use statements::SlowStatement;
 
 /// How long the end of a process waits for its connections to be closed.
 const TO_CLOSE: Duration = Duration::from_secs(2);
-
-/// How often files may be replaced one after the other before a call gives up.
-const ADMISSIONS: usize = 3;
-
-/// SQLite's words, which name no file.
-const NOT_A_DATABASE: &str = "file is not a database";
-const READ_ONLY: &str = "attempt to write a readonly database";
-
-/// What to do about an error of the operating system that has no better remedy.
-const BAD_DISK: &str = "; the disk or its driver fails: see the kernel's log (dmesg), and copy the backups to another disk \
-                        before anything else";
-
-/// A statement that was slower than the threshold. Defined here for whoever keeps them.
-#[derive(Debug, Clone)]
-pub struct SlowStatement {
-    /// The database's name.
-    pub database: String,
-    /// The job that ran it.
-    pub job: &'static str,
-    /// With its literals: must be reduced to its shape before it is shown or kept.
-    pub sql: String,
-    /// When it finished.
-    pub at: DateTime<Utc>,
-    /// How long it took.
-    pub duration: Duration,
-    /// Virtual machine instructions (SQLITE_STMTSTATUS_VM_STEP).
-    pub vm_steps: u64,
-    /// Forward steps of full table scans (SQLITE_STMTSTATUS_FULLSCAN_STEP).
-    pub full_scan_steps: u64,
-    /// Sorts (SQLITE_STMTSTATUS_SORT).
-    pub sorts: u64,
-    /// Rows put into automatic indexes (SQLITE_STMTSTATUS_AUTOINDEX).
-    pub automatic_indexes: u64,
-    /// Its plan, asked for after the work; `None` where it has none, or could not be asked for without waiting.
-    pub plan: Option<Vec<Step>>,
-    /// The names that the schema has: what else is in the statement or its plan may be data.
-    pub names: Arc<[String]>,
-}
 
 /// What the pool looks like now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,76 +101,6 @@ impl Pool {
             && self.inner.slow_threshold == database.watch.slow_threshold
     }
 
-    /// Runs `work` on a connection, on a blocking thread. Dropping the returned future, the call's cancellation
-    /// and its deadline each stop the SQL; the connection is lent until it really has stopped.
-    ///
-    /// Errors: those of `work`; `pool_timeout`; `cancelled` and `deadline`; `replaced` where another file has come in
-    /// place of the one that the run began with, by which it has decided what to do, or of what lies beside it; whatever
-    /// stands in the way of opening.
-    pub async fn run<T, F>(&self, call: &Call, work: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
-    {
-        let Lent { connection, generation } = tokio::select! {
-            // A call that has ended already gets none.
-            biased;
-            () = call.ended() => {
-                call.check()?;
-                return Err(Error::new(Reason::Deadline, "no connection was free before the time was up"));
-            }
-            lent = self.get() => match lent {
-                Ok(lent) => lent,
-                Err(error) => return Err(self.inner.named(error).await),
-            },
-        };
-        if *call.generation.get_or_init(|| generation) != generation {
-            self.inner.give_back(connection, generation);
-            return Err(self.inner.files.replaced());
-        }
-        let limits = Arc::new(Limits::new(call.deadline, self.inner.settings.busy_timeout, false));
-        let stop = StopOnDrop(Arc::clone(&limits));
-        let slow = Arc::default();
-        let observer = Statements { inner: Arc::clone(&self.inner), job: call.job, slow: Arc::clone(&slow) };
-        let sender = self.inner.slow.clone();
-        let (inner, path) = (Arc::clone(&self.inner), self.inner.path.clone());
-        let files = Arc::clone(&self.inner.files);
-        // Until the SQL has stopped the connection belongs to this task, also when nobody waits any more.
-        let mut task = tokio::spawn(async move {
-            let done = connection
-                .interact(move |connection| {
-                    if !files.are_in_place(generation) {
-                        return Ok((Err(files.replaced()), false));
-                    }
-                    open_file::leave_log_to_replicator(connection, &path)?;
-                    files.note(connection, generation);
-                    let result = session::run(connection, &limits, Box::new(observer), work);
-                    files.note(connection, generation);
-                    tell(connection, &slow, &sender);
-                    Ok::<_, rusqlite::Error>((result, connection.is_autocommit()))
-                })
-                .await
-                .map(|done| done.unwrap_or_else(|error| (Err(error.into()), true)));
-            if matches!(done, Ok((_, true))) {
-                inner.give_back(connection, generation);
-            } else {
-                // Closed, so that a transaction of the work that panicked, or that could not be rolled back, does not
-                // stay open with its locks.
-                inner.files.close(vec![Object::take(connection)], generation);
-            }
-            match done.map_or_else(|_| Err(panicked()), |(result, _)| result) {
-                Err(error) => Err(inner.named(error).await),
-                done => done,
-            }
-        });
-        tokio::select! {
-            result = &mut task => return result.unwrap_or_else(|_| Err(panicked())),
-            () = call.cancel.cancelled() => stop.0.stop(),
-            () = call.late() => stop.0.interrupt(),
-        }
-        task.await.unwrap_or_else(|_| Err(panicked()))
-    }
-
     /// Numbers for the status and the metrics.
     pub fn state(&self) -> PoolState {
         let now = self.inner.pool.status();
@@ -283,62 +165,6 @@ impl Pool {
     pub fn set_damaged(&self, is_damaged: bool) {
         self.inner.files.set_damaged(is_damaged);
     }
-
-    /// A connection, with as many attempts as `pool.retries` says.
-    async fn get(&self) -> Result<Lent> {
-        let inner = &self.inner;
-        let mut attempt = 1;
-        loop {
-            let error = match self.try_get(attempt).await {
-                Ok(lent) => return Ok(lent),
-                Err(error) => error,
-            };
-            if error.class() != crate::error::Class::Transient || attempt >= inner.settings.retries {
-                return Err(error);
-            }
-            attempt += 1;
-            tokio::time::sleep(inner.settings.retry_delay).await;
-        }
-    }
-
-    async fn try_get(&self, attempt: u32) -> Result<Lent> {
-        let inner = &self.inner;
-        inner.replace_old();
-        // Until the connection is open, none is closed.
-        let (gate, generation) = inner.admit().await?;
-        let asked = Instant::now();
-        let got = inner.pool.get().await;
-        drop(gate);
-        let (database, waited) = (inner.database.as_str(), asked.elapsed());
-        if got.is_ok() {
-            PoolWaited { database, waited }.emit();
-        }
-        got.map(|connection| Lent { connection, generation }).map_err(|error| match error {
-            PoolError::Timeout(TimeoutType::Wait) => {
-                inner.timeouts.fetch_add(1, Ordering::Relaxed);
-                PoolTimedOut { database, waited, attempt }.emit();
-                Error::new(
-                    Reason::PoolTimeout,
-                    format!(
-                        "all {} connections were in use for {}; raise pool.size or pool.max_overflow, or let fewer \
-                         jobs run at the same time",
-                        inner.settings.size + inner.settings.max_overflow,
-                        show_duration(inner.settings.timeout)
-                    ),
-                )
-            }
-            PoolError::Timeout(_) => Error::new(
-                Reason::PoolTimeout,
-                format!("{} could not be opened within {}", inner.path.display(), show_duration(inner.settings.timeout)),
-            ),
-            PoolError::Backend(e)
-            | PoolError::PostCreateHook(deadpool_sqlite::HookError::Backend(e)) => {
-                Error::from(e).context(format!("cannot open {}", inner.path.display()))
-            }
-            PoolError::Closed => Error::new(Reason::Cancelled, "the database was removed from the configuration"),
-            other => Error::new(Reason::Sqlite, format!("cannot open {}: {other}", inner.path.display())),
-        })
-    }
 }
 
 impl Inner {
@@ -357,16 +183,9 @@ impl Inner {
         }
     }
 
-    /// The generation to which a connection may be opened, for as long as the guard is there. Connections to other files
-    /// are closed first.
-    async fn admit(&self) -> Result<(RwLockReadGuard<'_, ()>, u64)> {
-        for _ in 0..ADMISSIONS {
-            match self.files.admit(|| self.pool.status().size).await? {
-                Admission::Granted(gate, generation) => return Ok((gate, generation)),
-                Admission::Replaced => self.files.renew(|| self.idle(|_| true)).await?,
-            }
-        }
-        Err(self.files.replaced())
+    /// Counts a caller that got no connection in time.
+    fn timed_out(&self) {
+        self.timeouts.fetch_add(1, Ordering::Relaxed);
     }
 
     fn replace_old(&self) {
@@ -383,25 +202,6 @@ impl Inner {
     /// Takes those idle connections out of the pool.
     fn idle(&self, mut choose: impl FnMut(&Metrics) -> bool) -> Vec<Taken> {
         self.pool.retain(|_, metrics| !choose(&metrics)).removed
-    }
-
-    /// SQLite's own texts for a file that is none of its databases, and for one that it cannot read or write, do not
-    /// say which, nor why.
-    async fn named(&self, error: Error) -> Error {
-        let path = self.path.clone();
-        let looked = move |error: Error| match error.reason {
-            Reason::NotADatabase if error.message.contains(NOT_A_DATABASE) => header::explain(&path),
-            Reason::Permission if error.message.contains(READ_ONLY) => header::not_writable(&path)
-                .unwrap_or_else(|| error.context(format!("{} cannot be written", path.display()))),
-            Reason::Io if error.message.contains(DISK_ERROR) => {
-                let remedy = if error.message.ends_with(DISK_ERROR) { BAD_DISK } else { "" };
-                let mut error = error.context(path.display());
-                error.message += remedy;
-                error
-            }
-            _ => error,
-        };
-        tokio::task::spawn_blocking(move || looked(error)).await.unwrap_or_else(|_| panicked())
     }
 }
 
@@ -430,76 +230,6 @@ async fn close_when_idle(of: Weak<Inner>) {
 /// For work given to [`Pool::run`] that waits for something else than its connection's SQL: an error when it must stop.
 pub fn go_on() -> Result<()> {
     session::check()
-}
-
-/// A connection, and which files it belongs to.
-struct Lent {
-    connection: Object,
-    generation: u64,
-}
-
-/// Stops the SQL when the future that waits for it is dropped.
-struct StopOnDrop(Arc<Limits>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
-
-/// Turns what the session sees into metrics and slow statements.
-struct Statements {
-    inner: Arc<Inner>,
-    job: &'static str,
-    slow: Arc<Mutex<Vec<SlowStatement>>>,
-}
-
-impl Observer for Statements {
-    fn statement(&self, finished: &Finished<'_>) {
-        let database = &self.inner.database;
-        QueryTimed { database, job: self.job, duration: finished.duration }.emit();
-        if finished.duration < self.inner.slow_threshold {
-            return;
-        }
-        self.slow.lock().unwrap_or_else(PoisonError::into_inner).push(SlowStatement {
-            database: database.clone(),
-            job: self.job,
-            sql: finished.sql.to_owned(),
-            at: crate::clock::now(),
-            duration: finished.duration,
-            vm_steps: finished.vm_steps,
-            full_scan_steps: finished.full_scan_steps,
-            sorts: finished.sorts,
-            automatic_indexes: finished.automatic_indexes,
-            plan: None,
-            names: Arc::default(),
-        });
-    }
-
-    fn busy(&self, attempt: u32) {
-        BusyRetry { database: &self.inner.database, job: self.job, attempt }.emit();
-    }
-}
-
-/// Sends the slow statements of a session on, with their plans. Outside of the session nothing waits for a lock.
-fn tell(connection: &Connection, slow: &Mutex<Vec<SlowStatement>>, to: &UnboundedSender<SlowStatement>) {
-    let mut slow = std::mem::take(&mut *slow.lock().unwrap_or_else(PoisonError::into_inner));
-    if slow.is_empty() {
-        return;
-    }
-    let names: Arc<[String]> = schema::names(connection).unwrap_or_default().into();
-    let mut plans: BTreeMap<String, Option<Vec<Step>>> = BTreeMap::new();
-    for statement in &mut slow {
-        statement.names = Arc::clone(&names);
-        if plans.len() < EXPLAINED || plans.contains_key(&statement.sql) {
-            let plan = || explain::without_values(connection, &statement.sql).ok();
-            statement.plan = plans.entry(statement.sql.clone()).or_insert_with(plan).clone();
-        }
-    }
-    for statement in slow {
-        // Nobody listens any more only while the process ends.
-        let _ = to.send(statement);
-    }
 }
 
 fn panicked() -> Error {

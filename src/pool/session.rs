@@ -3,12 +3,13 @@
 //! a connection never leaves its blocking thread during one call. Must never touch the database itself.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, InterruptHandle, StatementStatus};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
@@ -22,22 +23,36 @@ const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// When to stop. Shared between the asynchronous side, which sets it, and SQLite's callbacks, which obey.
 pub(super) struct Limits {
-    stopped: AtomicBool,
+    cancel: CancellationToken,
+    /// By something else, with this error.
+    stopped: OnceLock<Error>,
     deadline: Option<Instant>,
     busy_timeout: Duration,
     /// Present exactly while the session runs, so that a late interrupt never hits the connection's next user.
     interrupt: Mutex<Option<InterruptHandle>>,
 }
 
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limits").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
 impl Limits {
-    pub(super) fn new(deadline: Option<Instant>, busy_timeout: Duration, stopped: bool) -> Self {
-        Self { stopped: AtomicBool::new(stopped), deadline, busy_timeout, interrupt: Mutex::new(None) }
+    pub(super) fn new(deadline: Option<Instant>, busy_timeout: Duration, cancel: CancellationToken) -> Self {
+        let (stopped, interrupt) = (OnceLock::new(), Mutex::new(None));
+        Self { cancel, stopped, deadline, busy_timeout, interrupt }
     }
 
-    /// Ends the work: the running statement now, any later one as soon as it begins.
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+    /// Ends the work with this error: the running statement now, any later one as soon as it begins.
+    pub(super) fn stop(&self, why: Error) {
+        // The first reason is the one that counts.
+        let _ = self.stopped.set(why);
         self.interrupt();
+    }
+
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
     /// Ends the running statement. The progress handler alone would not: some single instructions (sorting, a
@@ -52,11 +67,7 @@ impl Limits {
         self.interrupt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
-
-    fn is_late(&self) -> bool {
+    pub(super) fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
@@ -65,19 +76,23 @@ impl Limits {
     }
 
     fn must_stop(&self) -> bool {
-        self.is_stopped() || self.is_late()
+        self.cancel.is_cancelled() || self.stopped.get().is_some() || self.is_late()
     }
 
     /// Why the work must stop, if it must.
     pub(super) fn check(&self) -> Result<()> {
-        let (reason, why) = if self.is_stopped() {
-            (Reason::Cancelled, "stopped before it was finished")
-        } else if self.is_late() {
-            (Reason::Deadline, "took longer than it may and was stopped")
-        } else {
-            return Ok(());
-        };
-        Err(Error::new(reason, format!("{why}; what it had begun was rolled back")))
+        if self.cancel.is_cancelled() {
+            let text = "stopped before it was finished; what it had begun was rolled back";
+            return Err(Error::new(Reason::Cancelled, text));
+        }
+        if let Some(why) = self.stopped.get() {
+            return Err(why.clone());
+        }
+        if self.is_late() {
+            let text = "took longer than it may and was stopped; what it had begun was rolled back";
+            return Err(Error::new(Reason::Deadline, text));
+        }
+        Ok(())
     }
 }
 

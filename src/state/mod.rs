@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
@@ -88,6 +88,17 @@ impl State {
         }
         work(&mut connection)
             .map_err(|e| e.context(format!("cannot use {}", self.directory.join("state.db").display())))
+    }
+
+    /// Runs `work` on this thread in one transaction that has the write lock from its beginning, for what depends on what
+    /// it reads. Rolled back where `work` fails.
+    pub fn transaction<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        self.now(|connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        })
     }
 
     /// Whether the history can be written now: takes the write lock and lets go of it.
@@ -197,7 +208,7 @@ fn migrate(connection: &mut Connection) -> Result<()> {
         return Ok(());
     }
     // Another process may migrate at the same moment: the version is read under the write lock.
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version = version(&transaction)?;
     for text in &MIGRATIONS[version..] {
         transaction.execute_batch(text)?;

@@ -12,7 +12,7 @@ mod object;
 mod pace;
 pub mod restore;
 
-pub use catalogue::backup::{Backup, Made, State};
+pub use catalogue::backup::{Added, Backup, Made, State};
 pub use catalogue::inventory::Known;
 pub use catalogue::manifest::{FORMAT, Manifest, Snapshot, Verification};
 pub use catalogue::name::BackupName;
@@ -73,10 +73,10 @@ pub trait Store: Send + Sync {
     /// Where it is, for messages: a path or a URL.
     fn place(&self) -> String;
 
-    /// Writes a new file and returns its size in bytes. The file appears whole, durable and only when
-    /// `write` and everything after it succeeded; otherwise nothing is left of it, not even when the process is
+    /// Writes a new file. It appears whole, durable and only when `write` and everything after it succeeded;
+    /// otherwise, and where `write` finds that it is not wanted, nothing is left of it, not even when the process is
     /// killed. Refused when the name is taken: an existing file is never touched.
-    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<u64>;
+    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<Content>) -> Result<Put>;
 
     /// Writes a small file, in place of the one of that name if there is one: readers see the old one or the
     /// new one, whole.
@@ -110,6 +110,24 @@ pub trait Store: Send + Sync {
     /// One at a time may change what several files say together: a manifest that is read, changed and
     /// replaced, a backup that is removed. Held for moments only; waits for the other for a bounded time.
     fn edit(&self) -> Result<Lock>;
+}
+
+/// What whoever wrote a file says of it in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// It is wanted.
+    New,
+    /// It holds what another file holds already: it is not wanted.
+    Same,
+}
+
+/// What became of a file that was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It is there, and has so many bytes.
+    Made(u64),
+    /// It was not wanted, and nothing is left of it.
+    Same,
 }
 
 /// A file in a store.

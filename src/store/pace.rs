@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::terms::progress::Watch;
 
 /// What may be written at once after a pause, as the time in which it would have been written.
 const BURST: Duration = Duration::from_millis(250);
@@ -42,25 +43,25 @@ pub(super) struct Paced<'a, W> {
     out: W,
     allowance: Option<Allowance>,
     begun: Instant,
-    go_on: &'a dyn Fn() -> Result<()>,
+    watch: &'a dyn Watch,
     stopped: &'a mut Option<Error>,
 }
 
 impl<'a, W: Write> Paced<'a, W> {
-    /// Before `out`, with at most `rate` bytes a second, if that is limited. Where `go_on` has an error, so has the
+    /// Before `out`, with at most `rate` bytes a second, if that is limited. Where `watch` has an error, so has the
     /// next write, and `stopped` is what it was.
     pub(super) fn new(
         out: W,
         rate: Option<NonZeroU64>,
-        go_on: &'a dyn Fn() -> Result<()>,
+        watch: &'a dyn Watch,
         stopped: &'a mut Option<Error>,
     ) -> Self {
         let allowance = rate.map(|rate| Allowance { rate, due: Duration::ZERO });
-        Self { out, allowance, begun: Instant::now(), go_on, stopped }
+        Self { out, allowance, begun: Instant::now(), watch, stopped }
     }
 
     fn check(&mut self) -> io::Result<()> {
-        (self.go_on)().map_err(|error| {
+        self.watch.go_on().map_err(|error| {
             let told = io::Error::other(error.message.clone());
             *self.stopped = Some(error);
             told

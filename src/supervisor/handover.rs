@@ -13,13 +13,12 @@ use tokio::time::sleep;
 use super::Supervisor;
 use crate::clock;
 use crate::error::Result;
-use crate::jobs::registry;
+use crate::jobs::{Access, Terms, registry};
 use crate::sqlite::files::holders;
 use crate::state::State;
 use crate::state::locks::Lock;
 use crate::state::status::HandedOver;
-use crate::terms::Cause;
-use crate::terms::JobKind;
+use crate::terms::{Cause, JobKind};
 
 /// Between two looks whether a restore wants the database, or has ended.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -98,7 +97,8 @@ impl Handover {
         if matches!(self.stage, Stage::Ours) {
             return false;
         }
-        let is_new = !registry::job(kind).is_optional() && self.held_back.insert(kind, cause).is_none();
+        let is_new =
+            registry::task(kind).terms != Terms::Optional && self.held_back.insert(kind, cause).is_none();
         if let (true, Some(to)) = (is_new, self.to()) {
             tracing::info!(database, job = %kind, by = to.by, "due while a restore has the database; it runs afterwards");
         }
@@ -175,7 +175,7 @@ impl Supervisor {
         for (name, handover) in &mut self.handovers {
             let Stage::Leaving { end_of_grace, .. } = handover.stage else { continue };
             let at_work = || self.running.iter().filter(|((database, _), _)| database == name);
-            let is_exclusive = |kind| registry::job(kind).is_exclusive();
+            let is_exclusive = |kind| registry::task(kind).access == Access::Exclusive;
             if now < end_of_grace || at_work().any(|((_, kind), _)| is_exclusive(*kind)) {
                 continue;
             }

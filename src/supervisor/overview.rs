@@ -12,7 +12,7 @@ use super::disk::OnDisk;
 use crate::clock;
 use crate::config::{Config, Database};
 use crate::error::Result;
-use crate::jobs::{self, registry};
+use crate::jobs::registry;
 use crate::metrics::events::{self, JobScheduled, JobSucceededBefore, TableSize};
 use crate::pool::PoolState;
 use crate::schedule::{blackout, calendar};
@@ -22,7 +22,7 @@ use crate::state::status::{
 };
 use crate::state::{facts, pin, runs, slow};
 use crate::store::Known;
-use crate::terms::JobKind;
+use crate::terms::{JobKind, progress};
 
 /// Slow statements shown per database, and how far back.
 const SLOW_SHOWN: u32 = 5;
@@ -55,7 +55,7 @@ pub struct LiveJob {
     /// When it starts next.
     pub next_run: Option<DateTime<Utc>>,
     /// Since when it runs, and how far it is.
-    pub running: Option<(DateTime<Utc>, Option<jobs::Progress>)>,
+    pub running: Option<(DateTime<Utc>, Option<progress::Progress>)>,
     /// Due, and waiting for its turn.
     pub queued: bool,
     /// Due, and waiting until a blackout ends.
@@ -148,14 +148,13 @@ fn database_status(
 ) -> Result<DatabaseStatus> {
     let name = database.name.as_str();
     let backups = disk.backups.as_ref();
-    let space: Option<facts::Space> = facts::recall(connection, name, facts::SPACE)?.map(|(s, _)| s);
+    let space = facts::recall(connection, name, facts::SPACE)?;
     let jobs = registry::kinds(database).into_iter().map(|kind| {
         let live = live.and_then(|live| live.jobs.get(&kind));
         job_status(connection, config, database, kind, live, now)
     });
     let slow = slow::worst(connection, name, now - SLOW_SINCE, SLOW_SHOWN)?;
-    let trends: Vec<Trend> =
-        facts::recall(connection, name, facts::TRENDS)?.map(|(t, _)| t).unwrap_or_default();
+    let trends = facts::recall(connection, name, facts::TRENDS)?;
     // Free pages are filled before the file grows.
     let room = disk.disk_free.data.map(|free| free.saturating_add(space.map_or(0, |space| space.free_bytes)));
     let content = trends.iter().find(|trend| trend.kind == Kind::Content);
@@ -170,14 +169,14 @@ fn database_status(
         handed_over: live.and_then(|live| live.handed_over.clone()),
         pool: live.map(|live| pool_status(live.pool)),
         jobs: jobs.collect::<Result<_>>()?,
-        health: facts::recall(connection, name, facts::HEALTH)?.map(|(checks, _)| checks).unwrap_or_default(),
+        health: facts::recall(connection, name, facts::HEALTH)?,
         newest_backup: backups.ok().and_then(|b| b.newest.clone()),
         verified_backup: backups.ok().and_then(|b| b.verified),
         backups: backups.map_or(0, |b| b.count),
         damaged_backups: backups.map_or(0, |b| b.damaged),
         backups_error: backups.err().map(ToString::to_string),
         copies: disk.copies.iter().map(|(name, known)| copy_status(name, known)).collect(),
-        tables: facts::recall(connection, name, facts::TABLES)?.map(|(tables, _)| tables).unwrap_or_default(),
+        tables: facts::recall(connection, name, facts::TABLES)?,
         slow: slow
             .into_iter()
             .map(|s| SlowShape {
@@ -272,12 +271,10 @@ fn pool_status(pool: PoolState) -> PoolStatus {
 pub fn publish(connection: &Connection, status: &Status) -> Result<()> {
     for database in &status.databases {
         let name = database.name.as_str();
-        let problems: Vec<(String, String)> =
-            facts::recall(connection, name, facts::INDEX_PROBLEMS)?.map(|(p, _)| p).unwrap_or_default();
+        let problems = facts::recall(connection, name, facts::INDEX_PROBLEMS)?;
         let problems: Vec<_> = problems.iter().map(|(index, word)| (index.as_str(), word.as_str())).collect();
         events::IndexProblems { database: name, problems: &problems }.emit();
-        let damage: Option<facts::Damage> =
-            facts::recall(connection, name, facts::DAMAGE)?.and_then(|(damage, _)| damage);
+        let damage = facts::recall(connection, name, facts::DAMAGE)?;
         events::DatabaseDamaged { database: name, is_damaged: damage.is_some() }.emit();
         publish_database(database, status.now);
     }

@@ -14,13 +14,13 @@ use super::{Kept, Supervisor, lock};
 use crate::clock;
 use crate::error::Result;
 use crate::jobs::runner::{self, Order};
-use crate::jobs::{Progress, registry};
+use crate::jobs::{Access, Terms, registry};
 use crate::schedule::admission::{Claim, Ticket, Verdict};
 use crate::schedule::{blackout, catch_up};
 use crate::state::runs as history;
 use crate::state::runs::Run;
-use crate::terms::Cause;
-use crate::terms::JobKind;
+use crate::terms::progress::Progress;
+use crate::terms::{Cause, JobKind};
 
 /// A run that has ended.
 pub(super) struct Ended {
@@ -106,19 +106,19 @@ impl Supervisor {
             return self.postpone(name, kind, cause);
         }
         let Some(kept) = self.kept.get(name) else { return };
-        let job = registry::job(kind);
+        let task = registry::task(kind);
         let disk = lock(&self.seen).get(name).and_then(|seen| seen.device);
-        let claim = Claim { exclusive: job.is_exclusive(), heavy: kind.is_heavy(), disk };
+        let claim = Claim { exclusive: task.access == Access::Exclusive, heavy: kind.is_heavy(), disk };
         match self.admission.request(name, kind, claim) {
             Verdict::Start => self.start(name, kind, cause),
             Verdict::Queued => {
                 self.waiting.insert((name.to_owned(), kind), cause);
             }
-            Verdict::Skipped if job.is_optional() => {}
+            Verdict::Skipped if task.terms == Terms::Optional => {}
             Verdict::Skipped => {
                 let (state, database) = (self.state.clone(), Arc::clone(&kept.database));
                 let has_begun = self.running.contains_key(&(name.to_owned(), kind));
-                tokio::spawn(async move { runner::skip_overlap(&state, &database, &*job, has_begun).await });
+                tokio::spawn(async move { runner::skip_overlap(&state, &database, &task, has_begun).await });
             }
         }
     }
@@ -137,7 +137,7 @@ impl Supervisor {
         let (cancel, blackout) = (CancellationToken::new(), CancellationToken::new());
         let (progress, watched) = watch::channel(None);
         let order = Order {
-            job: registry::job(kind),
+            task: registry::task(kind),
             database: Arc::clone(&kept.database),
             pool: kept.pool.clone(),
             cause,

@@ -4,6 +4,7 @@
 mod cause;
 mod job_kind;
 mod outcome;
+pub mod progress;
 mod verdict;
 
 pub use cause::Cause;

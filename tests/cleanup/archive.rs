@@ -3,12 +3,14 @@
 use super::support::child::{self, Child};
 use super::support::sandbox::Sandbox;
 use super::support::{application, backups, keeper::order, wait_until};
-use super::{Job, ORDERS, Place, Rule, assert_whole_batches, cascade, database, detail, rule};
+use super::{ORDERS, Place, Rule, assert_whole_batches, cascade, database, detail, rule};
 use litekeeper::config::{ArchiveFormat, Database, Triggers};
-use litekeeper::jobs::{Progress, runner};
+use litekeeper::jobs::cleanup::Cleanup;
+use litekeeper::jobs::runner;
 use litekeeper::pool::Pool;
 use litekeeper::state::State;
 use litekeeper::terms::Outcome;
+use litekeeper::terms::progress::Progress;
 use rusqlite::Connection;
 use serde_json::Value;
 use std::fs;
@@ -201,10 +203,7 @@ async fn a_file_whose_first_batch_was_tried_twice_names_its_columns() {
     let pool = Pool::new(&database, mpsc::unbounded_channel().0).unwrap();
     let mut reader = application::Application::start(&path);
     reader.hold_read();
-    let run =
-        tokio::spawn(
-            async move { runner::run(&state, order(Job { dry_run: false }, &database, &pool)).await },
-        );
+    let run = tokio::spawn(async move { runner::run(&state, order(Cleanup, &database, &pool)).await });
     let directory = archive.join("attendance");
     let size = || {
         let file = fs::read_dir(&directory).ok()?.next()?.unwrap();

@@ -15,12 +15,13 @@ use std::time::Duration;
 
 use litekeeper::config::{Children, Database, DateFormat, Rule, Triggers};
 use litekeeper::error::Reason;
-use litekeeper::jobs::Progress;
-use litekeeper::jobs::cleanup::Cleanup as Job;
+use litekeeper::jobs::Task;
+use litekeeper::jobs::cleanup::{Cleanup, Preview};
 use litekeeper::jobs::runner::{self, Finished, Order};
 use litekeeper::pool::Pool;
 use litekeeper::state::State;
 use litekeeper::terms::Outcome;
+use litekeeper::terms::progress::Progress;
 use rusqlite::Connection;
 use serde_json::Value;
 use support::application::{self, Application, create_database};
@@ -111,7 +112,8 @@ impl Place {
         let pool = Pool::new(&database, mpsc::unbounded_channel().0).unwrap();
         let (progress, mut seen) = watch::channel(None);
         let cancel = CancellationToken::new();
-        let order = Order { cancel: cancel.clone(), progress, ..order(Job { dry_run }, &database, &pool) };
+        let task: Task = if dry_run { Preview.into() } else { Cleanup.into() };
+        let order = Order { cancel: cancel.clone(), progress, ..order(task, &database, &pool) };
         let watching = tokio::spawn(async move {
             while seen.changed().await.is_ok() {
                 let progress = *seen.borrow_and_update();
@@ -612,7 +614,7 @@ async fn h15_large_tables_are_not_looked_at_from_end_to_end_in_each_batch() {
     let state = State::open(&place.directory.path().join("state")).unwrap();
     let (sender, mut statements) = mpsc::unbounded_channel();
     let pool = Pool::new(&database, sender).unwrap();
-    let finished = runner::run(&state, order(Job { dry_run: false }, &database, &pool)).await;
+    let finished = runner::run(&state, order(Cleanup, &database, &pool)).await;
     drop(pool);
     assert_eq!(finished.outcome, Outcome::Success, "{:?}", finished.result);
     assert_eq!(place.number("SELECT n FROM gone"), 300);

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use litekeeper::config::{Database, Vacuum};
 use litekeeper::error::Reason;
-use litekeeper::jobs::maintain::speed::{SPEEDS, Speeds};
 use litekeeper::sqlite::upkeep::overwrite::{Overwritten, Watcher, overwrite};
 use litekeeper::sqlite::upkeep::vacuum;
 use litekeeper::sqlite::write::hold::Holds;
-use litekeeper::state::facts;
+use litekeeper::state::facts::{self, SPEEDS, Speeds};
 use rusqlite::Connection;
 
 use crate::fixture::{Ran, as_application, database, fill, maintain, number, state, text, wal};

@@ -50,7 +50,7 @@ async fn nothing_is_rewritten_in_a_file_that_a_check_found_damaged_until_another
         error.message.contains("the database is damaged") && error.message.contains("litekeeper recover"),
         "{error}"
     );
-    let cleanup = runner::run(&state, order(Cleanup::default(), &database, &pool)).await;
+    let cleanup = runner::run(&state, order(Cleanup, &database, &pool)).await;
     let error = cleanup.result.unwrap_err();
     assert_eq!(error.reason, Reason::Damaged, "{error}");
     assert_eq!(number(&path, "SELECT count(*) FROM one"), 1);

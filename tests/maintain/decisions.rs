@@ -110,7 +110,7 @@ async fn only_indexes_that_a_check_found_wrong_are_planned_to_be_rebuilt() {
     let sandbox = Sandbox::new();
     let path = sandbox.database();
     let state = state(&sandbox);
-    let found = ["idx_users_name", "dropped_since"];
+    let found = ["idx_users_name", "dropped_since"].map(str::to_owned).into();
     state.now(|c| facts::remember(c, "attendance", DAMAGED_INDEXES, &found)).unwrap();
     let ran = preview(&state, &database(&path, |d| d.maintain.reindex = Reindex::Auto)).await;
     assert_eq!(ran.why("reindex"), "would rebuild idx_users_name, one after the other");

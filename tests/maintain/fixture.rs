@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use litekeeper::config::{Analyze, Database, Maintain, Reindex, RowidPolicy, Vacuum};
+use litekeeper::config::{self, Analyze, Database, Reindex, RowidPolicy, Vacuum};
 use litekeeper::error::Reason;
-use litekeeper::jobs::maintain::Maintain as Job;
+use litekeeper::jobs::Task;
+use litekeeper::jobs::maintain::{Maintain, Preview};
 use litekeeper::jobs::runner::{self, Finished};
 use litekeeper::pool::Pool;
 use litekeeper::state::State;
@@ -21,7 +22,7 @@ use crate::support::{self, application, configured, counted, sql};
 pub(crate) fn database(path: &Path, change: impl FnOnce(&mut Database)) -> Database {
     let mut database = configured::database("attendance", path);
     database.pool.busy_timeout = Duration::from_secs(30);
-    database.maintain = Maintain {
+    database.maintain = config::Maintain {
         when: database.maintain.when,
         vacuum: Vacuum::Never,
         vacuum_min_free: 0.2,
@@ -74,18 +75,18 @@ impl Ran {
 }
 
 pub(crate) async fn maintain(state: &State, database: &Database) -> Ran {
-    run(state, database, Job::default()).await
+    run(state, database, Maintain.into()).await
 }
 
 /// The same without doing it.
 pub(crate) async fn preview(state: &State, database: &Database) -> Ran {
-    run(state, database, Job { dry_run: true }).await
+    run(state, database, Preview.into()).await
 }
 
-async fn run(state: &State, database: &Database, job: Job) -> Ran {
+async fn run(state: &State, database: &Database, task: Task) -> Ran {
     let (slow, mut heard) = mpsc::unbounded_channel();
     let pool = Pool::new(database, slow).unwrap();
-    let finished = runner::run(state, order(job, database, &pool)).await;
+    let finished = runner::run(state, order(task, database, &pool)).await;
     pool.close();
     drop(pool);
     let mut statements = Vec::new();

@@ -61,15 +61,14 @@ async fn a_damaged_index_is_rebuilt_verified_and_forgotten() {
     let ran = maintain(&state, &auto).await;
     assert_eq!((ran.decision("reindex"), ran.why("reindex")), ("skipped", "no index needed rebuilding"));
 
-    let found = ["idx_users_name", "idx_users_created_at", "dropped_since"];
+    let found = ["idx_users_name", "idx_users_created_at", "dropped_since"].map(str::to_owned).into();
     state.now(|c| facts::remember(c, "attendance", DAMAGED_INDEXES, &found)).unwrap();
     let ran = maintain(&state, &auto).await;
     assert_eq!(ran.finished.outcome, Outcome::Success, "{:?}", ran.finished.result);
     assert_eq!(ran.step("reindex")["treated"], json!(["idx_users_created_at", "idx_users_name"]));
     assert_eq!(text(&path, "PRAGMA integrity_check"), "ok");
-    let left =
-        state.now(|c| facts::recall::<Vec<String>>(c, "attendance", DAMAGED_INDEXES)).unwrap().unwrap();
-    assert_eq!(left.0, Vec::<String>::new());
+    let left = state.now(|c| facts::recall(c, "attendance", DAMAGED_INDEXES)).unwrap();
+    assert_eq!(left, Vec::<String>::new());
 }
 
 /// An index that is wrong by SQLite's collation, and right by that of the same name which the application has.
@@ -87,7 +86,14 @@ async fn h34_an_index_whose_order_may_be_the_applications_own_is_not_rebuilt() {
     assert!(text(&path, "PRAGMA integrity_check").contains("missing from index own"));
     let state = state(&sandbox);
     state
-        .now(|c| facts::remember(c, "attendance", DAMAGED_INDEXES, &["own", "low", "idx_attendance_date"]))
+        .now(|c| {
+            facts::remember(
+                c,
+                "attendance",
+                DAMAGED_INDEXES,
+                &["own", "low", "idx_attendance_date"].map(str::to_owned).into(),
+            )
+        })
         .unwrap();
     let auto = database(&path, |d| d.maintain.reindex = Reindex::Auto);
     let ran = maintain(&state, &auto).await;
@@ -111,7 +117,9 @@ async fn h09_an_index_that_takes_longer_than_max_block_is_not_tried_again_until_
     fill_with_rows(&path, 300_000);
     as_application(&path, "c.execute('CREATE INDEX slow ON numbers (n)')");
     let state = state(&sandbox);
-    state.now(|c| facts::remember(c, "attendance", DAMAGED_INDEXES, &["slow"])).unwrap();
+    state
+        .now(|c| facts::remember(c, "attendance", DAMAGED_INDEXES, &["slow"].map(str::to_owned).into()))
+        .unwrap();
     let within = |milliseconds| {
         database(&path, |d| {
             d.maintain.reindex = Reindex::Auto;
@@ -163,7 +171,11 @@ async fn an_index_that_never_got_the_lock_is_tried_again() {
     let sandbox = Sandbox::new();
     let path = sandbox.database();
     let state = state(&sandbox);
-    state.now(|c| facts::remember(c, "attendance", DAMAGED_INDEXES, &["idx_users_name"])).unwrap();
+    state
+        .now(|c| {
+            facts::remember(c, "attendance", DAMAGED_INDEXES, &["idx_users_name"].map(str::to_owned).into())
+        })
+        .unwrap();
     let mut application = Application::start(&path);
     application.hold_write();
     let within_a_second = database(&path, |d| {
@@ -187,6 +199,7 @@ async fn an_index_that_a_check_finds_wrong_meanwhile_is_not_forgotten() {
     let path = sandbox.database();
     let state = state(&sandbox);
     let wrong = |names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
         state.now(|c| facts::remember(c, "checked", DAMAGED_INDEXES, &names)).unwrap();
     };
     wrong(&["idx_users_name"]);
@@ -206,8 +219,8 @@ async fn an_index_that_a_check_finds_wrong_meanwhile_is_not_forgotten() {
     application.release();
     let ran = run.await.unwrap();
     assert_eq!(ran.step("reindex")["treated"], json!(["idx_users_name"]), "{:?}", ran.finished.result);
-    let left = state.now(|c| facts::recall::<Vec<String>>(c, "checked", DAMAGED_INDEXES)).unwrap().unwrap();
-    assert_eq!(left.0, ["idx_attendance_date"]);
+    let left = state.now(|c| facts::recall(c, "checked", DAMAGED_INDEXES)).unwrap();
+    assert_eq!(left, ["idx_attendance_date"]);
     application.stop();
 }
 
@@ -229,7 +242,14 @@ async fn an_index_that_cannot_be_rebuilt_stays_on_the_list() {
     );
     let state = state(&sandbox);
     state
-        .now(|c| facts::remember(c, "attendance", DAMAGED_INDEXES, &["idx_pair", "idx_users_name"]))
+        .now(|c| {
+            facts::remember(
+                c,
+                "attendance",
+                DAMAGED_INDEXES,
+                &["idx_pair", "idx_users_name"].map(str::to_owned).into(),
+            )
+        })
         .unwrap();
     let ran = maintain(&state, &database(&path, |d| d.maintain.reindex = Reindex::Auto)).await;
     assert_eq!(ran.finished.outcome, Outcome::Failure);
@@ -237,9 +257,8 @@ async fn an_index_that_cannot_be_rebuilt_stays_on_the_list() {
     let problems = ran.problems();
     let [(Reason::Sqlite, message)] = problems.as_slice() else { panic!("{problems:?}") };
     assert!(message.starts_with("REINDEX idx_pair of table pair: UNIQUE"), "{message}");
-    let left =
-        state.now(|c| facts::recall::<Vec<String>>(c, "attendance", DAMAGED_INDEXES)).unwrap().unwrap();
-    assert_eq!(left.0, ["idx_pair"]);
+    let left = state.now(|c| facts::recall(c, "attendance", DAMAGED_INDEXES)).unwrap();
+    assert_eq!(left, ["idx_pair"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,10 +5,8 @@ use std::time::{Duration, Instant};
 
 use litekeeper::config::{Analyze, Database, Reindex, RowidPolicy, Vacuum};
 use litekeeper::error::Reason;
-use litekeeper::jobs::maintain::speed::{SPEEDS, Speeds};
-use litekeeper::jobs::maintain::{Maintain as Job, StepName};
-use litekeeper::jobs::runner;
-use litekeeper::jobs::runner::Order;
+use litekeeper::jobs::maintain::{Maintain, StepName};
+use litekeeper::jobs::runner::{self, Order};
 use litekeeper::pool::Pool;
 use litekeeper::sqlite::files::facts::disk_free;
 use litekeeper::sqlite::files::space::temp_directory;
@@ -16,7 +14,7 @@ use litekeeper::sqlite::upkeep::incremental::Freeing;
 use litekeeper::sqlite::upkeep::vacuum::{AutoVacuum, into, vacuum};
 use litekeeper::sqlite::write::hold::Holds;
 use litekeeper::state::State;
-use litekeeper::state::facts::{self, Content};
+use litekeeper::state::facts::{self, Content, SPEEDS, Speeds};
 use litekeeper::terms::Outcome;
 use rusqlite::Connection;
 use rusqlite::types::Value as RowValue;
@@ -92,7 +90,7 @@ async fn a_blackout_ends_incremental_vacuum_between_two_slices() {
         d.cleanup.batch_target = Duration::from_nanos(1);
     });
     let pool = Pool::new(&database, mpsc::unbounded_channel().0).unwrap();
-    let order = order(Job::default(), &database, &pool);
+    let order = order(Maintain, &database, &pool);
     let blackout = order.blackout.clone();
     let state = state(&sandbox);
     let run = tokio::spawn(async move { runner::run(&state, order).await });
@@ -202,10 +200,7 @@ async fn the_speed_of_a_vacuum_is_measured_for_the_next() {
     fill(&path, 4);
     let state = state(&sandbox);
     maintain(&state, &database(&path, |d| d.maintain.vacuum = Vacuum::Always)).await;
-    let known = |state: &State| {
-        let known = state.now(|c| facts::recall::<Speeds>(c, "attendance", SPEEDS)).unwrap();
-        known.map(|(speeds, _)| speeds).unwrap_or_default()
-    };
+    let known = |state: &State| state.now(|c| facts::recall(c, "attendance", SPEEDS)).unwrap();
     assert!(known(&state).vacuum.is_some_and(|speed| speed > 1e3), "{:?}", known(&state));
     assert_eq!(known(&state).overwrite, None);
     fill_again(&path);
@@ -434,7 +429,7 @@ async fn a_cancelled_vacuum_lets_the_applications_writers_through() {
         let always = database(&path, |d| d.maintain.vacuum = Vacuum::Always);
         let pool = Pool::new(&always, mpsc::unbounded_channel().0).unwrap();
         let (progress, mut watched) = watch::channel(None);
-        let order = Order { cancel: cancel.clone(), progress, ..order(Job::default(), &always, &pool) };
+        let order = Order { cancel: cancel.clone(), progress, ..order(Maintain, &always, &pool) };
         let run = tokio::spawn({
             let state = state(&sandbox);
             async move { runner::run(&state, order).await }
@@ -496,10 +491,10 @@ async fn a_vacuum_that_is_done_before_it_could_be_cancelled_is_remembered() {
     let used = |free: &str| number(&path, "PRAGMA page_count") - number(&path, free);
     let before = u64::try_from(used("PRAGMA freelist_count")).unwrap() * 4096;
     let content = Content { place: sandbox.backups(), bytes: before, tables: Vec::new() };
-    state.now(|c| facts::remember(c, "attendance", facts::CONTENT, &content)).unwrap();
+    state.now(|c| facts::remember(c, "attendance", facts::CONTENT, &Some(content))).unwrap();
     let always = database(&path, |d| d.maintain.vacuum = Vacuum::Always);
     let pool = Pool::new(&always, mpsc::unbounded_channel().0).unwrap();
-    let order = Order { cancel: cancel.clone(), ..order(Job::default(), &always, &pool) };
+    let order = Order { cancel: cancel.clone(), ..order(Maintain, &always, &pool) };
     let run = tokio::spawn({
         let state = state.clone();
         async move { runner::run(&state, order).await }
@@ -516,8 +511,7 @@ async fn a_vacuum_that_is_done_before_it_could_be_cancelled_is_remembered() {
     assert!(finished.result.unwrap_err().message.contains("VACUUM freed"));
     let after = u64::try_from(used("PRAGMA freelist_count")).unwrap() * 4096;
     assert!(after < before, "{after} of {before}");
-    let (content, _) =
-        state.now(|c| facts::recall::<Content>(c, "attendance", facts::CONTENT)).unwrap().unwrap();
+    let content = state.now(|c| facts::recall(c, "attendance", facts::CONTENT)).unwrap().unwrap();
     assert_eq!(content.bytes, after);
     application.stop();
 }

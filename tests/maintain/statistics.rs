@@ -200,7 +200,7 @@ async fn a_preview_expects_writers_to_be_held_the_longer_the_more_rows_a_table_h
     let mut expected = Vec::new();
     for rows in [1_000, 50_000_000] {
         let tables = [TableStatus { table: "attendance".into(), size_bytes: None, rows: Some(rows) }];
-        state.now(|c| facts::remember(c, "attendance", TABLES, &tables)).unwrap();
+        state.now(|c| facts::remember(c, "attendance", TABLES, &tables.to_vec())).unwrap();
         let ran = preview(&state, &database).await;
         assert_eq!(ran.decision("analyze"), "planned");
         expected.push(ran.step("analyze")["expected"]["hold_seconds"].as_f64().unwrap());

@@ -2,6 +2,7 @@
 
 use super::fixture::{Fixture, LONG, call, soon};
 use super::support::application::Application;
+use super::support::calls::OnThread as _;
 use super::support::daemon::Daemon;
 use super::support::sandbox::Sandbox;
 use super::support::soundness::assert_sound;
@@ -117,7 +118,7 @@ async fn h01_no_commit_is_lost_while_two_pools_write_beside_the_application() {
             tokio::spawn(async move {
                 for _ in 0..commits {
                     let call = call();
-                    let write = pool.run(&call, |c| {
+                    let write = pool.on_thread(&call, |c| {
                         c.execute_batch("PRAGMA synchronous = OFF")?;
                         Ok(c.execute("INSERT INTO users (name, created_at) VALUES ('ours', '')", [])?)
                     });

@@ -1,5 +1,6 @@
 //! A pool on a database of its own, calls on it, and connections held for as long as a test wants.
 
+use super::support::calls::OnThread as _;
 use super::support::sandbox::Sandbox;
 use super::support::{PATIENCE, configured, counted};
 use litekeeper::config::Database;
@@ -44,13 +45,13 @@ impl Fixture {
     /// Runs statements on some connection.
     pub(crate) async fn sql(&self, sql: &str) -> Result<()> {
         let sql = sql.to_owned();
-        self.pool.run(&call(), move |c| Ok(c.execute_batch(&sql)?)).await
+        self.pool.on_thread(&call(), move |c| Ok(c.execute_batch(&sql)?)).await
     }
 
     /// The one number that a query gives.
     pub(crate) async fn number(&self, sql: &str) -> Result<i64> {
         let sql = sql.to_owned();
-        self.pool.run(&call(), move |c| Ok(c.query_row(&sql, [], |row| row.get(0))?)).await
+        self.pool.on_thread(&call(), move |c| Ok(c.query_row(&sql, [], |row| row.get(0))?)).await
     }
 
     /// The slow statements told of until now.
@@ -64,7 +65,7 @@ impl Fixture {
 }
 
 pub(crate) fn call() -> Call {
-    Call::new("maintain", CancellationToken::new(), None)
+    Call::new("maintain", &CancellationToken::new(), None)
 }
 
 /// The outcome, within a time that only a hang reaches.
@@ -85,7 +86,7 @@ pub(crate) async fn hold(pool: &Pool) -> Held {
     let (release, released) = std::sync::mpsc::channel();
     let pool = pool.clone();
     let task = tokio::spawn(async move {
-        pool.run(&call(), move |_| {
+        pool.on_thread(&call(), move |_| {
             entered.send(()).unwrap();
             let _ = released.recv();
             Ok(())

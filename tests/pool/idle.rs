@@ -3,6 +3,7 @@
 
 use super::fixture::{Fixture, LONG, call, hold, soon, times_open};
 use super::support::application::{Application, create_database, script};
+use super::support::calls::OnThread as _;
 use super::support::sandbox::Sandbox;
 use super::support::soundness::assert_sound;
 use super::support::wait_until;
@@ -173,14 +174,14 @@ async fn h30_beside_a_connection_in_use_whose_log_was_removed_none_is_opened() {
 async fn h30_a_run_ends_where_the_log_was_replaced_between_two_of_its_steps() {
     let (fixture, _) = left_with_a_log(|d| d.pool.idle = LONG).await;
     let run = call();
-    fixture.pool.run(&run, |_| Ok(())).await.unwrap();
+    fixture.pool.on_thread(&run, |_| Ok(())).await.unwrap();
     for suffix in ["-wal", "-shm"] {
         fs::remove_file(beside(&fixture, suffix)).unwrap();
     }
     commits(&fixture.database.path, 1);
-    let error = fixture.pool.run(&run, |_| Ok(())).await.unwrap_err();
+    let error = fixture.pool.on_thread(&run, |_| Ok(())).await.unwrap_err();
     assert_eq!(error.reason, Reason::Replaced);
-    fixture.pool.run(&call(), |_| Ok(())).await.unwrap();
+    fixture.pool.on_thread(&call(), |_| Ok(())).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +189,7 @@ async fn h30_a_run_goes_on_where_its_connection_was_idle_for_too_long_meanwhile(
     let fixture = Fixture::new(|d| d.pool.idle = Duration::from_millis(1));
     let run = call();
     for _ in 0..3 {
-        fixture.pool.run(&run, |_| Ok(())).await.unwrap();
+        fixture.pool.on_thread(&run, |_| Ok(())).await.unwrap();
         wait_until("it is closed", || (times_open(&fixture.database.path) == 0).then_some(()));
         commits(&fixture.database.path, 1);
     }

@@ -1,6 +1,7 @@
 //! How many connections there are, who waits for one and for how long, and how old they get.
 
 use super::fixture::{Fixture, LONG, call, hold, soon, times_open};
+use super::support::calls::OnThread as _;
 use super::support::sandbox::Sandbox;
 use super::support::wait_until;
 use litekeeper::error::Reason;
@@ -38,7 +39,7 @@ async fn a_caller_beyond_the_maximum_gets_the_connection_that_is_given_back() {
     let (first, second) = (hold(&fixture.pool).await, hold(&fixture.pool).await);
     let third = tokio::spawn({
         let pool = fixture.pool.clone();
-        async move { pool.run(&call(), |_| Ok(())).await }
+        async move { pool.on_thread(&call(), |_| Ok(())).await }
     });
     wait_until("it waits", || (fixture.pool.state().waiting == 1).then_some(()));
     fixture.pool.upkeep();
@@ -82,7 +83,7 @@ async fn a_later_attempt_gets_the_connection() {
     });
     let held = hold(&fixture.pool).await;
     let pool = fixture.pool.clone();
-    let caller = tokio::spawn(async move { pool.run(&call(), |_| Ok(())).await });
+    let caller = tokio::spawn(async move { pool.on_thread(&call(), |_| Ok(())).await });
     wait_until("an attempt timed out", || (fixture.pool.state().timeouts > 0).then_some(()));
     held.give_back().await;
     soon(caller).await.unwrap().unwrap();
@@ -96,12 +97,12 @@ async fn a_caller_that_must_stop_does_not_wait_for_a_connection() {
     let late = call().within(Duration::from_millis(50));
     let caller = tokio::spawn({
         let (pool, call) = (fixture.pool.clone(), cancelled.clone());
-        async move { pool.run(&call, |_| Ok(())).await }
+        async move { pool.on_thread(&call, |_| Ok(())).await }
     });
     wait_until("it waits", || (fixture.pool.state().waiting == 1).then_some(()));
     cancelled.cancel.cancel();
     assert_eq!(soon(caller).await.unwrap().unwrap_err().reason, Reason::Cancelled);
-    assert_eq!(soon(fixture.pool.run(&late, |_| Ok(()))).await.unwrap_err().reason, Reason::Deadline);
+    assert_eq!(soon(fixture.pool.on_thread(&late, |_| Ok(()))).await.unwrap_err().reason, Reason::Deadline);
     assert_eq!(fixture.pool.state().waiting, 0);
     held.give_back().await;
     fixture.sql("SELECT 1").await.unwrap();
@@ -115,7 +116,7 @@ async fn a_caller_that_must_stop_does_not_wait_for_the_next_attempt() {
     });
     let held = hold(&fixture.pool).await;
     let late = call().within(Duration::from_millis(200));
-    assert_eq!(soon(fixture.pool.run(&late, |_| Ok(()))).await.unwrap_err().reason, Reason::Deadline);
+    assert_eq!(soon(fixture.pool.on_thread(&late, |_| Ok(()))).await.unwrap_err().reason, Reason::Deadline);
     held.give_back().await;
 }
 

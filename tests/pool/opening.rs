@@ -2,6 +2,7 @@
 
 use super::fixture::{Fixture, call, hold};
 use super::support::application::create_database;
+use super::support::calls::OnThread as _;
 use super::support::sandbox::Sandbox;
 use litekeeper::error::Reason;
 use std::fs;
@@ -85,15 +86,15 @@ async fn one_run_works_on_one_file() {
     let rows = |c: &mut rusqlite::Connection| {
         Ok(c.query_row("SELECT count(*) FROM attendance", [], |row| row.get::<_, i64>(0))?)
     };
-    assert_eq!(fixture.pool.run(&run, rows).await.unwrap(), 1000);
+    assert_eq!(fixture.pool.on_thread(&run, rows).await.unwrap(), 1000);
     let other = fixture.sandbox.path().join("other.sqlite");
     create_database(&other, &["--rows", "7"]);
     fs::rename(&other, &fixture.database.path).unwrap();
     for part in [run.clone(), run.apart(), run.within(super::fixture::LONG)] {
-        let error = fixture.pool.run(&part, rows).await.unwrap_err();
+        let error = fixture.pool.on_thread(&part, rows).await.unwrap_err();
         assert_eq!(error.reason, Reason::Replaced);
     }
-    assert_eq!(fixture.pool.run(&call(), rows).await.unwrap(), 7);
+    assert_eq!(fixture.pool.on_thread(&call(), rows).await.unwrap(), 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,7 +144,7 @@ async fn h27_a_schema_cannot_use_what_is_unsafe_nor_be_edited_by_hand() {
 async fn write_much(fixture: &Fixture) {
     fixture.sql("CREATE TABLE much (x)").await.unwrap();
     let call = call();
-    let writes = fixture.pool.run(&call, |c| {
+    let writes = fixture.pool.on_thread(&call, |c| {
         for _ in 0..100 {
             c.execute("INSERT INTO much VALUES (zeroblob(30 * 4096))", [])?;
         }

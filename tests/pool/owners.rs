@@ -3,6 +3,7 @@
 
 use super::fixture::{Fixture, call, soon};
 use super::support::application::{Application, Owner};
+use super::support::calls::OnThread as _;
 use super::support::child::{self, Child};
 use super::support::sandbox::{Sandbox, copy_for_all};
 use super::support::{configured, skip};
@@ -23,7 +24,7 @@ async fn writer() {
     let (sender, _slow) = tokio::sync::mpsc::unbounded_channel();
     let pool = Pool::new(&database, sender).unwrap();
     let write = |c: &mut rusqlite::Connection| Ok(c.execute_batch("UPDATE users SET email = 'ours'")?);
-    match soon(pool.run(&call(), write)).await {
+    match soon(pool.on_thread(&call(), write)).await {
         Ok(()) => child::say("result ok"),
         Err(error) => child::say(&format!("result {}: {}", error.reason, error.message)),
     }

@@ -2,6 +2,7 @@
 
 use super::fixture::{Fixture, LONG, call, soon};
 use super::support::application::Application;
+use super::support::calls::OnThread as _;
 use super::support::sandbox::Sandbox;
 use super::support::wait_until;
 use litekeeper::error::{Reason, Result};
@@ -82,7 +83,7 @@ async fn cancelled_work_stops_its_sql_and_is_rolled_back() {
             let call = call();
             let running = tokio::spawn({
                 let (pool, call) = (fixture.pool.clone(), call.clone());
-                async move { pool.run(&call, work).await }
+                async move { pool.on_thread(&call, work).await }
             });
             wait_for_lock(&fixture.database.path);
             call.cancel.cancel();
@@ -97,7 +98,7 @@ async fn late_work_stops_its_sql_and_is_rolled_back() {
     let (fixture, mut application) = sandbox("wal");
     for (what, work) in ENDLESS_WORK {
         let error =
-            soon(fixture.pool.run(&call().within(Duration::from_millis(100)), work)).await.unwrap_err();
+            soon(fixture.pool.on_thread(&call().within(Duration::from_millis(100)), work)).await.unwrap_err();
         assert_eq!(error.reason, Reason::Deadline, "{what}");
         assert_stopped(&fixture, &mut application, what).await;
     }
@@ -109,7 +110,7 @@ async fn dropped_work_stops_its_sql_and_is_rolled_back() {
     for (what, work) in ENDLESS_WORK {
         let running = tokio::spawn({
             let pool = fixture.pool.clone();
-            async move { pool.run(&call(), work).await }
+            async move { pool.on_thread(&call(), work).await }
         });
         wait_for_lock(&fixture.database.path);
         running.abort();
@@ -148,7 +149,7 @@ async fn long_work_of_sqlite_itself_is_stopped() {
                     }
                 }
             };
-            async move { pool.run::<(), _>(&call, work).await }
+            async move { pool.on_thread::<(), _>(&call, work).await }
         });
         has_begun.await.unwrap();
         if takes_the_lock {
@@ -173,7 +174,7 @@ async fn waiting_for_the_applications_lock_ends_with_the_call() {
         let cancelled = call();
         let running = tokio::spawn({
             let (pool, call) = (fixture.pool.clone(), cancelled.clone());
-            async move { pool.run(&call, write).await }
+            async move { pool.on_thread(&call, write).await }
         });
         let waits = || (fixture.counted("litekeeper_busy_retries_total") > 0.0).then_some(());
         wait_until("it waits for the lock", waits);
@@ -181,7 +182,7 @@ async fn waiting_for_the_applications_lock_ends_with_the_call() {
         assert_eq!(soon(running).await.unwrap().unwrap_err().reason, Reason::Cancelled);
 
         let late = call().within(Duration::from_millis(50));
-        assert_eq!(soon(fixture.pool.run(&late, write)).await.unwrap_err().reason, Reason::Deadline);
+        assert_eq!(soon(fixture.pool.on_thread(&late, write)).await.unwrap_err().reason, Reason::Deadline);
         application.release();
         fixture.sql("UPDATE users SET email = 'later'").await.unwrap();
     }
@@ -207,8 +208,8 @@ async fn a_call_that_was_ended_before_it_began_does_nothing() {
     cancelled.cancel.cancel();
     let late = call().within(Duration::ZERO);
     let write = |c: &mut Connection| Ok(c.execute_batch("UPDATE users SET name = 'ours'")?);
-    assert_eq!(fixture.pool.run(&cancelled, write).await.unwrap_err().reason, Reason::Cancelled);
-    assert_eq!(fixture.pool.run(&late, write).await.unwrap_err().reason, Reason::Deadline);
+    assert_eq!(fixture.pool.on_thread(&cancelled, write).await.unwrap_err().reason, Reason::Cancelled);
+    assert_eq!(fixture.pool.on_thread(&late, write).await.unwrap_err().reason, Reason::Deadline);
     assert_eq!(fixture.number("SELECT count(*) FROM users WHERE name = 'ours'").await.unwrap(), 0);
 }
 
@@ -223,7 +224,7 @@ async fn a_transaction_that_the_work_leaves_open_is_rolled_back() {
 async fn a_panic_lets_go_of_the_applications_lock() {
     let (fixture, mut application) = sandbox("wal");
     let call = call();
-    let panicking = fixture.pool.run(&call, |c| -> Result<()> {
+    let panicking = fixture.pool.on_thread(&call, |c| -> Result<()> {
         c.execute_batch("BEGIN IMMEDIATE; UPDATE users SET name = 'ours'")?;
         panic!("on purpose")
     });
@@ -255,7 +256,7 @@ async fn no_stop_of_one_call_ever_hits_another() {
             let mut stopped = 0;
             for _ in 0..150 {
                 let call: Call = call();
-                let run = pool.run(&call, busy_work);
+                let run = pool.on_thread(&call, busy_work);
                 let micros = Duration::from_micros(random(&mut seed) % 4000);
                 match random(&mut seed) % 3 {
                     // Left alone: nothing may happen to it.
@@ -293,7 +294,7 @@ async fn a_stop_that_comes_after_the_end_does_not_hit_the_next_user_of_the_conne
     let call = call();
     let (begun, has_begun) = tokio::sync::oneshot::channel();
     let (release, released) = std::sync::mpsc::channel::<()>();
-    let mut first = Box::pin(fixture.pool.run(&call, move |_| {
+    let mut first = Box::pin(fixture.pool.on_thread(&call, move |_| {
         let _ = begun.send(());
         let _ = released.recv();
         Ok(())
@@ -309,7 +310,7 @@ async fn a_stop_that_comes_after_the_end_does_not_hit_the_next_user_of_the_conne
         let pool = fixture.pool.clone();
         let sql =
             format!("UPDATE users SET name = ({ENDLESS} SELECT max(n) FROM (SELECT n FROM c LIMIT 1000000))");
-        async move { pool.run(&super::fixture::call(), move |c| Ok(c.execute_batch(&sql)?)).await }
+        async move { pool.on_thread(&super::fixture::call(), move |c| Ok(c.execute_batch(&sql)?)).await }
     });
     wait_for_lock(&fixture.database.path);
     drop(first);
@@ -321,7 +322,7 @@ async fn a_connection_whose_transaction_cannot_be_rolled_back_is_closed_with_its
     use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperation};
     let (fixture, mut application) = sandbox("wal");
     let call = call();
-    let stuck = fixture.pool.run(&call, |c| {
+    let stuck = fixture.pool.on_thread(&call, |c| {
         c.execute_batch("BEGIN IMMEDIATE; UPDATE users SET name = 'x'")?;
         // Stands for an error of the disk.
         c.authorizer(Some(|context: AuthContext<'_>| match context.action {

@@ -1,6 +1,7 @@
 //! Every statement of the work is timed, once, and those of nobody else.
 
 use super::fixture::{Fixture, LONG, call};
+use super::support::calls::OnThread as _;
 use super::support::counted;
 use litekeeper::pool::SlowStatement;
 use std::time::Duration;
@@ -47,7 +48,7 @@ async fn a_statement_with_a_comment_in_front_is_told() {
 async fn statements_that_run_while_another_gives_its_rows_are_told() {
     let mut fixture = telling();
     let call = call();
-    let work = fixture.pool.run(&call, |c| {
+    let work = fixture.pool.on_thread(&call, |c| {
         let mut outer = c.prepare("PRAGMA table_list")?;
         let mut rows = outer.query([])?;
         rows.next()?;
@@ -79,7 +80,7 @@ async fn a_cached_statement_is_told_with_the_steps_of_each_run() {
     let mut fixture = telling();
     for _ in 0..3 {
         let call = call();
-        let count = fixture.pool.run(&call, |c| {
+        let count = fixture.pool.on_thread(&call, |c| {
             let mut statement = c.prepare_cached("SELECT sum(confidence) FROM attendance")?;
             Ok(statement.query_row([], |row| row.get::<_, f64>(0))?)
         });
@@ -105,7 +106,8 @@ async fn a_statement_faster_than_the_threshold_is_timed_but_not_told() {
 async fn after_a_panic_the_pool_works_and_its_own_statements_are_told_to_nobody() {
     let mut fixture = telling();
     let call = call();
-    let panicking = fixture.pool.run(&call, |_| -> litekeeper::error::Result<()> { panic!("on purpose") });
+    let panicking =
+        fixture.pool.on_thread(&call, |_| -> litekeeper::error::Result<()> { panic!("on purpose") });
     assert_eq!(panicking.await.unwrap_err().reason, litekeeper::error::Reason::Panic);
     // A new connection is opened for it.
     fixture.sql("SELECT 1").await.unwrap();

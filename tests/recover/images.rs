@@ -183,7 +183,7 @@ impl Looks {
         let (full, quick) = (integrity(&file), pragma(&file, "quick_check"));
         for (level, of_sqlite) in [(Integrity::Full, &full), (Integrity::Quick, &quick)] {
             keeper.database.health.integrity = level;
-            keeper.pretend(DAMAGED_INDEXES, &[""; 0]);
+            keeper.pretend(DAMAGED_INDEXES, &Vec::new());
             keeper.run(jobs::integrity::Integrity).await;
             let (verdict, detail) = keeper.check("integrity");
             if verdict == Verdict::Good && of_sqlite.as_deref() != Ok("ok") {
@@ -192,7 +192,7 @@ impl Looks {
             }
             self.count(format!("health {level:?}: {verdict:?}"));
         }
-        let call = Call::new("verify", CancellationToken::new(), None);
+        let call = Call::new("verify", &CancellationToken::new(), None);
         let verified = jobs::verify::check(&file, None, &call);
         // A row that breaks a constraint is no fault of a backup, and said.
         let is_told = |good: &String| full.as_ref().is_ok_and(|full| full == "ok" || good.contains(full));

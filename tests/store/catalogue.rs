@@ -7,7 +7,8 @@ use litekeeper::error::{Error, Reason, Result};
 use litekeeper::store::codec::{Encoding, read_error};
 use litekeeper::store::rotation::{Candidate, plan};
 use litekeeper::store::{
-    Backup, BackupName, Catalogue, Entry, Local, Lock, Manifest, Snapshot, State, Store, Verification,
+    Backup, BackupName, Catalogue, Content, Entry, Local, Lock, Manifest, Put, Snapshot, State, Store,
+    Verification,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -53,6 +54,7 @@ impl Place {
                 Ok(snapshot())
             })
             .unwrap()
+            .made()
             .unwrap()
             .backup
     }
@@ -342,13 +344,13 @@ impl Store for Lies {
     fn place(&self) -> String {
         self.0.place()
     }
-    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<u64> {
+    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<Content>) -> Result<Put> {
         self.0.put(name, &mut |out| {
             let mut bytes = Vec::new();
-            write(&mut bytes)?;
+            let content = write(&mut bytes)?;
             let middle = bytes.len() / 2;
             bytes[middle] ^= 4;
-            out.write_all(&bytes).map_err(|e| Error::io("cannot write", &e))
+            out.write_all(&bytes).map(|()| content).map_err(|e| Error::io("cannot write", &e))
         })
     }
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
@@ -442,8 +444,13 @@ fn a_run_that_is_stopped_while_it_reads_back_leaves_what_the_next_one_counts_and
         looks.fetch_add(1, Ordering::SeqCst);
         Ok(())
     };
-    let made =
-        place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, &count, &mut x).unwrap().unwrap().backup;
+    let made = place
+        .catalogue
+        .add(at("2026-11-23T05:00:00"), GZIP, None, &count, &mut x)
+        .unwrap()
+        .made()
+        .unwrap()
+        .backup;
     place.catalogue.remove(&made).unwrap();
     let mut read_back = 0;
     for stop_at in 1..=looks.into_inner() {
@@ -496,7 +503,7 @@ fn the_backup_of_a_damaged_database_counts_as_damaged_from_its_beginning() {
         Ok(Snapshot { damage: Some("a page is none".into()), ..snapshot() })
     };
     let made = place.catalogue.add(at("2026-11-23T05:00:00"), GZIP, None, &|| Ok(()), write);
-    let made = made.unwrap().unwrap().backup;
+    let made = made.unwrap().made().unwrap().backup;
     assert!(matches!(&made.state, State::Damaged(why) if why.contains("a page is none")), "{made:?}");
     assert_eq!(place.catalogue.latest().unwrap(), Some(before));
 }
@@ -513,7 +520,7 @@ impl Store for Breaks {
     fn place(&self) -> String {
         self.inner.place()
     }
-    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<u64> {
+    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<Content>) -> Result<Put> {
         if !self.put {
             return self.inner.put(name, write);
         }
@@ -614,6 +621,7 @@ fn an_orphan_is_not_removed_while_its_manifest_is_on_its_way() {
         .catalogue
         .add(at("2026-11-23T05:00:00"), GZIP, None, &|| Ok(()), write)
         .unwrap()
+        .made()
         .unwrap()
         .backup;
     // Seen between the two steps, acted upon after the second.

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt as _;
 use litekeeper::error::{Error, Reason, Result};
 #[cfg(feature = "object-storage")]
 use litekeeper::store::Object;
-use litekeeper::store::{Local, Store};
+use litekeeper::store::{Content, Local, Put, Store};
 #[cfg(feature = "object-storage")]
 use object_store::ObjectStore;
 use std::sync::Barrier;
@@ -16,10 +16,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(feature = "object-storage")]
 use std::{sync::Arc, time::Duration};
 
-fn put(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<u64> {
+fn put(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<Put> {
     store.put(name, &mut |out| {
         out.write_all(bytes).unwrap();
-        Ok(())
+        Ok(Content::New)
     })
 }
 
@@ -32,7 +32,7 @@ fn names(store: &dyn Store) -> Vec<String> {
 fn gives_back_what_was_put(store: &dyn Store) {
     // More than is flushed at once, and no round number.
     let bytes = noise((20 << 20) + 17);
-    assert_eq!(put(store, "a.bin", &bytes).unwrap(), bytes.len() as u64);
+    assert_eq!(put(store, "a.bin", &bytes).unwrap(), Put::Made(bytes.len() as u64));
     assert!(read_all(store.get("a.bin").unwrap()) == bytes);
     let entries = store.list().unwrap();
     assert_eq!(entries.len(), 1);
@@ -41,8 +41,18 @@ fn gives_back_what_was_put(store: &dyn Store) {
     assert!(age.num_minutes().abs() < 10, "modified {age} ago");
 }
 
+fn leaves_nothing_of_a_file_that_is_not_wanted_in_the_end(store: &dyn Store) {
+    // More than a bucket takes in one part.
+    let put = store.put("a", &mut |out| {
+        out.write_all(&noise(9 << 20)).unwrap();
+        Ok(Content::Same)
+    });
+    assert_eq!(put.unwrap(), Put::Same);
+    assert!(names(store).is_empty());
+}
+
 fn keeps_an_empty_file(store: &dyn Store) {
-    assert_eq!(put(store, "empty", b"").unwrap(), 0);
+    assert_eq!(put(store, "empty", b"").unwrap(), Put::Made(0));
     assert_eq!(read_all(store.get("empty").unwrap()), b"");
 }
 
@@ -78,7 +88,7 @@ fn lists_a_file_only_once_it_is_whole(store: &dyn Store) {
             out.flush().unwrap();
             assert!(names(store).is_empty());
             assert!(store.get("a").is_err());
-            Ok(())
+            Ok(Content::New)
         })
         .unwrap();
     assert_eq!(names(store), ["a"]);
@@ -104,7 +114,7 @@ fn lets_exactly_one_of_several_puts_of_a_name_win(store: &dyn Store) {
                 let outcome = store.put("a", &mut |out| {
                     inside.wait();
                     out.write_all(&vec![writer; 100_000]).unwrap();
-                    Ok(())
+                    Ok(Content::New)
                 });
                 match outcome {
                     Ok(_) => {
@@ -200,6 +210,7 @@ macro_rules! conformance {
         mod $store {
             conformance!(@tests $with;
                 gives_back_what_was_put
+                leaves_nothing_of_a_file_that_is_not_wanted_in_the_end
                 keeps_an_empty_file
                 leaves_nothing_when_the_writer_fails
                 leaves_nothing_when_the_writer_panics

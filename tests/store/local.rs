@@ -2,7 +2,7 @@
 
 use super::{noise, skip};
 use litekeeper::error::Reason;
-use litekeeper::store::{Local, Store};
+use litekeeper::store::{Content, Local, Store};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -41,7 +41,7 @@ fn child_that_is_killed_while_it_puts() {
         println!("\nmidway");
         // Until the parent kills us; if the parent is gone, its pipe is, and this ends.
         let _ = std::io::stdin().read(&mut [0]);
-        Ok(())
+        Ok(Content::New)
     });
 }
 
@@ -69,7 +69,7 @@ fn lists_nothing_of_a_put_that_was_killed_and_the_next_removes_it() {
     assert_eq!(temps(), 1, "the child must have left something to clear away");
     let listed: Vec<_> = store.list().unwrap().into_iter().map(|e| e.name).collect();
     assert_eq!(listed, ["other"]);
-    store.put("killed", &mut |_| Ok(())).unwrap();
+    store.put("killed", &mut |_| Ok(Content::New)).unwrap();
     assert_eq!(file_names(&dir), ["killed", "other"]);
 }
 
@@ -86,9 +86,9 @@ fn child_on_a_small_disk() {
         let outcome = store.put("big", &mut |out| {
             let written = out.write_all(&noise(9 << 20));
             if swallow {
-                return Ok(());
+                return Ok(Content::New);
             }
-            written.map_err(|e| litekeeper::error::Error::io("something", &e))
+            written.map(|()| Content::New).map_err(|e| litekeeper::error::Error::io("something", &e))
         });
         let error = outcome.unwrap_err();
         assert_eq!(error.reason, Reason::NoSpace, "{error}");
@@ -100,7 +100,7 @@ fn child_on_a_small_disk() {
     store
         .put("small", &mut |out| {
             out.write_all(&noise(1 << 20)).unwrap();
-            Ok(())
+            Ok(Content::New)
         })
         .unwrap();
 }
@@ -193,7 +193,7 @@ fn makes_the_directories_but_not_what_is_above_them() {
     assert_eq!(Local::open(&base.path().join("backups"), "app").err().unwrap().reason, Reason::NotFound);
 
     let store = Local::create(&base.path().join("backups"), "app").unwrap();
-    store.put("a", &mut |_| Ok(())).unwrap();
+    store.put("a", &mut |_| Ok(Content::New)).unwrap();
     let mode = |path: &str| fs::metadata(base.path().join(path)).unwrap().permissions().mode() & 0o7777;
     // Nothing for others, whatever the umask; a stricter umask may take from directories.
     assert_eq!(mode("backups") & 0o027, 0);
@@ -210,7 +210,7 @@ fn root_leaves_files_that_the_owner_of_the_directory_can_use() {
     let base = tempfile::tempdir().unwrap();
     std::os::unix::fs::chown(base.path(), Some(OWNER), Some(OWNER + 1)).unwrap();
     let store = Local::create(base.path(), "app").unwrap();
-    store.put("a", &mut |_| Ok(())).unwrap();
+    store.put("a", &mut |_| Ok(Content::New)).unwrap();
     store.replace("a.json", b"{}").unwrap();
     drop(store.edit().unwrap());
     for name in ["app", "app/a", "app/a.json", "app/.lock"] {
@@ -219,6 +219,6 @@ fn root_leaves_files_that_the_owner_of_the_directory_can_use() {
     }
     // And of a store opened, not made, by root.
     let store = Local::open(base.path(), "app").unwrap();
-    store.put("b", &mut |_| Ok(())).unwrap();
+    store.put("b", &mut |_| Ok(Content::New)).unwrap();
     assert_eq!(fs::metadata(base.path().join("app/b")).unwrap().uid(), OWNER);
 }

@@ -5,8 +5,9 @@ use super::gateway::{Gateway, client_of_google};
 use super::s3::{self, Fault, KEY, Proxy, SECRET, Server};
 use super::{noise, read_all};
 use litekeeper::error::{Error, Reason};
-use litekeeper::store::{Object, Store};
+use litekeeper::store::{Content, Object, Put, Store};
 use object_store::ObjectStore;
+use std::io::Write;
 use std::io::{ErrorKind, Read as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,8 +33,11 @@ fn faulty_within(timeout: Duration) -> Option<Faulty> {
     Some(Faulty { server, proxy, bucket, store })
 }
 
-fn put(store: &Object, name: &str, bytes: &[u8]) -> litekeeper::error::Result<u64> {
-    store.put(name, &mut |out| out.write_all(bytes).map_err(|e| Error::io("the writer", &e)))
+fn put(store: &Object, name: &str, bytes: &[u8]) -> litekeeper::error::Result<Put> {
+    let mut write = |out: &mut dyn Write| {
+        out.write_all(bytes).map(|()| Content::New).map_err(|e| Error::io("the writer", &e))
+    };
+    store.put(name, &mut write)
 }
 
 fn says(error: &Error, reason: Reason, text: &str) {
@@ -47,7 +51,7 @@ fn a_part_that_breaks_off_is_sent_again() {
     let Some(Faulty { server, proxy, bucket, store }) = faulty() else { return };
     let bytes = noise(20 << 20);
     proxy.fail(Fault::CutUp(3 << 20), 2);
-    assert_eq!(put(&store, "a", &bytes).unwrap(), bytes.len() as u64);
+    assert_eq!(put(&store, "a", &bytes).unwrap(), Put::Made(bytes.len() as u64));
     assert_eq!(proxy.faults(), 2);
     assert!(read_all(store.get("a").unwrap()) == bytes);
     assert_eq!(server.unfinished_uploads(&bucket), 0);
@@ -59,7 +63,7 @@ fn a_file_that_is_there_though_the_answer_was_lost_is_no_error() {
     let bytes = noise(9 << 20);
     // With each attempt.
     proxy.fail(Fault::LoseCompletion, 4);
-    assert_eq!(put(&store, "a", &bytes).unwrap(), bytes.len() as u64);
+    assert_eq!(put(&store, "a", &bytes).unwrap(), Put::Made(bytes.len() as u64));
     assert_eq!(proxy.faults(), 4);
     assert!(read_all(store.get("a").unwrap()) == bytes);
     assert_eq!(server.unfinished_uploads(&bucket), 0);
@@ -71,7 +75,7 @@ fn a_server_that_is_busy_for_a_while_is_asked_again() {
     for status in [500, 503, 429] {
         let name = format!("a{status}");
         for work in [
-            &(|| assert_eq!(put(&store, &name, b"x").unwrap(), 1)) as &dyn Fn(),
+            &(|| assert_eq!(put(&store, &name, b"x").unwrap(), Put::Made(1))) as &dyn Fn(),
             &|| drop(store.list().unwrap()),
             &|| assert_eq!(read_all(store.get(&name).unwrap()), b"x"),
             &|| store.replace("m.json", b"{}").unwrap(),
@@ -103,7 +107,7 @@ fn a_server_that_dies_in_mid_upload_leaves_nothing_listed_and_is_an_error() {
         .put("a", &mut |out| {
             out.write_all(&noise(9 << 20)).unwrap();
             proxy.fail(Fault::Close, u32::MAX);
-            out.write_all(&noise(30 << 20)).map_err(|e| Error::io("the writer", &e))
+            out.write_all(&noise(30 << 20)).map(|()| Content::New).map_err(|e| Error::io("the writer", &e))
         })
         .unwrap_err();
     says(&error, Reason::Io, &format!("cannot write s3://{bucket}/app/a: "));

@@ -66,7 +66,7 @@ pub fn catalogue(sandbox: &Sandbox) -> Catalogue {
 /// Restores by litekeeper's own code.
 pub fn restored(sandbox: &Sandbox, name: &str, target: &Path) -> litekeeper::error::Result<u64> {
     let catalogue = catalogue(sandbox);
-    restore::restore(&catalogue, &catalogue.find(name)?, target, &mut |_| Ok(()), &|_| Ok(()))
+    restore::restore(&catalogue, &catalogue.find(name)?, target, &|| Ok(()), &|_| Ok(()))
 }
 
 /// Restores with gunzip alone.

@@ -3,14 +3,13 @@
 use super::sandbox::Sandbox;
 use super::{PATIENCE, configured};
 use litekeeper::config::{Database, Query};
-use litekeeper::jobs::Job;
+use litekeeper::jobs::Task;
 use litekeeper::jobs::runner::{self, Finished, Order};
 use litekeeper::pool::{Pool, SlowStatement};
 use litekeeper::state::State;
-use litekeeper::state::facts::{self, HEALTH};
+use litekeeper::state::facts::{self, Fact, HEALTH};
 use litekeeper::state::status::CheckStatus;
-use litekeeper::terms::Cause;
-use litekeeper::terms::Verdict;
+use litekeeper::terms::{Cause, Verdict};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -47,24 +46,24 @@ impl Keeper {
     }
 
     /// Runs a job to its end, over connections of its own.
-    pub async fn run(&self, job: impl Job + 'static) -> Finished {
+    pub async fn run(&self, job: impl Into<Task>) -> Finished {
         self.run_over(&self.pool(), job).await
     }
 
-    pub async fn run_over(&self, pool: &Pool, job: impl Job + 'static) -> Finished {
+    pub async fn run_over(&self, pool: &Pool, job: impl Into<Task>) -> Finished {
         let order = order(job, &self.database, pool);
         tokio::time::timeout(PATIENCE, runner::run(&self.state, order)).await.expect("the run hangs")
     }
 
     /// What a job remembered.
-    pub fn fact<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        let fact = self.state.now(|connection| facts::recall(connection, &self.database.name, name));
+    pub fn fact<T: DeserializeOwned>(&self, fact: Fact<T>) -> Option<T> {
+        let fact = self.state.now(|connection| facts::recall_dated(connection, &self.database.name, fact));
         fact.unwrap().map(|(value, _)| value)
     }
 
     /// Makes a job believe that it remembers this.
-    pub fn pretend<T: serde::Serialize>(&self, name: &str, value: &T) {
-        self.state.now(|connection| facts::remember(connection, &self.database.name, name, value)).unwrap();
+    pub fn pretend<T: serde::Serialize>(&self, fact: Fact<T>, value: &T) {
+        self.state.now(|connection| facts::remember(connection, &self.database.name, fact, value)).unwrap();
     }
 
     /// What a check found last, and in which words.
@@ -77,9 +76,9 @@ impl Keeper {
 }
 
 /// A run that somebody asked for, which nobody stops or watches.
-pub fn order(job: impl Job + 'static, database: &Database, pool: &Pool) -> Order {
+pub fn order(job: impl Into<Task>, database: &Database, pool: &Pool) -> Order {
     Order {
-        job: Arc::new(job),
+        task: job.into(),
         database: Arc::new(database.clone()),
         pool: pool.clone(),
         cause: Cause::Manual,

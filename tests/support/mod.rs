@@ -8,6 +8,7 @@
 
 pub mod application;
 pub mod backups;
+pub mod calls;
 pub mod child;
 pub mod configured;
 pub mod counted;

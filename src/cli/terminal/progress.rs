@@ -1,10 +1,13 @@
 //! How far long work is: one line on the terminal, rewritten as it goes on and gone when it ends. In a pipe, nothing.
 
+use std::cell::RefCell;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use super::out;
-use crate::jobs::{Progress, Unit};
+use crate::error::Result;
+use crate::pool::Call;
+use crate::terms::progress::{Progress, Stop, Unit, Watch};
 use crate::words;
 
 /// Between two looks of the line.
@@ -53,6 +56,33 @@ impl Drop for Line {
         if self.written.is_some() {
             let _ = io::stderr().lock().write_all(CLEAR.as_bytes());
         }
+    }
+}
+
+/// Follows work that is no run of a job: shows on the line how far it is, and ends it when its call ends.
+pub(in crate::cli) struct Followed<'c> {
+    call: &'c Call,
+    line: RefCell<Line>,
+}
+
+impl<'c> Followed<'c> {
+    /// This work.
+    pub(in crate::cli) fn new(call: &'c Call, what: impl Into<String>) -> Self {
+        Self { call, line: RefCell::new(Line::new(what)) }
+    }
+}
+
+impl Watch for Followed<'_> {
+    fn go_on(&self) -> Result<()> {
+        self.call.check()
+    }
+
+    fn at(&self, done: u64, total: u64, unit: Unit) {
+        self.line.borrow_mut().show(Progress { done, total, unit });
+    }
+
+    fn stop(&self) -> Stop {
+        self.call.stop()
     }
 }
 

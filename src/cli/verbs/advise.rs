@@ -1,5 +1,7 @@
 //! `litekeeper advise`.
 
+use std::sync::Arc;
+
 use chrono::DateTime;
 use clap::Args;
 use tokio::sync::mpsc;
@@ -9,11 +11,10 @@ use crate::cli::global::{Global, block_on, database};
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
 use crate::cli::{exit, interrupt, log};
-use crate::error::Result;
-use crate::pool::Pool;
+use crate::error::{Error, Reason, Result};
+use crate::pool::{Call, Pool};
 use crate::queries::plans::Plan;
-use crate::state::State;
-use crate::state::slow;
+use crate::state::{State, slow};
 use crate::words;
 
 /// Say which indexes, or which other words, would make the watched queries and the slow statements of a database cheaper.
@@ -54,11 +55,18 @@ impl Advise {
         let shapes = State::view(&config.daemon.state_dir)?
             .now(|c| slow::worst(c, &database.name, DateTime::UNIX_EPOCH, self.limit))?;
         let advice = block_on(async {
-            let cancel = interrupt::token()?;
+            let call = Call::new("advise", &interrupt::token()?, None);
             // Nobody keeps what we ourselves read slowly.
             let (unheard, _) = mpsc::unbounded_channel();
             let pool = Pool::new(database, unheard)?;
-            let advice = advice::advise(&pool, database, &shapes, cancel).await;
+            let work = {
+                let (pool, database, call) = (pool.clone(), Arc::clone(database), call.clone());
+                move || advice::advise(&pool, &database, &shapes, &call)
+            };
+            let advice = tokio::select! {
+                advice = call.on_thread(work) => advice,
+                () = call.ended() => Err(Error::new(Reason::Cancelled, "stopped")),
+            };
             pool.end().await;
             advice
         })?;

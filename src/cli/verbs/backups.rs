@@ -8,12 +8,11 @@ use crate::cli::exit;
 use crate::cli::global::{Global, database};
 use crate::cli::terminal::out;
 use crate::cli::terminal::table::Table;
-use crate::clock;
 use crate::config::{Database, Keep, Place};
 use crate::error::{Error, Reason, Result};
 use crate::store::rotation::Decision;
 use crate::store::{self, Catalogue, Verification};
-use crate::words;
+use crate::{clock, words};
 
 /// List the backups of a database, the newest first, and why each is kept.
 #[derive(Debug, Args)]

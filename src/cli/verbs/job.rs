@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::runner::{self, Finished, Order};
-use crate::jobs::{self, Job, registry};
+use crate::jobs::{self, Access, Task, registry};
 use crate::pool::Pool;
 use crate::queries::slow_log;
 use crate::schedule::blackout;
@@ -114,18 +114,20 @@ pub(in crate::cli) struct Health {
 
 impl Maintain {
     pub(in crate::cli) fn run(&self, global: &Global) -> Result<u8> {
-        run(global, &self.database, vec![Arc::new(jobs::maintain::Maintain { dry_run: self.dry_run })])
+        let task =
+            if self.dry_run { jobs::maintain::Preview.into() } else { jobs::maintain::Maintain.into() };
+        run(global, &self.database, vec![task])
     }
 }
 
 impl Backup {
     pub(in crate::cli) fn run(&self, global: &Global) -> Result<u8> {
-        let job: Arc<dyn Job> = if self.dry_run {
-            Arc::new(jobs::backup::preview::Preview)
+        let task = if self.dry_run {
+            jobs::backup::preview::Preview.into()
         } else {
-            Arc::new(jobs::backup::Backup { accept_smaller: self.accept_smaller })
+            jobs::backup::Backup { accept_smaller: self.accept_smaller }.into()
         };
-        run(global, &self.database, vec![job])
+        run(global, &self.database, vec![task])
     }
 }
 
@@ -136,17 +138,15 @@ impl Verify {
             let config = global.load()?;
             catalogue(database(&config, &self.database)?, self.from.as_deref())?.find(backup)?;
         }
-        run(
-            global,
-            &self.database,
-            vec![Arc::new(jobs::verify::Verify { backup: self.backup.clone(), from: self.from.clone() })],
-        )
+        let job = jobs::verify::Verify { backup: self.backup.clone(), from: self.from.clone() };
+        run(global, &self.database, vec![job.into()])
     }
 }
 
 impl Cleanup {
     pub(in crate::cli) fn run(&self, global: &Global) -> Result<u8> {
-        run(global, &self.database, vec![Arc::new(jobs::cleanup::Cleanup { dry_run: self.dry_run })])
+        let task = if self.dry_run { jobs::cleanup::Preview.into() } else { jobs::cleanup::Cleanup.into() };
+        run(global, &self.database, vec![task])
     }
 }
 
@@ -154,7 +154,7 @@ impl Health {
     pub(in crate::cli) fn run(&self, global: &Global) -> Result<u8> {
         // The deep checks first: health repeats what is known of damage, and they know it anew.
         let deep = self.deep.then_some(JobKind::Integrity);
-        run(global, &self.database, deep.into_iter().chain([JobKind::Health]).map(registry::job).collect())
+        run(global, &self.database, deep.into_iter().chain([JobKind::Health]).map(registry::task).collect())
     }
 }
 
@@ -172,12 +172,12 @@ struct Told<'a> {
 }
 
 /// Makes these runs, one after the other, and shows them.
-pub(in crate::cli) fn run(global: &Global, name: &str, jobs: Vec<Arc<dyn Job>>) -> Result<u8> {
+pub(super) fn run(global: &Global, name: &str, tasks: Vec<Task>) -> Result<u8> {
     let config = global.load()?;
     let database = Arc::clone(database(&config, name)?);
     log::start_quietly(global, config.daemon.log_format);
-    let kinds: Vec<JobKind> = jobs.iter().map(|job| job.kind()).collect();
-    let finished = block_on(work(&config, &database, jobs))?;
+    let kinds: Vec<JobKind> = tasks.iter().map(|task| task.kind).collect();
+    let finished = block_on(work(&config, &database, tasks))?;
     tell(global, name, &kinds, &finished)
 }
 
@@ -216,7 +216,7 @@ pub(in crate::cli) fn tell(
     Ok(codes.iter().copied().find(|code| *code == exit::DAMAGED).or(first_bad).unwrap_or(exit::OK))
 }
 
-async fn work(config: &Config, database: &Arc<Database>, jobs: Vec<Arc<dyn Job>>) -> Result<Vec<Finished>> {
+async fn work(config: &Config, database: &Arc<Database>, tasks: Vec<Task>) -> Result<Vec<Finished>> {
     let cancel = interrupt::token()?;
     let state = State::open(&config.daemon.state_dir)?;
     // A command that was killed has left its run open, and perhaps no daemon has started since.
@@ -226,19 +226,19 @@ async fn work(config: &Config, database: &Arc<Database>, jobs: Vec<Arc<dyn Job>>
     let pool = Pool::new(database, slow)?;
 
     let mut finished = Vec::new();
-    for job in jobs {
+    for task in tasks {
         if cancel.is_cancelled() {
             let result = Err(Error::new(Reason::Cancelled, "stopped before it began"));
             finished.push(Finished { outcome: Outcome::Interrupted, result });
             continue;
         }
-        if !job.is_preview() {
-            tell_of_blackout(config, database, job.kind());
+        if task.access != Access::Preview {
+            tell_of_blackout(config, database, task.kind);
         }
         let (progress, mut watched) = watch::channel(None);
-        let mut line = progress::Line::new(format!("{} of {}", job.kind(), database.name));
+        let mut line = progress::Line::new(format!("{} of {}", task.kind, database.name));
         let order = Order {
-            job,
+            task,
             database: Arc::clone(database),
             pool: pool.clone(),
             cause: Cause::Manual,

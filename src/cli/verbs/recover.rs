@@ -1,7 +1,6 @@
 //! `litekeeper recover`: of a database in the configuration through the runner, of any other file without.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 
@@ -14,8 +13,7 @@ use crate::error::{Error, Result};
 use crate::jobs::recover;
 use crate::jobs::runner::Finished;
 use crate::pool::Call;
-use crate::terms::JobKind;
-use crate::terms::Outcome;
+use crate::terms::{JobKind, Outcome};
 
 /// Save what can be read of a damaged database into a new file.
 ///
@@ -79,15 +77,14 @@ impl Recover {
             std::path::absolute(&self.to).map_err(|e| Error::io("cannot find the current directory", &e))?;
         let work = recover::Recover { to, with_free: self.freelist, always: self.always };
         if let Some(database) = &self.database {
-            return job::run(global, database, vec![Arc::new(work)]);
+            return job::run(global, database, vec![work.into()]);
         }
         let file = self.file.clone().unwrap_or_default();
         log::start_quietly(global, LogFormat::Text);
-        let call = Call::new("recover", interrupt::token()?, None);
-        let line = Mutex::new(progress::Line::new(format!("recover of {}", file.display())));
-        let result = work.run_on_file(&file, &call, move |progress| {
-            line.lock().unwrap_or_else(PoisonError::into_inner).show(progress);
-        });
+        let call = Call::new("recover", &interrupt::token()?, None);
+        let watch = progress::Followed::new(&call, format!("recover of {}", file.display()));
+        let result = work.run_on_file(&file, &watch);
+        drop(watch);
         let outcome = match &result {
             Ok(report) if report.problems.is_empty() => Outcome::Success,
             _ => Outcome::Failure,

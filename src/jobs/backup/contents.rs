@@ -14,6 +14,7 @@ use crate::sqlite::look::schema;
 use crate::state::facts::Content;
 use crate::store;
 use crate::store::codec::hash;
+use crate::terms::progress::Watch;
 
 /// Rows of all tables together are counted for the manifest for no longer than this …
 const COUNTING: Duration = Duration::from_millis(250);
@@ -30,18 +31,14 @@ pub(super) struct Contents {
     pub(super) met: Option<Error>,
 }
 
-/// Reads them. `go_on` is asked between tables.
-pub(super) fn read(
-    snapshot: &Snapshot<'_>,
-    place: PathBuf,
-    go_on: &dyn Fn() -> Result<()>,
-) -> Result<Contents> {
+/// Reads them. `watch` is asked between tables.
+pub(super) fn read(snapshot: &Snapshot<'_>, place: PathBuf, watch: &dyn Watch) -> Result<Contents> {
     let connection = snapshot.connection();
     let until =
         Instant::now() + if snapshot.blocks_writers() { COUNTING_WHILE_WRITERS_WAIT } else { COUNTING };
     let (mut tables, mut with_rows, mut met) = (BTreeMap::new(), Vec::new(), None);
     for table in schema::tables(connection)? {
-        go_on()?;
+        watch.go_on()?;
         let counted = match rows(connection, &table.name, until) {
             Err(error) if error.reason == Reason::Damaged => {
                 met.get_or_insert(error);

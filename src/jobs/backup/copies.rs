@@ -1,19 +1,18 @@
 //! The other places of the backups: what each of them lacks is brought there, and its own policy applied. One that fails
 //! spoils neither the backup that was made nor the other places.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::rotate::{self, May, Rotated};
 use crate::config::{self, BackupCopy, Database};
 use crate::error::{Error, Reason, Result};
-use crate::jobs::{Context, Progress, Unit, in_background};
+use crate::jobs::Run;
 use crate::metrics::events::BackupCopyFailed;
-use crate::state::facts;
+use crate::state::facts::COPIES;
 use crate::store::Catalogue;
+use crate::terms::progress::Part;
 
 /// What became of the copies.
 #[derive(Debug, Default)]
@@ -36,11 +35,11 @@ pub(super) struct Place {
 }
 
 /// Brings every copy up to date with `primary`, and removes there what `may` go.
-pub(super) async fn copy(context: &Context, primary: &Catalogue, may: May) -> Copied {
+pub(super) fn copy(run: &Run, primary: &Catalogue, may: May) -> Copied {
     let mut copied = Copied::default();
-    for copy in &context.database.backup.copies {
+    for copy in &run.database.backup.copies {
         let mut place = Place { copy: copy.name.clone(), ..Place::default() };
-        let problems = match one(context, primary, copy, may).await {
+        let problems = match one(run, primary, copy, may) {
             Ok((brought, rotated)) => {
                 (place.brought, place.removed) = (brought, rotated.removed);
                 rotated.problems
@@ -48,7 +47,7 @@ pub(super) async fn copy(context: &Context, primary: &Catalogue, may: May) -> Co
             Err(error) => vec![error],
         };
         if !problems.is_empty() {
-            BackupCopyFailed { database: &context.database.name, copy: &copy.name }.emit();
+            BackupCopyFailed { database: &run.database.name, copy: &copy.name }.emit();
         }
         let what = format!("copy {}", copy.name);
         copied.problems.extend(problems.into_iter().map(|error| error.context(&what)));
@@ -57,53 +56,44 @@ pub(super) async fn copy(context: &Context, primary: &Catalogue, may: May) -> Co
     copied
 }
 
-async fn one(
-    context: &Context,
-    primary: &Catalogue,
-    copy: &BackupCopy,
-    may: May,
-) -> Result<(Vec<String>, Rotated)> {
-    let name = context.database.name.clone();
-    let known: Result<Option<(BTreeMap<String, String>, _)>> =
-        context.state.with(move |c| facts::recall(c, &name, facts::COPIES)).await;
+fn one(run: &Run, primary: &Catalogue, copy: &BackupCopy, may: May) -> Result<(Vec<String>, Rotated)> {
     // Without our memory a copy is made all the same.
-    let mut places = known.ok().flatten().map(|(places, _)| places).unwrap_or_default();
+    let places = run.recall(COPIES).unwrap_or_default();
     let was_there = places.get(&copy.name) == Some(&copy.dir.to_string());
-
-    let (database, to, primary) = (Arc::clone(&context.database), copy.clone(), primary.clone());
-    let (call, progress, zone) = (context.call.clone(), context.progress.clone(), context.zone);
-    let done = in_background(move || {
-        let there = super::catalogue(&database.name, &to.dir, was_there, "copies")?;
-        if let (Some(one), Some(other)) = (inode(&database, &database.backup.dir), inode(&database, &to.dir))
-            && one == other
-        {
-            let text = format!("{} is the directory of the backups themselves under another name", to.dir);
-            return Err(Error::new(Reason::Refused, text));
-        }
-        there.prepare(&|| call.check())?;
-        let missing = there.missing_from(&primary, &to.keep, zone)?;
-        let total = missing.iter().map(|backup| backup.size).sum();
-        let (mut before, mut brought) = (0, Vec::new());
-        for backup in missing {
-            there.bring(&primary, &backup, &mut |done| {
-                progress.send_replace(Some(Progress { done: before + done, total, unit: Unit::Bytes }));
-                call.check()
-            })?;
-            before += backup.size;
-            brought.push(backup.name);
-        }
-        there.note_what_is_current(&primary)?;
-        Ok((brought, rotate::sweep(&there, &to.keep, zone, &database.name, may)?))
-    })
-    .await?;
-
+    let done = run.in_background(|| bring(run, primary, copy, was_there, may))?;
     if !was_there {
-        places.insert(copy.name.clone(), copy.dir.to_string());
-        let name = context.database.name.clone();
         // Told at the next run, if it matters then.
-        let _ = context.state.with(move |c| facts::remember(c, &name, facts::COPIES, &places)).await;
+        let _ = run.update(COPIES, |places| places.insert(copy.name.clone(), copy.dir.to_string()));
     }
     Ok(done)
+}
+
+fn bring(
+    run: &Run,
+    primary: &Catalogue,
+    copy: &BackupCopy,
+    was_there: bool,
+    may: May,
+) -> Result<(Vec<String>, Rotated)> {
+    let database = &run.database;
+    let there = super::catalogue(&database.name, &copy.dir, was_there, "copies")?;
+    if let (Some(one), Some(other)) = (inode(database, &database.backup.dir), inode(database, &copy.dir))
+        && one == other
+    {
+        let text = format!("{} is the directory of the backups themselves under another name", copy.dir);
+        return Err(Error::new(Reason::Refused, text));
+    }
+    there.prepare(run)?;
+    let missing = there.missing_from(primary, &copy.keep, run.zone)?;
+    let total = missing.iter().map(|backup| backup.size).sum();
+    let (mut before, mut brought) = (0, Vec::new());
+    for backup in missing {
+        there.bring(primary, &backup, &Part { whole: run, before, total })?;
+        before += backup.size;
+        brought.push(backup.name);
+    }
+    there.note_what_is_current(primary)?;
+    Ok((brought, rotate::sweep(&there, &copy.keep, run.zone, &database.name, may)?))
 }
 
 /// Which directory the backups of a database are in, whatever it is called.

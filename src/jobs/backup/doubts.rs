@@ -2,8 +2,8 @@
 
 use super::rotate::{self, May, Rotated};
 use crate::error::{Error, Result};
-use crate::jobs::{Context, damage};
-use crate::state::facts::{self, DAMAGED_INDEXES};
+use crate::jobs::{Run, damage};
+use crate::state::facts::DAMAGED_INDEXES;
 use crate::store::Catalogue;
 
 /// Damage of the database.
@@ -37,11 +37,10 @@ pub(super) struct Doubts {
 
 impl Doubts {
     /// What checks found: a backup does not look at every page.
-    pub(super) async fn recall(context: &Context) -> Result<Self> {
-        let name = context.database.name.clone();
-        let indexes = context.state.with(move |state| facts::recall(state, &name, DAMAGED_INDEXES)).await?;
-        let damage = damage::in_detail(context).await?.map(|(what, error)| Damage::new(what, &error));
-        Ok(Self { damage, indexes: indexes.map(|(names, _)| names).unwrap_or_default(), forgotten: None })
+    pub(super) fn recall(run: &Run) -> Result<Self> {
+        let indexes = run.recall(DAMAGED_INDEXES)?;
+        let damage = damage::in_detail(run)?.map(|(what, error)| Damage::new(what, &error));
+        Ok(Self { damage, indexes, forgotten: None })
     }
 
     /// Of a run without our memory.
@@ -70,10 +69,13 @@ impl Doubts {
     }
 
     /// Removes what is past the policy and may go.
-    pub(super) async fn rotate(&self, context: &Context, catalogue: &Catalogue) -> Result<Rotated> {
+    pub(super) fn rotate(&self, run: &Run, catalogue: &Catalogue) -> Result<Rotated> {
         match &self.forgotten {
             Some(error) => Err(error.clone().context("whether the database has shrunk is not known")),
-            None => rotate::rotate(context, catalogue.clone(), self.may()).await,
+            None => {
+                let (keep, name) = (&run.database.backup.keep, &run.database.name);
+                rotate::sweep(catalogue, keep, run.zone, name, self.may())
+            }
         }
     }
 }

@@ -9,30 +9,28 @@ pub mod rotate;
 mod shrunken;
 mod unchanged;
 
-use std::cell::RefCell;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::reading::shut_out;
-use super::{Context, Job, Progress, Report, Running, Unit, blocking, damage};
-use crate::config::Place;
+use super::{Job, Report, Run, damage};
+use crate::config::{Database, Place};
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::copy::snapshot::{Bounds, Snapshot};
 use crate::sqlite::files::facts::Facts;
 use crate::sqlite::files::stamp::Stamp;
-use crate::state::facts::{self, Content};
+use crate::state::facts::{BACKED_UP, BackedUp, CONTENT, Content};
 use crate::store::codec::Encoding;
-use crate::store::{self, Catalogue};
+use crate::store::{self, Added, Catalogue};
 use crate::terms::JobKind;
+use crate::terms::progress::{Stop, Unit, Watch};
 use crate::words;
 use contents::Contents;
 use doubts::{Damage, Doubts};
 use rotate::{May, Rotated};
-use unchanged::Seen;
 
 /// The backup job.
 pub struct Backup {
@@ -69,14 +67,13 @@ struct Done {
 #[derive(Default)]
 struct Memory {
     content: Option<Content>,
-    seen: Option<Seen>,
+    backed_up: Option<BackedUp>,
     doubts: Doubts,
 }
 
 /// A state that was read whole.
 struct Taken {
-    /// Or the newest backup, where what it holds is in that already.
-    made: std::result::Result<store::Made, store::Backup>,
+    made: Added,
     facts: Facts,
     contents: Contents,
     held: Duration,
@@ -85,112 +82,96 @@ struct Taken {
 }
 
 impl Job for Backup {
-    fn kind(&self) -> JobKind {
-        JobKind::Backup
-    }
+    const KIND: JobKind = JobKind::Backup;
 
-    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
-        Box::pin(run(context, self.accept_smaller))
+    fn run(&self, run: &Run) -> Result<Report> {
+        back_up(run, self.accept_smaller)
     }
 }
 
-async fn run(context: &Context, accept_smaller: bool) -> Result<Report> {
-    let database = Arc::clone(&context.database);
-    let memory = match recall(context).await {
+fn back_up(run: &Run, accept_smaller: bool) -> Result<Report> {
+    let database = &run.database;
+    let memory = match recall(run) {
         Ok(memory) => memory,
         // Without our memory there is still a backup to be made, which must not push better ones out.
         Err(error) => Memory { doubts: Doubts::forgotten(error), ..Memory::default() },
     };
     let mut doubts = memory.doubts;
-    let place = memory.content.as_ref().map(|before| before.place.clone());
-    let catalogue = open(context, place).await?;
+    let catalogue = open(database, memory.content.as_ref().map(|before| before.place.as_path()))?;
 
     // Before the database is read: what is committed meanwhile is the next run's.
     let (stamp, stamped) = (Stamp::of(&database.path), SystemTime::now());
     let skip = database.backup.skip_unchanged && !accept_smaller;
-    let current = {
-        let (catalogue, stamp, seen) = (catalogue.clone(), stamp.clone(), memory.seen.filter(|_| skip));
-        let (compression, is_damaged) = (database.backup.compression, doubts.damage.is_some());
-        let look =
-            move || unchanged::still_current(&catalogue, seen.as_ref(), &stamp, compression, is_damaged);
-        blocking(look).await?
-    };
+    let current = unchanged::still_current(
+        &catalogue,
+        memory.backed_up.as_ref().filter(|_| skip),
+        &stamp,
+        database.backup.compression,
+        doubts.damage.is_some(),
+    )?;
     if let Some(newest) = current {
-        let newest = confirm(context, &catalogue, newest, &doubts).await?;
-        return Ok(finish(context, &catalogue, &newest, None, doubts).await);
+        let newest = confirm(run, &catalogue, newest, &doubts)?;
+        return Ok(finish(run, &catalogue, &newest, None, doubts));
     }
 
     let before = memory.content.filter(|_| !accept_smaller);
-    let taken = match take(context, catalogue.clone(), before, skip, doubts.damage.as_ref()).await {
+    let taken = match take(run, &catalogue, before.as_ref(), skip, doubts.damage.as_ref()) {
         Ok(taken) => taken,
         Err(error) => {
             // What copies still lack is worth the more now.
             if error.class() != Class::Cancelled {
-                copies::copy(context, &catalogue, May::DamagedCopies).await;
+                copies::copy(run, &catalogue, May::DamagedCopies);
             }
             return Err(error);
         }
     };
     if let Some(met) = &taken.contents.met {
-        doubts.damage = Some(Damage::new(met.message.clone(), &damage::met(context, met).await));
+        doubts.damage = Some(Damage::new(met.message.clone(), &damage::met(run, met)));
     }
     let newest = match &taken.made {
-        Ok(made) => made.backup.clone(),
-        Err(same) => confirm(context, &catalogue, same.clone(), &doubts).await?,
+        Added::Made(made) => made.backup.clone(),
+        Added::Same(same) => confirm(run, &catalogue, same.clone(), &doubts)?,
     };
     let is_forgotten = doubts.is_forgotten();
-    let mut report = finish(context, &catalogue, &newest, Some(&taken), doubts).await;
+    let mut report = finish(run, &catalogue, &newest, Some(&taken), doubts);
     if !is_forgotten {
-        let seen = Seen::new(stamp, stamped, &newest.name);
-        report.problems.extend(remember(context, taken.contents.content, seen).await.err());
+        let backed_up = BackedUp::new(stamp, stamped, &newest.name);
+        report.problems.extend(remember(run, taken.contents.content, backed_up).err());
     }
     Ok(report)
 }
 
 /// What follows when the newest backup holds what the database holds.
-async fn finish(
-    context: &Context,
+fn finish(
+    run: &Run,
     catalogue: &Catalogue,
     newest: &store::Backup,
     taken: Option<&Taken>,
     doubts: Doubts,
 ) -> Report {
     let spared = doubts.in_words();
-    let rotated = doubts.rotate(context, catalogue).await;
-    let copied = copies::copy(context, catalogue, doubts.may()).await;
-    let mut report = report(context.started, newest, taken, rotated, copied, spared);
+    let rotated = doubts.rotate(run, catalogue);
+    let copied = copies::copy(run, catalogue, doubts.may());
+    let mut report = report(run.started, newest, taken, rotated, copied, spared);
     report.problems.extend(doubts.damage.map(|damage| damage.problem));
     report
 }
 
-async fn recall(context: &Context) -> Result<Memory> {
-    let name = context.database.name.clone();
-    let recalled = context.state.with(move |state| {
-        let before = facts::recall(state, &name, facts::CONTENT)?.map(|(before, _)| before);
-        let seen = facts::recall(state, &name, unchanged::SEEN)?.map(|(seen, _)| seen);
-        Ok(Memory { content: before, seen, doubts: Doubts::default() })
-    });
-    Ok(Memory { doubts: Doubts::recall(context).await?, ..recalled.await? })
+fn recall(run: &Run) -> Result<Memory> {
+    let (content, backed_up) = (run.recall(CONTENT)?, run.recall(BACKED_UP)?);
+    Ok(Memory { content, backed_up, doubts: Doubts::recall(run)? })
 }
 
-async fn remember(context: &Context, now: Content, seen: Option<Seen>) -> Result<()> {
-    let name = context.database.name.clone();
-    let remembered = context.state.with(move |state| {
-        facts::remember(state, &name, facts::CONTENT, &now)?;
-        facts::remember(state, &name, unchanged::SEEN, &seen)
-    });
-    remembered.await
+fn remember(run: &Run, now: Content, backed_up: Option<BackedUp>) -> Result<()> {
+    run.remember(CONTENT, &Some(now))?;
+    run.remember(BACKED_UP, &backed_up)
 }
 
 /// The backups of the database, in the place where they were before.
-async fn open(context: &Context, before: Option<PathBuf>) -> Result<Catalogue> {
-    let database = Arc::clone(&context.database);
-    blocking(move || {
-        let dir = &database.backup.dir;
-        let was_there = dir.directory().is_some_and(|directory| before.as_deref() == Some(directory));
-        catalogue(&database.name, dir, was_there, "backups")
-    })
-    .await
+fn open(database: &Database, before: Option<&Path>) -> Result<Catalogue> {
+    let dir = &database.backup.dir;
+    let was_there = dir.directory().is_some_and(|directory| before == Some(directory));
+    catalogue(&database.name, dir, was_there, "backups")
 }
 
 /// The catalogue of a place. An empty mount point looks like one where nothing was made yet; the history knows better.
@@ -205,105 +186,106 @@ fn catalogue(database: &str, place: &Place, was_there: bool, what: &str) -> Resu
     Ok(Catalogue::new(database, store::create(place, database)?))
 }
 
-/// The snapshot, from the first page to the backup that has its name: on one connection and its thread, page by page.
-async fn take(
-    context: &Context,
-    catalogue: Catalogue,
-    before: Option<Content>,
+/// A state that is held open while it is backed up: the work may go on while both the run and the state may.
+struct Held<'s> {
+    run: &'s Run,
+    snapshot: &'s Snapshot<'s>,
+}
+
+impl Watch for Held<'_> {
+    fn go_on(&self) -> Result<()> {
+        self.run.go_on()?;
+        self.snapshot.within_bounds()
+    }
+
+    fn at(&self, done: u64, total: u64, unit: Unit) {
+        self.run.at(done, total, unit);
+    }
+
+    fn stop(&self) -> Stop {
+        Watch::stop(self.run)
+    }
+}
+
+/// The snapshot, from the first page to the backup that has its name: on one connection, page by page.
+fn take(
+    run: &Run,
+    catalogue: &Catalogue,
+    before: Option<&Content>,
     skip: bool,
     damage: Option<&Damage>,
 ) -> Result<Taken> {
-    let damage = damage.map(|damage| damage.what.clone());
-    let database = Arc::clone(&context.database);
-    let (call, progress, started) = (context.call.clone(), context.progress.clone(), context.started);
-    let holds = Arc::clone(&context.holds);
-    let bytes = match context.sql(|source| Facts::read(source)).await {
-        Err(error) => return Err(shut_out(&context.database, error).await),
-        Ok(facts) => facts.bytes(),
-    };
-    // Not by `Context::sql`: damage that the catalogue tells of is that of a backup.
-    let taken = context
-        .pool
-        .run(&context.call, move |source| {
-            // Before the database is read: it takes its time.
-            catalogue.prepare(&|| call.check())?;
-            let newest = catalogue.latest_of_any_state()?;
-            has_room(&catalogue, newest.as_ref(), bytes)?;
-            let bounds = Bounds {
-                longest_block: database.maintain.max_block,
-                longest_read: database.backup.max_snapshot,
-                most_wal_growth: database.maintain.max_wal,
-            };
-            let snapshot = Snapshot::begin(source, &database.path, bounds)?;
-            let mut writers_wait = snapshot.blocks_writers().then(|| holds.begin());
-            let place = database.backup.dir.to_string().into();
-            let contents = contents::read(&snapshot, place, &|| call.check())?;
-            let damage = damage.or_else(|| contents.met.as_ref().map(|met| met.message.clone()));
-            shrunken::compare(&database.name, before.as_ref(), &contents)?;
-            let described = contents::described(&snapshot, &database.path, &contents, damage.clone());
-            let facts = snapshot.facts.clone();
+    let shut_out = |error| shut_out(&run.database, error);
+    let bytes = run.sql(|source| Facts::read(source)).map_err(shut_out)?.bytes();
+    // Not by `Run::sql`: damage that the catalogue tells of is that of a backup.
+    run.lent(&run.call, |source| {
+        // Before the database is read: it takes its time.
+        catalogue.prepare(run)?;
+        let newest = catalogue.latest_of_any_state()?;
+        has_room(catalogue, newest.as_ref(), bytes)?;
+        let snapshot = Snapshot::begin(source, &run.database.path, Bounds::of(&run.database))?;
+        pages(run, catalogue, &snapshot, newest, before, skip, damage)
+    })
+    .map_err(shut_out)
+}
 
-            let total = facts.bytes();
-            let (snapshot, mut held) = (RefCell::new(Some(snapshot)), Duration::ZERO);
-            // Also while a slow place is waited for, the database is held no longer than it may be.
-            let go_on = || {
-                call.check()?;
-                snapshot.borrow().as_ref().map_or(Ok(()), Snapshot::within_bounds)
-            };
-            // Outside WAL mode the application waits for the packing, too.
-            let low_priority = writers_wait.is_none();
-            let encoding = Encoding { low_priority, ..Encoding::from(&database.backup) };
-            // One of a database that is in order again is none of one that was damaged.
-            let newest = if damage.is_some() { newest } else { catalogue.latest()? };
-            let known = newest.filter(|newest| skip && newest.is_packed(encoding.compression));
-            let made = catalogue.add(started, encoding, known.as_ref(), &go_on, &mut |out| {
-                let once = || Error::new(Reason::Io, "a snapshot can be written only once");
-                snapshot.borrow().as_ref().ok_or_else(once)?.pages(
-                    &mut |bytes| out.write_all(bytes).map_err(|e| Error::io("cannot write the backup", &e)),
-                    &go_on,
-                    &mut |done| {
-                        progress.send_replace(Some(Progress { done, total, unit: Unit::Bytes }));
-                    },
-                )?;
-                held = snapshot.take().ok_or_else(once)?.end(damage.is_some())?;
-                writers_wait = None;
-                Ok(described.clone())
-            });
-            // Given up for the length of the log, perhaps, which is then the last to be left to the application.
-            if let (Err(Error { reason: Reason::Deadline, .. }), Some(given_up)) = (&made, snapshot.take()) {
-                let _ = given_up.end(damage.is_some());
-            }
-            let once = || Error::new(Reason::Io, "no backup was made of what none holds");
-            let made = match made? {
-                Some(made) => Ok(made),
-                None => Err(known.ok_or_else(once)?),
-            };
-            Ok(Taken { made, facts, contents, held, writers_held_seconds: holds.take().longest_seconds })
-        })
-        .await;
-    match taken {
-        Err(error) => Err(shut_out(&context.database, error).await),
-        taken => taken,
+fn pages(
+    run: &Run,
+    catalogue: &Catalogue,
+    snapshot: &Snapshot<'_>,
+    newest: Option<store::Backup>,
+    before: Option<&Content>,
+    skip: bool,
+    damage: Option<&Damage>,
+) -> Result<Taken> {
+    let database = &run.database;
+    let mut writers_wait = snapshot.blocks_writers().then(|| run.holds.begin());
+    let contents = contents::read(snapshot, database.backup.dir.to_string().into(), run)?;
+    let damage = damage.map(|damage| &damage.what).or(contents.met.as_ref().map(|met| &met.message));
+    shrunken::compare(&database.name, before, &contents)?;
+    let described = contents::described(snapshot, &database.path, &contents, damage.cloned());
+    // Outside WAL mode the application waits for the packing, too.
+    let low_priority = writers_wait.is_none();
+    let encoding = Encoding { low_priority, ..Encoding::from(&database.backup) };
+    // One of a database that is in order again is none of one that was damaged.
+    let newest = if damage.is_some() { newest } else { catalogue.latest()? };
+    let known = newest.filter(|newest| skip && newest.is_packed(encoding.compression));
+    // Also while a slow place is waited for, the database is held no longer than it may be.
+    let watch = Held { run, snapshot };
+    let mut held = Duration::ZERO;
+    let made = catalogue.add(run.started, encoding, known, &watch, &mut |out| {
+        snapshot.pages(
+            &mut |bytes| out.write_all(bytes).map_err(|e| Error::io("cannot write the backup", &e)),
+            &watch,
+        )?;
+        held = snapshot.end(damage.is_some())?;
+        writers_wait = None;
+        Ok(described.clone())
+    });
+    // Given up for the length of the log, perhaps, which is then the last to be left to the application.
+    if made.as_ref().is_err_and(|error| error.reason == Reason::Deadline) && !snapshot.is_over() {
+        let _ = snapshot.end(damage.is_some());
     }
+    let made = made?;
+    let writers_held_seconds = run.holds.take().longest_seconds;
+    Ok(Taken { made, facts: snapshot.facts.clone(), contents, held, writers_held_seconds })
 }
 
 /// Notes that a backup holds what the database holds now. One that holds what a damaged database holds is none to
 /// restore by default: it counts as damaged itself. Not where it was restored and found good: then the same pages are
 /// good, and what was met was the disk's.
-async fn confirm(
-    context: &Context,
+fn confirm(
+    run: &Run,
     catalogue: &Catalogue,
     backup: store::Backup,
     doubts: &Doubts,
 ) -> Result<store::Backup> {
-    let (catalogue, damage, until) = (catalogue.clone(), doubts.damage.clone(), context.started);
-    blocking(move || match damage {
+    match &doubts.damage {
         Some(damage) if backup.is_good() && !backup.is_verified() => {
             catalogue.found_of_damaged_database(&backup, &damage.what, None)
         }
-        _ => catalogue.current(&backup, until),
-    })
-    .await
+        _ => catalogue.current(&backup, run.started),
+    }
 }
 
 fn report(
@@ -315,7 +297,7 @@ fn report(
     spared: Option<String>,
 ) -> Report {
     let manifest = newest.manifest.as_ref();
-    let unchanged = taken.is_none_or(|taken| taken.made.is_err());
+    let unchanged = taken.is_none_or(|taken| matches!(taken.made, Added::Same(_)));
     let done = Done {
         name: newest.name.clone(),
         unchanged,
@@ -325,9 +307,10 @@ fn report(
         pages: taken.map_or_else(|| manifest.map_or(0, |m| m.page_count), |taken| taken.facts.pages),
         read_transaction_seconds: taken.map_or(0.0, |taken| taken.held.as_secs_f64()),
         writers_held_seconds: taken.map_or(0.0, |taken| taken.writers_held_seconds),
-        read_back_seconds: taken
-            .and_then(|t| t.made.as_ref().ok())
-            .map_or(0.0, |made| made.read_back.as_secs_f64()),
+        read_back_seconds: match taken.map(|taken| &taken.made) {
+            Some(Added::Made(made)) => made.read_back.as_secs_f64(),
+            _ => 0.0,
+        },
         removed: rotated.as_ref().map(|r| r.removed.clone()).unwrap_or_default(),
         spared,
         damaged_copies: rotated.as_ref().map_or(0, |r| r.damaged_copies),

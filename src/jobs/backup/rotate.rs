@@ -4,9 +4,7 @@ use chrono_tz::Tz;
 
 use crate::config::Keep;
 use crate::error::{Error, Reason, Result};
-use crate::jobs::{Context, blocking};
-use crate::store::Catalogue;
-use crate::store::rotation;
+use crate::store::{Catalogue, rotation};
 
 /// What rotation did.
 #[derive(Debug, Default)]
@@ -29,13 +27,6 @@ pub(super) enum May {
 }
 
 /// Removes what is past the policy. One that cannot be removed does not spare the others.
-pub(super) async fn rotate(context: &Context, catalogue: Catalogue, may: May) -> Result<Rotated> {
-    let (keep, zone) = (context.database.backup.keep, context.zone);
-    let name = context.database.name.clone();
-    blocking(move || sweep(&catalogue, &keep, zone, &name, may)).await
-}
-
-/// The same in any place, on a thread that may wait.
 pub(super) fn sweep(
     catalogue: &Catalogue,
     keep: &Keep,

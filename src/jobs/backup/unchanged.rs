@@ -5,26 +5,14 @@
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
 use crate::config::Compression;
 use crate::error::Result;
 use crate::sqlite::files::stamp::Stamp;
+use crate::state::facts::BackedUp;
 use crate::store::{Backup, Catalogue};
 
-/// Name of the fact: what the files looked like before the newest backup was made.
-pub(super) const SEEN: &str = "backed_up";
-
-/// What the next run compares with.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Seen {
-    /// The database's files before its pages were read.
-    stamp: Stamp,
-    /// The backup that holds that state.
-    backup: String,
-}
-
-impl Seen {
+impl BackedUp {
     /// That `backup` holds the state of the files at `stamp`; `None` where the stamp is too young to tell.
     pub(super) fn new(stamp: Stamp, at: SystemTime, backup: &str) -> Option<Self> {
         stamp.is_settled(at).then(|| Self { stamp, backup: backup.to_owned() })
@@ -36,18 +24,18 @@ impl Seen {
 /// a disk forgets changes no stamp.
 pub(super) fn still_current(
     catalogue: &Catalogue,
-    seen: Option<&Seen>,
+    backed_up: Option<&BackedUp>,
     stamp: &Stamp,
     compression: Compression,
     is_damaged: bool,
 ) -> Result<Option<Backup>> {
-    let Some(seen) = seen.filter(|seen| seen.stamp == *stamp) else { return Ok(None) };
+    let Some(known) = backed_up.filter(|known| known.stamp == *stamp) else { return Ok(None) };
     let newest = if is_damaged {
         catalogue.latest_of_any_state()?.filter(Backup::is_of_damaged_database)
     } else {
         catalogue.latest()?
     };
-    Ok(newest.filter(|newest| newest.name == seen.backup && newest.is_packed(compression)))
+    Ok(newest.filter(|newest| newest.name == known.backup && newest.is_packed(compression)))
 }
 
 /// What the run says.

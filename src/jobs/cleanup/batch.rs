@@ -2,7 +2,6 @@
 //! transaction, which is rolled back as a whole on any error.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension as _, ffi, params_from_iter};
@@ -14,14 +13,14 @@ use super::plan::{Plan, schema_version};
 use super::report::Touched;
 use super::walk::{Position, Slice};
 use crate::error::{Error, Reason, Result};
+use crate::jobs::Run;
 use crate::pool::wait_for_locks;
 use crate::sql::quoting::quoted;
 use crate::sqlite::files::replicator;
 use crate::sqlite::look::keys::{self, Key, among};
-use crate::sqlite::pauses::Pauses;
 use crate::sqlite::upkeep::rebuild;
 use crate::sqlite::write::checkpoint::{ByHand, Checkpoint, settle, settle_when_due};
-use crate::sqlite::write::hold::{self, Holds};
+use crate::sqlite::write::hold;
 
 /// Rows removed and changed, by table.
 pub(super) type Tally = BTreeMap<String, Touched>;
@@ -62,21 +61,23 @@ pub(super) struct Share {
     pub(super) timed: bool,
 }
 
-/// Removes old rows of the database at `path`, after they are safe in the archive, where the rule has one.
-pub(super) fn run(
+/// Removes old rows, after they are safe in the archive, where the rule has one.
+pub(super) fn remove(
+    run: &Run,
     connection: &mut Connection,
-    path: &Path,
     plan: &Plan,
     share: &Share,
-    (holds, pauses): (&Holds, &Pauses),
     mut archive: Option<&mut Archive>,
 ) -> Result<Attempt> {
     let slice = &share.slice;
     let mut connection = ByHand::new(connection)?;
     let mut since = Instant::now();
     wait_for_locks(!share.timed);
-    let done =
-        hold::write_in_pause(&mut connection, holds, share.timed.then_some(pauses), |transaction, go_on| {
+    let done = hold::write_in_pause(
+        &mut connection,
+        &run.holds,
+        share.timed.then_some(&run.pauses),
+        |transaction, go_on| {
             since = Instant::now();
             if schema_version(transaction)? != plan.schema_version {
                 return Err(Error::new(
@@ -85,21 +86,22 @@ pub(super) fn run(
                 ));
             }
             let (tally, fixed) =
-                remove(transaction, plan, &slice.old, share.checked, archive.as_deref_mut(), go_on)?;
+                take_out(transaction, plan, &slice.old, share.checked, archive.as_deref_mut(), go_on)?;
             // Only a trigger keeps a row that was to go.
             let left =
                 if plan.is_plain() { 0 } else { existing(transaction, plan, slice.tail(), "1")?.len() };
             Ok((tally, left, since.elapsed().saturating_sub(fixed)))
-        });
+        },
+    );
     let lasted = since.elapsed();
-    pauses.over();
+    run.pauses.over();
     wait_for_locks(true);
     if let Some(archive) = archive {
         archive.settle(matches!(done, Ok(Some(_))))?;
     }
     let Some((tally, left, worked)) = done? else { return Ok(Attempt::Taken) };
     let since = Instant::now();
-    let mine = connection.is_wal() && !replicator::owns(&connection, path);
+    let mine = connection.is_wal() && !replicator::owns(&connection, &run.database.path);
     let next = slice.next_behind(left as u64);
     let made = match (mine, &next) {
         (false, _) => None,
@@ -112,7 +114,7 @@ pub(super) fn run(
 
 /// Removes `rows` as far as they still have to go, and what goes with them. Also how long it took to do what a single row
 /// takes as well: batches that shrink for it would become single rows, and each would still take it.
-fn remove(
+fn take_out(
     connection: &Connection,
     plan: &Plan,
     rows: &[Key],

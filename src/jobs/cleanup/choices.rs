@@ -1,8 +1,6 @@
 //! What an operator can do about rows that stand in the way of a rule: for each way of `children`, which rows it would
 //! change or remove. Counts; must never propose "cascade" but where the schema itself says so (HAZARDS H33).
 
-use std::sync::Arc;
-
 use super::children::Graph;
 use super::count::Count;
 use super::links::Action;
@@ -15,17 +13,12 @@ use crate::words;
 
 /// What a rule would do with another `children`.
 struct Choice {
-    graph: Arc<Graph>,
+    graph: Graph,
     count: Count,
 }
 
 /// The refusal of a rule of which `count` found rows that stand in the way. Errors: the run must stop.
-pub(super) async fn refusal(
-    reader: &Reader<'_>,
-    rule: &Rule,
-    plan: &Arc<Plan>,
-    count: &Count,
-) -> Result<Error> {
+pub(super) fn refusal(reader: &Reader<'_>, rule: &Rule, plan: &Plan, count: &Count) -> Result<Error> {
     let mut parts = vec![plan.graph.in_words(&count.blockers)];
     parts.extend(plan.graph.obstacles(&count.blockers).map(str::to_owned));
     let mut proposed = false;
@@ -33,7 +26,7 @@ pub(super) async fn refusal(
         if children == rule.children {
             continue;
         }
-        let choice = match Choice::look(reader, plan, children).await {
+        let choice = match Choice::look(reader, plan, children) {
             Ok(choice) => choice,
             Err(error) if error.class() == Class::Cancelled => return Err(error),
             // The figures are help, and the refusal is what counts.
@@ -53,11 +46,9 @@ pub(super) async fn refusal(
 }
 
 impl Choice {
-    async fn look(reader: &Reader<'_>, plan: &Arc<Plan>, children: Children) -> Result<Self> {
-        let shared = Arc::clone(plan);
-        let graph = reader.read(move |c| Graph::of(c, &shared.table, children)).await?;
-        let graph = Arc::new(graph);
-        let count = Count::of(reader, plan, &graph).await?;
+    fn look(reader: &Reader<'_>, plan: &Plan, children: Children) -> Result<Self> {
+        let graph = reader.read(|c| Graph::of(c, &plan.table, children))?;
+        let count = Count::of(reader, plan, &graph)?;
         Ok(Self { graph, count })
     }
 

@@ -1,7 +1,6 @@
 //! What a rule would do: counted by the same conditions by which rows are removed later, in short reads. Writes nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::batch::Tally;
 use super::children::{Blockers, Doomed, Graph, Seen};
@@ -34,32 +33,24 @@ pub(super) struct Count {
 
 impl Count {
     /// By the keys of `graph`, which need not be the plan's own.
-    pub(super) async fn of(reader: &Reader<'_>, plan: &Arc<Plan>, graph: &Arc<Graph>) -> Result<Self> {
+    pub(super) fn of(reader: &Reader<'_>, plan: &Plan, graph: &Graph) -> Result<Self> {
         let mut count = Self::default();
         let mut position = Some(Position::default());
         let mut seen = Seen::new();
         let alone = graph.edges.is_empty();
         let wanted = if alone { usize::MAX } else { ROWS_PER_READ };
         while let Some(from) = position {
-            let (shared, keys) = (Arc::clone(plan), Arc::clone(graph));
-            let mut known = std::mem::take(&mut seen);
-            let (slice, doomed, known) = reader
-                .read(move |c| {
-                    // One read: what points at the rows belongs to the same state as they.
-                    let read = c.transaction()?;
-                    let slice = walk::slice(&read, &shared, Extent::Table, &from, wanted)?;
-                    let doomed = if alone {
-                        None
-                    } else {
-                        Some(keys.doomed(&read, &shared.goes, &slice.old, &mut known)?)
-                    };
-                    if keys.is_tree() {
-                        known.clear();
-                    }
-                    Ok((slice, doomed, known))
-                })
-                .await?;
-            seen = known;
+            let (slice, doomed) = reader.read(|c| {
+                // One read: what points at the rows belongs to the same state as they.
+                let read = c.transaction()?;
+                let slice = walk::slice(&read, plan, Extent::Table, &from, wanted)?;
+                let doomed =
+                    if alone { None } else { Some(graph.doomed(&read, &plan.goes, &slice.old, &mut seen)?) };
+                Ok((slice, doomed))
+            })?;
+            if graph.is_tree() {
+                seen.clear();
+            }
             count.rows += slice.rows;
             count.unreadable += slice.unreadable;
             count.matched += slice.old.len() as u64;
@@ -74,7 +65,7 @@ impl Count {
                 count.rows
             } else {
                 let sql = format!("SELECT count(*) FROM {}", quoted(table));
-                reader.read(move |c| Ok(c.query_row(&sql, [], |row| row.get(0))?)).await?
+                reader.read(|c| Ok(c.query_row(&sql, [], |row| row.get(0))?))?
             };
             count.tables.insert(table.clone(), rows);
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::batch::Step;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
-use crate::jobs::Context;
+use crate::jobs::Run;
 use crate::sqlite::files::facts::wal_bytes;
 use crate::sqlite::files::replicator;
 use crate::sqlite::write::checkpoint::settle;
@@ -29,30 +29,28 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(context: &Context) -> Self {
-        let bytes = wal_bytes(&context.database.path);
-        Self { tolerated: bytes.max(context.database.maintain.max_wal), peak: bytes }
+    pub(super) fn new(run: &Run) -> Self {
+        let bytes = wal_bytes(&run.database.path);
+        Self { tolerated: bytes.max(run.database.maintain.max_wal), peak: bytes }
     }
 
     /// After a batch: goes on at once, or when the log is short again. [`Reason::Deadline`] where that takes too long.
-    pub(super) async fn watch(&mut self, context: &Context, step: &Step, page_size: u64) -> Result<()> {
-        let path = &context.database.path;
+    pub(super) fn watch(&mut self, run: &Run, step: &Step, page_size: u64) -> Result<()> {
+        let path = &run.database.path;
         let bytes = wal_bytes(path);
         self.peak = self.peak.max(bytes);
         if bytes <= self.tolerated
-            || step.moved.is_some_and(|(_, made)| is_short(context, made.log_pages, page_size))
+            || step.moved.is_some_and(|(_, made)| is_short(run, made.log_pages, page_size))
         {
             return Ok(());
         }
-        let patience = context.database.pool.busy_timeout * PATIENCE;
+        let patience = run.database.pool.busy_timeout * PATIENCE;
         let since = Instant::now();
         while since.elapsed() < patience {
-            context.pause(BETWEEN_LOOKS).await?;
-            let database = path.clone();
-            let owned_or_made =
-                context.sql(move |c| if replicator::owns(c, &database) { Ok(None) } else { settle(c) });
-            if let Some(made) = owned_or_made.await?
-                && (made.moved_pages == made.log_pages || is_short(context, made.log_pages, page_size))
+            run.pause(BETWEEN_LOOKS)?;
+            let owned_or_made = run.sql(|c| if replicator::owns(c, path) { Ok(None) } else { settle(c) });
+            if let Some(made) = owned_or_made?
+                && (made.moved_pages == made.log_pages || is_short(run, made.log_pages, page_size))
                 && !made.busy
             {
                 return Ok(());
@@ -62,10 +60,10 @@ impl Log {
                 return Ok(());
             }
         }
-        Err(self.too_long(context, step, patience))
+        Err(self.too_long(run, step, patience))
     }
 
-    fn too_long(&self, context: &Context, step: &Step, patience: Duration) -> Error {
+    fn too_long(&self, run: &Run, step: &Step, patience: Duration) -> Error {
         let who = match step.moved {
             Some(_) => "a transaction of another connection, which has been reading",
             None => "the replicator that owns it, which has not taken it over",
@@ -76,13 +74,13 @@ impl Log {
                 "ended early: the write-ahead log has grown to {}, past maintain.max_wal = {}, and is kept from being \
                  emptied by {who} for {} or longer; the next run goes on",
                 words::bytes(self.peak),
-                words::bytes(context.database.maintain.max_wal),
+                words::bytes(run.database.maintain.max_wal),
                 show_duration(patience),
             ),
         )
     }
 }
 
-fn is_short(context: &Context, pages: u64, page_size: u64) -> bool {
-    pages * page_size <= context.database.maintain.max_wal
+fn is_short(run: &Run, pages: u64, page_size: u64) -> bool {
+    pages * page_size <= run.database.maintain.max_wal
 }

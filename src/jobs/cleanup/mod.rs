@@ -30,7 +30,7 @@ mod triggers;
 mod walk;
 
 use crate::error::{Class, Error, Reason, Result};
-use crate::jobs::{Context, Job, Report, Running, writing};
+use crate::jobs::{Access, Job, Report, Run, writing};
 use crate::metrics::events::Cleaned;
 use crate::sqlite::files::facts::Facts;
 use crate::sqlite::files::replicator;
@@ -40,59 +40,55 @@ use report::{Detail, RuleReport};
 use sweep::Totals;
 
 /// The cleanup of one database by its rules.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Cleanup {
-    /// Counts and checks everything, and writes nothing.
-    pub dry_run: bool,
-}
+#[derive(Debug, Clone, Copy)]
+pub struct Cleanup;
+
+/// The same, which counts and checks everything, and writes nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Preview;
 
 impl Job for Cleanup {
-    fn kind(&self) -> JobKind {
-        JobKind::Cleanup
-    }
+    const KIND: JobKind = JobKind::Cleanup;
 
-    fn is_preview(&self) -> bool {
-        self.dry_run
-    }
-
-    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
-        Box::pin(async move {
-            if self.dry_run {
-                return run(true, context).await;
-            }
-            let before = context.sql(|c| Facts::read(c)).await?;
-            let mut result = run(false, context).await;
-            // Also after a run that was stopped: what it removed is gone, and the next backup must expect that.
-            if let (Err(error), Ok(report)) =
-                (note_shrinking(context, before.used_bytes()).await, result.as_mut())
-            {
-                report.problems.push(error);
-            }
-            result
-        })
+    fn run(&self, run: &Run) -> Result<Report> {
+        let before = run.sql(|c| Facts::read(c))?;
+        let mut result = rules(run, false);
+        // Also after a run that was stopped: what it removed is gone, and the next backup must expect that.
+        if let (Err(error), Ok(report)) = (note_shrinking(run, before.used_bytes()), result.as_mut()) {
+            report.problems.push(error);
+        }
+        result
     }
 }
 
-async fn note_shrinking(context: &Context, before: u64) -> Result<()> {
-    let after = context.facts_afterwards().await?.used_bytes();
-    let name = context.database.name.clone();
-    context.state.with(move |c| shrunk_on_purpose(c, &name, before, after)).await
+impl Job for Preview {
+    const KIND: JobKind = JobKind::Cleanup;
+    const ACCESS: Access = Access::Preview;
+
+    fn run(&self, run: &Run) -> Result<Report> {
+        rules(run, true)
+    }
 }
 
-async fn run(dry_run: bool, context: &Context) -> Result<Report> {
-    let rules = &context.database.cleanup.rules;
+fn note_shrinking(run: &Run, before: u64) -> Result<()> {
+    let after = run.facts_afterwards()?.used_bytes();
+    run.state.now(|c| shrunk_on_purpose(c, &run.database.name, before, after))
+}
+
+fn rules(run: &Run, dry_run: bool) -> Result<Report> {
+    let rules = &run.database.cleanup.rules;
     let mut detail = Detail { dry_run, ..Detail::default() };
     if rules.is_empty() {
         return Ok(Report::new("no rules configured", &detail));
     }
-    writing::refuse(context).await?;
+    writing::refuse(run)?;
     let mut totals = Totals::default();
     let mut problems = Vec::new();
     for rule in rules {
         let (mut report, mut tally) = (RuleReport::new(rule), batch::Tally::new());
-        let done = sweep::rule(context, rule, dry_run, &mut totals, &mut report, &mut tally).await;
+        let done = sweep::rule(run, rule, dry_run, &mut totals, &mut report, &mut tally);
         for (table, touched) in &tally {
-            Cleaned { database: &context.database.name, table, rows: touched.removed }.emit();
+            Cleaned { database: &run.database.name, table, rows: touched.removed }.emit();
         }
         if let Err(error) = done {
             if !ends_rule_only(&error) {
@@ -105,7 +101,7 @@ async fn run(dry_run: bool, context: &Context) -> Result<Report> {
             problems.push(error);
         }
         for advice in report.advice.iter().filter(|_| !dry_run) {
-            tracing::info!(database = context.database.name, job = %JobKind::Cleanup, "{advice}");
+            tracing::info!(database = run.database.name, job = %JobKind::Cleanup, "{advice}");
         }
         detail.rules.push(report);
     }
@@ -114,9 +110,8 @@ async fn run(dry_run: bool, context: &Context) -> Result<Report> {
         return Err(all(&problems));
     }
     if detail.removed() > 0 && !dry_run {
-        let path = context.database.path.clone();
-        let (facts, owned) = context.sql(move |c| Ok((Facts::read(c)?, replicator::owns(c, &path)))).await?;
-        detail.space = Some(space::next(&context.database, &facts, owned));
+        let (facts, owned) = run.sql(|c| Ok((Facts::read(c)?, replicator::owns(c, &run.database.path))))?;
+        detail.space = Some(space::next(&run.database, &facts, owned));
     }
     let mut report = Report::new(detail.summary(), &detail);
     report.problems = problems;

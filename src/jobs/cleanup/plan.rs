@@ -1,8 +1,6 @@
 //! One rule, checked against the database before anything is deleted: the table and its column, how the column
 //! tells the time, what else would be touched, and which triggers would fire. Reads only.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -32,7 +30,7 @@ pub(super) struct Plan {
     pub(super) goes: Goes,
     /// For people: why those.
     pub(super) why: Vec<String>,
-    pub(super) graph: Arc<Graph>,
+    pub(super) graph: Graph,
     /// Triggers that will fire; the rule allows them.
     pub(super) triggers: Fired,
     /// A batch is not begun when the schema is another one by then.
@@ -81,7 +79,7 @@ impl Plan {
             table: table.name,
             index,
             triggers: triggers::fired(connection, &graph)?,
-            graph: Arc::new(graph),
+            graph,
             schema_version,
         };
         if rule.triggers == Triggers::Refuse && !plan.triggers.names.is_empty() {

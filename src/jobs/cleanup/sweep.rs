@@ -1,10 +1,7 @@
 //! One rule, from its check over the count and the guards to the last batch. Gives way between batches, and stops
 //! at once when told to: what was committed stays, and the next run goes on.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use rusqlite::Connection;
 
 use super::archive::Archive;
 use super::batch::{self, Attempt, Share, Step, Tally};
@@ -19,12 +16,12 @@ use super::walk::{self, Extent, Position};
 use crate::config::Rule;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
-use crate::jobs::moment::{LEAST, STARVED};
+use crate::jobs::Run;
+use crate::jobs::moment::Slices;
 use crate::jobs::pace::Pace;
 use crate::jobs::reading::Reader;
-use crate::jobs::{Context, Unit, blocking};
 use crate::sqlite::look::sizes;
-use crate::sqlite::pauses::{Locks, Moment};
+use crate::terms::progress::Unit;
 use crate::words;
 
 /// Three parts of pause to one of work: the application's writers have the lock for three quarters of the time.
@@ -54,46 +51,37 @@ pub(super) struct Totals {
 }
 
 /// Carries out a rule. What was done until an error is in the report; the tally holds the rows really removed.
-pub(super) async fn rule(
-    context: &Context,
+pub(super) fn rule(
+    run: &Run,
     rule: &Rule,
     dry_run: bool,
     totals: &mut Totals,
     report: &mut RuleReport,
     tally: &mut Tally,
 ) -> Result<()> {
-    let mut plan = {
-        let (rule, started) = (rule.clone(), context.started);
-        context.sql(move |c| Plan::make(c, &rule, started)).await?
-    };
+    let mut plan = run.sql(|c| Plan::make(c, rule, run.started))?;
     report.describe(&plan);
-    let reader = Reader::new(context).await?;
+    let reader = Reader::new(run)?;
     if !dry_run {
         // Learns of the application while the rows are counted.
-        context.watch_pauses().await?;
+        run.watch_pauses()?;
     }
-    if let Some((rows, why)) = newest(&reader, rule, &plan, report).await? {
-        plan = reader
-            .read(move |c| {
-                plan.leave_newest(c, rows, why)?;
-                Ok(plan)
-            })
-            .await?;
+    if let Some((rows, why)) = newest(&reader, rule, &plan, report)? {
+        reader.read(|c| plan.leave_newest(c, rows, why))?;
         report.describe(&plan);
     }
-    let plan = Arc::new(plan);
-    let preview = Count::of(&reader, &plan, &plan.graph).await?;
+    let preview = Count::of(&reader, &plan, &plan.graph)?;
     report.set_count(&preview);
     report.share = share(preview.removed(&plan.table), report.rows);
     if dry_run {
         report.set_touched(&preview.tally);
     }
-    guard(context, &plan, totals, &preview, &preview.tally)?;
+    guard(run, &plan, totals, &preview, &preview.tally)?;
     if !preview.blockers.is_empty() {
-        return Err(choices::refusal(&reader, rule, &plan, &preview).await?);
+        return Err(choices::refusal(&reader, rule, &plan, &preview)?);
     }
     if report.matched > 0 {
-        triggers::in_step(context, &reader, &plan.triggers).await?;
+        triggers::in_step(run, &reader, &plan.triggers)?;
     }
     if dry_run {
         note(totals, &preview, &preview.tally);
@@ -101,44 +89,27 @@ pub(super) async fn rule(
     }
     totals.wanted += report.matched;
     let since = Instant::now();
-    let before = violations(&reader, &plan).await?;
+    let before = violations(&reader, &plan)?;
     // Writers must not be kept waiting while large tables are looked at, again with each batch.
-    let in_batches =
-        !plan.triggers.names.is_empty() && since.elapsed() <= context.database.cleanup.batch_target;
+    let in_batches = !plan.triggers.names.is_empty() && since.elapsed() <= run.database.cleanup.batch_target;
     // Nothing is made where nothing is to be archived.
-    let archive = if report.matched > 0 {
-        let (database, started) = (Arc::clone(&context.database), context.started);
-        let (rule, table) = (rule.clone(), plan.table.clone());
-        blocking(move || Archive::open(&database, &rule, &table, started)).await?
-    } else {
-        None
-    };
-    let archive = Arc::new(Mutex::new(archive));
-    let sweep = Sweep {
-        context,
-        plan: &plan,
-        totals,
-        preview: &preview,
-        archive: &archive,
-        reader: &reader,
-        before,
-        in_batches,
-        locks: context.watch_pauses().await?,
-    };
-    let swept = sweep.run(report, tally).await;
-    let closed = close(&archive, report).await;
+    let mut archive =
+        if report.matched > 0 { Archive::open(&run.database, rule, &plan.table, run.started)? } else { None };
+    let sweep = Sweep { run, plan: &plan, totals, preview: &preview, reader: &reader, before, in_batches };
+    let swept = sweep.all(archive.as_mut(), report, tally);
+    let closed = close(archive, report);
     report.set_touched(tally);
     report.share = share(report.removed, report.rows);
     totals.done += report.removed;
     note(totals, &preview, tally);
     swept?;
     closed?;
-    left_whole(&reader, &plan, before).await
+    left_whole(&reader, &plan, before)
 }
 
 /// Refuses to go on where more rows than `before` point at nothing.
-async fn left_whole(reader: &Reader<'_>, plan: &Plan, before: u64) -> Result<()> {
-    let after = violations(reader, plan).await?;
+fn left_whole(reader: &Reader<'_>, plan: &Plan, before: u64) -> Result<()> {
+    let after = violations(reader, plan)?;
     if after <= before {
         return Ok(());
     }
@@ -154,7 +125,7 @@ async fn left_whole(reader: &Reader<'_>, plan: &Plan, before: u64) -> Result<()>
 }
 
 /// How many of the newest rows `keep_rows` and `max_size` leave, and how to say that; `None`: all.
-async fn newest(
+fn newest(
     reader: &Reader<'_>,
     rule: &Rule,
     plan: &Plan,
@@ -163,16 +134,13 @@ async fn newest(
     let beyond = |rows: u64| format!("beyond the newest {}", rows_in_words(rows));
     let kept = rule.keep_rows.map(|rows| (rows, beyond(rows)));
     let Some(most) = rule.max_size else { return Ok(kept) };
-    let table = plan.table.clone();
-    let trees = reader
-        .read(move |c| Ok(sizes::trees(c)?.into_iter().filter(|t| t.table == table).collect::<Vec<_>>()));
     let mut bytes = 0;
-    for tree in trees.await? {
-        bytes += reader.read(move |c| sizes::content_bytes(c, &tree.name)).await?;
+    let trees = reader.read(|c| sizes::trees(c))?;
+    for tree in trees.into_iter().filter(|tree| tree.table == plan.table) {
+        bytes += reader.read(|c| sizes::content_bytes(c, &tree.name))?;
     }
     report.size_bytes = Some(bytes);
-    let table = plan.table.clone();
-    let rows = reader.read(move |c| sizes::rows(c, &table)).await?;
+    let rows = reader.read(|c| sizes::rows(c, &plan.table))?;
     // Rows of an average size: what one takes is known of none.
     let fitting = u128::from(rows) * u128::from(most) * FILLED / (u128::from(bytes.max(1)) * 100);
     let fitting = u64::try_from(fitting).unwrap_or(u64::MAX);
@@ -182,7 +150,7 @@ async fn newest(
 }
 
 /// Refuses what takes the run past `max_share` of a table.
-fn guard(context: &Context, plan: &Plan, totals: &Totals, preview: &Count, tally: &Tally) -> Result<()> {
+fn guard(run: &Run, plan: &Plan, totals: &Totals, preview: &Count, tally: &Tally) -> Result<()> {
     let why = plan.why.join(" or ");
     for (table, rows) in &preview.tables {
         let removed = tally.get(table).map_or(0, |touched| touched.removed);
@@ -191,7 +159,7 @@ fn guard(context: &Context, plan: &Plan, totals: &Totals, preview: &Count, tally
         } else {
             format!("with rows of {} that are {why}", plan.table)
         };
-        totals.guard.check(table, *rows, removed, context.database.cleanup.max_share, &why)?;
+        totals.guard.check(table, *rows, removed, run.database.cleanup.max_share, &why)?;
     }
     Ok(())
 }
@@ -210,31 +178,34 @@ fn note(totals: &mut Totals, preview: &Count, tally: &Tally) {
 
 /// What the batches of a rule have in common.
 struct Sweep<'a> {
-    context: &'a Context,
-    plan: &'a Arc<Plan>,
+    run: &'a Run,
+    plan: &'a Plan,
     totals: &'a Totals,
     preview: &'a Count,
-    archive: &'a Arc<Mutex<Option<Archive>>>,
     reader: &'a Reader<'a>,
     /// Rows that pointed at nothing before.
     before: u64,
     /// Whether each batch looks for more of them before it is committed.
     in_batches: bool,
-    /// Where the application's transactions show.
-    locks: Locks,
 }
 
 impl Sweep<'_> {
     /// Deletes, batch by batch.
-    async fn run(&self, report: &mut RuleReport, tally: &mut Tally) -> Result<()> {
-        let (context, plan, totals) = (self.context, self.plan, self.totals);
-        let mut pace = Pace::new(context.database.cleanup.batch_target, FIRST, MOST);
+    fn all(
+        &self,
+        mut archive: Option<&mut Archive>,
+        report: &mut RuleReport,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let (run, plan, totals) = (self.run, self.plan, self.totals);
+        let pace = Pace::new(run.database.cleanup.batch_target, FIRST, MOST);
+        let mut slices = Slices::begin(run, pace)?;
         let mut position = (report.matched > 0).then(|| Position::of_oldest(plan));
         let mut longest = Duration::ZERO;
-        let mut log = Log::new(context);
-        context.at(totals.done, totals.wanted, Unit::Rows);
+        let mut log = Log::new(run);
+        run.at(totals.done, totals.wanted, Unit::Rows);
         while let Some(from) = position {
-            let step = self.batch(&from, &mut pace).await?;
+            let step = self.batch(&from, &mut slices, archive.as_deref_mut())?;
             for (table, touched) in &step.tally {
                 let sum = tally.entry(table.clone()).or_default();
                 sum.removed += touched.removed;
@@ -244,19 +215,19 @@ impl Sweep<'_> {
                 longest = longest.max(lasted);
                 report.batches += 1;
                 report.longest_transaction_ms = longest.as_secs_f64() * 1e3;
-                pace.learn(step.worked, lasted);
+                slices.done(step.worked, lasted);
                 // Rows that became old after the count have been judged by nobody.
-                guard(context, plan, totals, self.preview, tally)?;
+                guard(run, plan, totals, self.preview, tally)?;
                 // What triggers do to the first rows they do to all.
                 if report.batches == 1 && !plan.triggers.names.is_empty() && !self.in_batches {
-                    left_whole(self.reader, plan, self.before).await?;
+                    left_whole(self.reader, plan, self.before)?;
                 }
                 let removed = tally.get(&plan.table).map_or(0, |touched| touched.removed);
-                context.at(totals.done + removed, totals.wanted.max(totals.done + removed), Unit::Rows);
+                run.at(totals.done + removed, totals.wanted.max(totals.done + removed), Unit::Rows);
                 if step.next.is_some() {
                     let worked = lasted + step.moved.map_or(Duration::ZERO, |(took, _)| took);
-                    context.pause(worked * PAUSE_PER_WORK).await?;
-                    log.watch(context, &step, self.reader.facts.page_size).await?;
+                    run.pause(worked * PAUSE_PER_WORK)?;
+                    log.watch(run, &step, self.reader.facts.page_size)?;
                 }
                 report.wal_peak_bytes = log.peak;
             }
@@ -265,58 +236,37 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    async fn batch(&self, from: &Position, pace: &mut Pace) -> Result<Step> {
-        let context = self.context;
-        let (limit, patience) = (context.database.maintain.max_block, context.patience());
-        let (mut attempt, mut taken) = (1, 0);
+    fn batch(
+        &self,
+        from: &Position,
+        slices: &mut Slices<'_>,
+        mut archive: Option<&mut Archive>,
+    ) -> Result<Step> {
+        let (run, plan) = (self.run, self.plan);
+        let limit = run.database.maintain.max_block;
+        let mut attempt = 1;
+        slices.renew();
         loop {
-            let (plan, position, rows) =
-                (Arc::clone(self.plan), from.clone(), usize::try_from(pace.size()).unwrap_or(usize::MAX));
-            let find = move |c: &mut Connection| walk::slice(c, &plan, Extent::Old, &position, rows);
-            let slice = context.sql_within(limit, find).await.map_err(|e| self.too_long(e, rows))?;
+            let rows = usize::try_from(slices.size()).unwrap_or(usize::MAX);
+            let slice = run
+                .sql_within(limit, |c| walk::slice(c, plan, Extent::Old, from, rows))
+                .map_err(|e| self.too_long(e, rows))?;
             if slice.old.is_empty() {
                 return Ok(Step { next: slice.next, ..Step::default() });
             }
-            let timed =
-                match context.moment(self.locks, pace.expected(slice.old.len() as u64), &patience).await? {
-                    Moment::None(longest) => {
-                        pace.fit(Some(longest).filter(|longest| *longest >= LEAST));
-                        continue;
-                    }
-                    Moment::Pause(lasts) => {
-                        pace.fit(Some(lasts));
-                        true
-                    }
-                    Moment::Quiet => {
-                        pace.fit(None);
-                        true
-                    }
-                    Moment::Unseen => {
-                        pace.fit(None);
-                        false
-                    }
-                };
-            let (plan, path) = (Arc::clone(self.plan), context.database.path.clone());
-            let timed = timed && (self.locks == Locks::Log || taken < STARVED);
+            let Some(timed) = slices.moment(slice.old.len() as u64)? else { continue };
             let share = Share { slice, checked: self.in_batches, timed };
-            let (archive, holds) = (Arc::clone(self.archive), Arc::clone(&context.holds));
-            let pauses = Arc::clone(&context.pauses);
-            let work = context.sql_within(limit, move |c| {
-                let mut archive = archive.lock().unwrap_or_else(PoisonError::into_inner);
-                batch::run(c, &path, &plan, &share, (&holds, &pauses), archive.as_mut())
-            });
-            match work.await {
+            let archive = archive.as_deref_mut();
+            match run.sql_within(limit, |c| batch::remove(run, c, plan, &share, archive)) {
                 Ok(Attempt::Done(step)) => return Ok(step),
                 Ok(Attempt::Taken) => {
-                    taken += 1;
-                    pace.shrink();
-                    patience.check(context)?;
+                    slices.taken()?;
                     continue;
                 }
                 Err(error) if error.reason == Reason::Busy && attempt < ATTEMPTS => attempt += 1,
                 Err(error) => return Err(self.too_long(error, rows)),
             }
-            context.pause(BUSY_PAUSE).await?;
+            run.pause(BUSY_PAUSE)?;
         }
     }
 
@@ -325,7 +275,7 @@ impl Sweep<'_> {
         if error.reason != Reason::Deadline {
             return error;
         }
-        if let Err(stopped) = self.context.go_on() {
+        if let Err(stopped) = self.run.go_on() {
             return stopped;
         }
         Error::new(
@@ -334,20 +284,15 @@ impl Sweep<'_> {
                 "a batch of {} takes longer than maintain.max_block = {} allows; it was rolled back, so that the application \
                  can write. Look at its triggers, and for indexes on the columns that point here",
                 rows_in_words(rows as u64),
-                show_duration(self.context.database.maintain.max_block)
+                show_duration(self.run.database.maintain.max_block)
             ),
         )
     }
 }
 
 /// Closes the archive, and says where the rows went.
-async fn close(archive: &Arc<Mutex<Option<Archive>>>, report: &mut RuleReport) -> Result<()> {
-    let archive = Arc::clone(archive);
-    let closed = blocking(move || {
-        let archive = archive.lock().unwrap_or_else(PoisonError::into_inner).take();
-        archive.map(Archive::finish).transpose()
-    });
-    if let Some((files, rows)) = closed.await? {
+fn close(archive: Option<Archive>, report: &mut RuleReport) -> Result<()> {
+    if let Some((files, rows)) = archive.map(Archive::finish).transpose()? {
         report.archived = rows;
         report.archive = files.iter().map(|file| file.display().to_string()).collect();
     }
@@ -355,14 +300,13 @@ async fn close(archive: &Arc<Mutex<Option<Archive>>>, report: &mut RuleReport) -
 }
 
 /// Rows that point at nothing, over the tables that the rule reaches by foreign keys.
-async fn violations(reader: &Reader<'_>, plan: &Plan) -> Result<u64> {
+fn violations(reader: &Reader<'_>, plan: &Plan) -> Result<u64> {
     if plan.is_plain() {
         return Ok(0);
     }
     let mut found = 0;
     for node in &plan.graph.tables {
-        let table = node.name.clone();
-        found += reader.read(move |c| batch::violations_of(c, &table)).await?;
+        found += reader.read(|c| batch::violations_of(c, &node.name))?;
     }
     Ok(found)
 }

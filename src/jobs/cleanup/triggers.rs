@@ -10,7 +10,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use super::children::Graph;
 use super::links::Action;
 use crate::error::{Error, Reason, Result};
-use crate::jobs::Context;
+use crate::jobs::Run;
 use crate::jobs::reading::Reader;
 use crate::sql::quoting::quoted;
 use crate::sqlite::checks::fulltext::{self, Agreement};
@@ -58,11 +58,10 @@ pub(super) fn fired(connection: &Connection, graph: &Graph) -> Result<Fired> {
 
 /// Refuses where one of them would write to a full-text table that does not agree with its content by our tokenizers: what
 /// it takes out of the index would not be what the application's put in (HAZARDS H34).
-pub(super) async fn in_step(context: &Context, reader: &Reader<'_>, fired: &Fired) -> Result<()> {
+pub(super) fn in_step(run: &Run, reader: &Reader<'_>, fired: &Fired) -> Result<()> {
     for (table, &only_deletes) in &fired.fulltext {
-        let name = table.clone();
-        let found = reader.read(move |c| fulltext::agreement(c, &name)).await;
-        context.go_on()?;
+        let found = reader.read(|c| fulltext::agreement(c, table));
+        run.go_on()?;
         let why = match found {
             Ok(Agreement::Agrees) => continue,
             // Nothing is read of a row that is forgotten by its number alone.

@@ -1,8 +1,7 @@
 //! What the check `indexes` advises beside what is wrong: needless and unused indexes, and foreign keys without one.
 //! Of use it knows only what the plans of the watched queries and of slow statements tell, and says so.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
@@ -10,13 +9,12 @@ use rusqlite::Connection;
 use crate::advice::existing::{self, Existing, Keyless, Remark};
 use crate::config::Index;
 use crate::error::Result;
-use crate::jobs::Context;
+use crate::jobs::Run;
 use crate::queries::known::in_plans;
 use crate::queries::plans::{Plan, index_in};
 use crate::sql::quoting::quoted;
-use crate::state::facts::{self, INDEX_USE, IndexUse, PLANS, TABLES, Watched};
+use crate::state::facts::{self, INDEX_USE, PLANS, TABLES, Watched};
 use crate::state::slow;
-use crate::state::status::TableStatus;
 
 /// So many queries must be watched, so many of them of the index's own table, and for so long, before one that none
 /// of them uses is mentioned.
@@ -48,17 +46,12 @@ pub(super) struct Evidence {
 
 impl Evidence {
     /// Takes down which indexes the watched queries and slow statements use now, and since when each query is watched.
-    pub(super) async fn gather(context: &Context) -> Result<Self> {
-        let (database, now) = (Arc::clone(&context.database), context.started);
-        let (used, bound, watched, small) = context
-            .state
-            .with(move |connection| {
-                let name = &database.name;
-                let plans: BTreeMap<String, Watched> =
-                    facts::recall(connection, name, PLANS)?.map(|(plans, _)| plans).unwrap_or_default();
-                let known = facts::recall::<IndexUse>(connection, name, INDEX_USE)?.map(|(known, _)| known);
-                let mut known = known.unwrap_or_default();
-                let slow = slow::worst(connection, name, DateTime::UNIX_EPOCH, u32::MAX)?;
+    pub(super) fn gather(run: &Run) -> Result<Self> {
+        let (database, name, now) = (&run.database, run.database.name.as_str(), run.started);
+        let (used, bound, watched, small) = run.state.transaction(|transaction| {
+            let plans = facts::recall(transaction, name, PLANS)?;
+            let slow = slow::worst(transaction, name, DateTime::UNIX_EPOCH, u32::MAX)?;
+            let known = facts::update_in(transaction, name, INDEX_USE, |known| {
                 let all =
                     plans.values().map(|watched| &watched.plan).chain(slow.iter().map(|shape| &shape.plan));
                 known.used.extend(all.flat_map(|plan| indexes_in(plan)));
@@ -67,29 +60,27 @@ impl Evidence {
                     Some((text, since)) if *text == watched.query => (*since).min(now),
                     _ => now,
                 };
-                let queries =
-                    plans.iter().map(|(query, w)| (query.clone(), (w.query.clone(), since(query, w))));
-                known.queries = queries.collect();
-                facts::remember(connection, name, INDEX_USE, &known)?;
-                let watched: Vec<_> = plans
-                    .into_iter()
-                    .filter_map(|(query, watched)| Some((known.queries.get(&query)?.1, watched.plan)))
-                    .filter(|(since, _)| now - *since >= WATCHED_FOR)
+                known.queries = plans
+                    .iter()
+                    .map(|(query, w)| (query.clone(), (w.query.clone(), since(query, w))))
                     .collect();
-                let tables: Vec<TableStatus> =
-                    facts::recall(connection, name, TABLES)?.map(|(tables, _)| tables).unwrap_or_default();
-                let small = tables
-                    .into_iter()
-                    .filter(|t| t.rows.is_some_and(|rows| rows < FEW_ROWS))
-                    .map(|t| t.table);
-                let queries = database.watch.queries.iter().map(|query| query.sql.as_str());
-                let bound = existing::bound(slow.iter().map(|shape| shape.shape.as_str()).chain(queries));
-                Ok((known.used, bound, watched, small.collect()))
-            })
-            .await?;
-        let rules = &context.database.cleanup.rules;
+                known.clone()
+            })?;
+            let watched: Vec<_> = plans
+                .into_iter()
+                .filter_map(|(query, watched)| Some((known.queries.get(&query)?.1, watched.plan)))
+                .filter(|(since, _)| now - *since >= WATCHED_FOR)
+                .collect();
+            let tables = facts::recall(transaction, name, TABLES)?.into_iter();
+            let small =
+                tables.filter(|t| t.rows.is_some_and(|rows| rows < FEW_ROWS)).map(|t| t.table).collect();
+            let queries = database.watch.queries.iter().map(|query| query.sql.as_str());
+            let bound = existing::bound(slow.iter().map(|shape| shape.shape.as_str()).chain(queries));
+            Ok((known.used, bound, watched, small))
+        })?;
+        let rules = &run.database.cleanup.rules;
         Ok(Self {
-            declared: context.database.indexes.clone(),
+            declared: run.database.indexes.clone(),
             cleaned: rules
                 .iter()
                 .filter_map(|rule| Some((rule.table.clone(), rule.column.clone()?)))

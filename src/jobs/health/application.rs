@@ -4,13 +4,12 @@
 use std::collections::BTreeSet;
 
 use crate::error::Result;
+use crate::jobs::Run;
 use crate::jobs::verdicts::{APPLICATION_SQLITE, Check};
-use crate::jobs::{Context, in_background};
 use crate::sqlite::files::versions::{self, FAULT, User, Users};
 
-pub(super) async fn check(context: &Context) -> Result<Check> {
-    let path = context.database.path.clone();
-    let users = in_background(move || Ok(versions::of_users(&path))).await?;
+pub(super) fn check(run: &Run) -> Result<Check> {
+    let users = run.in_background(|| Ok(versions::of_users(&run.database.path)))?;
     Ok(judged(&users))
 }
 

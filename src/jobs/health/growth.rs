@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::Result;
-use crate::jobs::{Context, blocking};
+use crate::jobs::Run;
 use crate::sqlite::files::facts::{Facts, disk_free, resolved};
 use crate::state::facts::{self, SIZES, TRENDS};
 use crate::state::trends::{self, Kind, Size};
@@ -21,35 +21,29 @@ pub(super) enum Trees {
 }
 
 /// Keeps a sample and what follows from all of them; in words.
-pub(super) async fn keep(context: &Context, file: &Facts, trees: Trees) -> Result<String> {
-    let (database, at) = (context.database.name.clone(), context.started);
+pub(super) fn keep(run: &Run, file: &Facts, trees: Trees) -> Result<String> {
+    let (name, at) = (run.database.name.as_str(), run.started);
     let of_file = |kind, bytes| Size { kind, name: String::new(), bytes };
     let mut sizes = vec![of_file(Kind::File, file.bytes()), of_file(Kind::Free, file.free_bytes())];
-    let trends = context
-        .state
-        .with(move |connection| {
-            match trees {
-                Trees::Measured(trees) => {
-                    facts::remember(connection, &database, SIZES, &trees)?;
-                    sizes.extend(trees);
-                }
-                Trees::AsBefore { has_changed: false } => {
-                    let trees = facts::recall::<Vec<Size>>(connection, &database, SIZES)?;
-                    sizes.extend(trees.map(|(trees, _)| trees).unwrap_or_default());
-                }
-                Trees::AsBefore { has_changed: true } => {}
+    let trends = run.state.now(|connection| {
+        match trees {
+            Trees::Measured(trees) => {
+                facts::remember(connection, name, SIZES, &trees)?;
+                sizes.extend(trees);
             }
-            trends::record(connection, &database, at, &sizes)?;
-            let trends = trends::of(connection, &database, at)?;
-            facts::remember(connection, &database, TRENDS, &trends)?;
-            Ok(trends)
-        })
-        .await?;
+            Trees::AsBefore { has_changed: false } => sizes.extend(facts::recall(connection, name, SIZES)?),
+            Trees::AsBefore { has_changed: true } => {}
+        }
+        trends::record(connection, name, at, &sizes)?;
+        let trends = trends::of(connection, name, at)?;
+        facts::remember(connection, name, TRENDS, &trends)?;
+        Ok(trends)
+    })?;
     let Some(all_of_it) = trends.iter().find(|trend| trend.kind == Kind::Content) else {
         return Ok(String::new());
     };
-    let path = resolved(&context.database.path);
-    let free = blocking(move || disk_free(path.parent().unwrap_or(Path::new("/")))).await.ok();
+    let path = resolved(&run.database.path);
+    let free = disk_free(path.parent().unwrap_or(Path::new("/"))).ok();
     let full = free.and_then(|free| all_of_it.seconds_until(free.saturating_add(file.free_bytes())));
     let full = full.map(|seconds| format!("; at that rate its disk is full in {}", words::duration(seconds)));
     Ok(format!("{}{}", all_of_it.in_words(), full.unwrap_or_default()))

@@ -10,7 +10,7 @@ use super::advice;
 use crate::advice::existing::Remark;
 use crate::config::Index;
 use crate::error::{Reason, Result};
-use crate::jobs::Context;
+use crate::jobs::Run;
 use crate::jobs::verdicts::{Check, met};
 use crate::sql::quoting::quoted;
 use crate::sqlite::checks;
@@ -32,24 +32,21 @@ impl fmt::Display for Problem {
     }
 }
 
-pub(super) async fn check(context: &Context) -> Result<Check> {
-    let declared = context.database.indexes.clone();
-    let count = declared.len();
-    let evidence = match advice::Evidence::gather(context).await {
+pub(super) fn check(run: &Run) -> Result<Check> {
+    let declared = &run.database.indexes;
+    let evidence = match advice::Evidence::gather(run) {
         Ok(evidence) => evidence,
-        Err(error) => return Ok(Check::unknown(NAME, met(context, error)?.message)),
+        Err(error) => return Ok(Check::unknown(NAME, met(run, error)?.message)),
     };
-    let found = context
-        .sql(move |connection| {
-            let problems = declared.iter().map(|index| problem(connection, index));
-            let problems: Vec<_> = problems.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-            Ok((problems, evidence.remarks(connection)?))
-        })
-        .await;
+    let found = run.sql(|connection| {
+        let problems = declared.iter().map(|index| problem(connection, index));
+        let problems: Vec<_> = problems.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+        Ok((problems, evidence.remarks(connection)?))
+    });
     let (mut problems, advised) = match found {
         Ok(found) => found,
         Err(error) => {
-            let error = met(context, error)?;
+            let error = met(run, error)?;
             let make = if error.reason == Reason::Damaged {
                 |detail| Check::bad(NAME, Reason::Damaged, detail)
             } else {
@@ -58,27 +55,22 @@ pub(super) async fn check(context: &Context) -> Result<Check> {
             return Ok(make(format!("the schema cannot be read: {}", error.message)));
         }
     };
-    let database = context.database.name.clone();
-    let kept = context
-        .state
-        .with(move |connection| {
-            let damaged = facts::recall::<Vec<String>>(connection, &database, DAMAGED_INDEXES)?;
-            let mut damaged = damaged.map(|(names, _)| names).unwrap_or_default();
-            damaged.retain(|name| !problems.iter().any(|p| p.index == *name));
-            problems.extend(damaged.into_iter().map(|index| Problem {
-                text: format!("{index} does not agree with its table"),
-                word: "damaged",
-                index,
-            }));
-            let words = problems.iter().map(|p| (p.index.as_str(), p.word));
-            let words: Vec<_> = words.chain(advised.iter().map(|a| (a.index.as_str(), a.word))).collect();
-            facts::remember(connection, &database, INDEX_PROBLEMS, &words)?;
-            Ok((problems, advised))
-        })
-        .await;
+    let kept = run.state.transaction(|transaction| {
+        let name = &run.database.name;
+        let mut damaged = facts::recall(transaction, name, DAMAGED_INDEXES)?;
+        damaged.retain(|index| !problems.iter().any(|p| p.index == *index));
+        problems.extend(damaged.into_iter().map(|index| Problem {
+            text: format!("{index} does not agree with its table"),
+            word: "damaged",
+            index,
+        }));
+        let found = problems.iter().map(|p| (p.index.clone(), p.word.to_owned()));
+        let words = found.chain(advised.iter().map(|a| (a.index.clone(), a.word.to_owned()))).collect();
+        facts::remember(transaction, name, INDEX_PROBLEMS, &words)
+    });
     Ok(match kept {
-        Ok((problems, advised)) => verdict(&problems, count, &advised),
-        Err(error) => Check::unknown(NAME, met(context, error)?.message),
+        Ok(()) => verdict(&problems, declared.len(), &advised),
+        Err(error) => Check::unknown(NAME, met(run, error)?.message),
     })
 }
 

@@ -10,7 +10,7 @@ mod slow;
 mod tables;
 
 use super::verdicts::{self, Check};
-use super::{Context, Job, Report, Running, damage};
+use super::{Access, Job, Report, Run, damage};
 use crate::error::Result;
 use crate::terms::JobKind;
 
@@ -18,38 +18,29 @@ use crate::terms::JobKind;
 pub struct Health;
 
 impl Job for Health {
-    fn kind(&self) -> JobKind {
-        JobKind::Health
-    }
+    const KIND: JobKind = JobKind::Health;
+    const ACCESS: Access = Access::Shared;
 
-    fn is_exclusive(&self) -> bool {
-        false
+    fn run(&self, run: &Run) -> Result<Report> {
+        let (pool, answers) = pool::check(run)?;
+        let mut checks = vec![pool];
+        if answers {
+            checks.push(indexes::check(run)?);
+            checks.push(tables::check(run)?);
+        } else {
+            // Asked again, a database that lets nobody in would only make us wait again (HAZARDS H21).
+            let why = "the database cannot be read now; see the check pool";
+            checks.extend([indexes::NAME, tables::NAME].map(|name| Check::unknown(name, why)));
+        }
+        checks.push(slow::check(run)?);
+        checks.push(application::check(run)?);
+        let mut report = verdicts::report(&checks);
+        report.problems.extend(verdicts::keep(run, &checks).err());
+        // Not looked for here, and nothing else is worth more attention.
+        match damage::known(run) {
+            Ok(known) => report.findings.extend(known.filter(|_| answers)),
+            Err(error) => report.problems.push(error),
+        }
+        Ok(report)
     }
-
-    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
-        Box::pin(run(context))
-    }
-}
-
-async fn run(context: &Context) -> Result<Report> {
-    let (pool, answers) = pool::check(context).await?;
-    let mut checks = vec![pool];
-    if answers {
-        checks.push(indexes::check(context).await?);
-        checks.push(tables::check(context).await?);
-    } else {
-        // Asked again, a database that lets nobody in would only make us wait again (HAZARDS H21).
-        let why = "the database cannot be read now; see the check pool";
-        checks.extend([indexes::NAME, tables::NAME].map(|name| Check::unknown(name, why)));
-    }
-    checks.push(slow::check(context).await?);
-    checks.push(application::check(context).await?);
-    let mut report = verdicts::report(&checks);
-    report.problems.extend(verdicts::keep(context, &checks).await.err());
-    // Not looked for here, and nothing else is worth more attention.
-    match damage::known(context).await {
-        Ok(known) => report.findings.extend(known.filter(|_| answers)),
-        Err(error) => report.problems.push(error),
-    }
-    Ok(report)
 }

@@ -4,11 +4,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::{Reason, Result};
-use crate::jobs::Context;
+use crate::jobs::Run;
 use crate::jobs::verdicts::{Check, met};
 use crate::state::facts::{self, HEALTH};
 use crate::state::slow::{self, Shape};
-use crate::state::status::CheckStatus;
 use crate::terms::JobKind;
 use crate::words;
 
@@ -23,16 +22,13 @@ const SHOWN: usize = 200;
 /// How far the first check looks back.
 const AT_FIRST: TimeDelta = TimeDelta::days(1);
 
-pub(super) async fn check(context: &Context) -> Result<Check> {
-    let (database, started) = (context.database.name.clone(), context.started);
-    let found = context
-        .state
-        .with(move |connection| {
-            let since = last_time(connection, &database)?.unwrap_or(started - AT_FIRST);
-            slow::worst(connection, &database, since, u32::MAX)
-        })
-        .await;
-    let threshold = context.database.watch.slow_threshold;
+pub(super) fn check(run: &Run) -> Result<Check> {
+    let name = &run.database.name;
+    let found = run.state.now(|connection| {
+        let since = last_time(connection, name)?.unwrap_or(run.started - AT_FIRST);
+        slow::worst(connection, name, since, u32::MAX)
+    });
+    let threshold = run.database.watch.slow_threshold;
     Ok(match found {
         Ok(shapes) => {
             let shapes: Vec<Shape> = shapes.into_iter().filter(concerns_the_application).collect();
@@ -42,13 +38,13 @@ pub(super) async fn check(context: &Context) -> Result<Check> {
                 Check::bad(NAME, Reason::Sqlite, in_words(&shapes))
             }
         }
-        Err(error) => Check::unknown(NAME, met(context, error)?.message),
+        Err(error) => Check::unknown(NAME, met(run, error)?.message),
     })
 }
 
 fn last_time(connection: &rusqlite::Connection, database: &str) -> Result<Option<DateTime<Utc>>> {
-    let checks = facts::recall::<Vec<CheckStatus>>(connection, database, HEALTH)?;
-    Ok(checks.and_then(|(all, _)| all.into_iter().find(|c| c.check == NAME).map(|c| c.at)))
+    let checks = facts::recall(connection, database, HEALTH)?;
+    Ok(checks.into_iter().find(|c| c.check == NAME).map(|c| c.at))
 }
 
 /// The watch-list has the application's own queries, and a slow cleanup lacks an index. That VACUUM, a copy or a

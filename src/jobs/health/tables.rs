@@ -8,14 +8,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::growth;
 use crate::error::{Error, Reason, Result};
+use crate::jobs::Run;
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, met};
-use crate::jobs::{Context, Unit};
 use crate::sqlite::files::stamp::Stamp;
 use crate::sqlite::look::sizes::{self, Tree};
-use crate::state::facts::{self, MEASURED, Measured, SPACE, Space, TABLES};
+use crate::state::facts::{MEASURED, Measured, SPACE, Space, TABLES};
 use crate::state::status::TableStatus;
 use crate::state::trends::{Kind, SAMPLED, Size};
+use crate::terms::progress::Unit;
 use crate::words;
 
 pub(super) const NAME: &str = "table_sizes";
@@ -30,11 +31,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Counting the rows of a table takes no longer; past it, its number of rows is not told.
 const LONGEST_COUNT: Duration = Duration::from_millis(500);
 
-pub(super) async fn check(context: &Context) -> Result<Check> {
-    match measure(context).await {
+pub(super) fn check(run: &Run) -> Result<Check> {
+    match measure(run) {
         Ok(check) => Ok(check),
         Err(error) => {
-            let error = met(context, error)?;
+            let error = met(run, error)?;
             Ok(match error.reason {
                 Reason::Damaged => Check::bad(NAME, Reason::Damaged, error.message),
                 _ => Check::unknown(NAME, error.message),
@@ -43,42 +44,26 @@ pub(super) async fn check(context: &Context) -> Result<Check> {
     }
 }
 
-async fn measure(context: &Context) -> Result<Check> {
-    let reader = Reader::new(context).await?;
+fn measure(run: &Run) -> Result<Check> {
+    let reader = Reader::new(run)?;
     let space = Space { free_bytes: reader.facts.free_bytes() };
-    let stamp = Stamp::of(&context.database.path);
-    let database = context.database.name.clone();
-    let (known, tables) = context
-        .state
-        .with(move |connection| {
-            facts::remember(connection, &database, SPACE, &space)?;
-            let known = facts::recall::<Measured>(connection, &database, MEASURED)?.map(|(known, _)| known);
-            let tables =
-                facts::recall::<Vec<TableStatus>>(connection, &database, TABLES)?.map(|(all, _)| all);
-            Ok((known, tables))
-        })
-        .await?;
-    if let (Some(known), Some(tables)) = (known, tables)
-        && is_fresh(&known, &stamp, context.started, &tables)
+    let stamp = Stamp::of(&run.database.path);
+    run.remember(SPACE, &Some(space))?;
+    let (known, tables) = (run.recall(MEASURED)?, run.recall(TABLES)?);
+    if let Some(known) = known
+        && is_fresh(&known, &stamp, run.started, &tables)
     {
         // What nobody wrote to is as large as it was; of a large file that is written to, only the whole is known.
         let has_changed = known.stamp != stamp;
-        let growth = growth::keep(context, &reader.facts, growth::Trees::AsBefore { has_changed }).await?;
+        let growth = growth::keep(run, &reader.facts, growth::Trees::AsBefore { has_changed })?;
         return Ok(verdict(&tables, &[], &growth));
     }
     // From before the reading: what is written meanwhile is measured the next time.
-    let measured = Measured { stamp, at: context.started };
-    let (tables, sizes, left_out) = of_all(context, &reader).await?;
-    let database = context.database.name.clone();
-    let kept = tables.clone();
-    context
-        .state
-        .with(move |connection| {
-            facts::remember(connection, &database, TABLES, &kept)?;
-            facts::remember(connection, &database, MEASURED, &measured)
-        })
-        .await?;
-    let growth = growth::keep(context, &reader.facts, growth::Trees::Measured(sizes)).await?;
+    let measured = Measured { stamp, at: run.started };
+    let (tables, sizes, left_out) = of_all(run, &reader)?;
+    run.remember(TABLES, &tables)?;
+    run.remember(MEASURED, &Some(measured))?;
+    let growth = growth::keep(run, &reader.facts, growth::Trees::Measured(sizes))?;
     Ok(verdict(&tables, &left_out, &growth))
 }
 
@@ -91,26 +76,22 @@ fn is_fresh(known: &Measured, stamp: &Stamp, now: DateTime<Utc>, tables: &[Table
 }
 
 /// The tables, largest first, the sizes of all that was measured, and why some are not.
-async fn of_all(
-    context: &Context,
-    reader: &Reader<'_>,
-) -> Result<(Vec<TableStatus>, Vec<Size>, Vec<String>)> {
+fn of_all(run: &Run, reader: &Reader<'_>) -> Result<(Vec<TableStatus>, Vec<Size>, Vec<String>)> {
     let until = Instant::now() + LONGEST;
-    let trees = reader.read(|connection| sizes::trees(connection)).await?;
+    let trees = reader.read(|connection| sizes::trees(connection))?;
     let mut tables: BTreeMap<String, TableStatus> = BTreeMap::new();
     let (mut sizes, mut left_out) = (Vec::new(), Vec::new());
     for (done, tree) in trees.iter().enumerate() {
-        context.at(done as u64, trees.len() as u64, Unit::Steps);
+        run.at(done as u64, trees.len() as u64, Unit::Steps);
         let bytes = if Instant::now() < until {
-            let name = tree.name.clone();
-            reader.read(move |connection| sizes::bytes(connection, &name)).await
+            reader.read(|connection| sizes::bytes(connection, &tree.name))
         } else {
             Err(Error::new(Reason::Deadline, format!("measuring all tables took longer than {LONGEST:?}")))
         };
         let bytes = match bytes {
             Ok(bytes) => Some(bytes),
             Err(error) => {
-                let error = met(context, error)?;
+                let error = met(run, error)?;
                 if error.reason == Reason::Damaged {
                     return Err(error.context(format!("{} cannot be read", tree.name)));
                 }
@@ -124,7 +105,7 @@ async fn of_all(
         add(&mut tables, tree, bytes);
     }
     for table in tables.values_mut() {
-        table.rows = rows(context, &table.table, until).await?;
+        table.rows = rows(run, &table.table, until)?;
     }
     let mut tables: Vec<TableStatus> = tables.into_values().collect();
     tables.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.table.cmp(&b.table)));
@@ -147,14 +128,13 @@ fn add(tables: &mut BTreeMap<String, TableStatus>, tree: &Tree, bytes: Option<u6
 }
 
 /// Rows of a table; `None` where counting them takes too long or cannot be done.
-async fn rows(context: &Context, table: &str, until: Instant) -> Result<Option<u64>> {
+fn rows(run: &Run, table: &str, until: Instant) -> Result<Option<u64>> {
     let limit = LONGEST_COUNT.min(until.saturating_duration_since(Instant::now()));
-    let limit = limit.min(context.database.maintain.max_block);
-    let table = table.to_owned();
-    match context.sql_within(limit, move |connection| sizes::rows(connection, &table)).await {
+    let limit = limit.min(run.database.maintain.max_block);
+    match run.sql_within(limit, |connection| sizes::rows(connection, table)) {
         Ok(rows) => Ok(Some(rows)),
         Err(error) => {
-            let error = met(context, error)?;
+            let error = met(run, error)?;
             if error.reason == Reason::Damaged { Err(error) } else { Ok(None) }
         }
     }

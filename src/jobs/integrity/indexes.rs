@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Result;
-use crate::jobs::Context;
+use crate::jobs::Run;
 use crate::jobs::reading::Reader;
 use crate::sqlite::checks::{self, Found};
 use crate::state::facts::{self, DAMAGED_INDEXES, INDEX_PROBLEMS};
@@ -18,26 +18,20 @@ pub(super) struct Suspects(BTreeMap<String, String>);
 
 impl Suspects {
     /// Those that still exist.
-    pub(super) async fn recall(context: &Context, reader: &Reader<'_>) -> Result<Self> {
-        let database = context.database.name.clone();
-        let known = context
-            .state
-            .with(move |connection| facts::recall::<Vec<String>>(connection, &database, DAMAGED_INDEXES))
-            .await?;
-        let Some((names, _)) = known.filter(|(names, _)| !names.is_empty()) else {
+    pub(super) fn recall(run: &Run, reader: &Reader<'_>) -> Result<Self> {
+        let names = run.recall(DAMAGED_INDEXES)?;
+        if names.is_empty() {
             return Ok(Self::default());
-        };
-        let with_tables = reader
-            .read(move |connection| {
-                let mut tables = BTreeMap::new();
-                for name in names {
-                    if let Some(table) = checks::table_of(connection, &name)? {
-                        tables.insert(name, table);
-                    }
+        }
+        let with_tables = reader.read(|connection| {
+            let mut tables = BTreeMap::new();
+            for name in names {
+                if let Some(table) = checks::table_of(connection, &name)? {
+                    tables.insert(name, table);
                 }
-                Ok(tables)
-            })
-            .await?;
+            }
+            Ok(tables)
+        })?;
         Ok(Self(with_tables))
     }
 
@@ -59,17 +53,13 @@ pub(super) fn damaged(found: &Found, suspects: &Suspects, checked: &BTreeSet<Str
 }
 
 /// Keeps them for maintenance and for the metrics.
-pub(super) async fn keep(context: &Context, damaged: Vec<String>) -> Result<()> {
-    let database = context.database.name.clone();
-    context
-        .state
-        .with(move |connection| {
-            let known = facts::recall::<Vec<(String, String)>>(connection, &database, INDEX_PROBLEMS)?;
-            let mut all: Vec<(String, String)> = known.map(|(all, _)| all).unwrap_or_default();
+pub(super) fn keep(run: &Run, damaged: Vec<String>) -> Result<()> {
+    run.state.transaction(|transaction| {
+        let name = &run.database.name;
+        facts::update_in(transaction, name, INDEX_PROBLEMS, |all| {
             all.retain(|(_, word)| word != WORD);
             all.extend(damaged.iter().map(|index| (index.clone(), WORD.to_owned())));
-            facts::remember(connection, &database, INDEX_PROBLEMS, &all)?;
-            facts::remember(connection, &database, DAMAGED_INDEXES, &damaged)
-        })
-        .await
+        })?;
+        facts::remember(transaction, name, DAMAGED_INDEXES, &damaged)
+    })
 }

@@ -8,7 +8,7 @@ mod search;
 
 use super::reading::Reader;
 use super::verdicts::{self, Check, INTEGRITY, met};
-use super::{Context, Job, Report, Running};
+use super::{Access, Job, Report, Run};
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::checks;
 use crate::terms::JobKind;
@@ -17,45 +17,32 @@ use crate::terms::JobKind;
 pub struct Integrity;
 
 impl Job for Integrity {
-    fn kind(&self) -> JobKind {
-        JobKind::Integrity
-    }
+    const KIND: JobKind = JobKind::Integrity;
+    const ACCESS: Access = Access::Shared;
 
-    fn is_exclusive(&self) -> bool {
-        false
+    fn run(&self, run: &Run) -> Result<Report> {
+        let opened = Reader::new(run).and_then(|reader| Ok((reader, run.sql(|c| checks::tables(c))?)));
+        let mut problems = Vec::new();
+        let checks = match opened {
+            Ok((reader, tables)) => {
+                vec![
+                    pages::check(run, &reader, &tables, &mut problems)?,
+                    references::check(run, &reader, &tables, &mut problems)?,
+                ]
+            }
+            Err(error) => unreadable(run, met(run, error)?, &mut problems)?,
+        };
+        let mut report = verdicts::report(&checks);
+        report.problems.append(&mut problems);
+        report.problems.extend(verdicts::keep(run, &checks).err());
+        Ok(report)
     }
-
-    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
-        Box::pin(run(context))
-    }
-}
-
-async fn run(context: &Context) -> Result<Report> {
-    let opened = async {
-        let reader = Reader::new(context).await?;
-        let tables = context.sql(|connection| checks::tables(connection)).await?;
-        Ok((reader, tables))
-    };
-    let mut problems = Vec::new();
-    let checks = match opened.await {
-        Ok((reader, tables)) => {
-            vec![
-                pages::check(context, &reader, &tables, &mut problems).await?,
-                references::check(context, &reader, &tables, &mut problems).await?,
-            ]
-        }
-        Err(error) => unreadable(context, met(context, error)?, &mut problems).await?,
-    };
-    let mut report = verdicts::report(&checks);
-    report.problems.append(&mut problems);
-    report.problems.extend(verdicts::keep(context, &checks).await.err());
-    Ok(report)
 }
 
 /// The checks of a database of which not even the schema can be read. What may go away by itself fails the run,
 /// which is then tried again.
-async fn unreadable(context: &Context, error: Error, problems: &mut Vec<Error>) -> Result<Vec<Check>> {
-    let path = context.database.path.display().to_string();
+fn unreadable(run: &Run, error: Error, problems: &mut Vec<Error>) -> Result<Vec<Check>> {
+    let path = run.database.path.display().to_string();
     // Most messages name the file themselves, and what to do: nobody shall restore a backup in place of a file that is
     // whole, only encrypted or too new.
     let detail = if error.message.contains(&path) {
@@ -66,7 +53,7 @@ async fn unreadable(context: &Context, error: Error, problems: &mut Vec<Error>) 
     let detail = match error.reason {
         Reason::NotADatabase => format!(
             "{detail}; or save what can be read of it (litekeeper recover {} --to PATH)",
-            context.database.name
+            run.database.name
         ),
         // Of damage, what to do is said already.
         _ => detail,
@@ -80,7 +67,7 @@ async fn unreadable(context: &Context, error: Error, problems: &mut Vec<Error>) 
         Check::unknown(references::NAME, format!("the database cannot be read; see the check {INTEGRITY}")),
     ];
     if error.class() == Class::Transient {
-        verdicts::keep(context, &checks).await?;
+        verdicts::keep(run, &checks)?;
         return Err(error);
     }
     if !damaged {
@@ -90,10 +77,9 @@ async fn unreadable(context: &Context, error: Error, problems: &mut Vec<Error>) 
 }
 
 /// Whether the application dropped a table after it was listed, which is no fault of the table's.
-async fn was_dropped(reader: &Reader<'_>, table: &str, error: &Error) -> bool {
-    let name = table.to_owned();
+fn was_dropped(reader: &Reader<'_>, table: &str, error: &Error) -> bool {
     error.reason == Reason::Sqlite
-        && reader.read(move |connection| checks::is_there(connection, &name)).await.is_ok_and(|there| !there)
+        && reader.read(|connection| checks::is_there(connection, table)).is_ok_and(|there| !there)
 }
 
 /// What a check of several tables could not check, and why.
@@ -103,8 +89,8 @@ struct Unchecked(Vec<String>);
 impl Unchecked {
     /// Takes an error that one table met. It is a problem of the run as well where the check was kept from being
     /// done, unless it is one that this database's schema always has.
-    fn add(&mut self, context: &Context, table: &str, error: Error, problems: &mut Vec<Error>) -> Result<()> {
-        let error = met(context, error)?;
+    fn add(&mut self, run: &Run, table: &str, error: Error, problems: &mut Vec<Error>) -> Result<()> {
+        let error = met(run, error)?;
         self.0.push(format!("table {table}: {}", error.message));
         if !checks::cannot_be_done(&error) {
             problems.push(error.context(format!("table {table}")));

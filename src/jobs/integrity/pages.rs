@@ -3,18 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::Connection;
-
 use super::indexes::Suspects;
 use super::{Unchecked, indexes, search, was_dropped};
 use crate::config::{Integrity, Reindex};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, INTEGRITY, met};
-use crate::jobs::{Context, Unit, damage};
+use crate::jobs::{Run, damage};
 use crate::sqlite::checks::{self, Depth, Found};
-use crate::sqlite::inspector::{GoOn, Inspector};
 use crate::sqlite::write::checkpoint::Backlog;
+use crate::terms::progress::Unit;
 
 /// In rollback mode, where writers wait for us, files up to this size are checked in one pass: a second or two
 /// from a disk. Only a pass over the whole file sees the freelist, pages that nothing uses, and pages that two
@@ -24,46 +22,46 @@ const SMALL: u64 = 256 << 20;
 /// Problems of a kind that are named.
 const NAMED: usize = 3;
 
-pub(super) async fn check(
-    context: &Context,
+pub(super) fn check(
+    run: &Run,
     reader: &Reader<'_>,
     tables: &[String],
     problems: &mut Vec<Error>,
 ) -> Result<Check> {
-    let depth = match context.database.health.integrity {
+    let depth = match run.database.health.integrity {
         Integrity::Quick => Depth::Quick,
         Integrity::Full => Depth::Full,
     };
-    let suspects = Suspects::recall(context, reader).await;
+    let suspects = Suspects::recall(run, reader);
     let suspects = match suspects {
         Ok(suspects) => suspects,
         Err(error) => {
-            problems.push(met(context, error)?);
+            problems.push(met(run, error)?);
             Suspects::default()
         }
     };
     // Until a whole pass finds none, which may be given up for the log's length.
-    let is_known_sound = matches!(damage::known(context).await, Ok(None));
+    let is_known_sound = matches!(damage::known(run), Ok(None));
     let mut found = Found::default();
     let mut unchecked = Unchecked::default();
     let mut as_a_whole = None;
     let mut is_missing_some = false;
     if reader.is_wal() || reader.facts.bytes() < SMALL {
-        match pass(context, reader, depth, None, is_known_sound).await {
+        match pass(run, reader, depth, None, is_known_sound) {
             Ok(whole) => {
                 as_a_whole = Some(whole.is_clean());
                 found.add(whole);
             }
             // One table that cannot be checked fails the whole pass; so does a bound. Table by table more is done.
             Err(error) => {
-                let error = met(context, error)?;
+                let error = met(run, error)?;
                 is_missing_some |= !checks::cannot_be_done(&error);
             }
         }
     }
     let mut checked = BTreeSet::new();
     for (done, table) in tables.iter().enumerate() {
-        context.at(done as u64, tables.len() as u64, Unit::Steps);
+        run.at(done as u64, tables.len() as u64, Unit::Steps);
         let is_suspect = suspects.has_table(table);
         if as_a_whole == Some(true) && !is_suspect {
             checked.insert(table.clone());
@@ -72,15 +70,15 @@ pub(super) async fn check(
         // The quick check does not compare the entries of an index: it could not say that one is right again.
         let depth = if is_suspect { Depth::Full } else { depth };
         let so_far_sound = is_known_sound && found.structure.is_empty();
-        match pass(context, reader, depth, Some(table.clone()), so_far_sound).await {
+        match pass(run, reader, depth, Some(table), so_far_sound) {
             Ok(one) => {
                 found.add(one);
                 checked.insert(table.clone());
             }
-            Err(error) if was_dropped(reader, table, &error).await => {}
+            Err(error) if was_dropped(reader, table, &error) => {}
             Err(error) => {
                 is_missing_some |= !checks::cannot_be_done(&error);
-                unchecked.add(context, table, error, problems)?;
+                unchecked.add(run, table, error, problems)?;
             }
         }
     }
@@ -89,61 +87,52 @@ pub(super) async fn check(
     found.structure.retain(|line| !told.iter().any(|other| other.ends_with(&format!(": {line}"))));
     // What reads virtual tables through damage tells nothing of them.
     if found.structure.is_empty() {
-        search::check(context, reader, tables, &mut found, &mut unchecked, problems).await?;
+        search::check(run, reader, tables, &mut found, &mut unchecked, problems)?;
     }
     unchecked.0.append(&mut found.unchecked);
     let damaged = indexes::damaged(&found, &suspects, &checked);
-    problems.extend(indexes::keep(context, damaged).await.err());
+    problems.extend(indexes::keep(run, damaged).err());
     if !found.structure.is_empty() {
-        problems.extend(damage::checked(context, Some(few(&found.structure))).await.err());
+        problems.extend(damage::checked(run, Some(few(&found.structure))).err());
     } else if !is_missing_some {
-        problems.extend(damage::checked(context, None).await.err());
+        problems.extend(damage::checked(run, None).err());
     }
     let own = checked.iter().filter(|table| !table.starts_with("sqlite_")).count();
-    Ok(verdict(context, &found, &unchecked, own, as_a_whole.is_some()))
+    Ok(verdict(run, &found, &unchecked, own, as_a_whole.is_some()))
 }
 
 /// One pass over the file, or over a table, which may take long. `so_far_sound`: those before it met no damage.
-async fn pass(
-    context: &Context,
+fn pass(
+    run: &Run,
     reader: &Reader<'_>,
     depth: Depth,
-    table: Option<String>,
+    table: Option<&str>,
     so_far_sound: bool,
 ) -> Result<Found> {
-    let path = context.database.path.clone();
-    let pass = move |connection: &Connection, inspector: &mut Inspector, go_on: GoOn<'_>| {
+    reader.inspect(|connection, inspector, go_on| {
         let backlog = Backlog::before(connection)?;
-        let found = inspector.integrity(depth, table.as_deref(), go_on);
+        let found = inspector.integrity(depth, table, go_on);
         // Nothing is written to a file that is damaged, or cannot be read.
         let is_sound = match &found {
             Ok(found) => found.structure.is_empty(),
             Err(error) => error.reason == Reason::Cancelled,
         };
         if so_far_sound && is_sound {
-            backlog.settle(connection, &path);
+            backlog.settle(connection, &run.database.path);
         }
         found
-    };
-    reader.inspect(pass).await
+    })
 }
 
-fn verdict(
-    context: &Context,
-    found: &Found,
-    unchecked: &Unchecked,
-    checked: usize,
-    as_a_whole: bool,
-) -> Check {
+fn verdict(run: &Run, found: &Found, unchecked: &Unchecked, checked: usize, as_a_whole: bool) -> Check {
     let mut parts = Vec::new();
     if !found.structure.is_empty() {
         let few = few(&found.structure);
-        parts.push(format!("the file is damaged: {few}; {}", damage::what_to_do(&context.database.name)));
+        parts.push(format!("the file is damaged: {few}; {}", damage::what_to_do(&run.database.name)));
     }
     if !found.indexes.is_empty() {
         let names = found.indexes.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        parts
-            .push(format!("indexes that do not agree with their tables: {names}{}", rebuild(context, found)));
+        parts.push(format!("indexes that do not agree with their tables: {names}{}", rebuild(run, found)));
     }
     if !found.rows.is_empty() {
         parts.push(format!("rows that break a constraint of their table: {}", few(&found.rows)));
@@ -164,7 +153,7 @@ fn verdict(
     }
     let partly = if as_a_whole { "" } else { "; table by table, without the list of free pages" };
     // Named, because the quick one does not compare the entries of indexes, and passes over a few kinds of damage.
-    let how = match context.database.health.integrity {
+    let how = match run.database.health.integrity {
         Integrity::Quick => "quick_check",
         Integrity::Full => "integrity_check",
     };
@@ -172,13 +161,13 @@ fn verdict(
 }
 
 /// What to do about indexes. REINDEX writes: not into a file that is damaged elsewhere.
-fn rebuild(context: &Context, found: &Found) -> String {
+fn rebuild(run: &Run, found: &Found) -> String {
     if !found.structure.is_empty() {
         String::new()
-    } else if context.database.maintain.reindex == Reindex::Never {
+    } else if run.database.maintain.reindex == Reindex::Never {
         "; rebuild them with REINDEX".to_owned()
     } else {
-        format!("; maintenance rebuilds them (litekeeper maintain {})", context.database.name)
+        format!("; maintenance rebuilds them (litekeeper maintain {})", run.database.name)
     }
 }
 

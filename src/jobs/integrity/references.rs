@@ -3,14 +3,15 @@
 
 use super::{Unchecked, was_dropped};
 use crate::error::{Error, Reason, Result};
+use crate::jobs::Run;
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, met};
-use crate::jobs::{Context, Unit};
+use crate::terms::progress::Unit;
 
 pub(super) const NAME: &str = "foreign_keys";
 
-pub(super) async fn check(
-    context: &Context,
+pub(super) fn check(
+    run: &Run,
     reader: &Reader<'_>,
     tables: &[String],
     problems: &mut Vec<Error>,
@@ -18,21 +19,20 @@ pub(super) async fn check(
     let (mut broken, mut unchecked, mut checked) = (Vec::new(), Unchecked::default(), 0_usize);
     let mut reason = Reason::Sqlite;
     for (done, table) in tables.iter().enumerate() {
-        context.at(done as u64, tables.len() as u64, Unit::Steps);
-        let name = table.clone();
-        let result = reader.inspect(move |_, inspector, go_on| inspector.references(&name, go_on)).await;
+        run.at(done as u64, tables.len() as u64, Unit::Steps);
+        let result = reader.inspect(|_, inspector, go_on| inspector.references(table, go_on));
         match result {
             Ok(None) => {}
             Ok(Some(found)) => {
                 checked += 1;
                 broken.extend(found.in_words(table));
             }
-            Err(error) if was_dropped(reader, table, &error).await => {}
+            Err(error) if was_dropped(reader, table, &error) => {}
             Err(error) if error.reason == Reason::Damaged => {
                 reason = Reason::Damaged;
-                broken.push(format!("table {table}: {}", met(context, error)?.message));
+                broken.push(format!("table {table}: {}", met(run, error)?.message));
             }
-            Err(error) => unchecked.add(context, table, error, problems)?,
+            Err(error) => unchecked.add(run, table, error, problems)?,
         }
     }
     if !broken.is_empty() {

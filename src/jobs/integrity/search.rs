@@ -3,15 +3,15 @@
 
 use super::Unchecked;
 use crate::error::{Error, Result};
-use crate::jobs::Context;
+use crate::jobs::Run;
 use crate::jobs::reading::Reader;
 use crate::sqlite::checks::Found;
 use crate::sqlite::checks::fulltext;
 use crate::sqlite::checks::tokenizer::{self, Step};
 
 /// Puts what is found into `found`, in the place of what SQLite's check said.
-pub(super) async fn check(
-    context: &Context,
+pub(super) fn check(
+    run: &Run,
     reader: &Reader<'_>,
     tables: &[String],
     found: &mut Found,
@@ -21,13 +21,12 @@ pub(super) async fn check(
     let is_named = found.virtual_tables.iter().any(|line| tokenizer::is_about(line));
     found.virtual_tables.retain(|line| !tokenizer::is_about(line));
     for table in tables {
-        let name = table.clone();
-        let step = reader.read(move |connection| {
-            let ask = fulltext::is_fulltext(connection, &name)?
-                && (is_named || tokenizer::is_apart(connection, &name)?);
-            ask.then(|| tokenizer::step(connection, &name)).transpose()
+        let step = reader.read(|connection| {
+            let ask = fulltext::is_fulltext(connection, table)?
+                && (is_named || tokenizer::is_apart(connection, table)?);
+            ask.then(|| tokenizer::step(connection, table)).transpose()
         });
-        match step.await {
+        match step {
             Ok(None | Some(Step::In | Step::Contentless)) => {}
             Ok(Some(Step::Out)) => {
                 let how = tokenizer::rebuilding(table);
@@ -36,7 +35,7 @@ pub(super) async fn check(
                     .push(format!("the full-text table {table} is out of step with its content: {how}"));
             }
             Ok(Some(Step::Unknown(why))) => found.unchecked.push(why),
-            Err(error) => unchecked.add(context, table, error, problems)?,
+            Err(error) => unchecked.add(run, table, error, problems)?,
         }
     }
     Ok(())

@@ -1,32 +1,26 @@
 //! Refreshes the planner's statistics: of the tables that need it, by an estimate; or of all, in full.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
 use super::limits::{part, write};
 use super::plans::Plans;
+use super::statistics;
 use super::step::{Cost, Step, StepName};
-use super::{recall, statistics};
 use crate::config::Analyze;
 use crate::error::{Error, Reason, Result};
-use crate::jobs::Context;
+use crate::jobs::Run;
 use crate::sqlite::files::facts::Facts;
 use crate::sqlite::look::{schema, sizes};
 use crate::sqlite::open;
-use crate::sqlite::pauses::Pauses;
 use crate::sqlite::upkeep::analyze;
-use crate::sqlite::write::hold::{self, Holds};
-use crate::state::facts::{self, TABLES};
-use crate::state::status::TableStatus;
+use crate::sqlite::write::hold;
+use crate::state::facts::{ANALYZED, TABLES, recall_dated};
 use crate::words::{self, plural};
 
 const STEP: StepName = StepName::Analyze;
-
-/// When statistics were last refreshed, by the name of the fact; its value is which tables.
-const ANALYZED: &str = "analyzed";
 
 /// To find the tables whose statistics are out of date: it reads a few pages of each.
 const LOOK: Duration = Duration::from_millis(1);
@@ -46,12 +40,12 @@ struct Looked {
     found: String,
 }
 
-pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
-    let policy = context.database.maintain.analyze;
+pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
+    let policy = run.database.maintain.analyze;
     if policy == Analyze::Never {
         return Ok(Step::skipped(STEP, "ANALYZE is off"));
     }
-    let looked = match part(context, "ANALYZE", look(context, policy).await)? {
+    let looked = match part(run, "ANALYZE", look(run, policy))? {
         Ok(looked) => looked,
         Err(problem) => return Ok(Step::failed(STEP, problem)),
     };
@@ -62,37 +56,32 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
     let prevented = if in_full { statistics::prevented(&looked.facts)? } else { None };
     let from_copy = in_full && prevented.is_none();
     if preview {
-        let rows = most_rows(context, &looked.tables).await?;
-        return Ok(planned(context, &looked, in_full, prevented, rows).found(looked.found));
+        let rows = most_rows(run, &looked.tables)?;
+        return Ok(planned(run, &looked, in_full, prevented, rows).found(looked.found));
     }
-    let plans = Plans::now(context).await?;
-    let step = if from_copy {
-        from_a_copy(context, &looked).await?
-    } else {
-        in_place(context, &looked, in_full, prevented).await?
-    };
+    let plans = Plans::now(run)?;
+    let step =
+        if from_copy { from_a_copy(run, &looked)? } else { in_place(run, &looked, in_full, prevented)? };
     if !step.treated.is_empty() {
-        let (database, treated) = (context.database.name.clone(), step.treated.clone());
-        context.state.with(move |c| facts::remember(c, &database, ANALYZED, &treated)).await?;
+        run.remember(ANALYZED, &step.treated)?;
     }
-    let plans_changed = Some(plans.changed(context).await?);
+    let plans_changed = Some(plans.changed(run)?);
     Ok(Step { plans_changed, ..step.found(looked.found) })
 }
 
-async fn look(context: &Context, policy: Analyze) -> Result<Looked> {
-    let database = context.database.name.clone();
-    let last = context.state.with(move |c| facts::recall::<Vec<String>>(c, &database, ANALYZED)).await?;
-    let last = last.map(|(_, at)| format!("; last refreshed {}", words::relative(context.started, at)));
+fn look(run: &Run, policy: Analyze) -> Result<Looked> {
+    let last = run.state.now(|c| recall_dated(c, &run.database.name, ANALYZED))?;
+    let last = last.map(|(_, at)| format!("; last refreshed {}", words::relative(run.started, at)));
     let read = |c: &mut Connection| {
         let all: Vec<String> = schema::tables(c)?.into_iter().map(|t| t.name).collect();
         Ok((Facts::read(c)?, analyze::has_samples(c)?, all))
     };
-    let (facts, samples, all) = context.sql(read).await?;
+    let (facts, samples, all) = run.sql(read)?;
     let of = plural(all.len() as u64, "table", "tables");
     let (tables, found) = if policy == Analyze::Always {
         (all, of)
     } else {
-        let due = due(context).await?;
+        let due = due(run)?;
         let found = format!("statistics of {} of {of} are missing or off by a factor of ten", due.len());
         (due, found)
     };
@@ -100,21 +89,19 @@ async fn look(context: &Context, policy: Analyze) -> Result<Looked> {
 }
 
 /// The tables that need it. Even to look, SQLite takes the write lock where there are several.
-async fn due(context: &Context) -> Result<Vec<String>> {
-    let (path, busy_timeout) = (context.database.path.clone(), context.database.pool.busy_timeout);
+fn due(run: &Run) -> Result<Vec<String>> {
+    let busy_timeout = run.database.pool.busy_timeout;
     // Opened before the moment comes.
-    let fresh = Mutex::new(context.sql(move |_| Ok(open::another(&path)?)).await?);
-    let attempt = move |_: &mut Connection, holds: &Holds, pause: Option<&Pauses>| {
-        let mut fresh = fresh.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut fresh = run.sql(|_| Ok(open::another(&run.database.path)?))?;
+    run.in_pause(LOOK, run.database.maintain.max_block, |_, pause| {
         fresh.busy_timeout(if pause.is_some() { Duration::ZERO } else { busy_timeout })?;
-        hold::write_in_pause(&mut fresh, holds, pause, |t, _| analyze::due(t))
-    };
-    context.in_pause(LOOK, context.database.maintain.max_block, attempt).await
+        hold::write_in_pause(&mut fresh, &run.holds, pause, |t, _| analyze::due(t))
+    })
 }
 
 /// Of the largest of these tables, as far as the check of table sizes has counted them.
-async fn most_rows(context: &Context, tables: &[String]) -> Result<u64> {
-    let known: Vec<TableStatus> = recall(context, TABLES).await?;
+fn most_rows(run: &Run, tables: &[String]) -> Result<u64> {
+    let known = run.recall(TABLES)?;
     let rows = known.iter().filter(|known| tables.contains(&known.table)).filter_map(|known| known.rows);
     Ok(rows.max().unwrap_or(0))
 }
@@ -125,17 +112,14 @@ fn estimate(rows: u64) -> Duration {
 }
 
 /// Counted where no check has done that.
-async fn rows(context: &Context, table: &str) -> Result<u64> {
-    match most_rows(context, &[table.to_owned()]).await? {
-        0 => {
-            let table = table.to_owned();
-            context.sql(move |c| sizes::rows(c, &table)).await
-        }
+fn rows(run: &Run, table: &str) -> Result<u64> {
+    match most_rows(run, &[table.to_owned()])? {
+        0 => run.sql(|c| sizes::rows(c, table)),
         known => Ok(known),
     }
 }
 
-fn planned(context: &Context, looked: &Looked, in_full: bool, prevented: Option<String>, rows: u64) -> Step {
+fn planned(run: &Run, looked: &Looked, in_full: bool, prevented: Option<String>, rows: u64) -> Step {
     let of = plural(looked.tables.len() as u64, "table", "tables");
     let (how, hold_seconds, needed_bytes) = match (in_full, prevented) {
         (true, None) => (
@@ -146,7 +130,7 @@ fn planned(context: &Context, looked: &Looked, in_full: bool, prevented: Option<
         (true, Some(why)) => (format!("in full, {why}"), None, None),
         (false, _) => (String::from("by an estimate"), Some(estimate(rows).as_secs_f64()), None),
     };
-    let longest_hold_seconds = context.database.maintain.max_block.as_secs_f64();
+    let longest_hold_seconds = run.database.maintain.max_block.as_secs_f64();
     Step::planned(
         STEP,
         format!("would run ANALYZE of {of} {how}"),
@@ -154,23 +138,18 @@ fn planned(context: &Context, looked: &Looked, in_full: bool, prevented: Option<
     )
 }
 
-async fn from_a_copy(context: &Context, looked: &Looked) -> Result<Step> {
-    match statistics::refresh(context, Some(looked.tables.clone())).await? {
-        Ok(done) => Ok(step(done.tables.clone(), done.lacking.clone(), Vec::new(), "on a copy")),
+fn from_a_copy(run: &Run, looked: &Looked) -> Result<Step> {
+    match statistics::refresh(run, Some(&looked.tables))? {
+        Ok(done) => Ok(step(done.tables, done.lacking, Vec::new(), "on a copy")),
         Err(problem) => Ok(Step::failed(STEP, problem)),
     }
 }
 
-async fn in_place(
-    context: &Context,
-    looked: &Looked,
-    in_full: bool,
-    prevented: Option<String>,
-) -> Result<Step> {
+fn in_place(run: &Run, looked: &Looked, in_full: bool, prevented: Option<String>) -> Result<Step> {
     let (mut analyzed, mut lacking, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     let (mut later, mut how) = (Vec::new(), prevented.unwrap_or_default());
     for table in &looked.tables {
-        match one(context, table, in_full).await? {
+        match one(run, table, in_full)? {
             Ok(()) => analyzed.push(table.clone()),
             // Not worth a failure each night.
             Err(problem) if problem.reason == Reason::Unsupported => lacking.push((table.clone(), problem)),
@@ -186,10 +165,10 @@ async fn in_place(
     if !later.is_empty() && !in_full && statistics::prevented(&looked.facts)?.is_none() {
         problems.retain(|problem| problem.reason != Reason::NoPause);
         how = format!("({} of them on a copy)", later.len());
-        match statistics::refresh(context, Some(later)).await? {
+        match statistics::refresh(run, Some(&later))? {
             Ok(done) => {
-                analyzed.extend(done.tables.iter().cloned());
-                lacking.extend(done.lacking.iter().cloned());
+                analyzed.extend(done.tables);
+                lacking.extend(done.lacking);
             }
             Err(problem) => problems.push(problem),
         }
@@ -199,15 +178,13 @@ async fn in_place(
 
 /// One table in its parts, each in a transaction of its own: writers get their turn between two of them. Gives the first of
 /// the errors.
-async fn one(context: &Context, table: &str, in_full: bool) -> Result<Result<()>> {
-    let of = table.to_owned();
-    let expected =
-        if in_full { context.database.maintain.max_block } else { estimate(rows(context, table).await?) };
-    let parts = context.sql(move |c| if in_full { Ok(vec![of]) } else { analyze::parts(c, &of) }).await?;
+fn one(run: &Run, table: &str, in_full: bool) -> Result<Result<()>> {
+    let expected = if in_full { run.database.maintain.max_block } else { estimate(rows(run, table)?) };
+    let parts = run.sql(|c| if in_full { Ok(vec![table.to_owned()]) } else { analyze::parts(c, table) })?;
     let mut done = Ok(());
     for part in parts {
         let what = format!("ANALYZE {part}");
-        let made = write(context, &what, expected, move |t| analyze::analyze(t, &part, in_full)).await?;
+        let made = write(run, &what, expected, |t| analyze::analyze(t, &part, in_full))?;
         done = done.and(made);
     }
     Ok(done)

@@ -5,35 +5,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rusqlite::Transaction;
-use serde::{Deserialize, Serialize};
 
 use super::limits::{part, write_now};
-use super::recall;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
-use crate::jobs::Context;
+use crate::jobs::Run;
 use crate::sqlite::files::facts::Facts;
-use crate::state::facts;
-
-/// The name under which they are remembered.
-const BUILDS: &str = "index_builds";
+use crate::state::facts::{BUILDS, Build};
 
 /// A file that is smaller by this share than at an attempt that failed is worth another one.
 const SMALLER: f64 = 0.1;
 
 /// Of `max_block`; the rest of it went by in waiting for the lock.
 const NEARLY_ALL: f64 = 0.9;
-
-/// The last attempt at an index.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Build {
-    /// For which writers were held.
-    seconds: f64,
-    /// Bytes in use of the whole file then.
-    used: u64,
-    /// It was built; otherwise interrupted after `seconds`.
-    is_built: bool,
-}
 
 /// Why an index is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +36,9 @@ pub(super) struct Builds {
 }
 
 impl Builds {
-    pub(super) async fn recall(context: &Context) -> Result<Self> {
-        let used = context.sql(|c| Ok(Facts::read(c)?.used_bytes())).await?;
-        Ok(Self { known: recall(context, BUILDS).await?, used, limit: context.database.maintain.max_block })
+    pub(super) fn recall(run: &Run) -> Result<Self> {
+        let used = run.sql(|c| Ok(Facts::read(c)?.used_bytes()))?;
+        Ok(Self { known: run.recall(BUILDS)?, used, limit: run.database.maintain.max_block })
     }
 
     /// For how long writers would be held: unless it was built before, for longer than any pause.
@@ -90,27 +74,23 @@ impl Builds {
 
     /// Waits for a moment, does `work`, which builds `index`, within `max_block`, and remembers how long it took at once: the
     /// run may end before the next one. The outer error ends the run, the inner one is this index's alone.
-    pub(super) async fn attempt<T, F>(
+    pub(super) fn attempt<T>(
         &mut self,
-        context: &Context,
+        run: &Run,
         index: &str,
         what: &str,
         why: Why,
-        work: F,
-    ) -> Result<Result<T>>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
-    {
+        work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<Result<T>> {
         let hold = self.hold(index);
         let waited = match why {
-            Why::Policy => context.before_hold(hold).await,
-            Why::Damage => context.before_repair(hold).await,
+            Why::Policy => run.before_hold(hold),
+            Why::Damage => run.before_repair(hold),
         };
-        if let Err(problem) = part(context, what, waited)? {
+        if let Err(problem) = part(run, what, waited)? {
             return Ok(Err(problem));
         }
-        let (done, had_lock) = write_now(context, what, work).await?;
+        let (done, had_lock) = write_now(run, what, work)?;
         let (took, is_built) = match &done {
             Ok(_) => (had_lock, true),
             // Only what had the lock nearly all the time is known to be too slow.
@@ -121,8 +101,7 @@ impl Builds {
         };
         let build = Build { seconds: took.as_secs_f64(), used: self.used, is_built };
         self.known.insert(index.to_owned(), build);
-        let (database, known) = (context.database.name.clone(), self.known.clone());
-        context.state.with(move |c| facts::remember(c, &database, BUILDS, &known)).await?;
+        run.update(BUILDS, |known| known.insert(index.to_owned(), build))?;
         Ok(done)
     }
 }

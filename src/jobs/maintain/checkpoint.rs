@@ -2,7 +2,6 @@
 //! making the application wait behind its own slow readers (HAZARDS H12, H13).
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::step::{Step, StepName};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
-use crate::jobs::{Context, Job, Report, Running, writing};
+use crate::jobs::{Job, Report, Run, Terms, writing};
 use crate::metrics::events::{LogFreed, LogPinned};
 use crate::sqlite::files::access;
 use crate::sqlite::files::facts::{Facts, resolved, sidecar, wal_bytes};
@@ -49,27 +48,20 @@ const NAMED: usize = 3;
 pub struct Checkpoint;
 
 impl Job for Checkpoint {
-    fn kind(&self) -> JobKind {
-        JobKind::Checkpoint
-    }
-
+    const KIND: JobKind = JobKind::Checkpoint;
     /// Another one at work on the database ends with a checkpoint, or does not write.
-    fn is_optional(&self) -> bool {
-        true
-    }
+    const TERMS: Terms = Terms::Optional;
 
-    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
-        Box::pin(async move {
-            writing::refuse(context).await?;
-            let step = run(context, false).await?;
-            Ok(Report::new(step.why.clone(), &serde_json::json!({ "steps": [step] })))
-        })
+    fn run(&self, run: &Run) -> Result<Report> {
+        writing::refuse(run)?;
+        let step = self::run(run, false)?;
+        Ok(Report::new(step.why.clone(), &serde_json::json!({ "steps": [step] })))
     }
 }
 
-pub(super) async fn run(context: &Context, after_vacuum: bool) -> Result<Step> {
-    let path = context.database.path.clone();
-    let (facts, owned) = context.sql(move |c| Ok((Facts::read(c)?, replicator::owns(c, &path)))).await?;
+pub(super) fn run(run: &Run, after_vacuum: bool) -> Result<Step> {
+    let path = &run.database.path;
+    let (facts, owned) = run.sql(|c| Ok((Facts::read(c)?, replicator::owns(c, path))))?;
     if facts.journal_mode != "wal" {
         return Ok(Step::skipped(STEP, ""));
     }
@@ -79,14 +71,14 @@ pub(super) async fn run(context: &Context, after_vacuum: bool) -> Result<Step> {
             "checkpoint skipped: a replicator owns the database's write-ahead log",
         ));
     }
-    let limit = context.database.maintain.max_wal;
+    let limit = run.database.maintain.max_wal;
     let since = clock::now();
-    let first = context.sql(|c| checkpoint(c, Mode::Passive)).await?;
+    let first = run.sql(|c| checkpoint(c, Mode::Passive))?;
     let (mut last, mut not_emptied) = (first, None);
-    if after_vacuum || wal_bytes(&context.database.path) > limit {
-        (last, not_emptied) = empty(context, first).await?;
+    if after_vacuum || wal_bytes(path) > limit {
+        (last, not_emptied) = empty(run, first)?;
     }
-    let bytes = wal_bytes(&context.database.path);
+    let bytes = wal_bytes(path);
     let mut why = format!("WAL {}", words::bytes(bytes));
     if let Some(because) = not_emptied {
         why = format!("{why}, not emptied: {because}");
@@ -97,15 +89,14 @@ pub(super) async fn run(context: &Context, after_vacuum: bool) -> Result<Step> {
     let stands =
         first.zip(last).filter(|(first, last)| is_held(*last) && first.moved_pages == last.moved_pages);
     if let Some((_, last)) = stands.filter(|_| bytes > limit) {
-        let by = note(context, last.moved_pages, since, bytes).await?;
+        let by = note(run, last.moved_pages, since, bytes)?;
         if !by.is_empty() {
             why = format!("{why}: {by}");
         }
     } else if !last.is_some_and(is_held) {
-        let name = context.database.name.clone();
-        if let Some(pin) = context.state.with(move |c| pin::over(c, &name)).await? {
+        if let Some(pin) = run.state.now(|c| pin::over(c, &run.database.name))? {
             let seconds = (clock::now() - pin.since).as_seconds_f64();
-            LogFreed { database: &context.database.name, seconds }.emit();
+            LogFreed { database: &run.database.name, seconds }.emit();
         }
     }
     Ok(Step { wal_bytes: Some(bytes), checkpoint: last, ..Step::done(STEP, why) })
@@ -122,13 +113,13 @@ const fn not_empty(made: Made) -> Made {
 
 /// Tries a few times, and gives up for this run: a reader that stays is the application's right. The last attempt, `busy`
 /// where the log is not empty, and why it was not tried, where the application left no pause for it.
-async fn empty(context: &Context, first: Option<Made>) -> Result<(Option<Made>, Option<Error>)> {
+fn empty(run: &Run, first: Option<Made>) -> Result<(Option<Made>, Option<Error>)> {
     let mut last = first;
     let mut pauses = PAUSES.iter();
     loop {
         // While a reader needs pages of the log, TRUNCATE would only keep writers out.
         if last.is_none_or(|l| l.is_complete()) {
-            match truncate(context).await {
+            match truncate(run) {
                 Ok(Some(made @ Made { busy: false, .. })) => return Ok((Some(made), None)),
                 Ok(Some(made)) => last = Some(made),
                 Ok(None) => {}
@@ -139,41 +130,34 @@ async fn empty(context: &Context, first: Option<Made>) -> Result<(Option<Made>, 
             }
         }
         let Some(pause) = pauses.next() else { return Ok((last.map(not_empty), None)) };
-        context.pause(*pause).await?;
-        last = context.sql(|c| checkpoint(c, Mode::Passive)).await?;
+        run.pause(*pause)?;
+        last = run.sql(|c| checkpoint(c, Mode::Passive))?;
     }
 }
 
 /// Nearly all was moved by a passive one, which holds up nobody; this one is left with little to do. `None` where its
 /// time was not enough.
-async fn truncate(context: &Context) -> Result<Option<Made>> {
-    let mebibytes = u32::try_from(wal_bytes(&context.database.path) >> 20).unwrap_or(u32::MAX);
-    context.before_hold(TRUNCATION + PER_MEBIBYTE * mebibytes).await?;
-    let holds = Arc::clone(&context.holds);
-    let made = context.sql_within(LONGEST_WAIT, move |c| {
-        let _hold = holds.begin();
+fn truncate(run: &Run) -> Result<Option<Made>> {
+    let mebibytes = u32::try_from(wal_bytes(&run.database.path) >> 20).unwrap_or(u32::MAX);
+    run.before_hold(TRUNCATION + PER_MEBIBYTE * mebibytes)?;
+    let made = run.sql_within(LONGEST_WAIT, |c| {
+        let _hold = run.holds.begin();
         checkpoint(c, Mode::Truncate)
     });
-    let made = made.await;
-    context.pauses.over();
+    run.pauses.over();
     match made {
-        Err(error) if matches!(error.reason, Reason::Deadline | Reason::Busy) => {
-            context.go_on().map(|()| None)
-        }
+        Err(error) if matches!(error.reason, Reason::Deadline | Reason::Busy) => run.go_on().map(|()| None),
         made => made,
     }
 }
 
 /// Remembers and tells of a reader that stays; who it is, in words.
-async fn note(context: &Context, moved_pages: u64, since: DateTime<Utc>, wal_bytes: u64) -> Result<String> {
-    let path = context.database.path.clone();
-    let by = crate::jobs::blocking(move || Ok(who(&path))).await?;
-    let (name, found) = (context.database.name.clone(), (moved_pages, by));
-    let noted = context.state.with(move |c| pin::seen(c, &name, found, since, clock::now()));
-    let (pin, tell) = noted.await?;
+fn note(run: &Run, moved_pages: u64, since: DateTime<Utc>, wal_bytes: u64) -> Result<String> {
+    let (name, found) = (&run.database.name, (moved_pages, who(&run.database.path)));
+    let (pin, tell) = run.state.now(|c| pin::seen(c, name, found, since, clock::now()))?;
     if tell {
         let seconds = (clock::now() - pin.since).as_seconds_f64();
-        LogPinned { database: &context.database.name, wal_bytes, seconds, by: &pin.by }.emit();
+        LogPinned { database: name, wal_bytes, seconds, by: &pin.by }.emit();
     }
     Ok(pin.by)
 }

@@ -5,19 +5,17 @@
 //! others used too: VACUUM holds writers for 6.5 to 7.5 s, and cannot be interrupted in its second half; this way holds them
 //! for 3.1 to 3.6 s, and can be given up each 25 ms.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::speed::for_pages;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Reason, Result};
+use crate::jobs::Run;
 use crate::jobs::reading::Reader;
-use crate::jobs::{Context, blocking};
 use crate::sqlite::files::space::temp_directory;
 use crate::sqlite::open;
 use crate::sqlite::upkeep::overwrite::{Overwritten, Watcher, overwrite};
 use crate::sqlite::upkeep::vacuum;
 use crate::store::scratch::Named;
-use crate::words;
 
 /// Copies that are made before the application's writes are taken to be there to stay.
 const ATTEMPTS: u32 = 3;
@@ -40,14 +38,14 @@ pub(super) enum Compacted {
 }
 
 /// Writers are held for about as long as is `expected`.
-pub(super) async fn run(context: &Context, expected: Duration) -> Result<Compacted> {
+pub(super) fn run(run: &Run, expected: Duration) -> Result<Compacted> {
     let mut why = String::new();
     for number in 1..=ATTEMPTS {
-        let Some(watcher) = quiet(context).await? else {
+        let Some(watcher) = quiet(run)? else {
             why = String::from("the application wrote all the time");
             break;
         };
-        match attempt(context, watcher, expected).await {
+        match attempt(run, watcher, expected) {
             Ok(Overwritten::Done(held)) => return Ok(Compacted::Done(held, number)),
             Ok(Overwritten::TooLong) => return Ok(Compacted::TooLong),
             Ok(Overwritten::Outdated) => {
@@ -55,7 +53,7 @@ pub(super) async fn run(context: &Context, expected: Duration) -> Result<Compact
             }
             // Somebody kept the lock, or the copy took longer to read than a read may.
             Err(error) if matches!(error.reason, Reason::Busy | Reason::Deadline) => {
-                context.go_on()?;
+                run.go_on()?;
                 why = error.message;
             }
             Err(error) => return Err(error),
@@ -65,20 +63,13 @@ pub(super) async fn run(context: &Context, expected: Duration) -> Result<Compact
 }
 
 /// A watcher that has seen no commit for a while; none where the application does not stop writing.
-async fn quiet(context: &Context) -> Result<Option<Watcher>> {
-    let path = context.database.path.clone();
-    let mut watcher = context.sql(move |_| Watcher::new(&path)).await?;
+fn quiet(run: &Run) -> Result<Option<Watcher>> {
+    let watcher = run.sql(|_| Watcher::new(&run.database.path))?;
     let began = Instant::now();
     let mut since = began;
     while began.elapsed() < LONGEST_WAIT {
-        context.pause(QUIET / 3).await?;
-        let (same, changed) = blocking(move || {
-            let changed = watcher.has_changed()?;
-            Ok((watcher, changed))
-        })
-        .await?;
-        watcher = same;
-        if changed {
+        run.pause(QUIET / 3)?;
+        if watcher.has_changed()? {
             since = Instant::now();
         } else if since.elapsed() >= QUIET {
             return Ok(Some(watcher));
@@ -87,26 +78,16 @@ async fn quiet(context: &Context) -> Result<Option<Watcher>> {
     Ok(None)
 }
 
-async fn attempt(context: &Context, watcher: Watcher, expected: Duration) -> Result<Overwritten> {
-    let longest = context.database.backup.max_snapshot;
-    let reader = Reader::new(context).await?;
-    let copy = reader.read(|connection| {
+fn attempt(run: &Run, watcher: Watcher, expected: Duration) -> Result<Overwritten> {
+    let longest = run.database.backup.max_snapshot;
+    let copy = Reader::new(run)?.read_within(longest, |connection| {
         let named = Named::create(&temp_directory(), "compact")?;
         vacuum::into(connection, &named.path())?;
         Ok(open::immutable(&named.path())?)
-    });
-    // Dropped, it stops its SQL.
-    let copy = tokio::time::timeout(longest, copy).await.unwrap_or_else(|_| {
-        let longest = words::duration(longest.as_secs_f64());
-        Err(Error::new(
-            Reason::Deadline,
-            format!("the copy was not made within backup.max_snapshot, {longest}"),
-        ))
     })?;
-    let limit = for_pages(context.database.maintain.max_block);
-    let (holds, call) = (Arc::clone(&context.holds), context.call.clone());
-    context.before_hold(expected).await?;
-    let done = context.sql(move |c| overwrite(c, &copy, &watcher, limit, &holds, &|| call.check())).await;
-    context.pauses.over();
+    let limit = for_pages(run.database.maintain.max_block);
+    run.before_hold(expected)?;
+    let done = run.sql(|c| overwrite(c, &copy, &watcher, limit, &run.holds, run));
+    run.pauses.over();
     done
 }

@@ -7,48 +7,40 @@ use super::builds::{Builds, Why};
 use super::step::{Cost, Step, StepName};
 use crate::config::{Index, Missing};
 use crate::error::{Error, Reason, Result};
-use crate::jobs::Context;
+use crate::jobs::Run;
 use crate::sql::quoting::quoted;
 use crate::sqlite::look::schema;
 use crate::words::plural;
 
 const STEP: StepName = StepName::Indexes;
 
-pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
+pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
     let mut wanted: Vec<Index> =
-        context.database.indexes.iter().filter(|i| i.missing == Missing::Create).cloned().collect();
+        run.database.indexes.iter().filter(|i| i.missing == Missing::Create).cloned().collect();
     if wanted.is_empty() {
         return Ok(Step::skipped(STEP, "").found("no index is declared with missing = \"create\""));
     }
-    let there = {
-        let names: Vec<String> = wanted.iter().map(|index| index.name.clone()).collect();
-        let look =
-            move |c: &mut Connection| names.iter().map(|n| schema::sql_of(c, n)).collect::<Result<Vec<_>>>();
-        context.sql(look).await?
-    };
+    let there = run.sql(|c| wanted.iter().map(|i| schema::sql_of(c, &i.name)).collect::<Result<Vec<_>>>())?;
     let mut there = there.into_iter();
     wanted.retain(|_| there.next().flatten().is_none());
     if wanted.is_empty() {
         return Ok(Step::skipped(STEP, "no declared index is missing"));
     }
     let missing = plural(wanted.len() as u64, "declared index is missing", "declared indexes are missing");
-    let mut builds = Builds::recall(context).await?;
+    let mut builds = Builds::recall(run)?;
     let mut problems = Vec::new();
     wanted.retain(|index| builds.may_try(&index.name, &what(index), &mut problems));
     if preview && !wanted.is_empty() {
         let names: Vec<_> = wanted.iter().map(|index| index.name.as_str()).collect();
-        let cost = Cost {
-            longest_hold_seconds: context.database.maintain.max_block.as_secs_f64(),
-            ..Cost::default()
-        };
+        let cost =
+            Cost { longest_hold_seconds: run.database.maintain.max_block.as_secs_f64(), ..Cost::default() };
         let why = format!("would create {}", names.join(", "));
         return Ok(Step { problems, ..Step::planned(STEP, why, cost) }.found(missing));
     }
     let mut created = Vec::new();
     for index in wanted {
-        let (name, what) = (index.name.clone(), what(&index));
-        match builds.attempt(context, &name, &what, Why::Policy, move |c| create(c, &index)).await? {
-            Ok(true) => created.push(name),
+        match builds.attempt(run, &index.name, &what(&index), Why::Policy, |c| create(c, &index))? {
+            Ok(true) => created.push(index.name),
             Ok(false) => {}
             Err(problem) => problems.push(problem),
         }

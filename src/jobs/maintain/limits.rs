@@ -1,15 +1,13 @@
 //! What may hold the application's writers up runs within a limit; and the words for what went wrong in it.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction};
 
 use crate::config::units::show_duration;
 use crate::error::{Class, Error, Reason, Result};
-use crate::jobs::Context;
-use crate::sqlite::pauses::Pauses;
-use crate::sqlite::write::hold::{self, Holds};
+use crate::jobs::Run;
+use crate::sqlite::write::hold;
 
 /// The longest time for which SQLite's busy handler sleeps before it looks again (`sqliteDefaultBusyCallback` in main.c).
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
@@ -19,53 +17,45 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 ///
 /// Ends with a pause, so that writers get their turn before the next part: one that has waited sleeps about as long as it
 /// has waited already, and would find two parts in a row as if they were one.
-pub(super) async fn write<T, F>(
-    context: &Context,
+pub(super) fn write<T>(
+    run: &Run,
     what: &str,
     expected: Duration,
-    work: F,
-) -> Result<Result<T>>
-where
-    T: Send + 'static,
-    F: Fn(&Transaction<'_>) -> Result<T> + Send + Sync + 'static,
-{
-    let begun = Arc::new(Mutex::new(None));
-    let begins = Arc::clone(&begun);
-    let attempt = move |connection: &mut Connection, holds: &Holds, pause: Option<&Pauses>| {
-        hold::write_in_pause(connection, holds, pause, |transaction, _| {
-            *begins.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    work: impl Fn(&Transaction<'_>) -> Result<T>,
+) -> Result<Result<T>> {
+    let mut begun: Option<Instant> = None;
+    let done = run.in_pause(expected, run.database.maintain.max_block, |connection, pause| {
+        hold::write_in_pause(connection, &run.holds, pause, |transaction, _| {
+            begun = Some(Instant::now());
             work(transaction)
         })
-    };
-    let done = context.in_pause(expected, context.database.maintain.max_block, attempt).await;
-    let had_lock = begun.lock().unwrap_or_else(PoisonError::into_inner).map(|since: Instant| since.elapsed());
-    give_way(context, had_lock.unwrap_or_default()).await;
-    part(context, what, within_lock(done, had_lock))
+    });
+    let had_lock = begun.map(|since| since.elapsed());
+    give_way(run, had_lock.unwrap_or_default());
+    part(run, what, within_lock(done, had_lock))
 }
 
 /// Runs `work` as [`write`] does at this moment, with for how long it had the lock.
-pub(super) async fn write_now<T, F>(context: &Context, what: &str, work: F) -> Result<(Result<T>, Duration)>
-where
-    T: Send + 'static,
-    F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
-{
-    let begun = Arc::new(OnceLock::new());
-    let begins = Arc::clone(&begun);
-    let work = move |transaction: &Transaction<'_>| {
-        begins.get_or_init(Instant::now);
-        work(transaction)
-    };
+pub(super) fn write_now<T>(
+    run: &Run,
+    what: &str,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+) -> Result<(Result<T>, Duration)> {
+    let mut begun: Option<Instant> = None;
     let clock = Instant::now();
-    let done = context.write_within(context.database.maintain.max_block, work).await;
-    let had_lock = begun.get().map(Instant::elapsed);
-    context.pauses.over();
-    give_way(context, clock.elapsed()).await;
-    Ok((part(context, what, within_lock(done, had_lock))?, had_lock.unwrap_or_default()))
+    let done = run.write_within(run.database.maintain.max_block, |transaction| {
+        begun = Some(Instant::now());
+        work(transaction)
+    });
+    let had_lock = begun.map(|since| since.elapsed());
+    run.pauses.over();
+    give_way(run, clock.elapsed());
+    Ok((part(run, what, within_lock(done, had_lock))?, had_lock.unwrap_or_default()))
 }
 
 /// The next part finds that the run must stop; this one is done.
-async fn give_way(context: &Context, after: Duration) {
-    let _ = context.pause((after * 2).min(LONGEST_SLEEP)).await;
+fn give_way(run: &Run, after: Duration) {
+    let _ = run.pause((after * 2).min(LONGEST_SLEEP));
 }
 
 fn within_lock<T>(done: Result<T>, had_lock: Option<Duration>) -> Result<T> {
@@ -77,41 +67,37 @@ fn within_lock<T>(done: Result<T>, had_lock: Option<Duration>) -> Result<T> {
 
 /// Runs `work`, which notes for itself how long it holds writers up, within a limit, when writers can be held for as long as
 /// is `expected`.
-pub(super) async fn within<T, F>(
-    context: &Context,
+pub(super) fn within<T>(
+    run: &Run,
     limit: Duration,
     what: &str,
     expected: Duration,
-    work: F,
-) -> Result<Result<T>>
-where
-    T: Send + 'static,
-    F: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
-{
-    if let Err(problem) = part(context, what, context.before_hold(expected).await)? {
+    work: impl FnOnce(&mut Connection) -> Result<T>,
+) -> Result<Result<T>> {
+    if let Err(problem) = part(run, what, run.before_hold(expected))? {
         return Ok(Err(problem));
     }
-    let done = context.sql_within(limit, work).await;
-    context.pauses.over();
-    part(context, what, done)
+    let done = run.sql_within(limit, work);
+    run.pauses.over();
+    part(run, what, done)
 }
 
 /// What became of a part of a step: the outer error ends the run, the inner one is this part's alone.
-pub(super) fn part<T>(context: &Context, what: &str, done: Result<T>) -> Result<Result<T>> {
+pub(super) fn part<T>(run: &Run, what: &str, done: Result<T>) -> Result<Result<T>> {
     let error = match done {
         Ok(value) => return Ok(Ok(value)),
         Err(error) => error,
     };
-    context.go_on()?;
+    run.go_on()?;
     // Another part may be short enough for the pauses that there are.
     if error.class() == Class::Cancelled && error.reason != Reason::NoPause {
         return Err(error);
     }
-    Ok(Err(in_step(what, context, error)))
+    Ok(Err(in_step(what, run, error)))
 }
 
 /// An error with what was being done, and what to do about it.
-pub(super) fn in_step(what: &str, context: &Context, error: Error) -> Error {
+pub(super) fn in_step(what: &str, run: &Run, error: Error) -> Error {
     let advice = match error.reason {
         Reason::Deadline => {
             return Error::new(
@@ -120,7 +106,7 @@ pub(super) fn in_step(what: &str, context: &Context, error: Error) -> Error {
                     "{what} takes longer than maintain.max_block = {} allows; it was interrupted and rolled back, so \
                      that the application can write. Raise max_block, or schedule it for when the application may \
                      wait",
-                    show_duration(context.database.maintain.max_block)
+                    show_duration(run.database.maintain.max_block)
                 ),
             );
         }

@@ -19,71 +19,75 @@ mod vacuum;
 
 use std::time::Instant;
 
-use super::{Context, Job, Report, Running, Unit, writing};
+use super::{Access, Job, Report, Run, writing};
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::files::facts::{Facts, wal_bytes};
-use crate::state::facts;
 use crate::terms::JobKind;
+use crate::terms::progress::Unit;
 use crate::words;
 pub use checkpoint::Checkpoint;
 pub use step::{Cost, Decision, Step, StepName};
 
 /// The maintenance job, as `[maintain]` of the database says.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Maintain {
-    /// Only looks and decides, and changes nothing.
-    pub dry_run: bool,
-}
+#[derive(Debug, Clone, Copy)]
+pub struct Maintain;
 
 impl Job for Maintain {
-    fn kind(&self) -> JobKind {
-        JobKind::Maintain
-    }
+    const KIND: JobKind = JobKind::Maintain;
 
-    fn is_preview(&self) -> bool {
-        self.dry_run
-    }
-
-    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
-        Box::pin(run(context, self.dry_run))
+    fn run(&self, run: &Run) -> Result<Report> {
+        steps(run, false)
     }
 }
 
-async fn run(context: &Context, preview: bool) -> Result<Report> {
+/// The same, which only looks and decides, and changes nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Preview;
+
+impl Job for Preview {
+    const KIND: JobKind = JobKind::Maintain;
+    const ACCESS: Access = Access::Preview;
+
+    fn run(&self, run: &Run) -> Result<Report> {
+        steps(run, true)
+    }
+}
+
+fn steps(run: &Run, preview: bool) -> Result<Report> {
     // What cannot be opened fails once, and not once for each step.
-    context.sql(|c| Facts::read(c)).await?;
+    run.sql(|c| Facts::read(c))?;
     if !preview {
         // Learns of the application before anything is decided.
-        context.watch_pauses().await?;
+        run.watch_pauses()?;
     }
     let mut steps: Vec<Step> = Vec::new();
     for name in StepName::ALL {
-        context.at(steps.len() as u64, StepName::ALL.len() as u64, Unit::Steps);
+        run.at(steps.len() as u64, StepName::ALL.len() as u64, Unit::Steps);
         let stopped = |error: Error| error.context(format!("{name}{}", before(&steps)));
-        context.go_on().map_err(stopped)?;
+        run.go_on().map_err(stopped)?;
         // Also what a step before met.
-        writing::refuse(context).await.map_err(|e| if steps.is_empty() { e } else { stopped(e) })?;
+        writing::refuse(run).map_err(|e| if steps.is_empty() { e } else { stopped(e) })?;
         let clock = Instant::now();
-        let mut step = match one(name, context, preview, &steps).await {
+        let mut step = match one(name, run, preview, &steps) {
             Ok(step) => step,
             Err(error) if error.class() == Class::Cancelled && error.reason != Reason::NoPause => {
                 return Err(stopped(error));
             }
             Err(error) => {
                 // The run's own end goes before the error that it caused.
-                context.go_on().map_err(stopped)?;
-                Step::failed(name, limits::in_step(name.as_str(), context, error))
+                run.go_on().map_err(stopped)?;
+                Step::failed(name, limits::in_step(name.as_str(), run, error))
             }
         };
         step.seconds = clock.elapsed().as_secs_f64();
         // What a preview reads outside WAL mode is no part of what it tells of.
-        let held = context.holds.take();
+        let held = run.holds.take();
         if !preview {
             step.held = held;
         }
         steps.push(step);
     }
-    context.at(steps.len() as u64, steps.len() as u64, Unit::Steps);
+    run.at(steps.len() as u64, steps.len() as u64, Unit::Steps);
     let summary =
         steps.iter().map(|s| s.why.as_str()).filter(|w| !w.is_empty()).collect::<Vec<_>>().join("; ");
     let mut report = Report::new(summary, &serde_json::json!({ "dry_run": preview, "steps": steps }));
@@ -91,23 +95,23 @@ async fn run(context: &Context, preview: bool) -> Result<Report> {
     Ok(report)
 }
 
-async fn one(name: StepName, context: &Context, preview: bool, before: &[Step]) -> Result<Step> {
+fn one(name: StepName, run: &Run, preview: bool, before: &[Step]) -> Result<Step> {
     match name {
-        StepName::Indexes => indexes::run(context, preview).await,
-        StepName::Reindex => reindex::run(context, preview).await,
-        StepName::Vacuum => vacuum::run(context, preview).await,
-        StepName::Analyze => analyze::run(context, preview).await,
-        StepName::Checkpoint if preview => Ok(checkpoint_planned(context)),
+        StepName::Indexes => indexes::run(run, preview),
+        StepName::Reindex => reindex::run(run, preview),
+        StepName::Vacuum => vacuum::run(run, preview),
+        StepName::Analyze => analyze::run(run, preview),
+        StepName::Checkpoint if preview => Ok(checkpoint_planned(run)),
         StepName::Checkpoint => {
             let vacuumed = |s: &Step| s.step == StepName::Vacuum && s.decision == Decision::Done;
-            checkpoint::run(context, before.iter().any(vacuumed)).await
+            checkpoint::run(run, before.iter().any(vacuumed))
         }
     }
 }
 
 /// What the checkpoint would find now; the steps before it would change that.
-fn checkpoint_planned(context: &Context) -> Step {
-    let (bytes, limit) = (wal_bytes(&context.database.path), context.database.maintain.max_wal);
+fn checkpoint_planned(run: &Run) -> Step {
+    let (bytes, limit) = (wal_bytes(&run.database.path), run.database.maintain.max_wal);
     let why = match bytes {
         0 => return Step::skipped(StepName::Checkpoint, "no write-ahead log to empty"),
         _ if bytes > limit => {
@@ -117,16 +121,6 @@ fn checkpoint_planned(context: &Context) -> Step {
     };
     let step = Step::planned(StepName::Checkpoint, why, Cost::default());
     step.found(format!("WAL {}", words::bytes(bytes)))
-}
-
-/// A fact about the database, or its default where there is none.
-async fn recall<T>(context: &Context, name: &'static str) -> Result<T>
-where
-    T: serde::de::DeserializeOwned + Default + Send + 'static,
-{
-    let database = context.database.name.clone();
-    let fact = context.state.with(move |c| facts::recall(c, &database, name)).await?;
-    Ok(fact.map(|(value, _)| value).unwrap_or_default())
 }
 
 /// What a run that is stopped had already done: its report is lost, its message is not.

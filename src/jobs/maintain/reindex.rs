@@ -1,30 +1,26 @@
 //! Rebuilds indexes one at a time, each in a transaction of its own: those that a check found wrong, or all.
 
-use rusqlite::TransactionBehavior;
-
 use super::builds::{Builds, Why};
 use super::limits::part;
-use super::recall;
 use super::step::{Cost, Step, StepName};
 use crate::config::Reindex;
 use crate::error::{Error, Reason, Result};
-use crate::jobs::Context;
+use crate::jobs::Run;
 use crate::jobs::reading::Reader;
 use crate::sql::quoting::quoted;
 use crate::sqlite::checks::Depth;
-use crate::sqlite::inspector::{GoOn, Inspector};
 use crate::sqlite::upkeep::rebuild::{self, Rebuildable};
-use crate::state::facts::{self, DAMAGED_INDEXES};
+use crate::state::facts::DAMAGED_INDEXES;
 use crate::words::plural;
 
 const STEP: StepName = StepName::Reindex;
 
-pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
-    let policy = context.database.maintain.reindex;
+pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
+    let policy = run.database.maintain.reindex;
     if policy == Reindex::Never {
         return Ok(Step::skipped(STEP, "REINDEX is off"));
     }
-    let damaged: Vec<String> = recall(context, DAMAGED_INDEXES).await?;
+    let damaged = run.recall(DAMAGED_INDEXES)?;
     let found = match damaged.as_slice() {
         [] => String::from("no index that a check found wrong"),
         names => format!("found wrong by a check: {}", names.join(", ")),
@@ -32,20 +28,20 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
     if policy == Reindex::Auto && damaged.is_empty() {
         return Ok(Step::skipped(STEP, "no index needed rebuilding").found(found));
     }
-    let mut indexes = context.sql(|c| rebuild::rebuildable(c)).await?;
+    let mut indexes = run.sql(|c| rebuild::rebuildable(c))?;
     // One that is gone was dropped by the application, and its damage with it.
     let (wrong, mut settled): (Vec<String>, Vec<String>) =
         damaged.into_iter().partition(|d| indexes.iter().any(|i| i.name == *d));
     let mut left_out = Vec::new();
     if policy == Reindex::Auto {
         indexes.retain(|i| wrong.contains(&i.name));
-        left_out = leave_relative(context, &mut indexes).await?;
+        left_out = leave_relative(run, &mut indexes)?;
     }
-    let mut builds = Builds::recall(context).await?;
+    let mut builds = Builds::recall(run)?;
     let mut problems = Vec::new();
     indexes.retain(|index| builds.may_try(&index.name, &what(index), &mut problems));
     if preview {
-        return Ok(Step { left_out, ..planned(context, &indexes, &builds, problems).found(found) });
+        return Ok(Step { left_out, ..planned(run, &indexes, &builds, problems).found(found) });
     }
     let mut rebuilt = Vec::new();
     let mut has_given_up = false;
@@ -55,10 +51,9 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
         if has_given_up && !is_wrong {
             continue;
         }
-        let name = index.name.clone();
-        let again = move |t: &rusqlite::Transaction<'_>| rebuild::rebuild(t, &name);
+        let again = |t: &rusqlite::Transaction<'_>| rebuild::rebuild(t, &index.name);
         let why = if is_wrong { Why::Damage } else { Why::Policy };
-        match builds.attempt(context, &index.name, &what(index), why, again).await? {
+        match builds.attempt(run, &index.name, &what(index), why, again)? {
             Ok(()) => rebuilt.push(index.name.clone()),
             // Not worth a failure each night: nothing is wrong with it.
             Err(problem) if problem.reason == Reason::Unsupported && !is_wrong => {
@@ -70,34 +65,23 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
             }
         }
     }
-    let reader = Reader::new(context).await?;
+    let reader = Reader::new(run)?;
     // Only now: a check tells of every index of the table, also of one that had yet to be rebuilt.
     for index in &indexes {
         if !(wrong.contains(&index.name) && rebuilt.contains(&index.name)) {
             continue;
         }
-        let own = index.clone();
-        let check = move |_: &rusqlite::Connection, inspector: &mut Inspector, go_on: GoOn<'_>| {
-            rebuild::judge(&own, &inspector.integrity(Depth::Full, Some(&own.table), go_on)?)
-        };
-        let checked = reader.inspect(check).await;
-        match part(context, &format!("checking {}", index.name), checked)? {
+        let checked = reader.inspect(|_, inspector, go_on| {
+            rebuild::judge(index, &inspector.integrity(Depth::Full, Some(&index.table), go_on)?)
+        });
+        match part(run, &format!("checking {}", index.name), checked)? {
             Ok(()) => settled.push(index.name.clone()),
             Err(problem) => problems.push(problem),
         }
     }
     if !settled.is_empty() {
-        let database = context.database.name.clone();
-        let forget = move |c: &mut rusqlite::Connection| {
-            // A check may have found others meanwhile.
-            let transaction = c.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let known = facts::recall::<Vec<String>>(&transaction, &database, DAMAGED_INDEXES)?;
-            let mut wrong = known.map(|(wrong, _)| wrong).unwrap_or_default();
-            wrong.retain(|index| !settled.contains(index));
-            facts::remember(&transaction, &database, DAMAGED_INDEXES, &wrong)?;
-            Ok(transaction.commit()?)
-        };
-        context.state.with(forget).await?;
+        // A check may have found others meanwhile.
+        run.update(DAMAGED_INDEXES, |wrong| wrong.retain(|index| !settled.contains(index)))?;
     }
     if rebuilt.is_empty() && problems.is_empty() && left_out.is_empty() {
         return Ok(Step::skipped(STEP, "no index needed rebuilding").found(found));
@@ -107,12 +91,11 @@ pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
 }
 
 /// Takes out what may be wrong by our words alone, and says so: rebuilt by them, it would be wrong for the application.
-async fn leave_relative(context: &Context, indexes: &mut Vec<Rebuildable>) -> Result<Vec<String>> {
+fn leave_relative(run: &Run, indexes: &mut Vec<Rebuildable>) -> Result<Vec<String>> {
     let mut left_out = Vec::new();
     let mut others = Vec::new();
     for index in std::mem::take(indexes) {
-        let own = index.clone();
-        if context.sql(move |c| rebuild::is_relative(c, &own.table, Some(&own.name))).await? {
+        if run.sql(|c| rebuild::is_relative(c, &index.table, Some(&index.name)))? {
             left_out.push(format!(
                 "{} of table {} is ordered by a collation or an expression, of which the application may have its own under \
                  SQLite's name: if its PRAGMA integrity_check finds the index wrong as well, let it run REINDEX {}",
@@ -128,7 +111,7 @@ async fn leave_relative(context: &Context, indexes: &mut Vec<Rebuildable>) -> Re
     Ok(left_out)
 }
 
-fn planned(context: &Context, indexes: &[Rebuildable], builds: &Builds, problems: Vec<Error>) -> Step {
+fn planned(run: &Run, indexes: &[Rebuildable], builds: &Builds, problems: Vec<Error>) -> Step {
     if indexes.is_empty() {
         let none = Step::skipped(STEP, "no index needed rebuilding");
         return if problems.is_empty() { none } else { Step::of_parts(STEP, "", Vec::new(), problems) };
@@ -136,7 +119,7 @@ fn planned(context: &Context, indexes: &[Rebuildable], builds: &Builds, problems
     let known: Vec<f64> = indexes.iter().filter_map(|index| builds.expected(&index.name)).collect();
     let cost = Cost {
         hold_seconds: (known.len() == indexes.len()).then(|| known.into_iter().fold(0.0, f64::max)),
-        longest_hold_seconds: context.database.maintain.max_block.as_secs_f64(),
+        longest_hold_seconds: run.database.maintain.max_block.as_secs_f64(),
         needed_bytes: None,
     };
     let names: Vec<_> = indexes.iter().map(|index| index.name.as_str()).collect();

@@ -3,12 +3,8 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use crate::state::facts::Speeds;
 use crate::words;
-
-/// The name under which [`Speeds`] are remembered.
-pub const SPEEDS: &str = "rewrite_speeds";
 
 /// Before the first one: a third of what was measured of VACUUM on two slow cores (1 GiB, half of it rows with indexes,
 /// half blobs: 100 MiB a second), for a disk that turns.
@@ -26,15 +22,6 @@ const FOR_PAGES: f64 = 0.75;
 /// which looks at no limit. The first part takes a fifth of the time or more (measured on 336 MiB, WAL and rollback
 /// mode, disk and tmpfs), so it may have a fifth of `max_block`.
 const PARTS: u32 = 5;
-
-/// Bytes in use that were rewritten for each second in which writers were held.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Speeds {
-    /// By VACUUM.
-    pub vacuum: Option<f64>,
-    /// By a compact copy that was put in place.
-    pub overwrite: Option<f64>,
-}
 
 impl Speeds {
     /// Seconds that a VACUUM of so many bytes would take.

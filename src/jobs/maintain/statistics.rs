@@ -2,14 +2,11 @@
 //! database in one short transaction.
 
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
-
-use rusqlite::Connection;
 
 use super::limits::{part, write};
 use crate::error::{Error, Result};
-use crate::jobs::{Context, blocking};
+use crate::jobs::Run;
 use crate::sqlite::copy::snapshot::{Bounds, Snapshot};
 use crate::sqlite::files::facts::{Facts, resolved};
 use crate::sqlite::files::space::{Need, shortage, temp_directory};
@@ -51,38 +48,31 @@ pub(super) fn needed(facts: &Facts) -> u64 {
 }
 
 /// Refreshes the statistics of these tables, or of all. The outer error ends the run, the inner one the step.
-pub(super) async fn refresh(context: &Context, only: Option<Vec<String>>) -> Result<Result<Arc<Statistics>>> {
-    let scratch = match part(context, "copying the database for ANALYZE", copy(context).await)? {
+pub(super) fn refresh(run: &Run, only: Option<&[String]>) -> Result<Result<Statistics>> {
+    let scratch = match part(run, "copying the database for ANALYZE", copy(run))? {
         Ok(scratch) => scratch,
         Err(problem) => return Ok(Err(problem)),
     };
-    let call = context.call.clone();
-    let computed = blocking(move || {
-        let copy = scratch.open_to_change()?;
-        copy.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || call.check().is_err()))?;
-        statistics::compute(&copy, only.as_deref())
-    });
-    let computed = match part(context, "ANALYZE of a copy", computed.await)? {
-        Ok(computed) => Arc::new(computed),
+    let computed = match part(run, "ANALYZE of a copy", computed(run, scratch, only))? {
+        Ok(computed) => computed,
         Err(problem) => return Ok(Err(problem)),
     };
-    let rows = Arc::clone(&computed);
-    let put = write(context, "ANALYZE", PUT, move |t| statistics::put(t, &rows)).await?;
+    let put = write(run, "ANALYZE", PUT, |t| statistics::put(t, &computed))?;
     Ok(put.map(|()| computed))
 }
 
+fn computed(run: &Run, scratch: Scratch, only: Option<&[String]>) -> Result<Statistics> {
+    let (copy, call) = (scratch.open_to_change()?, run.call.clone());
+    copy.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || call.check().is_err()))?;
+    statistics::compute(&copy, only)
+}
+
 /// The database as it is now, in a file without a name.
-async fn copy(context: &Context) -> Result<Scratch> {
-    let path = resolved(&context.database.path);
-    let bounds = Bounds {
-        longest_block: context.database.maintain.max_block,
-        longest_read: context.database.backup.max_snapshot,
-        most_wal_growth: context.database.maintain.max_wal,
-    };
-    let call = context.call.clone();
-    let work = move |source: &mut Connection| {
+fn copy(run: &Run) -> Result<Scratch> {
+    let path = resolved(&run.database.path);
+    run.sql(|source| {
         let mut scratch = Scratch::create(&temp_directory(), "analyze")?;
-        let snapshot = Snapshot::begin(source, &path, bounds)?;
+        let snapshot = Snapshot::begin(source, &path, Bounds::of(&run.database))?;
         let mut is_first = true;
         let mut out = |bytes: &[u8]| {
             let mut first = Vec::new();
@@ -95,9 +85,8 @@ async fn copy(context: &Context) -> Result<Scratch> {
             let failed = |e| Error::io("cannot write the copy for ANALYZE", &e);
             scratch.file().write_all(bytes).map_err(failed)
         };
-        snapshot.pages(&mut out, &|| call.check(), &mut |_| {})?;
+        snapshot.pages(&mut out, &|| run.go_on())?;
         snapshot.end(false)?;
         Ok(scratch)
-    };
-    context.sql(work).await
+    })
 }

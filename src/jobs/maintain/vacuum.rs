@@ -2,25 +2,24 @@
 //! VACUUM where neither slices (`slices`) nor a quiet moment (`compact`) will do.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::compact::{self, Compacted};
 use super::limits::{in_step, part, within};
-use super::speed::{SPEEDS, Speeds, interruptible};
+use super::slices;
+use super::speed::interruptible;
 use super::step::{Cost, Decision, Step, StepName};
-use super::{recall, slices};
 use crate::config::units::show_duration;
 use crate::config::{Maintain, RowidPolicy, Vacuum};
 use crate::error::{Error, Reason, Result};
-use crate::jobs::Context;
+use crate::jobs::Run;
 use crate::metrics::events::Reclaimed;
 use crate::sqlite::files::facts::{Facts, resolved};
 use crate::sqlite::files::replicator;
 use crate::sqlite::files::space::{Need, shortage, temp_directory};
 use crate::sqlite::look::rowids;
 use crate::sqlite::upkeep::vacuum::{AutoVacuum, vacuum};
-use crate::state::facts::{self, Space};
+use crate::state::facts::{self, SPACE, SPEEDS, Space, Speeds};
 use crate::words;
 
 const STEP: StepName = StepName::Vacuum;
@@ -48,25 +47,23 @@ enum Way {
     Rewrite(AutoVacuum),
 }
 
-pub(super) async fn run(context: &Context, preview: bool) -> Result<Step> {
-    let settings = &context.database.maintain;
+pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
+    let settings = &run.database.maintain;
     if settings.vacuum == Vacuum::Never {
         return Ok(Step::skipped(STEP, "VACUUM is off"));
     }
-    let path = context.database.path.clone();
-    let look = move |c: &mut rusqlite::Connection| {
+    let looked = run.sql(|c| {
         Ok(Looked {
             facts: Facts::read(c)?,
-            owned: replicator::owns(c, &path),
+            owned: replicator::owns(c, &run.database.path),
             renumbered: rowids::renumbered_by_vacuum(c)?,
         })
-    };
-    let looked = context.sql(look).await?;
+    })?;
     let facts = &looked.facts;
     let step = match way(settings, &looked) {
         Way::Not(why) => Step::skipped(STEP, why),
-        Way::Slices => slices::run(context, facts, preview).await?,
-        Way::Rewrite(mode) => rewrite(context, facts, mode, preview).await?,
+        Way::Slices => slices::run(run, facts, preview)?,
+        Way::Rewrite(mode) => rewrite(run, facts, mode, preview)?,
     };
     Ok(step.found(free(facts)))
 }
@@ -116,14 +113,14 @@ fn way(settings: &Maintain, looked: &Looked) -> Way {
     Way::Rewrite(wanted)
 }
 
-async fn rewrite(context: &Context, facts: &Facts, mode: AutoVacuum, preview: bool) -> Result<Step> {
-    let settings = &context.database.maintain;
+fn rewrite(run: &Run, facts: &Facts, mode: AutoVacuum, preview: bool) -> Result<Step> {
+    let settings = &run.database.maintain;
     let needed = needed(facts);
-    if let Some(problem) = no_room(&context.database.path, needed)? {
+    if let Some(problem) = no_room(&run.database.path, needed)? {
         return Ok(Step::refused(STEP, problem));
     }
     let (used, has_log) = (facts.used_bytes(), facts.journal_mode == "wal");
-    let mut speeds: Speeds = recall(context, SPEEDS).await?;
+    let speeds = run.recall(SPEEDS)?;
     let limit = settings.max_block.as_secs_f64();
     let cost = |seconds: f64| Cost {
         hold_seconds: Some(seconds),
@@ -138,28 +135,26 @@ async fn rewrite(context: &Context, facts: &Facts, mode: AutoVacuum, preview: bo
             let why = "would put a compact copy in place, if the application does not write while it is made";
             return Ok(Step::planned(STEP, why, cost(speeds.of_overwrite(used))));
         }
-        match part(context, "VACUUM", compact::run(context, lasting(speeds.of_overwrite(used))).await)? {
+        match part(run, "VACUUM", compact::run(run, lasting(speeds.of_overwrite(used))))? {
             Ok(Compacted::Done(took, number)) => {
-                speeds.learn_overwrite(used, took);
-                remember(context, speeds).await?;
+                run.update(SPEEDS, |speeds| speeds.learn_overwrite(used, took))?;
                 let how = format!(" by a compact copy that was put in place, at attempt {number}");
-                return freed(context, facts, &how).await;
+                return freed(run, facts, &how);
             }
             Ok(Compacted::NotNow(why)) => {
                 not_now = format!("; a compact copy could not be put in place: {why}");
             }
             Ok(Compacted::TooLong) => {
-                speeds.learn_overwrite_is_slower(used, settings.max_block);
-                remember(context, speeds).await?;
+                run.update(SPEEDS, |speeds| speeds.learn_overwrite_is_slower(used, settings.max_block))?;
                 let late = Error::new(Reason::Deadline, "");
-                return Ok(Step::failed(STEP, in_step("VACUUM", context, late)));
+                return Ok(Step::failed(STEP, in_step("VACUUM", run, late)));
             }
             Err(problem) => return Ok(Step::failed(STEP, problem)),
         }
     }
     let expected = speeds.of_vacuum(used);
     if expected > limit {
-        return Ok(Step::refused(STEP, too_slow(context, used, &speeds, &not_now)));
+        return Ok(Step::refused(STEP, too_slow(run, used, &speeds, &not_now)));
     }
     if preview {
         let why = if mode == AutoVacuum::of(facts.auto_vacuum) {
@@ -169,33 +164,30 @@ async fn rewrite(context: &Context, facts: &Facts, mode: AutoVacuum, preview: bo
         };
         return Ok(Step::planned(STEP, why, cost(expected)));
     }
-    let done = in_place(context, facts, mode, speeds).await?;
+    let done = in_place(run, facts, mode, speeds)?;
     Ok(if done.decision == Decision::Done { Step { why: done.why + &not_now, ..done } } else { done })
 }
 
 /// By VACUUM itself.
-async fn in_place(context: &Context, facts: &Facts, mode: AutoVacuum, mut speeds: Speeds) -> Result<Step> {
-    let max_block = context.database.maintain.max_block;
+fn in_place(run: &Run, facts: &Facts, mode: AutoVacuum, speeds: Speeds) -> Result<Step> {
+    let max_block = run.database.maintain.max_block;
     let used = facts.used_bytes();
     let first_part = interruptible(max_block, used, &speeds, facts.journal_mode == "wal");
     let was = AutoVacuum::of(facts.auto_vacuum);
-    let holds = Arc::clone(&context.holds);
-    let (expected, work) = (lasting(speeds.of_vacuum(used)), move |c: &mut _| vacuum(c, &holds, was, mode));
-    let took = match within(context, first_part, "VACUUM", expected, work).await? {
+    let expected = lasting(speeds.of_vacuum(used));
+    let took = match within(run, first_part, "VACUUM", expected, |c| vacuum(c, &run.holds, was, mode))? {
         Ok(took) => took,
         Err(problem) => {
             if problem.reason == Reason::Deadline {
-                speeds.learn_vacuum_is_slower(used, max_block);
-                remember(context, speeds).await?;
+                run.update(SPEEDS, |speeds| speeds.learn_vacuum_is_slower(used, max_block))?;
             }
             return Ok(Step::failed(STEP, problem));
         }
     };
-    speeds.learn_vacuum(used, took);
-    remember(context, speeds).await?;
+    run.update(SPEEDS, |speeds| speeds.learn_vacuum(used, took))?;
     let converted = mode != was;
     let how = if converted { " and converted the file to auto_vacuum = INCREMENTAL" } else { "" };
-    let mut step = freed(context, facts, how).await?;
+    let mut step = freed(run, facts, how)?;
     // The application's load may have made the second part longer than it was measured to be.
     if took > max_block {
         step.why = format!(
@@ -212,7 +204,7 @@ fn lasting(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
-fn too_slow(context: &Context, used: u64, speeds: &Speeds, not_now: &str) -> Error {
+fn too_slow(run: &Run, used: u64, speeds: &Speeds, not_now: &str) -> Error {
     let seconds = speeds.of_vacuum(used);
     let text = format!(
         "VACUUM would hold the application's writers for about {} ({} in use, {}), longer than maintain.max_block = {} \
@@ -221,7 +213,7 @@ fn too_slow(context: &Context, used: u64, speeds: &Speeds, not_now: &str) -> Err
         words::duration(seconds),
         words::bytes(used),
         speeds.vacuum_basis(),
-        show_duration(context.database.maintain.max_block),
+        show_duration(run.database.maintain.max_block),
         (seconds * 1.5).ceil()
     );
     Error::new(Reason::Refused, text)
@@ -252,26 +244,15 @@ fn no_room(database: &Path, bytes: u64) -> Result<Option<Error>> {
     }))
 }
 
-async fn remember(context: &Context, speeds: Speeds) -> Result<()> {
-    let database = context.database.name.clone();
-    context.state.with(move |c| facts::remember(c, &database, SPEEDS, &speeds)).await
-}
-
 /// The step with what it gained; `how` follows the number of bytes.
-pub(super) async fn freed(context: &Context, before: &Facts, how: &str) -> Result<Step> {
-    let after = context.facts_afterwards().await?;
+pub(super) fn freed(run: &Run, before: &Facts, how: &str) -> Result<Step> {
+    let after = run.facts_afterwards()?;
     let bytes = before.bytes().saturating_sub(after.bytes());
     let pages = before.pages.saturating_sub(after.pages);
-    let (name, used, left) = (context.database.name.clone(), before.used_bytes(), after.used_bytes());
-    let space = Space { free_bytes: after.free_bytes() };
-    context
-        .state
-        .with(move |c| {
-            facts::remember(c, &name, facts::SPACE, &space)?;
-            facts::shrunk_on_purpose(c, &name, used, left)
-        })
-        .await?;
-    Reclaimed { database: &context.database.name, bytes }.emit();
+    run.remember(SPACE, &Some(Space { free_bytes: after.free_bytes() }))?;
+    let (used, left) = (before.used_bytes(), after.used_bytes());
+    run.state.now(|c| facts::shrunk_on_purpose(c, &run.database.name, used, left))?;
+    Reclaimed { database: &run.database.name, bytes }.emit();
     let done = Step::done(STEP, format!("VACUUM freed {}{how}", words::bytes(bytes)));
     Ok(Step { freed_bytes: Some(bytes), freed_pages: Some(pages), ..done })
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 
-use super::Watch;
 use super::source::{Copied, Disk, Pages};
 use crate::error::{Error, Result};
 use crate::sqlite::checks::{self, Depth, Found};
 use crate::sqlite::salvage::is_spoiled;
 use crate::sqlite::upkeep::rebuild;
+use crate::terms::progress::Watch;
 use crate::words::plural;
 
 /// What is to be done.
@@ -40,7 +40,7 @@ impl Verdict {
 }
 
 /// Checks the copy, and gives it back as what pages are read from.
-pub(super) fn examine(copied: Copied, watch: &Watch) -> Result<(Verdict, Pages)> {
+pub(super) fn examine(copied: Copied, watch: &dyn Watch) -> Result<(Verdict, Pages)> {
     let Copied { mut scratch, is_mended, warnings } = copied;
     let pages = Pages { disk: Disk::new(scratch.file())?, warnings };
     let mut connection = scratch.open()?;
@@ -112,12 +112,12 @@ pub(super) fn check(connection: &Connection) -> Result<Found> {
 /// Runs SQL that ends soon after the work is to stop.
 pub(super) fn stoppable<T>(
     connection: &mut Connection,
-    watch: &Watch,
+    watch: &dyn Watch,
     work: impl FnOnce(&mut Connection) -> Result<T>,
 ) -> Result<T> {
-    let call = watch.call.clone();
-    connection.progress_handler(10_000, Some(move || call.check().is_err()))?;
-    let done = work(connection).map_err(|error: Error| watch.call.check().err().unwrap_or(error));
+    let stop = watch.stop();
+    connection.progress_handler(10_000, Some(move || stop()))?;
+    let done = work(connection).map_err(|error: Error| watch.go_on().err().unwrap_or(error));
     connection.progress_handler(0, None::<fn() -> bool>)?;
     done
 }

@@ -10,17 +10,16 @@ mod search;
 mod source;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use self::examine::Verdict;
 use self::report::{Alternative, Done};
 use self::source::Pages;
-use super::{Context, Job, Progress, Report, Running, Unit, blocking};
+use super::{Job, Report, Run, Terms};
 use crate::error::{Error, Reason, Result};
-use crate::pool::Call;
 use crate::sqlite::files::facts::{SIDECARS, resolved, sidecar};
 use crate::store::restore;
 use crate::terms::JobKind;
+use crate::terms::progress::Watch;
 
 /// The recover job.
 #[derive(Debug, Clone, Default)]
@@ -33,76 +32,29 @@ pub struct Recover {
     pub always: bool,
 }
 
-/// Who watches the work, and may stop it.
-#[derive(Clone)]
-struct Watch {
-    call: Call,
-    progress: Arc<dyn Fn(Progress) + Send + Sync>,
-}
-
-impl Watch {
-    /// Tells how far it is; an error when it must stop.
-    fn at(&self, done: u64, total: u64, unit: Unit) -> Result<()> {
-        (self.progress)(Progress { done, total, unit });
-        self.call.check()
-    }
-}
-
 impl Job for Recover {
-    fn kind(&self) -> JobKind {
-        JobKind::Recover
-    }
+    const KIND: JobKind = JobKind::Recover;
+    const TERMS: Terms = Terms::Unlimited;
 
-    fn takes_its_time(&self) -> bool {
-        true
-    }
-
-    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
-        Box::pin(self.run_on_database(context))
+    /// Of a database in the configuration, which its application may be using.
+    fn run(&self, run: &Run) -> Result<Report> {
+        let database = &run.database;
+        self.may_be_made_beside(&database.path)?;
+        let (verdict, pages) = examine::examine(source::of_live(database, &self.to, run)?, run)?;
+        if let (Verdict::Indexes(indexes), false) = (&verdict, self.always) {
+            drop(pages);
+            return reindex::run(run, indexes);
+        }
+        self.finish(&pages, &verdict, run, Some(Alternative::of(database)))
     }
 }
 
 impl Recover {
-    /// Of a database in the configuration, which its application may be using.
-    async fn run_on_database(&self, context: &Context) -> Result<Report> {
-        self.may_be_made_beside(&context.database.path)?;
-        let sender = context.progress.clone();
-        let watch = Watch {
-            call: context.call.clone(),
-            progress: Arc::new(move |progress| {
-                sender.send_replace(Some(progress));
-            }),
-        };
-        let (this, database, watching) = (self.clone(), Arc::clone(&context.database), watch.clone());
-        let (verdict, pages) = blocking(move || {
-            let copied = source::of_live(&database, &this.to, &watching)?;
-            examine::examine(copied, &watching)
-        })
-        .await?;
-        if let (Verdict::Indexes(indexes), false) = (&verdict, self.always) {
-            drop(pages);
-            return reindex::run(context, indexes).await;
-        }
-        let (this, database) = (self.clone(), Arc::clone(&context.database));
-        blocking(move || {
-            let alternative = Alternative::of(&database);
-            this.finish(&pages, &verdict, &watch, Some(alternative))
-        })
-        .await
-    }
-
     /// Of a file that nobody has open. Errors: `locked` with the names of those who have.
-    pub fn run_on_file(
-        &self,
-        path: &Path,
-        call: &Call,
-        progress: impl Fn(Progress) + Send + Sync + 'static,
-    ) -> Result<Report> {
+    pub fn run_on_file(&self, path: &Path, watch: &dyn Watch) -> Result<Report> {
         self.may_be_made_beside(path)?;
-        let watch = Watch { call: call.clone(), progress: Arc::new(progress) };
-        let copied = source::of_file(path, &self.to, &watch)?;
-        let (verdict, pages) = examine::examine(copied, &watch)?;
-        self.finish(&pages, &verdict, &watch, None)
+        let (verdict, pages) = examine::examine(source::of_file(path, &self.to, watch)?, watch)?;
+        self.finish(&pages, &verdict, watch, None)
     }
 
     /// Refuses a new file that exists, or that SQLite would take for a part of the old one.
@@ -125,7 +77,7 @@ impl Recover {
         &self,
         pages: &Pages,
         verdict: &Verdict,
-        watch: &Watch,
+        watch: &dyn Watch,
         alternative: Option<Alternative>,
     ) -> Result<Report> {
         let mut done = Done::new(verdict, pages.warnings.clone(), alternative);

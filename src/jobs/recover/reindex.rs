@@ -5,34 +5,35 @@ use std::collections::BTreeSet;
 
 use super::report::Done;
 use crate::error::{Error, Reason, Result};
-use crate::jobs::{Context, Report, Unit};
+use crate::jobs::{Report, Run};
 use crate::sqlite::upkeep::rebuild::{self, Rebuildable};
-use crate::state::facts::{self, DAMAGED_INDEXES};
+use crate::state::facts::DAMAGED_INDEXES;
+use crate::terms::progress::Unit;
 
-pub(super) async fn run(context: &Context, wrong: &BTreeSet<String>) -> Result<Report> {
-    let all = context.sql(|connection| rebuild::rebuildable(connection)).await?;
+pub(super) fn run(run: &Run, wrong: &BTreeSet<String>) -> Result<Report> {
+    let all = run.sql(|connection| rebuild::rebuildable(connection))?;
     let indexes: Vec<Rebuildable> = all
         .into_iter()
         .filter(|index| wrong.iter().any(|name| name.eq_ignore_ascii_case(&index.name)))
         .collect();
     let (mut built, mut rebuilt, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (done, index) in indexes.iter().enumerate() {
-        context.at(done as u64, indexes.len() as u64, Unit::Steps);
-        match build(context, index).await {
+        run.at(done as u64, indexes.len() as u64, Unit::Steps);
+        match build(run, index) {
             Ok(()) => built.push(index),
             Err(error) => {
-                context.go_on()?;
-                problems.push(in_words(context, index, error));
+                run.go_on()?;
+                problems.push(in_words(run, index, error));
             }
         }
     }
     // Only now: a check ends at so many problems, and one that had yet to be rebuilt may have them all.
     for index in built {
-        match check(context, index).await {
+        match check(run, index) {
             Ok(()) => rebuilt.push(index.name.clone()),
             Err(error) => {
-                context.go_on()?;
-                problems.push(in_words(context, index, error));
+                run.go_on()?;
+                problems.push(in_words(run, index, error));
             }
         }
     }
@@ -43,47 +44,30 @@ pub(super) async fn run(context: &Context, wrong: &BTreeSet<String>) -> Result<R
         );
         problems.push(Error::new(Reason::Damaged, text));
     }
-    forget(context, rebuilt.clone()).await?;
+    // Maintenance need not rebuild them again.
+    run.update(DAMAGED_INDEXES, |names| names.retain(|name| !rebuilt.contains(name)))?;
     Ok(Done::reindexed(rebuilt, problems))
 }
 
-async fn build(context: &Context, index: &Rebuildable) -> Result<()> {
-    let name = index.name.clone();
-    let limit = context.database.maintain.max_block;
-    context.write_within(limit, move |transaction| rebuild::rebuild(transaction, &name)).await
+fn build(run: &Run, index: &Rebuildable) -> Result<()> {
+    run.write_within(run.database.maintain.max_block, |transaction| {
+        rebuild::rebuild(transaction, &index.name)
+    })
 }
 
-async fn check(context: &Context, index: &Rebuildable) -> Result<()> {
-    let own = index.clone();
-    let limit = context.database.maintain.max_block;
-    context.sql_within(limit, move |connection| rebuild::check(connection, &own)).await
+fn check(run: &Run, index: &Rebuildable) -> Result<()> {
+    run.sql_within(run.database.maintain.max_block, |connection| rebuild::check(connection, index))
 }
 
-fn in_words(context: &Context, index: &Rebuildable, error: Error) -> Error {
+fn in_words(run: &Run, index: &Rebuildable, error: Error) -> Error {
     let what = format!("REINDEX {} of table {}", index.name, index.table);
     if error.reason != Reason::Deadline {
         return error.context(what);
     }
-    let limit = crate::config::units::show_duration(context.database.maintain.max_block);
+    let limit = crate::config::units::show_duration(run.database.maintain.max_block);
     let text = format!(
         "{what} takes longer than maintain.max_block = {limit} allows; it was rolled back. Raise it, or stop the \
          application meanwhile"
     );
     Error::new(Reason::Deadline, text)
-}
-
-/// Maintenance need not rebuild them again.
-async fn forget(context: &Context, rebuilt: Vec<String>) -> Result<()> {
-    let database = context.database.name.clone();
-    context
-        .state
-        .with(move |connection| {
-            let Some((mut names, _)) = facts::recall::<Vec<String>>(connection, &database, DAMAGED_INDEXES)?
-            else {
-                return Ok(());
-            };
-            names.retain(|name| !rebuilt.contains(name));
-            facts::remember(connection, &database, DAMAGED_INDEXES, &names)
-        })
-        .await
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -11,13 +10,12 @@ use rusqlite::{Connection, OpenFlags};
 use super::examine::{check, stoppable};
 use super::search;
 use super::source::Disk;
-use super::{Unit, Watch};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::checks;
-use crate::sqlite::open;
 use crate::sqlite::pages::Database;
-use crate::sqlite::salvage::{self, Salvaged, Stop};
+use crate::sqlite::salvage::{self, Salvaged};
+use crate::sqlite::{checks, open};
 use crate::store::restore;
+use crate::terms::progress::{Stop, Unit, Watch};
 
 /// Where the header has the versions that say WAL mode.
 const VERSIONS: u64 = 18;
@@ -37,8 +35,29 @@ pub(super) struct Made {
     pub(super) notes: Vec<String>,
 }
 
+/// The work goes on while the disk of the copy gives what is read.
+struct Reading<'r> {
+    disk: &'r Disk,
+    watch: &'r dyn Watch,
+}
+
+impl Watch for Reading<'_> {
+    fn go_on(&self) -> Result<()> {
+        self.watch.go_on()?;
+        self.disk.check()
+    }
+
+    fn at(&self, done: u64, total: u64, unit: Unit) {
+        self.watch.at(done, total, unit);
+    }
+
+    fn stop(&self) -> Stop {
+        self.watch.stop()
+    }
+}
+
 /// Makes it.
-pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &Watch) -> Result<Made> {
+pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &dyn Watch) -> Result<Made> {
     let Some(database) = Database::open(disk) else {
         disk.check()?;
         let text = "nothing in the file looks like a page of an SQLite database: it may be encrypted, or of another kind";
@@ -46,13 +65,9 @@ pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &Watch) -> Re
     };
     restore::new_database(to, |path, file| {
         let target = new(path)?;
-        let call = watch.call.clone();
-        let stop: Stop = Arc::new(move || call.check().is_err());
-        let salvaged = salvage::salvage(&database, &target, with_free, &stop, &mut |done, total| {
-            watch.at(done, total, Unit::Steps)?;
-            disk.check()
-        })
-        .map_err(|error| watch.call.check().err().unwrap_or(error))?;
+        let reading = Reading { disk, watch };
+        let salvaged = salvage::salvage(&database, &target, with_free, &reading)
+            .map_err(|error| watch.go_on().err().unwrap_or(error))?;
         disk.check()?;
         target.close().map_err(|(_, error)| error)?;
         // Another connection: only one that reads the schema anew knows its virtual tables, and has them check theirs.

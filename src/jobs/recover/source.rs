@@ -8,19 +8,18 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Unit, Watch};
 use crate::config::Database;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::copy;
 use crate::sqlite::copy::snapshot::Bounds;
-use crate::sqlite::files::access;
-use crate::sqlite::files::aliases;
 use crate::sqlite::files::facts::{file_bytes, sidecar, wal_bytes};
 use crate::sqlite::files::holders::{self, Files};
 use crate::sqlite::files::place::{self, Place};
 use crate::sqlite::files::space::{Need, shortage};
+use crate::sqlite::files::{access, aliases};
 use crate::sqlite::pages::{self, Bytes};
 use crate::store::scratch::{Named, Scratch};
+use crate::terms::progress::{Unit, Watch};
 use crate::words;
 
 /// Of the copy, which has no name of its own.
@@ -50,18 +49,13 @@ pub(super) struct Pages {
 }
 
 /// Of a database that may be in use.
-pub(super) fn of_live(database: &Database, to: &Path, watch: &Watch) -> Result<Copied> {
+pub(super) fn of_live(database: &Database, to: &Path, watch: &dyn Watch) -> Result<Copied> {
     let path = &database.path;
     access::check(path)?;
     has_content(path)?;
     let directory = directory(to)?;
     has_room(&directory, file_bytes(path) + wal_bytes(path), 2)?;
-    let bounds = Bounds {
-        longest_block: database.maintain.max_block,
-        longest_read: database.backup.max_snapshot,
-        most_wal_growth: database.maintain.max_wal,
-    };
-    match through_sqlite(path, &directory, database.pool.busy_timeout, bounds, watch) {
+    match through_sqlite(path, &directory, database.pool.busy_timeout, Bounds::of(database), watch) {
         Err(error) if matches!(error.reason, Reason::NotADatabase | Reason::Damaged) => {
             let why = format!(
                 "SQLite cannot read it at all ({error}), so that its bytes must be copied as they are"
@@ -85,7 +79,7 @@ pub(super) fn of_live(database: &Database, to: &Path, watch: &Watch) -> Result<C
 }
 
 /// Of a file that nobody uses.
-pub(super) fn of_file(path: &Path, to: &Path, watch: &Watch) -> Result<Copied> {
+pub(super) fn of_file(path: &Path, to: &Path, watch: &dyn Watch) -> Result<Copied> {
     let path = Place::of(path)?.path();
     let file =
         std::fs::metadata(&path).map_err(|e| Error::io(format!("cannot read {}", path.display()), &e))?;
@@ -114,18 +108,18 @@ fn through_sqlite(
     directory: &Path,
     busy_timeout: Duration,
     bounds: Bounds,
-    watch: &Watch,
+    watch: &dyn Watch,
 ) -> Result<Scratch> {
     let mut scratch = Scratch::create(directory, "recover")?;
     let file = scratch.file();
     let mut out =
         |offset: u64, bytes: &[u8]| file.write_all_at(bytes, offset).map_err(|e| Error::io(UNWRITTEN, &e));
-    copy::pages(path, busy_timeout, bounds, &mut out, &mut |done, total| watch.at(done, total, Unit::Steps))?;
+    copy::pages(path, busy_timeout, bounds, &mut out, watch)?;
     Ok(scratch)
 }
 
 /// Byte by byte.
-fn plain(path: &Path, directory: &Path, watch: &Watch) -> Result<Copied> {
+fn plain(path: &Path, directory: &Path, watch: &dyn Watch) -> Result<Copied> {
     let beside: Vec<(&str, PathBuf)> = ["-wal", "-journal"]
         .into_iter()
         .map(|suffix| (suffix, sidecar(path, suffix)))
@@ -164,7 +158,7 @@ fn played_in(
     place: &Place,
     beside: &[(&str, PathBuf)],
     directory: &Path,
-    watch: &Watch,
+    watch: &dyn Watch,
 ) -> Result<(Scratch, bool)> {
     let named = Named::create(directory, "recover")?;
     let failed = |e: std::io::Error| Error::io(UNWRITTEN, &e);
@@ -175,7 +169,7 @@ fn played_in(
     let disk = Disk::new(scratch.file())?;
     let (mut buffer, mut offset) = (vec![0; CHUNK], 0);
     loop {
-        watch.call.check()?;
+        watch.go_on()?;
         let read = disk.file.read_at(&mut buffer, offset).map_err(failed)?;
         let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { break };
         main.write_all_at(part, offset).map_err(failed)?;
@@ -207,13 +201,13 @@ fn nobody_has(path: &Path) -> Result<Option<String>> {
 }
 
 /// Those of the file, or of the one beside it with this end of its name.
-fn bytes(place: &Place, suffix: &str, to: &mut File, watch: &Watch) -> Result<()> {
+fn bytes(place: &Place, suffix: &str, to: &mut File, watch: &dyn Watch) -> Result<()> {
     let from = if suffix.is_empty() { place.path() } else { sidecar(&place.path(), suffix) };
     let mut source = place.read(suffix)?;
     let total = length(&source)?;
     let (mut buffer, mut done) = (vec![0; CHUNK], 0);
     loop {
-        watch.at(done, total.max(done), Unit::Bytes)?;
+        watch.step(done, total.max(done), Unit::Bytes)?;
         let read = source
             .read(&mut buffer)
             .map_err(|e| Error::io(format!("cannot read {} at byte {done}", from.display()), &e))?;

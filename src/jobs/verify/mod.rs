@@ -2,22 +2,20 @@
 //! is written into its manifest. Must never call a backup damaged that cannot be checked, nor one good.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Context, Job, Progress, Report, Running, Unit, damage, in_background};
-use crate::clock;
+use super::{Access, Job, Report, Run, damage};
 use crate::error::{Error, Reason, Result};
-use crate::pool::Call;
 use crate::sqlite::checks::{self, Depth, Found};
 use crate::sqlite::files::facts::disk_free;
-use crate::sqlite::inspector::{GoOn, Inspector};
+use crate::sqlite::inspector::Inspector;
 use crate::store::codec::hash;
 use crate::store::scratch::Scratch;
 use crate::store::{self, Backup, Catalogue, Manifest, State, Verification, restore};
 use crate::terms::JobKind;
-use crate::words;
+use crate::terms::progress::Watch;
+use crate::{clock, words};
 
 /// The verify job.
 pub struct Verify {
@@ -41,59 +39,49 @@ struct Done {
 }
 
 impl Job for Verify {
-    fn kind(&self) -> JobKind {
-        JobKind::Verify
-    }
-
+    const KIND: JobKind = JobKind::Verify;
     /// It reads backups only; rotation stays away from the one that it holds.
-    fn is_exclusive(&self) -> bool {
-        false
-    }
+    const ACCESS: Access = Access::Shared;
 
-    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
-        Box::pin(run(context, self.backup.clone(), self.from.clone()))
+    fn run(&self, run: &Run) -> Result<Report> {
+        let (done, damaged) = run.in_background(|| self.verified(run))?;
+        let text = format!("{}: {}", done.name, done.message);
+        let mut report = Report::new(text.clone(), &done);
+        report.problems = damaged;
+        match (done.ok, done.of_database.filter(|_| self.backup.is_none())) {
+            (Some(true), _) => {}
+            (Some(false), Some(damage)) => {
+                let damage = damage.context(&done.name);
+                report.problems.push(damage::copied(run, &damage));
+            }
+            (Some(false), None) => report.problems.push(Error::new(Reason::Damaged, text)),
+            (None, _) => report.findings.push(Error::new(Reason::Unsupported, text)),
+        }
+        Ok(report)
     }
 }
 
-async fn run(context: &Context, selector: Option<String>, from: Option<String>) -> Result<Report> {
-    let database = Arc::clone(&context.database);
-    let is_newest = selector.is_none();
-    let (call, progress) = (context.call.clone(), context.progress.clone());
-    let (done, damaged) = in_background(move || {
-        let Some((place, _)) = database.place(from.as_deref()) else {
-            let text = format!("{} has no copy {}", database.name, from.unwrap_or_default());
+impl Verify {
+    /// The backup, and what is wrong with those that are newer.
+    fn verified(&self, run: &Run) -> Result<(Done, Vec<Error>)> {
+        let database = &run.database;
+        let Some((place, _)) = database.place(self.from.as_deref()) else {
+            let text = format!("{} has no copy {}", database.name, self.from.as_deref().unwrap_or_default());
             return Err(Error::new(Reason::NotFound, text));
         };
         let catalogue = Catalogue::new(&database.name, store::open(place, &database.name)?);
-        let backup = catalogue.find(selector.as_deref().unwrap_or("latest")).or_else(|error| {
+        let backup = catalogue.find(self.backup.as_deref().unwrap_or("latest")).or_else(|error| {
             // Where none is good, one that is damaged says more than that there is none.
             let damaged = catalogue.list()?.into_iter().find_map(|backup| damaged(&backup));
             Err(damaged.unwrap_or(error))
         })?;
-        let done = verify(&catalogue, &backup, &database.scratch_dir(place), &call, &|p| {
-            progress.send_replace(Some(p));
-        })?;
+        let done = verify(&catalogue, &backup, &database.scratch_dir(place), run)?;
         let newer =
-            catalogue.list()?.into_iter().filter(|other| selector.is_none() && other.time > backup.time);
+            catalogue.list()?.into_iter().filter(|other| self.backup.is_none() && other.time > backup.time);
         let (copies, others): (Vec<_>, Vec<_>) = newer.partition(Backup::is_of_damaged_database);
-        let damaged: Vec<_> = others.iter().filter_map(damaged).chain(of_damaged_database(&copies)).collect();
+        let damaged = others.iter().filter_map(damaged).chain(of_damaged_database(&copies)).collect();
         Ok((done, damaged))
-    })
-    .await?;
-
-    let text = format!("{}: {}", done.name, done.message);
-    let mut report = Report::new(text.clone(), &done);
-    report.problems = damaged;
-    match (done.ok, done.of_database.filter(|_| is_newest)) {
-        (Some(true), _) => {}
-        (Some(false), Some(damage)) => {
-            let damage = damage.context(&done.name);
-            report.problems.push(damage::copied(context, &damage).await);
-        }
-        (Some(false), None) => report.problems.push(Error::new(Reason::Damaged, text)),
-        (None, _) => report.findings.push(Error::new(Reason::Unsupported, text)),
     }
-    Ok(report)
 }
 
 /// A backup that is seen to be damaged without being read is not the newest good one, so it is not verified: it must
@@ -111,13 +99,7 @@ fn of_damaged_database(copies: &[Backup]) -> Option<Error> {
     Some(Error::new(Reason::Damaged, format!("{}; so are {older}", newest.message)))
 }
 
-fn verify(
-    catalogue: &Catalogue,
-    backup: &Backup,
-    directory: &Path,
-    call: &Call,
-    progress: &dyn Fn(Progress),
-) -> Result<Done> {
+fn verify(catalogue: &Catalogue, backup: &Backup, directory: &Path, watch: &dyn Watch) -> Result<Done> {
     let Some(manifest) = &backup.manifest else {
         return Err(Error::new(
             Reason::NotFound,
@@ -140,13 +122,10 @@ fn verify(
     }
     let _held = catalogue.hold(backup)?;
     let mut scratch = Scratch::create(directory, "verify")?;
-    let unpacked = restore::unpack(catalogue, backup, scratch.file(), directory, &mut |done| {
-        progress(Progress { done, total, unit: Unit::Bytes });
-        call.check()
-    });
+    let unpacked = restore::unpack(catalogue, backup, scratch.file(), directory, watch);
     let mut of_database = None;
     let judged = unpacked
-        .and_then(|_| inspect(&mut scratch.inspected(&|| call.check())?, Some(manifest), &|| call.check()))
+        .and_then(|_| inspect(&mut scratch.inspected(watch)?, Some(manifest), watch))
         .and_then(|judged| match judged {
             Judged::Good(message) => Ok(message),
             // What unpacks to the bytes that were read may have been damaged in the database already.
@@ -177,8 +156,8 @@ fn verify(
 
 /// What an unpacked file says of itself, against what its manifest says of it, where there is one. In words, where
 /// it is good; `damaged` where it is not, `unsupported` where it takes the application to tell.
-pub fn check(path: &Path, manifest: Option<&Manifest>, call: &Call) -> Result<String> {
-    match inspect(&mut Inspector::of_copy(path), manifest, &|| call.check())? {
+pub fn check(path: &Path, manifest: Option<&Manifest>, watch: &dyn Watch) -> Result<String> {
+    match inspect(&mut Inspector::of_copy(path), manifest, watch)? {
         Judged::Good(message) => Ok(message),
         Judged::Damaged(error) => Err(error),
     }
@@ -192,20 +171,20 @@ enum Judged {
 }
 
 /// Errors: `damaged` where the file is not what its manifest says, of which the database knows nothing.
-fn inspect(inspector: &mut Inspector, manifest: Option<&Manifest>, go_on: GoOn<'_>) -> Result<Judged> {
-    let tables = match inspector.tables(go_on) {
+fn inspect(inspector: &mut Inspector, manifest: Option<&Manifest>, watch: &dyn Watch) -> Result<Judged> {
+    let tables = match inspector.tables(watch) {
         Err(error) if error.reason == Reason::Damaged => return Ok(Judged::Damaged(error)),
         tables => tables?,
     };
-    let mut found = pages(inspector, &tables, go_on)?;
+    let mut found = pages(inspector, &tables, watch)?;
     if let Some(first) = found.structure.first() {
         return Ok(Judged::damaged(format!("integrity_check says: {first}")));
     }
     if let Some(manifest) = manifest {
-        compare(inspector, manifest, &tables, go_on)?;
+        compare(inspector, manifest, &tables, watch)?;
     }
     for table in &tables {
-        let keys = match inspector.references(table, go_on) {
+        let keys = match inspector.references(table, watch) {
             Err(error) if error.reason == Reason::Damaged => return Ok(Judged::Damaged(error)),
             Ok(keys) => {
                 Found { rows: keys.map(|keys| keys.in_words(table)).unwrap_or_default(), ..Found::default() }
@@ -234,14 +213,14 @@ impl Judged {
 }
 
 /// Of the whole file, or where one table needs the application, which ends the check of all, of each.
-fn pages(inspector: &mut Inspector, tables: &[String], go_on: GoOn<'_>) -> Result<Found> {
-    let error = match inspector.integrity(Depth::Full, None, go_on) {
+fn pages(inspector: &mut Inspector, tables: &[String], watch: &dyn Watch) -> Result<Found> {
+    let error = match inspector.integrity(Depth::Full, None, watch) {
         Err(error) if checks::cannot_be_done(&error) => error,
         whole => return whole,
     };
     let mut found = Found::default();
     for table in tables {
-        let one = inspector.integrity(Depth::Full, Some(table), go_on);
+        let one = inspector.integrity(Depth::Full, Some(table), watch);
         found.add(one.or_else(|error| unchecked(table, error))?);
     }
     if found.unchecked.is_empty() {
@@ -262,10 +241,10 @@ fn compare(
     inspector: &mut Inspector,
     manifest: &Manifest,
     present: &[String],
-    go_on: GoOn<'_>,
+    watch: &dyn Watch,
 ) -> Result<()> {
     let differs = |text: String| Err(Error::new(Reason::Damaged, text));
-    if hash::sha256(inspector.schema(go_on)?.as_bytes()) != manifest.schema_sha256 {
+    if hash::sha256(inspector.schema(watch)?.as_bytes()) != manifest.schema_sha256 {
         return differs(String::from("its schema is not the one in its manifest"));
     }
     for (table, rows) in &manifest.tables {
@@ -273,7 +252,7 @@ fn compare(
             return differs(format!("it has no table {table}, which its manifest names"));
         }
         let Some(expected) = rows else { continue };
-        let found = inspector.rows(table, go_on)?;
+        let found = inspector.rows(table, watch)?;
         if found != *expected {
             return differs(format!("{table} has {found} rows, and its manifest says {expected}"));
         }

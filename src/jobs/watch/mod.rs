@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::reading::Reader;
 use super::verdicts::met;
-use super::{Context, Job, Report, Running, Unit};
+use super::{Access, Job, Report, Run};
 use crate::config::Query;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
@@ -19,22 +19,36 @@ use crate::queries::plans::Plan;
 use crate::queries::watched::values;
 use crate::sqlite::look::{explain, query, schema};
 use crate::terms::JobKind;
+use crate::terms::progress::Unit;
 use crate::words;
 
 /// The job.
 pub struct Watch;
 
 impl Job for Watch {
-    fn kind(&self) -> JobKind {
-        JobKind::Watch
-    }
+    const KIND: JobKind = JobKind::Watch;
+    const ACCESS: Access = Access::Shared;
 
-    fn is_exclusive(&self) -> bool {
-        false
-    }
-
-    fn run<'a>(&'a self, context: &'a Context) -> Running<'a> {
-        Box::pin(run(context))
+    fn run(&self, run: &Run) -> Result<Report> {
+        let queries = &run.database.watch.queries;
+        if queries.is_empty() {
+            return Ok(Report::new("no queries to watch", &Vec::<Seen>::new()));
+        }
+        let reader = Reader::new(run)?;
+        let (mut seen, mut problems) = (Vec::new(), Vec::new());
+        for (done, query) in queries.iter().enumerate() {
+            run.at(done as u64, queries.len() as u64, Unit::Steps);
+            match watch(run, &reader, query) {
+                Ok(one) => seen.push(one),
+                Err(error) => problems.push(met(run, error)?.context(format!("query {}", query.name))),
+            }
+        }
+        if let Err(error) = plans::compare(run, &mut seen) {
+            problems.push(met(run, error)?);
+        }
+        let mut report = Report::new(summary(queries.len(), &seen), &seen);
+        report.problems = problems;
+        Ok(report)
     }
 }
 
@@ -53,51 +67,30 @@ struct Seen {
     scans_new: Vec<String>,
 }
 
-async fn run(context: &Context) -> Result<Report> {
-    let queries = &context.database.watch.queries;
-    if queries.is_empty() {
-        return Ok(Report::new("no queries to watch", &Vec::<Seen>::new()));
-    }
-    let reader = Reader::new(context).await?;
-    let (mut seen, mut problems) = (Vec::new(), Vec::new());
-    for (done, query) in queries.iter().enumerate() {
-        context.at(done as u64, queries.len() as u64, Unit::Steps);
-        match watch(context, &reader, query).await {
-            Ok(one) => seen.push(one),
-            Err(error) => problems.push(met(context, error)?.context(format!("query {}", query.name))),
-        }
-    }
-    if let Err(error) = plans::compare(context, &mut seen).await {
-        problems.push(met(context, error)?);
-    }
-    let mut report = Report::new(summary(queries.len(), &seen), &seen);
-    report.problems = problems;
-    Ok(report)
-}
-
-async fn watch(context: &Context, reader: &Reader<'_>, query: &Query) -> Result<Seen> {
-    let (sql, values) = (query.sql.clone(), values(query));
+fn watch(run: &Run, reader: &Reader<'_>, query: &Query) -> Result<Seen> {
+    let (sql, values) = (query.sql.as_str(), values(query));
     let timed = |duration: Duration| {
-        WatchTimed { database: &context.database.name, query: &query.name, duration }.emit();
+        WatchTimed { database: &run.database.name, query: &query.name, duration }.emit();
     };
-    let began = Instant::now();
-    let work = reader.read(move |connection| {
-        // Refuses what must not be run, before it is even explained.
-        drop(query::prepare(connection, &sql, &values)?);
-        let known = Known::new(schema::names(connection)?);
-        let plan = known.plan(&sql, &explain::steps(connection, &sql, &values)?);
-        let began = Instant::now();
-        let rows = query::drain(&mut query::prepare(connection, &sql, &values)?)?;
-        Ok((plan, rows, began.elapsed()))
-    });
     // One limit in both journal modes: a query of an application that takes longer than writers may be held up is
     // not one to wait for.
-    let limit = context.database.maintain.max_block;
-    let result = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-        Err(Error::new(
+    let limit = run.database.maintain.max_block;
+    let began = Instant::now();
+    let result = reader.read_within(limit, |connection| {
+        // Refuses what must not be run, before it is even explained.
+        drop(query::prepare(connection, sql, &values)?);
+        let known = Known::new(schema::names(connection)?);
+        let plan = known.plan(sql, &explain::steps(connection, sql, &values)?);
+        let began = Instant::now();
+        let rows = query::drain(&mut query::prepare(connection, sql, &values)?)?;
+        Ok((plan, rows, began.elapsed()))
+    });
+    let result = result.map_err(|error| match error.reason {
+        Reason::Deadline if began.elapsed() >= limit => Error::new(
             Reason::Deadline,
             format!("stopped after {} (maintain.max_block)", show_duration(limit)),
-        ))
+        ),
+        _ => error,
     });
     let (plan, rows, duration) = match result {
         Ok(done) => done,

@@ -3,22 +3,21 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use rusqlite::TransactionBehavior;
 use sha2::{Digest as _, Sha256};
 
 use super::Seen;
 use crate::error::Result;
-use crate::jobs::Context;
+use crate::jobs::Run;
 use crate::metrics::events::PlanChanged;
 use crate::queries::plans::Plan;
-use crate::state::facts::{self, PLANS, Watched};
+use crate::state::facts::{PLANS, Watched};
 
 /// Says of each query whether its plan is another one, and keeps the plans. One whose text was changed, and one that
 /// failed this time, has nothing to be compared with.
-pub(super) async fn compare(context: &Context, seen: &mut [Seen]) -> Result<()> {
-    let database = &context.database.name;
+pub(super) fn compare(run: &Run, seen: &mut [Seen]) -> Result<()> {
+    let database = &run.database.name;
     let hashes: BTreeMap<&str, String> =
-        context.database.watch.queries.iter().map(|q| (q.name.as_str(), hash(&q.sql))).collect();
+        run.database.watch.queries.iter().map(|q| (q.name.as_str(), hash(&q.sql))).collect();
     let now: BTreeMap<String, Watched> = seen
         .iter()
         .map(|one| {
@@ -26,7 +25,7 @@ pub(super) async fn compare(context: &Context, seen: &mut [Seen]) -> Result<()> 
             (one.query.clone(), Watched { query, plan: one.plan.lines.clone() })
         })
         .collect();
-    let before = exchange(context, now.clone(), hashes.keys().map(|&name| name.to_owned()).collect()).await?;
+    let before = exchange(run, now.clone(), hashes.keys().map(|&name| name.to_owned()).collect())?;
     for one in seen {
         let Some((old, new)) = before.get(&one.query).zip(now.get(&one.query)) else { continue };
         one.plan_changed = old.query == new.query && old.plan != new.plan;
@@ -42,27 +41,17 @@ pub(super) async fn compare(context: &Context, seen: &mut [Seen]) -> Result<()> 
 }
 
 /// Keeps these plans, and those of queries that failed this time; forgets the rest. Gives what was kept before.
-async fn exchange(
-    context: &Context,
+fn exchange(
+    run: &Run,
     now: BTreeMap<String, Watched>,
     configured: Vec<String>,
 ) -> Result<BTreeMap<String, Watched>> {
-    let database = context.database.name.clone();
-    context
-        .state
-        .with(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let before = facts::recall::<BTreeMap<String, Watched>>(&transaction, &database, PLANS)?
-                .map(|(plans, _)| plans)
-                .unwrap_or_default();
-            let mut all = before.clone();
-            all.retain(|name, _| configured.contains(name));
-            all.extend(now);
-            facts::remember(&transaction, &database, PLANS, &all)?;
-            transaction.commit()?;
-            Ok(before)
-        })
-        .await
+    run.update(PLANS, |all| {
+        let before = all.clone();
+        all.retain(|name, _| configured.contains(name));
+        all.extend(now);
+        before
+    })
 }
 
 fn hash(sql: &str) -> String {

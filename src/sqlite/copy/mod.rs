@@ -16,6 +16,7 @@ use super::files::facts::{is_wal, wal_bytes};
 use super::open::exclusive;
 use super::write::hold;
 use crate::error::{Error, Reason, Result};
+use crate::terms::progress::{Unit, Watch};
 use crate::words;
 
 /// Pages pulled between two looks at the limits: at most some megabytes.
@@ -24,13 +25,13 @@ const STEP: i32 = 64;
 /// Gives the pages of the database at `path` to `out`, each with its offset in the file, in no certain order.
 ///
 /// Errors: `not_a_database` and `damaged` where its header is so broken that SQLite reads nothing of it; `deadline` past
-/// `bounds`; `busy`; what `out` and `go_on` return. `go_on` is told the share done, of how much.
+/// `bounds`; `busy`; what `out` and `watch` return.
 pub fn pages(
     path: &Path,
     busy_timeout: Duration,
     bounds: Bounds,
     out: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
-    go_on: &mut dyn FnMut(u64, u64) -> Result<()>,
+    watch: &dyn Watch,
 ) -> Result<()> {
     let source = exclusive::opened(path, busy_timeout)?;
     hold::read_only(&source)?;
@@ -38,7 +39,7 @@ pub fn pages(
     source.execute_batch("BEGIN; PRAGMA schema_version")?;
     let held =
         Held { path, blocks_writers: !is_wal(&source)?, bounds, began: Instant::now(), log: wal_bytes(path) };
-    let copied = copied(&source, &held, out, go_on);
+    let copied = copied(&source, &held, out, watch);
     // Read only: nothing to lose, and the next error would hide the first.
     let _ = source.execute_batch("ROLLBACK");
     copied
@@ -48,7 +49,7 @@ fn copied(
     source: &Connection,
     held: &Held<'_>,
     out: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
-    go_on: &mut dyn FnMut(u64, u64) -> Result<()>,
+    watch: &dyn Watch,
 ) -> Result<()> {
     let mut sink = Sink::new()?;
     let (target, written) = sink.parts();
@@ -56,7 +57,8 @@ fn copied(
     loop {
         let progress = backup.progress();
         let total = u64::try_from(progress.pagecount).unwrap_or(0);
-        go_on(total.saturating_sub(u64::try_from(progress.remaining).unwrap_or(0)), total)?;
+        let done = total.saturating_sub(u64::try_from(progress.remaining).unwrap_or(0));
+        watch.step(done, total, Unit::Steps)?;
         held.within_bounds()?;
         let stepped = backup.step(STEP)?;
         written.each(&mut *out)?;

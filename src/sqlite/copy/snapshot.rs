@@ -4,6 +4,7 @@
 //! restart (<https://www.sqlite.org/backup.html>). In WAL mode writers do not notice; in rollback mode they wait.
 //! How long that may last, and how far the write-ahead log may grow meanwhile, is bounded by [`Bounds`].
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::facts::{Facts, file_bytes, wal_bytes};
 use crate::sqlite::look::schema;
 use crate::sqlite::write::checkpoint::Backlog;
+use crate::terms::progress::{Unit, Watch};
 use crate::words;
 
 /// Bytes pulled between two looks at the limits: some milliseconds, and all that is held of the database here.
@@ -45,6 +47,7 @@ pub struct Snapshot<'c> {
     path: &'c Path,
     bounds: Bounds,
     began: Instant,
+    is_over: Cell<bool>,
     wal_before: u64,
     file_before: u64,
     backlog: Backlog,
@@ -69,7 +72,19 @@ impl<'c> Snapshot<'c> {
         }
         let (wal_before, file_before) = (wal_bytes(path), file_bytes(path));
         let backlog = Backlog::before(&transaction)?;
-        Ok(Self { transaction, path, bounds, began, wal_before, file_before, backlog, facts, schema })
+        let is_over = Cell::new(false);
+        Ok(Self {
+            transaction,
+            path,
+            bounds,
+            began,
+            is_over,
+            wal_before,
+            file_before,
+            backlog,
+            facts,
+            schema,
+        })
     }
 
     /// To read the state by SQL.
@@ -87,13 +102,8 @@ impl<'c> Snapshot<'c> {
     /// They are those of the database but for three fields of the header: the file change counter and the version
     /// that it is valid for begin anew, and the size is that of the snapshot.
     ///
-    /// `go_on` is asked between steps and ends the stream with its error; `progress` is told the bytes done.
-    pub fn pages(
-        &self,
-        out: &mut dyn FnMut(&[u8]) -> Result<()>,
-        go_on: &dyn Fn() -> Result<()>,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<()> {
+    /// `watch` is told the bytes done, and ends the stream with its error.
+    pub fn pages(&self, out: &mut dyn FnMut(&[u8]) -> Result<()>, watch: &dyn Watch) -> Result<()> {
         let mut first = sink::first_page(&self.transaction, self.facts.user_version)?;
         let cookie: u32 = self.transaction.pragma_query_value(None, "schema_version", |row| row.get(0))?;
         let cookie = cookie.to_be_bytes();
@@ -110,11 +120,11 @@ impl<'c> Snapshot<'c> {
         let backup = Backup::new(&self.transaction, target)?;
         let step = i32::try_from(STEP / self.facts.page_size).unwrap_or(1).max(1);
         loop {
-            go_on()?;
+            watch.go_on()?;
             self.within_bounds()?;
             let stepped = backup.step(step)?;
             written.each(&mut |offset, bytes| order.take(offset, bytes, out))?;
-            progress(order.next);
+            watch.at(order.next, self.facts.bytes(), Unit::Bytes);
             match stepped {
                 StepResult::Done => break,
                 StepResult::More => {}
@@ -147,18 +157,27 @@ impl<'c> Snapshot<'c> {
 
     /// Lets go of the state; how long it was held. Then moves what was committed meanwhile out of the log, but into a
     /// file that `is_damaged` nothing is written.
-    pub fn end(self, is_damaged: bool) -> Result<Duration> {
+    pub fn end(&self, is_damaged: bool) -> Result<Duration> {
         // Not by `Transaction::rollback`, after which the connection is no longer ours to use.
         self.transaction.execute_batch("ROLLBACK")?;
         let held = self.began.elapsed();
+        self.is_over.set(true);
         if !is_damaged {
             self.backlog.settle(&self.transaction, self.path);
         }
         Ok(held)
     }
 
+    /// Whether it was let go of.
+    pub fn is_over(&self) -> bool {
+        self.is_over.get()
+    }
+
     /// An error when the state has been held for too long.
     pub fn within_bounds(&self) -> Result<()> {
+        if self.is_over.get() {
+            return Ok(());
+        }
         let held = self.began.elapsed();
         let Bounds { longest_block, longest_read, most_wal_growth } = self.bounds;
         let given_up =

@@ -23,6 +23,7 @@ pub use question::VERB;
 use super::checks::{Depth, Found, References};
 use super::files::access::Identity;
 use crate::error::{Error, Reason, Result};
+use crate::terms::progress::Watch;
 use question::{Answer, Inspected, Question, Refused};
 
 /// Between two looks at whether to go on.
@@ -41,9 +42,6 @@ static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 pub fn set_program(program: &Path) {
     let _ = PROGRAM.set(program.to_owned());
 }
-
-/// Whether to go on: an error ends the process and is what the caller gets.
-pub type GoOn<'a> = &'a dyn Fn() -> Result<()>;
 
 /// One file that is inspected. The process is started with the first question, and again after one that was given up.
 /// Dropped, it ends.
@@ -65,38 +63,38 @@ impl Inspector {
     }
 
     /// Opens the file now.
-    pub fn open(&mut self, go_on: GoOn<'_>) -> Result<()> {
-        self.ask(&Question::Open, go_on)
+    pub fn open(&mut self, watch: &dyn Watch) -> Result<()> {
+        self.ask(&Question::Open, watch)
     }
 
     /// [`super::checks::tables`].
-    pub fn tables(&mut self, go_on: GoOn<'_>) -> Result<Vec<String>> {
-        self.ask(&Question::Tables, go_on)
+    pub fn tables(&mut self, watch: &dyn Watch) -> Result<Vec<String>> {
+        self.ask(&Question::Tables, watch)
     }
 
     /// [`super::checks::integrity`].
-    pub fn integrity(&mut self, depth: Depth, table: Option<&str>, go_on: GoOn<'_>) -> Result<Found> {
-        self.ask(&Question::Integrity { depth, table: table.map(str::to_owned) }, go_on)
+    pub fn integrity(&mut self, depth: Depth, table: Option<&str>, watch: &dyn Watch) -> Result<Found> {
+        self.ask(&Question::Integrity { depth, table: table.map(str::to_owned) }, watch)
     }
 
     /// [`super::checks::references`]; `None` where the table has no foreign keys.
-    pub fn references(&mut self, table: &str, go_on: GoOn<'_>) -> Result<Option<References>> {
-        self.ask(&Question::References { table: table.to_owned() }, go_on)
+    pub fn references(&mut self, table: &str, watch: &dyn Watch) -> Result<Option<References>> {
+        self.ask(&Question::References { table: table.to_owned() }, watch)
     }
 
-    /// [`super::look::schema::text`].
-    pub fn schema(&mut self, go_on: GoOn<'_>) -> Result<String> {
-        self.ask(&Question::Schema, go_on)
+    /// [`super::schema::text`].
+    pub fn schema(&mut self, watch: &dyn Watch) -> Result<String> {
+        self.ask(&Question::Schema, watch)
     }
 
     /// The rows of a table.
-    pub fn rows(&mut self, table: &str, go_on: GoOn<'_>) -> Result<u64> {
-        self.ask(&Question::Rows { table: table.to_owned() }, go_on)
+    pub fn rows(&mut self, table: &str, watch: &dyn Watch) -> Result<u64> {
+        self.ask(&Question::Rows { table: table.to_owned() }, watch)
     }
 
-    fn ask<T: DeserializeOwned>(&mut self, question: &Question, go_on: GoOn<'_>) -> Result<T> {
-        go_on()?;
-        let answer = self.process().and_then(|process| process.ask(question, go_on));
+    fn ask<T: DeserializeOwned>(&mut self, question: &Question, watch: &dyn Watch) -> Result<T> {
+        watch.go_on()?;
+        let answer = self.process().and_then(|process| process.ask(question, watch));
         match answer {
             Ok(line) => match serde_json::from_str(&line).map_err(|e| broken(&e))? {
                 Answer::Found(value) => Ok(value),
@@ -157,12 +155,12 @@ impl Process {
         }
     }
 
-    fn ask(&mut self, question: &Question, go_on: GoOn<'_>) -> Result<String> {
+    fn ask(&mut self, question: &Question, watch: &dyn Watch) -> Result<String> {
         self.send(question)?;
         loop {
             match self.answers.recv_timeout(LOOK_EVERY) {
                 Ok(Ok(line)) => return Ok(line),
-                Err(RecvTimeoutError::Timeout) => go_on()?,
+                Err(RecvTimeoutError::Timeout) => watch.go_on()?,
                 Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
             }
         }

@@ -2,16 +2,15 @@
 //! the schema are untrusted: they are taken as single statements that begin with CREATE, and no single one may run for
 //! long before it has rows to work on.
 
-use std::sync::Arc;
-
 use rusqlite::Connection;
 
 use super::schema::{Entry, Sort};
-use super::steps::{Stop, stopped};
+use super::steps::stopped;
 use super::table::Table;
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Database, Header};
+use crate::terms::progress::{Stop, Watch};
 
 /// Steps of SQLite's machine that a CREATE may take: it needs hundreds.
 const MOST_STEPS: i32 = 1_000_000;
@@ -44,8 +43,7 @@ pub(super) fn create(target: &Connection, entry: &Entry) -> Result<()> {
 }
 
 /// Makes one index. Of many rows that takes its time.
-fn build(target: &Connection, entry: &Entry, stop: &Stop) -> Result<()> {
-    let stop = Arc::clone(stop);
+fn build(target: &Connection, entry: &Entry, stop: Stop) -> Result<()> {
     made(target, entry, STEPS, move || stop())
 }
 
@@ -127,15 +125,10 @@ pub(super) fn end_of_rows(target: &Connection, entries: &[Entry]) -> Result<()> 
 }
 
 /// Indexes, virtual tables, views and triggers. What cannot be made again is told, with the reason.
-pub(super) fn rest(
-    target: &Connection,
-    entries: &[Entry],
-    stop: &Stop,
-    go_on: &mut dyn FnMut() -> Result<()>,
-) -> Result<Vec<String>> {
+pub(super) fn rest(target: &Connection, entries: &[Entry], watch: &dyn Watch) -> Result<Vec<String>> {
     let mut left_out = Vec::new();
     let mut one = |entry: &Entry, made: Result<()>| -> Result<()> {
-        go_on()?;
+        watch.go_on()?;
         if let Err(error) = made {
             left_out.push(said(entry, &stopped(error)?));
         }
@@ -143,7 +136,7 @@ pub(super) fn rest(
     };
     let of = |sort: Sort| entries.iter().filter(move |entry| entry.sort == sort && !entry.is_internal());
     for entry in of(Sort::Index).filter(|entry| entry.sql.is_some()) {
-        one(entry, build(target, entry, stop))?;
+        one(entry, build(target, entry, watch.stop()))?;
     }
     for entry in of(Sort::Table).filter(|entry| entry.is_virtual()) {
         one(entry, put_into_schema(target, entry))?;

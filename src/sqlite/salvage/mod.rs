@@ -19,7 +19,6 @@ use std::collections::BTreeSet;
 use rusqlite::Connection;
 
 pub use self::report::{Salvaged, Table};
-pub use self::steps::{Going, Stop};
 pub use self::trees::doubts::is_spoiled;
 
 use self::claims::Claims;
@@ -33,6 +32,7 @@ use self::write::Writer;
 use crate::error::Result;
 use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Database, Freelist};
+use crate::terms::progress::Watch;
 
 /// Fills `target`, a new and empty database, with what can be read of `database`. With `with_free`, what lies on free
 /// pages goes to `lost_and_found` as well: deleted rows.
@@ -40,8 +40,7 @@ pub fn salvage(
     database: &Database<'_>,
     target: &Connection,
     with_free: bool,
-    stop: &Stop,
-    going: Going<'_>,
+    watch: &dyn Watch,
 ) -> Result<Salvaged> {
     let free = Freelist::read(database);
     let schema = Schema::read(database, &free);
@@ -95,7 +94,7 @@ pub fn salvage(
         stale: Vec::new(),
         tables,
         indexes,
-        steps: Steps { done: 0, total: u64::from(database.count) * 2, going },
+        steps: Steps { done: 0, total: u64::from(database.count) * 2, watch },
     };
     let shared = shared_roots(&trees);
     // Any record may be of a table that is not known: the others take theirs first.
@@ -110,12 +109,12 @@ pub fn salvage(
     trees.follow_indexes()?;
     trees.gather(rules)?;
     trees.compare()?;
-    let Trees { told, writer, mut steps, invalid_texts, stale, .. } = trees;
+    let Trees { told, writer, invalid_texts, stale, .. } = trees;
     let (lost, known) = (writer.lost(), writer.known()?);
     drop(writer);
     finish::end_of_rows(target, &schema.entries)?;
     stand_ins.remove()?;
-    left_out.extend(finish::rest(target, &schema.entries, stop, &mut || steps.go_on())?);
+    left_out.extend(finish::rest(target, &schema.entries, watch)?);
     finish::numbers(target, database)?;
     Ok(Salvaged {
         tables: told.into_iter().filter(|table| !table.name.starts_with("sqlite_")).collect(),

@@ -1,20 +1,13 @@
 //! How far a salvage is, and what ends it before its end.
 
-use std::sync::Arc;
-
 use crate::error::{Error, Reason, Result};
-
-/// Told how many of how many steps are done, and whether to go on.
-pub type Going<'a> = &'a mut dyn FnMut(u64, u64) -> Result<()>;
-
-/// Asked whether to stop, by SQLite while it builds an index, which may take as long as all the rest.
-pub type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
+use crate::terms::progress::{Unit, Watch};
 
 /// How far the work is.
 pub(super) struct Steps<'a> {
     pub(super) done: u64,
     pub(super) total: u64,
-    pub(super) going: Going<'a>,
+    pub(super) watch: &'a dyn Watch,
 }
 
 impl Steps<'_> {
@@ -24,8 +17,8 @@ impl Steps<'_> {
         self.go_on()
     }
 
-    pub(super) fn go_on(&mut self) -> Result<()> {
-        (self.going)(self.done, self.total)
+    pub(super) fn go_on(&self) -> Result<()> {
+        self.watch.step(self.done, self.total, Unit::Steps)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::sqlite::files::facts::data_version;
 use crate::sqlite::open;
 use crate::sqlite::write::checkpoint::{Mode, checkpoint};
 use crate::sqlite::write::hold::{Holds, without_checkpoints};
+use crate::terms::progress::Watch;
 
 /// Pages between two looks at the limit: some milliseconds.
 const STEP: i32 = 256;
@@ -60,7 +61,7 @@ pub enum Overwritten {
 }
 
 /// Puts `compact` in place of `live`. The watcher must have looked before `compact` was begun, and must have seen no
-/// commit since; `go_on` is asked between steps. The pages are moved out of the write-ahead log afterwards, before the
+/// commit since; `watch` is asked between steps. The pages are moved out of the write-ahead log afterwards, before the
 /// application's next commit would have to.
 ///
 /// Errors: `busy` where the application keeps the write lock.
@@ -70,7 +71,7 @@ pub fn overwrite(
     watcher: &Watcher,
     limit: Duration,
     holds: &Holds,
-    go_on: &dyn Fn() -> Result<()>,
+    watch: &dyn Watch,
 ) -> Result<Overwritten> {
     let ended = {
         // By the watcher, for nothing else can be done with a connection that a backup is written to.
@@ -79,7 +80,7 @@ pub fn overwrite(
         lock(&backup)?;
         // Told after the backup is dropped, and so after what was not finished is rolled back.
         let hold = holds.begin();
-        let ended = copy(backup, watcher, limit, go_on);
+        let ended = copy(backup, watcher, limit, watch);
         drop(hold);
         ended?
     };
@@ -102,14 +103,14 @@ fn copy(
     backup: Backup<'_, '_>,
     watcher: &Watcher,
     limit: Duration,
-    go_on: &dyn Fn() -> Result<()>,
+    watch: &dyn Watch,
 ) -> Result<Overwritten> {
     let began = Instant::now();
     if watcher.has_changed()? {
         return Ok(Overwritten::Outdated);
     }
     loop {
-        go_on()?;
+        watch.go_on()?;
         if began.elapsed() >= limit {
             return Ok(Overwritten::TooLong);
         }

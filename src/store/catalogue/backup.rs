@@ -25,6 +25,25 @@ pub struct Backup {
     pub manifest: Option<Manifest>,
 }
 
+/// What came of making a backup.
+#[derive(Debug, Clone)]
+pub enum Added {
+    /// It was made.
+    Made(Made),
+    /// Nothing was made: this one holds what it would hold.
+    Same(Backup),
+}
+
+impl Added {
+    /// The backup, where one was made.
+    pub fn made(self) -> Option<Made> {
+        match self {
+            Self::Made(made) => Some(made),
+            Self::Same(_) => None,
+        }
+    }
+}
+
 /// A backup that was just made.
 #[derive(Debug, Clone)]
 pub struct Made {

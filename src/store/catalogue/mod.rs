@@ -26,10 +26,11 @@ use self::manifest::{Manifest, Snapshot, Verification, Written};
 use self::name::BackupName;
 use super::codec::{self, Compressor, Encoding, Sums};
 use super::pace::Paced;
-use super::{Entry, Lock, Store};
+use super::{Added, Content, Entry, Lock, Put, Store};
 use crate::clock;
 use crate::config::Compression;
 use crate::error::{Class, Error, Reason, Result};
+use crate::terms::progress::Watch;
 
 /// More than any manifest has: one that claims to be longer is not one.
 const MAX_MANIFEST: u64 = 64 << 20;
@@ -142,34 +143,32 @@ impl Catalogue {
 
     /// What is to be done before a backup is made, and takes its time: leftovers are removed, and backups of runs that
     /// were killed are read back. To be called where nobody else makes a backup of this database.
-    pub fn prepare(&self, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
+    pub fn prepare(&self, watch: &dyn Watch) -> Result<()> {
         self.sweep()?;
-        self.confirm_left_over(None, go_on)
+        self.confirm_left_over(None, watch)
     }
 
     /// Makes a backup begun at `started`: `write` writes the pages and says what it saw. The stored file is read back
     /// before it counts. On any error nothing is left, but for one while it is read back, which the next run does
-    /// again; one that `go_on` has ends the work within a moment. Where a
-    /// backup of that second exists, the name takes the next free second. `None`, and nothing made, where the pages
-    /// are those that `unless` holds.
+    /// again; one that `watch` has ends the work within a moment. Where a
+    /// backup of that second exists, the name takes the next free second. Nothing is made where the pages are
+    /// those that `unless` holds.
     pub fn add(
         &self,
         started: DateTime<Utc>,
         encoding: Encoding,
-        unless: Option<&Backup>,
-        go_on: &dyn Fn() -> Result<()>,
+        unless: Option<Backup>,
+        watch: &dyn Watch,
         write: &mut dyn FnMut(&mut dyn Write) -> Result<Snapshot>,
-    ) -> Result<Option<Made>> {
+    ) -> Result<Added> {
         let name = self.free_name(started, encoding.compression)?;
         let file = name.file();
         let mut made: Option<(Manifest, Lock)> = None;
-        let mut is_same = false;
         let put = self.store.put(&file, &mut |out| {
-            let (snapshot, sums) = pack(&file, out, encoding, go_on, write)?;
-            is_same =
-                unless.and_then(|known| known.manifest.as_ref()).is_some_and(|known| known.holds(&sums.raw));
-            if is_same {
-                return Err(Error::new(Reason::Refused, format!("{file} would hold nothing new")));
+            let (snapshot, sums) = pack(&file, out, encoding, watch, write)?;
+            let known = unless.as_ref().and_then(|known| known.manifest.as_ref());
+            if known.is_some_and(|known| known.holds(&sums.raw)) {
+                return Ok(Content::Same);
             }
             // Others wait for the lock below, not for a slow place.
             out.flush().map_err(|e| Error::io(format!("cannot write {file}"), &e))?;
@@ -190,20 +189,22 @@ impl Catalogue {
             let manifest = Manifest::new(snapshot, written);
             let json = manifest.to_json()?;
             made = Some((manifest, edit));
-            self.store.replace(&name.manifest(), &json)
+            self.store.replace(&name.manifest(), &json)?;
+            Ok(Content::New)
         });
         match (put, made) {
-            (Ok(size), Some((manifest, edit))) => {
+            (Ok(Put::Same), _) => unless.map(Added::Same).ok_or_else(|| self.without_content(&file)),
+            (Ok(Put::Made(size)), Some((manifest, edit))) => {
                 let state = State::Unconfirmed;
                 let backup = Backup { name: file, time: name.time, size, state, manifest: Some(manifest) };
                 let began = Instant::now();
                 let confirmed = self.hold(&backup).and_then(|held| {
                     // Only now may others look for backups that a killed run left.
                     drop(edit);
-                    self.confirm(&backup, &held, go_on)
+                    self.confirm(&backup, &held, watch)
                 });
                 let read_back = began.elapsed();
-                confirmed.map(|backup| Some(Made { backup, read_back })).map_err(|error| {
+                confirmed.map(|backup| Added::Made(Made { backup, read_back })).map_err(|error| {
                     if error.class() == Class::Cancelled {
                         return error
                             .context(format!("{} was not read back; the next run does it", backup.name));
@@ -215,10 +216,7 @@ impl Catalogue {
                     }
                 })
             }
-            (Err(_), None) if is_same => Ok(None),
-            (Ok(_), None) => {
-                Err(Error::new(Reason::Io, format!("{} made {file} without its content", self.store.place())))
-            }
+            (Ok(Put::Made(_)), None) => Err(self.without_content(&file)),
             (Err(e), made) => {
                 if made.is_some() {
                     // If even that fails, a later run sweeps it away.
@@ -227,6 +225,10 @@ impl Catalogue {
                 Err(e)
             }
         }
+    }
+
+    fn without_content(&self, file: &str) -> Error {
+        Error::new(Reason::Io, format!("{} made {file} without its content", self.store.place()))
     }
 
     /// Removes manifests whose file is not there: a run was killed while it made or removed a backup. Not the young
@@ -451,12 +453,12 @@ fn pack(
     file: &str,
     out: &mut dyn Write,
     encoding: Encoding,
-    go_on: &dyn Fn() -> Result<()>,
+    watch: &dyn Watch,
     write: &mut dyn FnMut(&mut dyn Write) -> Result<Snapshot>,
 ) -> Result<(Snapshot, Sums)> {
     let failed = |e: io::Error| Error::io(format!("cannot write {file}"), &e);
     let mut stopped = None;
-    let packed = Compressor::new(Paced::new(out, encoding.max_rate, go_on, &mut stopped), encoding);
+    let packed = Compressor::new(Paced::new(out, encoding.max_rate, watch, &mut stopped), encoding);
     let done = packed.map_err(failed).and_then(|mut packed| {
         let snapshot = write(&mut packed)?;
         Ok((snapshot, packed.finish().map_err(failed)?))

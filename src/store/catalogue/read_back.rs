@@ -8,6 +8,7 @@ use super::backup::{Backup, State};
 use crate::error::{Error, Reason, Result};
 use crate::store::codec::hash::{Hashing, Sum};
 use crate::store::{Lock, Manifest};
+use crate::terms::progress::Watch;
 
 /// Bytes read between two looks at whether to go on.
 const CHUNK: usize = 256 << 10;
@@ -15,32 +16,23 @@ const CHUNK: usize = 256 << 10;
 impl Catalogue {
     /// Counts a backup if it reads as it was written: `damaged` if it does not. Removes none. While `_held` lives,
     /// nobody else does.
-    pub(in crate::store) fn confirm(
-        &self,
-        backup: &Backup,
-        _held: &Lock,
-        go_on: &dyn Fn() -> Result<()>,
-    ) -> Result<Backup> {
+    pub(super) fn confirm(&self, backup: &Backup, _held: &Lock, watch: &dyn Watch) -> Result<Backup> {
         let Some(manifest) = &backup.manifest else {
             return Err(Error::new(Reason::NotFound, format!("{} has no manifest", backup.name)));
         };
-        self.compare(backup, manifest, go_on)?;
+        self.compare(backup, manifest, watch)?;
         self.change(backup, |m| m.unconfirmed = false)
     }
 
     /// The same for those that runs which were stopped or killed have left, and for the one that was just `brought`;
     /// what does not read as it was written is removed. To be called where nobody else makes a backup of this database.
-    pub(in crate::store) fn confirm_left_over(
-        &self,
-        brought: Option<&str>,
-        go_on: &dyn Fn() -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn confirm_left_over(&self, brought: Option<&str>, watch: &dyn Watch) -> Result<()> {
         for backup in self.list()?.iter().filter(|backup| backup.state == State::Unconfirmed) {
             if self.in_use(backup)? {
                 continue;
             }
             let held = self.hold(backup)?;
-            match self.confirm(backup, &held, go_on) {
+            match self.confirm(backup, &held, watch) {
                 // It is what the run is for, and in its report.
                 Ok(_) if brought == Some(backup.name.as_str()) => {}
                 Ok(_) => tracing::info!(
@@ -55,7 +47,7 @@ impl Catalogue {
                     );
                 }
                 Err(error) => {
-                    go_on()?;
+                    watch.go_on()?;
                     // It stays as it is: it may be read another time.
                     tracing::warn!(backup = backup.name, "a backup cannot be read back, and stays: {error}");
                 }
@@ -64,11 +56,11 @@ impl Catalogue {
         Ok(())
     }
 
-    fn compare(&self, backup: &Backup, manifest: &Manifest, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
+    fn compare(&self, backup: &Backup, manifest: &Manifest, watch: &dyn Watch) -> Result<()> {
         let mut stored = Hashing::new(self.stored(backup)?);
         let mut buffer = vec![0; CHUNK];
         loop {
-            go_on()?;
+            watch.go_on()?;
             let read = stored.read(&mut buffer);
             if read.map_err(|e| Error::io(format!("cannot read {} back", backup.name), &e))? == 0 {
                 break;

@@ -1,7 +1,6 @@
 //! A backup brought from one place to another as it is, and what is missing in the other. Must never make a copy of what
 //! is not known to be good, nor leave half of one.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io::{Read as _, Write};
 
@@ -14,8 +13,10 @@ use super::name::BackupName;
 use super::rotation::{self, Candidate};
 use crate::config::Keep;
 use crate::error::{Error, Reason, Result};
+use crate::store::Content;
 use crate::store::codec::hash::Hashing;
 use crate::store::codec::read_error;
+use crate::terms::progress::{Unit, Watch};
 
 /// Bytes passed on at a time.
 const CHUNK: usize = 1 << 20;
@@ -66,16 +67,10 @@ impl Catalogue {
         }
     }
 
-    /// Brings a backup of `source` here: its file, compared with its manifest on the way, and the manifest. `progress` is
-    /// told the bytes done and is asked whether to go on. A backup that turns out to be damaged is marked as that.
+    /// Brings a backup of `source` here: its file, compared with its manifest on the way, and the manifest. A backup that turns out to be damaged is marked as that.
     ///
     /// The copy is not pinned and counts as not verified: nobody has restored it yet.
-    pub fn bring(
-        &self,
-        source: &Self,
-        backup: &Backup,
-        progress: &mut dyn FnMut(u64) -> Result<()>,
-    ) -> Result<()> {
+    pub fn bring(&self, source: &Self, backup: &Backup, watch: &dyn Watch) -> Result<()> {
         let (Some(manifest), Some(name)) =
             (&backup.manifest, BackupName::parse(&backup.name, self.database()))
         else {
@@ -90,14 +85,15 @@ impl Catalogue {
         let _held = source.hold(backup)?;
         let mut begun = None;
         let put = self.store().put(&backup.name, &mut |out| {
-            pass_on(source, backup, manifest, out, progress)?;
+            pass_on(source, backup, manifest, out, watch)?;
             // Others wait for the lock, not for the network.
             out.flush().map_err(|e| Error::io(format!("cannot copy {}", backup.name), &e))?;
             // As when a backup is made: the manifest first, so that a file with a name has one.
             let edit = self.store().edit()?;
             self.check_free(&name)?;
             begun = Some(edit);
-            self.store().replace(&name.manifest(), &json)
+            self.store().replace(&name.manifest(), &json)?;
+            Ok(Content::New)
         });
         put.map_err(|error| {
             if begun.is_some() {
@@ -108,9 +104,7 @@ impl Catalogue {
         })?;
         drop(begun);
         // As when a backup is made: it counts when it was read back.
-        let progress = RefCell::new(progress);
-        let go_on = || (progress.borrow_mut())(backup.size);
-        self.confirm_left_over(Some(&backup.name), &go_on)?;
+        self.confirm_left_over(Some(&backup.name), watch)?;
         let state = self.list()?.into_iter().find(|here| here.name == backup.name).map(|here| here.state);
         let (name, place) = (&backup.name, self.place());
         match state {
@@ -139,13 +133,13 @@ fn pass_on(
     backup: &Backup,
     manifest: &Manifest,
     out: &mut dyn Write,
-    progress: &mut dyn FnMut(u64) -> Result<()>,
+    watch: &dyn Watch,
 ) -> Result<()> {
     let mut file = Hashing::new(source.store().get(&backup.name)?);
     let mut buffer = vec![0; CHUNK];
     let mut done = 0;
     loop {
-        progress(done)?;
+        watch.step(done, backup.size, Unit::Bytes)?;
         let read =
             file.read(&mut buffer).map_err(|e| read_error(format!("cannot copy {}", backup.name), &e))?;
         if read == 0 {

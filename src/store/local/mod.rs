@@ -15,7 +15,7 @@ use rustix::fs::FileType;
 
 use self::directory::Directory;
 use self::temp::{Kind, Locked, Passing, Temp};
-use super::{Entry, Lock, Store, check_name};
+use super::{Content, Entry, Lock, Put, Store, check_name};
 use crate::error::{Error, Reason, Result};
 
 /// The file that [`Store::edit`] locks.
@@ -49,8 +49,8 @@ impl Local {
         &self,
         name: &str,
         new: bool,
-        write: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
-    ) -> Result<u64> {
+        write: &mut dyn FnMut(&mut dyn Write) -> Result<Content>,
+    ) -> Result<Put> {
         let temp = Temp::create(&self.dir, name)?;
         let mut out = BufWriter::with_capacity(256 << 10, temp.writer());
         let outcome = write(&mut out);
@@ -60,10 +60,12 @@ impl Local {
         if let Some(e) = out.finish().or(flushed.err()) {
             return Err(self.dir.failed("cannot write", name, e));
         }
-        outcome?;
+        if outcome? == Content::Same {
+            return Ok(Put::Same);
+        }
         let size = out.written();
         temp.publish(name, new)?;
-        Ok(size)
+        Ok(Put::Made(size))
     }
 
     fn locked(&self, file: File, name: &str, kind: Kind, limit: Duration) -> Result<Option<Lock>> {
@@ -85,7 +87,7 @@ impl Store for Local {
         self.dir.path().display().to_string()
     }
 
-    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<u64> {
+    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<Content>) -> Result<Put> {
         check_name(name)?;
         // Said before the work, not after it; decided by the rename.
         if self.dir.stat(name)?.is_some() {
@@ -97,8 +99,10 @@ impl Store for Local {
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
         check_name(name)?;
         let doing = || format!("cannot write {}", self.dir.shown(name));
-        self.write(name, false, &mut |out| out.write_all(bytes).map_err(|e| Error::io(doing(), &e)))?;
-        Ok(())
+        let mut write = |out: &mut dyn Write| {
+            out.write_all(bytes).map(|()| Content::New).map_err(|e| Error::io(doing(), &e))
+        };
+        self.write(name, false, &mut write).map(drop)
     }
 
     fn get(&self, name: &str) -> Result<Box<dyn Read + Send>> {

@@ -18,8 +18,9 @@ use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::facts::SIDECARS;
 use crate::sqlite::files::place;
-use crate::sqlite::inspector::{GoOn, Inspector};
+use crate::sqlite::inspector::Inspector;
 use crate::sqlite::open;
+use crate::terms::progress::Watch;
 
 const PREFIX: &str = ".scratch-";
 
@@ -65,9 +66,9 @@ impl Scratch {
     }
 
     /// Has the database in it opened by the process that checks it.
-    pub fn inspected(self, go_on: GoOn<'_>) -> Result<Inspector> {
+    pub fn inspected(self, watch: &dyn Watch) -> Result<Inspector> {
         let mut inspector = Inspector::of_copy(&self.path());
-        inspector.open(go_on)?;
+        inspector.open(watch)?;
         Ok(inspector)
     }
 

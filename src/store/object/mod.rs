@@ -21,7 +21,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use self::locks::{Locks, Mode};
 use self::reader::Reader;
 use self::upload::Upload;
-use super::{Entry, Lock, Store, check_name};
+use super::{Content, Entry, Lock, Put, Store, check_name};
 use crate::config;
 use crate::error::{Error, Reason, Result};
 
@@ -99,7 +99,7 @@ impl Store for Object {
         self.place.clone()
     }
 
-    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<u64> {
+    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<Content>) -> Result<Put> {
         check_name(name)?;
         // Said before the work, not after it; decided when the whole file gets its name.
         self.must_be_free(name)?;
@@ -109,12 +109,14 @@ impl Store for Object {
         if let Some(error) = upload.failure() {
             return Err(error);
         }
-        outcome?;
+        if outcome? == Content::Same {
+            return Ok(Put::Same);
+        }
         upload.send_rest()?;
         // S3 completes an upload whatever has the name meanwhile: so one at a time asks and completes.
         let _naming = self.locks(&format!("put-{name}")).wait(Mode::Alone)?;
         self.must_be_free(name)?;
-        upload.complete()
+        upload.complete().map(Put::Made)
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {

@@ -17,6 +17,7 @@ use super::local::directory::Directory;
 use super::{Backup, Catalogue};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::facts::{SIDECARS, disk_free, sidecar};
+use crate::terms::progress::{Unit, Watch};
 
 /// Bytes passed on at a time.
 const CHUNK: usize = 256 << 10;
@@ -25,23 +26,24 @@ const CHUNK: usize = 256 << 10;
 const LEFT_FREE: u64 = 16;
 
 /// Writes the database in `backup` to `out`, without fsync, and compares it with the manifest. `shown` is where that is,
-/// for messages; `progress` is told the bytes done and is asked whether to go on.
+/// for messages.
 pub fn unpack(
     catalogue: &Catalogue,
     backup: &Backup,
     out: &mut dyn Write,
     shown: &Path,
-    progress: &mut dyn FnMut(u64) -> Result<()>,
+    watch: &dyn Watch,
 ) -> Result<u64> {
     let cannot = || format!("cannot restore {}", backup.name);
     // Compared on a thread of its own, as it was unpacked on one.
     let mut pages = Ahead::new(catalogue.read(backup)?).map_err(|e| Error::io(cannot(), &e))?;
     // What has a manifest is bounded by it. Anything else may unpack to more than any disk has.
     let most = if backup.manifest.is_some() { u64::MAX } else { room(shown)? };
+    let total = backup.manifest.as_ref().map_or(0, |manifest| manifest.raw_bytes);
     let mut buffer = vec![0; CHUNK];
     let mut done = 0;
     loop {
-        progress(done)?;
+        watch.step(done, total.max(done), Unit::Bytes)?;
         if done > most {
             return Err(Error::new(
                 Reason::NoSpace,
@@ -76,13 +78,13 @@ pub fn restore(
     catalogue: &Catalogue,
     backup: &Backup,
     target: &Path,
-    progress: &mut dyn FnMut(u64) -> Result<()>,
+    watch: &dyn Watch,
     check: &dyn Fn(&Path) -> Result<()>,
 ) -> Result<u64> {
     may_be_made(target)?;
     let (dir, name) = open_directory(target)?;
     let unfinished = Unfinished::create(&dir, &name)?;
-    let bytes = checked(catalogue, backup, &unfinished, progress, check)?;
+    let bytes = checked(catalogue, backup, &unfinished, watch, check)?;
     may_be_made(target)?;
     if !unfinished.publish_new(&name)? {
         return Err(exists(target));
@@ -111,11 +113,11 @@ pub(super) fn checked(
     catalogue: &Catalogue,
     backup: &Backup,
     to: &Unfinished<'_>,
-    progress: &mut dyn FnMut(u64) -> Result<()>,
+    watch: &dyn Watch,
     check: &dyn Fn(&Path) -> Result<()>,
 ) -> Result<u64> {
     let path = to.path();
-    to.write(|out| unpack(catalogue, backup, out, &path, progress))
+    to.write(|out| unpack(catalogue, backup, out, &path, watch))
         .and_then(|bytes| to.sync().map(|()| bytes))
         .and_then(|bytes| check(&to.by_descriptor()).map(|()| bytes))
         .map_err(|error| marked(catalogue, backup, error))

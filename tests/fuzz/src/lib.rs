@@ -6,6 +6,8 @@ pub mod error;
 #[path = "../../../src/sql/mod.rs"]
 pub mod sql;
 pub mod sqlite;
+#[path = "../../../src/terms/mod.rs"]
+pub mod terms;
 
 /// What libFuzzer gives, as the bytes of a file.
 pub struct Held<'b>(pub &'b [u8]);

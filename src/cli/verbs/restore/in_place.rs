@@ -1,6 +1,7 @@
 //! What `litekeeper restore --in-place` says beside what every restore says: its plan, who stands in the way, where the
 //! old database is, and how it comes back.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -140,10 +141,10 @@ pub(in crate::cli) fn letting_go(call: &Call, database: &str) -> impl FnMut(&str
 }
 
 /// Says once who keeps us waiting; says what that means when the operator will not wait.
-pub(in crate::cli) fn waiting(call: &Call, plan: &Plan) -> impl FnMut(&[Holder]) -> Result<()> {
+pub(super) fn waiting(call: &Call, plan: &Plan) -> impl Fn(&[Holder]) -> Result<()> {
     let (call, path) = (call.clone(), plan.path.display().to_string());
-    let mut told: Vec<Holder> = Vec::new();
-    move |late| {
+    let told = RefCell::new(Vec::new());
+    move |late: &[Holder]| {
         let who = late.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         if call.check().is_err() {
             return Err(crate::error::Error::new(
@@ -154,12 +155,12 @@ pub(in crate::cli) fn waiting(call: &Call, plan: &Plan) -> impl FnMut(&[Holder])
                 ),
             ));
         }
-        if told != late {
+        if *told.borrow() != late {
             out::say(&format!(
                 "the backup is restored to {path}; {who} opened the old file just before and is kept from using it: \
                  waiting until it has closed it"
             ));
-            late.clone_into(&mut told);
+            late.clone_into(&mut told.borrow_mut());
         }
         Ok(())
     }

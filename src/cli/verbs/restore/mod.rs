@@ -16,20 +16,20 @@ use serde::Serialize;
 use super::backups::catalogue;
 use crate::cli::global::{Global, database};
 use crate::cli::terminal::page::Page;
-use crate::cli::terminal::progress::Line;
+use crate::cli::terminal::progress::Followed;
 use crate::cli::terminal::shell::quoted;
 use crate::cli::terminal::{out, time};
 use crate::cli::{exit, interrupt, log};
-use crate::clock;
 use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
-use crate::jobs::{Progress, Unit, verify};
+use crate::jobs::verify;
 use crate::pool::Call;
 use crate::sqlite::files::facts::disk_free;
 use crate::state::handover::Handover;
 use crate::store::restore::in_place::Hooks;
 use crate::store::{Backup, Catalogue, Manifest, State, restore};
-use crate::words;
+use crate::terms::progress::Watch;
+use crate::{clock, words};
 
 /// How long the daemon may take to let go of the database: to see that it is wanted, and to end what runs.
 const TO_LET_GO: Duration = Duration::from_secs(30);
@@ -213,10 +213,9 @@ impl Restore {
             plan = look(None)?;
             told.in_place = Some(in_place::Told::of(&plan, told.bytes));
         }
-        let done = self.work(&call, config, told, backup, |progress, check| {
-            let mut waiting = in_place::waiting(&call, &plan);
-            let mut hooks = Hooks { progress, check, waiting: &mut waiting };
-            restore::in_place::restore(catalogue, backup, &plan, database.pool.busy_timeout, &mut hooks)
+        let done = self.work(&call, config, told, backup, |watch, check| {
+            let hooks = Hooks { check, waiting: &in_place::waiting(&call, &plan) };
+            restore::in_place::restore(catalogue, backup, &plan, database.pool.busy_timeout, watch, &hooks)
         })?;
         told.bytes = Some(done.bytes);
         told.warnings.extend(done.warnings);
@@ -233,54 +232,45 @@ impl Restore {
         config: &Config,
         told: &mut Told,
         backup: &Backup,
-        how: impl FnOnce(Progressing<'_>, Checking<'_>) -> Result<T>,
+        how: impl FnOnce(&dyn Watch, Checking<'_>) -> Result<T>,
     ) -> Result<T> {
-        let mut line = Line::new(format!("restore of {}", told.database));
-        let total = told.bytes.unwrap_or(0);
+        let watch = Followed::new(call, format!("restore of {}", told.database));
         let (said, warned) = (RefCell::new(None), RefCell::new(None));
-        let done = how(
-            &mut |done| {
-                line.show(Progress { done, total: total.max(done), unit: Unit::Bytes });
-                call.check()
-            },
-            &|path| match self.judge(config, path, backup, call) {
-                Ok(text) => {
-                    said.replace(Some(text));
-                    Ok(())
-                }
-                // Only the application has what it takes; that is no reason to keep its data from it.
-                Err(error) if error.reason == Reason::Unsupported => {
-                    warned.replace(Some(format!("it could not be checked: {error}")));
-                    Ok(())
-                }
-                Err(error) => Err(error.context(format!("{} is not restored", backup.name))),
-            },
-        )?;
+        let done = how(&watch, &|path| match self.judge(config, path, backup, &watch) {
+            Ok(text) => {
+                said.replace(Some(text));
+                Ok(())
+            }
+            // Only the application has what it takes; that is no reason to keep its data from it.
+            Err(error) if error.reason == Reason::Unsupported => {
+                warned.replace(Some(format!("it could not be checked: {error}")));
+                Ok(())
+            }
+            Err(error) => Err(error.context(format!("{} is not restored", backup.name))),
+        })?;
         told.check = said.into_inner();
         told.warnings.extend(warned.into_inner());
         Ok(done)
     }
 
     /// What is known of the unpacked file, whose bytes are those of the manifest, where there is one.
-    fn judge(&self, config: &Config, path: &Path, backup: &Backup, call: &Call) -> Result<String> {
+    fn judge(&self, config: &Config, path: &Path, backup: &Backup, watch: &dyn Watch) -> Result<String> {
         match backup.manifest.as_ref().and_then(Manifest::verified) {
             Some(before) if !self.full_check => {
                 let zone = config.daemon.timezone;
                 let at = time::local(before.at, zone);
                 Ok(format!("the same bytes as verified on {at} ({zone}): {}", before.message))
             }
-            _ => verify::check(path, backup.manifest.as_ref(), call),
+            _ => verify::check(path, backup.manifest.as_ref(), watch),
         }
     }
 }
 
 /// What the first TERM or INT stops. Once per process.
 fn call() -> Result<Call> {
-    Ok(Call::new("restore", interrupt::token()?, None))
+    Ok(Call::new("restore", &interrupt::token()?, None))
 }
 
-/// What is told how far a restore is, and says whether to go on.
-type Progressing<'a> = &'a mut dyn FnMut(u64) -> Result<()>;
 /// What judges an unpacked file.
 type Checking<'a> = &'a dyn Fn(&Path) -> Result<()>;
 

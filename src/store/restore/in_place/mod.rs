@@ -41,6 +41,7 @@ use crate::sqlite::files::holders::{self, Files, Holder};
 use crate::sqlite::files::replicator;
 use crate::sqlite::open::exclusive::Exclusive;
 use crate::store::{Backup, Catalogue};
+use crate::terms::progress::Watch;
 
 pub use plan::{Plan, plan};
 
@@ -60,12 +61,10 @@ pub struct Done {
 
 /// What the caller has to say while a restore goes on.
 pub struct Hooks<'a> {
-    /// Is told the bytes done and asked whether to go on.
-    pub progress: &'a mut dyn FnMut(u64) -> Result<()>,
     /// Judges the unpacked file.
     pub check: &'a dyn Fn(&Path) -> Result<()>,
     /// Is told, again and again, who still has the old file open, and asked whether to go on waiting.
-    pub waiting: &'a mut dyn FnMut(&[Holder]) -> Result<()>,
+    pub waiting: &'a dyn Fn(&[Holder]) -> Result<()>,
 }
 
 /// Does what `plan` says. `patience`: how long to wait for locks of others.
@@ -77,18 +76,19 @@ pub fn restore(
     backup: &Backup,
     plan: &Plan,
     patience: Duration,
-    hooks: &mut Hooks<'_>,
+    watch: &dyn Watch,
+    hooks: &Hooks<'_>,
 ) -> Result<Done> {
     plan.permits()?;
     let path = &plan.path;
     let (dir, name) = open_directory(path)?;
     let mut new = Unfinished::create(&dir, &name)?;
-    let bytes = checked(catalogue, backup, &new, hooks.progress, hooks.check)?;
+    let bytes = checked(catalogue, backup, &new, watch, hooks.check)?;
     let likeness = plan::likeness(&dir, path, plan::metadata(path)?.as_ref())?;
     let mut warnings: Vec<String> =
         likeness.give(new.file(), &new.path().display().to_string())?.into_iter().collect();
     new.sync()?;
-    (hooks.progress)(bytes)?;
+    watch.go_on()?;
 
     let mut locked = Locked::take(plan, patience)?;
     warnings.append(&mut locked.warnings);
