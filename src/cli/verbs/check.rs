@@ -11,7 +11,7 @@ use crate::cli::terminal::table::Table;
 use crate::cli::{Global, exit};
 use crate::config::{Config, Rejected};
 use crate::error::Result;
-use crate::supervisor::environment::{self, Look, Verdict};
+use crate::survey::environment::{self, Look, Verdict};
 use crate::words;
 
 /// Check the configuration, by the same code as a reload.
