@@ -2,6 +2,7 @@
 //! Must never carry SQL literals, credentials or row data: its text reaches the log and the run history.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// Whether trying again can help. Decides who retries: `pool` retries [`Class::Transient`] opens, the job
 /// runner retries [`Class::Transient`] runs, nobody retries the others.
@@ -166,6 +167,66 @@ pub struct Error {
     pub reason: Reason,
     /// What failed and what to do: complete sentences without a final full stop.
     pub message: String,
+    /// What SQLite said, where the error is one of its.
+    pub sqlite: Option<Failure>,
+    /// The file that the message names.
+    pub file: Option<PathBuf>,
+}
+
+/// What SQLite said of a statement, as far as decisions are made by it. Its text is for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Failure {
+    /// Its extended result code (<https://www.sqlite.org/rescode.html>).
+    pub code: i32,
+    /// What SQLite has no code for.
+    pub cause: Option<Cause>,
+}
+
+/// What SQLite reports as `SQLITE_ERROR` like any other mistake in a statement, and tells apart in its text alone. That is
+/// read here, where the error is made, and nowhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A function, collation, module or tokenizer that only the application has.
+    Lacking,
+    /// A column that is not there.
+    NoSuchColumn,
+    /// A foreign key whose parent columns are neither a primary key nor unique.
+    ForeignKeyMismatch,
+}
+
+impl Failure {
+    /// The primary result code: the low byte.
+    pub const fn primary(self) -> i32 {
+        self.code & 0xFF
+    }
+
+    fn of(cause: &rusqlite::Error, text: &str) -> Option<Self> {
+        let code = match cause {
+            rusqlite::Error::SqliteFailure(failure, _) => failure.extended_code,
+            rusqlite::Error::SqlInputError { error, .. } => error.extended_code,
+            _ => return None,
+        };
+        // A function in an index or a generated column is "unknown", one in a statement "no such".
+        let lacking = [
+            "no such function",
+            "unknown function",
+            "no such collation sequence",
+            "no such module",
+            "no such tokenizer",
+            "unknown tokenizer",
+        ];
+        let cause = if lacking.iter().any(|lack| text.contains(lack)) {
+            Some(Cause::Lacking)
+        } else if text.starts_with("no such column: ") {
+            Some(Cause::NoSuchColumn)
+        } else if text.starts_with("foreign key mismatch") {
+            Some(Cause::ForeignKeyMismatch)
+        } else {
+            None
+        };
+        Some(Self { code, cause })
+    }
 }
 
 /// `Result` with this crate's [`struct@Error`].
@@ -174,7 +235,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error with its reason and its text.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: message.into(), sqlite: None, file: None }
     }
 
     /// An error of the operating system, with what was being done: `cannot write /x/y: No space left on device`.
@@ -188,6 +249,23 @@ impl Error {
             _ => Reason::Io,
         };
         Self::new(reason, format!("{doing}: {}", strip_os_code(cause)))
+    }
+
+    /// The same error of a file that its message names.
+    #[must_use]
+    pub fn of(mut self, file: &Path) -> Self {
+        self.file = Some(file.to_owned());
+        self
+    }
+
+    /// What SQLite has no code for, where it said so.
+    pub fn cause(&self) -> Option<Cause> {
+        self.sqlite.and_then(|failure| failure.cause)
+    }
+
+    /// SQLite's primary result code, where the error is one of its.
+    pub fn primary(&self) -> Option<i32> {
+        self.sqlite.map(Failure::primary)
     }
 
     /// The same error with what was being done put in front: `backup of x: …`.
@@ -236,7 +314,7 @@ fn without_data(text: String) -> String {
 }
 
 /// How SQLite's own word for an error of the operating system begins. It names no file.
-pub(crate) const DISK_ERROR: &str = "disk I/O error";
+const DISK_ERROR: &str = "disk I/O error";
 
 impl From<rusqlite::Error> for Error {
     fn from(cause: rusqlite::Error) -> Self {
@@ -261,15 +339,7 @@ impl From<rusqlite::Error> for Error {
             other => other.to_string(),
         };
         let text = without_data(text);
-        // A function in an index or a generated column is "unknown", one in a statement "no such".
-        let lacks = [
-            "no such function",
-            "unknown function",
-            "no such collation sequence",
-            "no such module",
-            "no such tokenizer",
-            "unknown tokenizer",
-        ];
+        let failure = Failure::of(&cause, &text);
         let reason = match cause.sqlite_error_code() {
             Some(C::DatabaseBusy | C::DatabaseLocked) => Reason::Busy,
             Some(C::OperationInterrupted) => Reason::Cancelled,
@@ -278,9 +348,9 @@ impl From<rusqlite::Error> for Error {
             Some(C::ReadOnly | C::PermissionDenied) => Reason::Permission,
             Some(C::DiskFull) => Reason::NoSpace,
             Some(C::SystemIoFailure) => Reason::Io,
-            _ if lacks.iter().any(|l| text.contains(l)) => Reason::Unsupported,
+            _ if failure.is_some_and(|failure| failure.cause == Some(Cause::Lacking)) => Reason::Unsupported,
             _ => Reason::Sqlite,
         };
-        Self::new(reason, text)
+        Self { sqlite: failure, ..Self::new(reason, text) }
     }
 }

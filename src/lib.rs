@@ -6,7 +6,8 @@
 //! ```text
 //!  cli ── parses a verb, shows what comes back          demo ── a sample database and its application
 //!   │
-//!  supervisor ── start, the one loop, reload, drain ──> http ── the status page and /metrics, read-only
+//!  supervisor ── start, the one loop, reload, drain ──> survey ── what is seen without a job
+//!   │                                        └────────> http ── the status page and /metrics, read-only
 //!   │
 //!  schedule ── what is due, and what may start now
 //!   │
@@ -34,6 +35,7 @@
 pub mod cli;
 pub mod demo;
 pub mod supervisor;
+pub mod survey;
 pub mod http;
 pub mod schedule;
 pub mod jobs;

@@ -9,10 +9,11 @@ use litekeeper::config::keys;
 use litekeeper::metrics::names;
 
 /// Rooms from the highest to the lowest; a room uses its own and lower ones. Those of one line are equals.
-const RANKS: [&[&str]; 16] = [
+const RANKS: [&[&str]; 17] = [
     &["cli"],
     &["demo"],
     &["supervisor"],
+    &["survey"],
     &["http"],
     &["schedule"],
     &["jobs"],

@@ -71,6 +71,7 @@ fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
         name: EVIL.into(),
         path: EVIL.into(),
         size_bytes: Some(4096),
+        disk_silent_since: None,
         second_name: Some(EVIL.into()),
         free_bytes: Some(0),
         wal_bytes: Some(0),

@@ -18,6 +18,8 @@ struct Facts {
     configured: bool,
     ticked: Option<Instant>,
     state_error: Option<String>,
+    /// The databases whose disk does not answer.
+    silent: Vec<String>,
     stopping: bool,
 }
 
@@ -35,6 +37,11 @@ impl Readiness {
     /// The last write to the state database failed with this error, or went well.
     pub fn state_written(&self, error: Option<String>) {
         self.with(|f| f.state_error = error);
+    }
+
+    /// The databases whose disk does not answer.
+    pub fn silent(&self, databases: Vec<String>) {
+        self.with(|f| f.silent = databases);
     }
 
     /// The daemon was told to stop.
@@ -61,6 +68,9 @@ impl Readiness {
             }
             if let Some(error) = &f.state_error {
                 reasons.push(format!("the state cannot be written: {error}"));
+            }
+            for database in &f.silent {
+                reasons.push(format!("the disk of {database}, or of its backups, does not answer"));
             }
             reasons
         })

@@ -89,15 +89,20 @@ fn told(run: &Run, error: &Error, is_there: bool) -> Error {
         Ok(None) if is_there => note(run, error),
         known => known.map(drop),
     };
-    let path = run.database.path.display().to_string();
-    let what = match &error.message {
-        text if text.starts_with(&path) => text.clone(),
-        text => format!("{path} is damaged, or its disk cannot be read: {text}"),
+    let what = match &error.file {
+        Some(_) => error.message.clone(),
+        None => format!(
+            "{} is damaged, or its disk cannot be read: {}",
+            run.database.path.display(),
+            error.message
+        ),
     };
     let text = format!("{what}; {}", what_to_do(&run.database.name));
     match noted {
-        Ok(()) => Error::new(Reason::Damaged, text),
-        Err(unnoted) => Error::new(Reason::Damaged, format!("{text}; {}", unnoted.message)),
+        Ok(()) => Error::new(Reason::Damaged, text).of(&run.database.path),
+        Err(unnoted) => {
+            Error::new(Reason::Damaged, format!("{text}; {}", unnoted.message)).of(&run.database.path)
+        }
     }
 }
 

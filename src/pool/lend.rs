@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use deadpool_sqlite::{HookError, Object, PoolError, TimeoutType};
 use rusqlite::Connection;
+use rusqlite::ffi::{SQLITE_IOERR, SQLITE_IOERR_SHMSIZE, SQLITE_NOTADB, SQLITE_READONLY};
 use tokio::sync::RwLockReadGuard;
 
 use super::call::Call;
@@ -14,17 +15,13 @@ use super::session;
 use super::statements::{Statements, tell};
 use super::{Inner, Pool};
 use crate::config::units::show_duration;
-use crate::error::{Class, DISK_ERROR, Error, Reason, Result};
+use crate::error::{Class, Error, Reason, Result};
 use crate::metrics::events::{PoolTimedOut, PoolWaited};
 use crate::sqlite::files::header;
 use crate::sqlite::open;
 
 /// How often files may be replaced one after the other before a call gives up.
 const ADMISSIONS: usize = 3;
-
-/// SQLite's words, which name no file.
-const NOT_A_DATABASE: &str = "file is not a database";
-const READ_ONLY: &str = "attempt to write a readonly database";
 
 /// What to do about an error of the operating system that has no better remedy.
 const BAD_DISK: &str = "; the disk or its driver fails: see the kernel's log (dmesg), and copy the backups to another disk \
@@ -136,14 +133,18 @@ impl Inner {
     /// say which, nor why.
     fn named(&self, error: Error) -> Error {
         let path = &self.path;
-        match error.reason {
-            Reason::NotADatabase if error.message.contains(NOT_A_DATABASE) => header::explain(path),
-            Reason::Permission if error.message.contains(READ_ONLY) => header::not_writable(path)
-                .unwrap_or_else(|| error.context(format!("{} cannot be written", path.display()))),
-            Reason::Io if error.message.contains(DISK_ERROR) => {
-                let remedy = if error.message.ends_with(DISK_ERROR) { BAD_DISK } else { "" };
-                let mut error = error.context(path.display());
-                error.message += remedy;
+        if error.file.is_some() {
+            return error;
+        }
+        match error.primary() {
+            Some(SQLITE_NOTADB) => header::explain(path),
+            Some(SQLITE_READONLY) => header::not_writable(path)
+                .unwrap_or_else(|| error.context(format!("{} cannot be written", path.display())).of(path)),
+            Some(SQLITE_IOERR) => {
+                // The other one says what to do itself.
+                let is_bare = error.sqlite.is_some_and(|failure| failure.code != SQLITE_IOERR_SHMSIZE);
+                let mut error = error.context(path.display()).of(path);
+                error.message += if is_bare { BAD_DISK } else { "" };
                 error
             }
             _ => error,

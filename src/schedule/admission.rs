@@ -8,7 +8,7 @@
 //!   databases must not blind the checks of all the others.
 //! - A job that runs or waits already is skipped, never doubled.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::terms::JobKind;
 
@@ -65,12 +65,14 @@ pub struct Admission {
     running: BTreeMap<(String, JobKind), Claim>,
     /// First come first. Between calls none of them could start.
     waiting: VecDeque<Ticket>,
+    /// Databases whose disk does not answer: their runs, which only wait, take no place of others.
+    silent: BTreeSet<String>,
 }
 
 impl Admission {
     /// With places for `width` heavy jobs at the same time.
     pub const fn new(width: Width) -> Self {
-        Self { width, running: BTreeMap::new(), waiting: VecDeque::new() }
+        Self { width, running: BTreeMap::new(), waiting: VecDeque::new(), silent: BTreeSet::new() }
     }
 
     /// Asks to start a job.
@@ -97,6 +99,17 @@ impl Admission {
     /// end.
     pub fn set_width(&mut self, width: Width) -> Vec<Ticket> {
         self.width = width;
+        self.admit()
+    }
+
+    /// The databases whose disk does not answer.
+    pub const fn silent(&self) -> &BTreeSet<String> {
+        &self.silent
+    }
+
+    /// Changes which those are: returns the runs to start now.
+    pub fn set_silent(&mut self, silent: BTreeSet<String>) -> Vec<Ticket> {
+        self.silent = silent;
         self.admit()
     }
 
@@ -132,7 +145,8 @@ impl Admission {
     }
 
     fn has_place_for(&self, database: &str, claim: Claim) -> bool {
-        let heavy = || self.running.values().filter(|other| other.heavy);
+        let at_work = self.running.iter().filter(|((of, _), _)| !self.silent.contains(of));
+        let heavy = || at_work.clone().map(|(_, other)| other).filter(|other| other.heavy);
         let beside = || heavy().filter(|other| other.disk.is_some() && other.disk == claim.disk).count();
         let database_is_taken =
             || self.running.iter().any(|((of, _), other)| other.exclusive && of == database);

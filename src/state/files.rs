@@ -43,10 +43,10 @@ impl Files {
             });
             made.map_err(|error| match error.reason {
                 // Not what is meant by a database or backup that does not exist.
-                Reason::NotFound => Error {
-                    reason: Reason::Io,
-                    message: format!("cannot create the state directory {}: {error}", path.display()),
-                },
+                Reason::NotFound => {
+                    let text = format!("cannot create the state directory {}: {error}", path.display());
+                    Error::new(Reason::Io, text)
+                }
                 _ => error,
             })?;
         }

@@ -86,8 +86,8 @@ impl State {
             // Work before this one panicked; what it left open would swallow all that is written after it.
             connection.execute_batch("ROLLBACK")?;
         }
-        work(&mut connection)
-            .map_err(|e| e.context(format!("cannot use {}", self.directory.join("state.db").display())))
+        let path = self.directory.join("state.db");
+        work(&mut connection).map_err(|e| e.context(format!("cannot use {}", path.display())).of(&path))
     }
 
     /// Runs `work` on this thread in one transaction that has the write lock from its beginning, for what depends on what

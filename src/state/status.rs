@@ -73,6 +73,9 @@ pub struct DatabaseStatus {
     pub path: String,
     /// Size of the file; `None`: it cannot be seen.
     pub size_bytes: Option<u64>,
+    /// Since when its disk, or that of its backups, has not answered: what is told of them is from before.
+    #[serde(default)]
+    pub disk_silent_since: Option<DateTime<Utc>>,
     /// The second name under which it is reached, and what to do about that.
     #[serde(default)]
     pub second_name: Option<String>,
@@ -351,7 +354,11 @@ impl DatabaseStatus {
             text,
             at: None,
         };
-        if self.size_bytes.is_none() {
+        if let Some(since) = self.disk_silent_since {
+            let text = "the disk of the database, or of its backups, does not answer; its jobs wait, and run when it does: see \
+                        the kernel's log (dmesg), or whether the server of a network filesystem is up";
+            found.push(Problem { about: "disk".to_owned(), at: Some(since), ..failure(text.to_owned()) });
+        } else if self.size_bytes.is_none() {
             let text = format!(
                 "the file cannot be seen: it does not exist, or a directory above it may not be searched; correct path, \
                  mount the disk that it is on, or restore a backup (litekeeper restore {})",

@@ -23,31 +23,32 @@ impl Supervisor {
     ) {
         let grace = self.config.daemon.shutdown_grace;
         Systemd::stopping(grace + TO_WIND_UP);
-        for name in self.kept.keys().cloned().collect::<Vec<_>>() {
-            self.admission.remove_database(&name);
+        for (name, keeper) in &mut self.keepers {
+            self.admission.remove_database(name);
+            keeper.forget_what_waits();
         }
-        self.waiting.clear();
-        self.postponed.clear();
         self.readiness.stopping();
-        tracing::info!(running = self.running.len(), grace_seconds = grace.as_secs(), "stopping");
+        tracing::info!(running = self.runs_at_work(), grace_seconds = grace.as_secs(), "stopping");
 
         let end_of_grace = Instant::now() + grace;
         let end_of_patience = end_of_grace + TO_WIND_UP;
         let mut interrupted = false;
-        while !self.running.is_empty() {
+        while self.runs_at_work() > 0 {
             tokio::select! {
                 Some(ended) = endings.recv() => self.finished(&ended),
                 Some(()) = beat.recv() => self.systemd.alive(),
                 Signal::Reload = signals.next() => tracing::info!("no reload: the daemon is stopping"),
                 () = sleep_until(end_of_grace), if !interrupted => {
                     interrupted = true;
-                    for ((database, kind), run) in &self.running {
-                        tracing::warn!(database, job = %kind, "interrupted: shutdown_grace is over");
-                        run.cancel.cancel();
+                    for (database, keeper) in &self.keepers {
+                        for (kind, run) in keeper.running() {
+                            tracing::warn!(database, job = %kind, "interrupted: shutdown_grace is over");
+                            run.cancel.cancel();
+                        }
                     }
                 }
                 () = sleep_until(end_of_patience) => {
-                    tracing::error!(running = self.running.len(), "runs did not stop; the daemon ends without them");
+                    tracing::error!(running = self.runs_at_work(), "runs did not stop; the daemon ends without them");
                     return;
                 }
             }

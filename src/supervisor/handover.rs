@@ -2,7 +2,6 @@
 //! are closed, what comes due meanwhile waits, and afterwards the daemon goes on with whichever file is there. Must
 //! never let go of the lock that allows to open a database while this process has it open.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,14 +10,15 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::Supervisor;
+use super::keeper::Slot;
 use crate::clock;
 use crate::error::Result;
-use crate::jobs::{Access, Terms, registry};
+use crate::jobs::{Access, registry};
 use crate::sqlite::files::holders;
 use crate::state::State;
 use crate::state::locks::Lock;
 use crate::state::status::HandedOver;
-use crate::terms::{Cause, JobKind};
+use crate::terms::Cause;
 
 /// Between two looks whether a restore wants the database, or has ended.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -47,8 +47,6 @@ enum What {
 /// Where a database is, and what waits for its return.
 pub(super) struct Handover {
     stage: Stage,
-    /// Runs that came due, and why.
-    held_back: BTreeMap<JobKind, Cause>,
     follower: AbortHandle,
 }
 
@@ -77,7 +75,7 @@ impl Handover {
     pub(super) fn follow(state: State, database: String, news: mpsc::UnboundedSender<News>) -> Self {
         let follower = Follower { state, database, news, has_warned: false };
         let follower = tokio::spawn(follower.follow()).abort_handle();
-        Self { stage: Stage::Unknown, held_back: BTreeMap::new(), follower }
+        Self { stage: Stage::Unknown, follower }
     }
 
     /// To whom, and since when, for the status.
@@ -88,28 +86,17 @@ impl Handover {
         }
     }
 
-    pub(super) fn holds_back(&self, kind: JobKind) -> bool {
-        self.held_back.contains_key(&kind)
-    }
-
-    /// Whether the run has to wait; it is remembered then, once, however often it comes due.
-    pub(super) fn hold_back(&mut self, database: &str, kind: JobKind, cause: Cause) -> bool {
-        if matches!(self.stage, Stage::Ours) {
-            return false;
-        }
-        let is_new =
-            registry::task(kind).terms != Terms::Optional && self.held_back.insert(kind, cause).is_none();
-        if let (true, Some(to)) = (is_new, self.to()) {
-            tracing::info!(database, job = %kind, by = to.by, "due while a restore has the database; it runs afterwards");
-        }
-        true
+    /// Whether the daemon may open the database.
+    pub(super) const fn is_ours(&self) -> bool {
+        matches!(self.stage, Stage::Ours)
     }
 }
 
 impl Supervisor {
     pub(super) fn hand_over(&mut self, news: News) {
         let News { database: name, what } = news;
-        let Some(handover) = self.handovers.get_mut(&name) else { return };
+        let Some(keeper) = self.keepers.get_mut(&name) else { return };
+        let handover = &mut keeper.handover;
         match what {
             What::Ours => {
                 if let Some(to) = handover.to() {
@@ -120,9 +107,7 @@ impl Supervisor {
                     );
                 }
                 handover.stage = Stage::Ours;
-                for (kind, cause) in std::mem::take(&mut handover.held_back) {
-                    self.request(&name, kind, cause);
-                }
+                self.resume(&name);
             }
             What::Away { by } if handover.to().is_none() => {
                 tracing::info!(
@@ -142,8 +127,9 @@ impl Supervisor {
                 let to = HandedOver { by, since: clock::now() };
                 handover.stage = Stage::Leaving { to, end_of_grace: Instant::now() + GRACE, let_go };
                 for ticket in self.admission.remove_database(&name) {
-                    let cause = self.waiting.remove(&(name.clone(), ticket.kind)).unwrap_or(Cause::Schedule);
-                    handover.hold_back(&name, ticket.kind, cause);
+                    if let Slot::Waiting(cause) = *keeper.slot(ticket.kind) {
+                        keeper.hold_back(ticket.kind, cause);
+                    }
                 }
                 self.let_go_where_idle(&name);
             }
@@ -153,18 +139,16 @@ impl Supervisor {
 
     /// Closes the connections to a database that a restore wants, once no run is at work on it.
     pub(super) fn let_go_where_idle(&mut self, name: &str) {
-        let (Some(kept), Some(handover)) = (self.kept.get(name), self.handovers.get_mut(name)) else {
-            return;
-        };
-        let Stage::Leaving { to, .. } = &handover.stage else { return };
-        if self.running.keys().any(|(database, _)| database == name) {
+        let Some(keeper) = self.keepers.get_mut(name) else { return };
+        let Stage::Leaving { to, .. } = &keeper.handover.stage else { return };
+        if keeper.is_at_work() {
             return;
         }
         let away = Stage::Away { to: to.clone() };
-        if let Stage::Leaving { let_go, .. } = std::mem::replace(&mut handover.stage, away) {
-            kept.pool.let_go();
+        if let Stage::Leaving { let_go, .. } = std::mem::replace(&mut keeper.handover.stage, away) {
+            keeper.pool.let_go();
             // Nobody waits for it any more where the restore has ended meanwhile.
-            let _ = let_go.send(kept.database.path.clone());
+            let _ = let_go.send(keeper.database.path.clone());
         }
     }
 
@@ -172,17 +156,20 @@ impl Supervisor {
     /// themselves: the restore waits for those as for any other's, or gives up.
     pub(super) fn stop_for_restores(&mut self) {
         let now = Instant::now();
-        for (name, handover) in &mut self.handovers {
-            let Stage::Leaving { end_of_grace, .. } = handover.stage else { continue };
-            let at_work = || self.running.iter().filter(|((database, _), _)| database == name);
+        for (name, keeper) in &mut self.keepers {
+            let Stage::Leaving { end_of_grace, .. } = keeper.handover.stage else { continue };
             let is_exclusive = |kind| registry::task(kind).access == Access::Exclusive;
-            if now < end_of_grace || at_work().any(|((_, kind), _)| is_exclusive(*kind)) {
+            if now < end_of_grace || keeper.running().any(|(kind, _)| is_exclusive(kind)) {
                 continue;
             }
-            for ((_, kind), run) in at_work().filter(|(_, run)| !run.cancel.is_cancelled()) {
-                tracing::info!(database = name, job = %kind, "interrupted for a restore; it runs again afterwards");
-                run.cancel.cancel();
-                handover.hold_back(name, *kind, Cause::CatchUp);
+            for (kind, slot) in &mut keeper.jobs {
+                if let Slot::Running(run) = slot
+                    && !run.cancel.is_cancelled()
+                {
+                    tracing::info!(database = name, job = %kind, "interrupted for a restore; it runs again afterwards");
+                    run.cancel.cancel();
+                    run.again = Some(Cause::CatchUp);
+                }
             }
         }
     }

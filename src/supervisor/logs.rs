@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Supervisor, lock};
+use super::Supervisor;
 use crate::clock;
 use crate::metrics::events::LogFreed;
 use crate::state::pin;
@@ -12,12 +12,11 @@ use crate::terms::JobKind;
 
 impl Supervisor {
     pub(super) fn look_after_logs(&mut self) {
-        let seen = lock(&self.seen).clone();
         let now = Instant::now();
         let mut due = Vec::new();
-        for (name, kept) in &self.kept {
-            let Some(seen) = seen.get(name) else { continue };
-            let is_too_large = seen.wal_bytes > kept.database.maintain.max_wal && !seen.is_replicated;
+        for (name, keeper) in &self.keepers {
+            let Some(seen) = &keeper.disk.seen else { continue };
+            let is_too_large = seen.wal_bytes > keeper.database.maintain.max_wal && !seen.is_replicated;
             if self.upkeep.is_due(name, is_too_large, now) {
                 due.push(name.clone());
             }

@@ -2,22 +2,19 @@
 //! from `jobs`; this room only holds them together. The loop never waits for a disk or for a database: a slow one
 //! must not keep it from its signals and its watchdog.
 
-pub mod disk;
 mod drain;
-pub mod environment;
 mod handover;
+mod keeper;
 mod logs;
-pub mod overview;
 mod reload;
-mod remote;
 mod runs;
 mod signals;
 mod systemd;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -41,12 +38,13 @@ use crate::sqlite::files::facts::data_version;
 use crate::state::State;
 use crate::state::runs as history;
 use crate::state::status::{ConfigState, Reload, Status};
-use crate::terms::{Cause, JobKind};
-use disk::Seen;
+use crate::survey::overview::{self, Live};
+use crate::survey::remote::Remote;
+use crate::terms::JobKind;
 use handover::{Handover, News};
-use overview::Live;
-use remote::Remote;
-use runs::{Ended, InProgress};
+use keeper::{Keeper, Looked};
+use reload::{Again, Prepared};
+use runs::Ended;
 use signals::{Signal, Signals};
 use systemd::Systemd;
 
@@ -55,6 +53,9 @@ const UPKEEP_EVERY: u64 = 5;
 
 /// Ticks between two snapshots while nothing happens: sizes and room on the disks are at most so many seconds old.
 const LOOK_EVERY: u64 = 5;
+
+/// How long a snapshot waits for the looks at the files. A disk answers within milliseconds.
+const TO_LOOK: Duration = Duration::from_secs(1);
 
 /// How long the start waits for the disks.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -65,22 +66,17 @@ pub struct Supervisor {
     config: Config,
     state: State,
     metrics: Metrics,
-    kept: BTreeMap<String, Kept>,
+    keepers: BTreeMap<String, Keeper>,
     timetable: Timetable,
     admission: Admission,
-    running: BTreeMap<(String, JobKind), InProgress>,
-    /// Why each waiting run waits.
-    waiting: BTreeMap<(String, JobKind), Cause>,
-    /// Due runs that wait until a blackout ends, and why they were due.
-    postponed: BTreeMap<(String, JobKind), Cause>,
-    /// Which databases a restore in another process has.
-    handovers: BTreeMap<String, Handover>,
-    /// The files of each database, as last seen.
-    seen: Arc<Mutex<BTreeMap<String, Seen>>>,
     /// When a log that has grown too large is looked after again.
     upkeep: Upkeep,
     ended: mpsc::UnboundedSender<Ended>,
     handed: mpsc::UnboundedSender<News>,
+    looked: mpsc::UnboundedSender<Looked>,
+    prepared: mpsc::UnboundedSender<Prepared>,
+    /// Whether a configuration is being read, and whether it is to be read once more after that.
+    reloading: Option<Again>,
     slow: mpsc::UnboundedSender<SlowStatement>,
     started: chrono::DateTime<chrono::Utc>,
     loaded_at: chrono::DateTime<chrono::Utc>,
@@ -93,17 +89,12 @@ pub struct Supervisor {
     readiness: Readiness,
     /// What was last seen in the buckets.
     remote: Remote,
-    refreshing: Option<tokio::task::JoinHandle<()>>,
-    /// Something happened since the snapshot that is being made was begun.
+    /// The snapshot that is being taken.
+    snapshot: Option<tokio::task::JoinHandle<()>>,
+    /// Something happened since it was begun.
     stale: bool,
     systemd: Systemd,
     turns: u64,
-}
-
-/// A database that is being kept.
-struct Kept {
-    database: Arc<Database>,
-    pool: Pool,
 }
 
 /// Runs the daemon until it is told to stop. `started` is called once everything is up, with the address of the
@@ -125,6 +116,8 @@ pub async fn run(
 
     let (ended, mut endings) = mpsc::unbounded_channel();
     let (handed, mut handovers) = mpsc::unbounded_channel();
+    let (looked, mut looks) = mpsc::unbounded_channel();
+    let (prepared, mut configurations) = mpsc::unbounded_channel();
     let (slow, slow_statements) = mpsc::unbounded_channel();
     let (changed, mut written_elsewhere) = mpsc::channel(1);
     tokio::spawn(slow_log::keep(state.clone(), slow_statements));
@@ -152,15 +145,13 @@ pub async fn run(
         path,
         state,
         metrics,
-        kept: BTreeMap::new(),
-        running: BTreeMap::new(),
-        waiting: BTreeMap::new(),
-        postponed: BTreeMap::new(),
-        handovers: BTreeMap::new(),
-        seen: Arc::default(),
+        keepers: BTreeMap::new(),
         upkeep: Upkeep::default(),
         ended,
         handed,
+        looked,
+        prepared,
+        reloading: None,
         slow,
         started: now,
         loaded_at: now,
@@ -170,13 +161,13 @@ pub async fn run(
         view,
         readiness,
         remote: Remote::default(),
-        refreshing: None,
+        snapshot: None,
         stale: false,
         systemd: Systemd::new(),
         turns: 0,
         config,
     };
-    supervisor.begin().await?;
+    supervisor.begin(&mut looks).await?;
     let (ticks, mut beat) = ticks::start().await?;
     Systemd::ready();
     started(address);
@@ -190,6 +181,8 @@ pub async fn run(
             Some(()) = beat.recv() => supervisor.turn(),
             Some(ended) = endings.recv() => supervisor.finished(&ended),
             Some(news) = handovers.recv() => supervisor.hand_over(news),
+            Some(looked) = looks.recv() => supervisor.saw(looked),
+            Some(prepared) = configurations.recv() => supervisor.take_over(prepared),
             Some(()) = written_elsewhere.recv() => supervisor.refresh(),
         }
     }
@@ -199,7 +192,7 @@ pub async fn run(
 }
 
 impl Supervisor {
-    async fn begin(&mut self) -> Result<()> {
+    async fn begin(&mut self, looks: &mut mpsc::UnboundedReceiver<Looked>) -> Result<()> {
         let now = clock::now();
         self.readiness.configured();
         ConfigLoaded { path: &self.path, databases: self.config.databases.len(), at: now }.emit();
@@ -211,7 +204,7 @@ impl Supervisor {
             let pool = Pool::new(&database, self.slow.clone())?;
             self.keep(database, pool, now);
         }
-        self.look_at_disks().await;
+        self.look_at_disks(looks).await;
         self.catch_up(now).await?;
         self.refresh();
         Ok(())
@@ -233,15 +226,18 @@ impl Supervisor {
         let copies: Vec<_> = database.backup.copies.iter().map(|copy| copy.name.as_str()).collect();
         let expected = Expected { jobs: &jobs, tables: &tables, queries: &queries, copies: &copies };
         self.metrics.add_database(&name, expected);
-        let before = self.kept.get(&name).map(|kept| kept.database.backup.copies.as_slice());
+        let before = self.keepers.get(&name).map(|keeper| keeper.database.backup.copies.as_slice());
         for gone in before.unwrap_or_default().iter().filter(|copy| !copies.contains(&copy.name.as_str())) {
             BackupCopy { database: &name, copy: &gone.name, count: None, newest: None }.emit();
         }
         self.timetable.set_database(&database, &registry::kinds(&database), now);
-        self.handovers
-            .entry(name.clone())
-            .or_insert_with(|| Handover::follow(self.state.clone(), name.clone(), self.handed.clone()));
-        self.kept.insert(name, Kept { database, pool });
+        // One whose runs of before have not ended yet goes on with them.
+        if let Some(keeper) = self.keepers.get_mut(&name) {
+            (keeper.database, keeper.pool, keeper.is_leaving) = (database, pool, false);
+        } else {
+            let handover = Handover::follow(self.state.clone(), name.clone(), self.handed.clone());
+            self.keepers.insert(name, Keeper::new(database, pool, handover));
+        }
     }
 
     /// One beat: feed the watchdog, start what is due, look after the pools, show what is going on.
@@ -252,43 +248,57 @@ impl Supervisor {
         let now = clock::now();
         self.stop_for_blackouts(now);
         self.stop_for_restores();
+        self.make_way_for_silent_disks();
         self.start_what_is_due(now);
         self.look_after_logs();
         if self.turns.is_multiple_of(UPKEEP_EVERY) {
             self.metrics.upkeep();
         }
-        for kept in self.kept.values() {
-            kept.pool.upkeep();
+        for keeper in self.keepers.values() {
+            keeper.pool.upkeep();
         }
-        if self.stale || !self.running.is_empty() || self.turns.is_multiple_of(LOOK_EVERY) {
+        if self.stale || self.runs_at_work() > 0 || self.turns.is_multiple_of(LOOK_EVERY) {
             self.refresh();
         } else {
             self.refresh_if_another_process_ran_a_job();
         }
     }
 
-    /// Has a new snapshot made of what is going on, unless one is being made: a disk that hangs leaves the last
-    /// one in place, and the loop goes on.
+    /// Has a new snapshot made of what is going on, once the looks at the files are back; one that does not come back
+    /// leaves what was seen before in its place, of its own database alone.
     fn refresh(&mut self) {
-        self.stale = self.refreshing.as_ref().is_some_and(|task| !task.is_finished());
+        self.stale = true;
+        for keeper in self.keepers.values_mut() {
+            keeper.disk.look(&keeper.database, &self.remote, &self.looked);
+        }
+        self.take_snapshot();
+    }
+
+    /// A look has come back.
+    fn saw(&mut self, looked: Looked) {
+        if let Some(keeper) = self.keepers.get_mut(&looked.database) {
+            keeper.disk.saw(looked);
+        }
         if self.stale {
+            self.take_snapshot();
+        }
+    }
+
+    fn take_snapshot(&mut self) {
+        let is_awaited = self.keepers.values().any(|keeper| keeper.disk.is_awaited(TO_LOOK));
+        if is_awaited || self.snapshot.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
         }
+        self.stale = false;
         let (live, state) = (self.live(), self.state.clone());
         let config = Arc::new(self.config.clone());
         self.systemd.status(&live.in_a_line());
-        let (view, readiness, remote) = (self.view.clone(), self.readiness.clone(), self.remote.clone());
-        let seen = Arc::clone(&self.seen);
-        self.refreshing = Some(tokio::spawn(async move {
-            let looking = Arc::clone(&config);
-            let Ok(disk) = tokio::task::spawn_blocking(move || disk::look(&looking, Some(&remote))).await
-            else {
-                return;
-            };
-            *lock(&seen) = disk.iter().map(|(name, disk)| (name.clone(), disk.seen)).collect();
+        let (view, readiness) = (self.view.clone(), self.readiness.clone());
+        self.snapshot = Some(tokio::spawn(async move {
             let taken = state.with(move |c| {
                 State::check_writable(c)?;
-                let status = overview::take(c, &config, &disk, Some(&live))?;
+                let seen = |database: &Database| live.databases.get(&database.name)?.disk.clone();
+                let status = overview::take(c, &config, Some(&live), seen)?;
                 overview::publish(c, &status)?;
                 Ok(status)
             });
@@ -300,6 +310,11 @@ impl Supervisor {
                 Err(error) => readiness.state_written(Some(error.message)),
             }
         }));
+    }
+
+    /// How many runs are at work.
+    fn runs_at_work(&self) -> usize {
+        self.keepers.values().map(|keeper| keeper.running().count()).sum()
     }
 
     /// A command shows on the page and in the metrics as soon as it has ended, like a run of the daemon's own.
@@ -322,23 +337,26 @@ impl Supervisor {
             started: self.started,
             config: ConfigState { loaded_at: self.loaded_at, last_reload: self.last_reload.clone() },
             databases: self
-                .kept
+                .keepers
                 .iter()
-                .map(|(name, kept)| (name.clone(), self.live_database(kept)))
+                .filter(|(_, keeper)| !keeper.is_leaving)
+                .map(|(name, keeper)| (name.clone(), keeper.live(|kind| self.timetable.next_run(name, kind))))
                 .collect(),
         }
     }
 
     /// So that the first runs know of each other. A disk that hangs must not hang the start.
-    async fn look_at_disks(&self) {
-        let (config, seen) = (self.config.clone(), Arc::clone(&self.seen));
-        let look = tokio::task::spawn_blocking(move || {
-            for (name, database) in &config.databases {
-                let now = disk::seen(&database.path);
-                lock(&seen).insert(name.clone(), now);
+    async fn look_at_disks(&mut self, looks: &mut mpsc::UnboundedReceiver<Looked>) {
+        for keeper in self.keepers.values_mut() {
+            keeper.disk.look(&keeper.database, &self.remote, &self.looked);
+        }
+        let all = async {
+            while self.keepers.values().any(|keeper| keeper.disk.is_awaited(FIRST_LOOK)) {
+                let Some(looked) = looks.recv().await else { return };
+                self.saw(looked);
             }
-        });
-        let _ = tokio::time::timeout(FIRST_LOOK, look).await;
+        };
+        let _ = tokio::time::timeout(FIRST_LOOK, all).await;
     }
 
     async fn end(
@@ -355,8 +373,8 @@ impl Supervisor {
         }
         // Each on its own: a disk that hangs keeps no other database's log from being emptied.
         let mut ending = tokio::task::JoinSet::new();
-        for kept in self.kept.values() {
-            let pool = kept.pool.clone();
+        for keeper in self.keepers.values() {
+            let pool = keeper.pool.clone();
             ending.spawn(async move { pool.end().await });
         }
         ending.join_all().await;
@@ -366,8 +384,4 @@ impl Supervisor {
 
 fn width(config: &Config) -> Width {
     Width { all: config.daemon.parallel_jobs, per_disk: config.daemon.jobs_per_disk }
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

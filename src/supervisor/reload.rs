@@ -15,8 +15,20 @@ use crate::metrics::events::{ConfigRejected, ConfigReloaded};
 use crate::pool::Pool;
 use crate::state::status::Reload;
 
-/// A configuration that may take over.
-struct Prepared {
+/// A configuration that was read, or what is wrong with it.
+pub(super) struct Prepared(Result<Config>);
+
+/// Whether the configuration is to be read once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It is as it was when the last signal came.
+    No,
+    /// A signal has come since.
+    Yes,
+}
+
+/// What takes over.
+struct Change {
     config: Config,
     diff: Diff,
     /// Of the databases that are new or changed.
@@ -24,10 +36,28 @@ struct Prepared {
 }
 
 impl Supervisor {
+    /// Has the configuration read, on a thread that may wait for its disk.
     pub(super) fn reload(&mut self) {
+        if self.reloading.is_some() {
+            self.reloading = Some(Again::Yes);
+            return;
+        }
+        self.reloading = Some(Again::No);
         Systemd::reloading();
+        let (path, prepared) = (self.path.clone(), self.prepared.clone());
+        tokio::task::spawn_blocking(move || {
+            // Nobody listens any more only while the process ends.
+            let _ = prepared.send(Prepared(Config::load(&path).map_err(Error::from)));
+        });
+    }
+
+    /// Puts a configuration that was read in force, if it may be.
+    pub(super) fn take_over(&mut self, prepared: Prepared) {
+        if self.reloading.take() == Some(Again::Yes) {
+            return self.reload();
+        }
         let at = clock::now();
-        let result = self.prepare().map(|new| self.swap(new, at));
+        let result = prepared.0.and_then(|config| self.change_to(config)).map(|new| self.swap(new, at));
         let (ok, message) = match result {
             Ok(changes) => {
                 ConfigReloaded { path: &self.path, changes: &changes, at }.emit();
@@ -44,8 +74,7 @@ impl Supervisor {
     }
 
     /// All that can fail.
-    fn prepare(&self) -> Result<Prepared> {
-        let config = Config::load(&self.path)?;
+    fn change_to(&self, config: Config) -> Result<Change> {
         let diff = config::diff(&self.config, &config);
         if !diff.restart.is_empty() {
             let keys: Vec<_> =
@@ -62,18 +91,18 @@ impl Supervisor {
         let mut pools = Vec::new();
         for name in diff.added.iter().chain(&diff.changed) {
             let Some(database) = config.databases.get(name) else { continue };
-            let same = self.kept.get(name).filter(|kept| kept.pool.serves(database));
+            let same = self.keepers.get(name).filter(|keeper| keeper.pool.serves(database));
             let pool = match same {
-                Some(kept) => kept.pool.clone(),
+                Some(keeper) => keeper.pool.clone(),
                 None => Pool::new(database, self.slow.clone())?,
             };
             pools.push((Arc::clone(database), pool));
         }
-        Ok(Prepared { config, diff, pools })
+        Ok(Change { config, diff, pools })
     }
 
-    fn swap(&mut self, new: Prepared, now: DateTime<Utc>) -> String {
-        let Prepared { config, diff, pools } = new;
+    fn swap(&mut self, new: Change, now: DateTime<Utc>) -> String {
+        let Change { config, diff, pools } = new;
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -91,20 +120,20 @@ impl Supervisor {
         in_words(&diff)
     }
 
-    /// Stops what runs for a database that is no longer configured, and forgets it.
+    /// Stops what runs for a database that is no longer configured, and forgets it once that has ended.
     fn let_go(&mut self, name: &str) {
         self.timetable.remove_database(name);
-        for ticket in self.admission.remove_database(name) {
-            self.waiting.remove(&(ticket.database, ticket.kind));
-        }
-        self.postponed.retain(|(database, _), _| database != name);
-        for ((database, _), run) in &self.running {
-            if database == name {
+        self.admission.remove_database(name);
+        if let Some(keeper) = self.keepers.get_mut(name) {
+            keeper.forget_what_waits();
+            keeper.is_leaving = true;
+            for (_, run) in keeper.running() {
                 run.cancel.cancel();
             }
+            if !keeper.is_at_work() {
+                self.keepers.remove(name);
+            }
         }
-        self.handovers.remove(name);
-        self.kept.remove(name);
         self.metrics.remove_database(name);
     }
 }

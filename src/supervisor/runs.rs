@@ -1,25 +1,20 @@
 //! Starting runs and taking note of their ends. Must never wait for one.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use super::handover::Handover;
-use super::overview::{LiveDatabase, LiveJob};
-use super::{Kept, Supervisor, lock};
+use super::Supervisor;
+use super::keeper::{Running, Slot};
 use crate::clock;
 use crate::error::Result;
 use crate::jobs::runner::{self, Order};
 use crate::jobs::{Access, Terms, registry};
 use crate::schedule::admission::{Claim, Ticket, Verdict};
 use crate::schedule::{blackout, catch_up};
-use crate::state::runs as history;
-use crate::state::runs::Run;
-use crate::terms::progress::Progress;
+use crate::state::runs::{self as history, Run};
 use crate::terms::{Cause, JobKind};
 
 /// A run that has ended.
@@ -28,18 +23,10 @@ pub(super) struct Ended {
     kind: JobKind,
 }
 
-/// A run in progress.
-pub(super) struct InProgress {
-    pub(super) cancel: CancellationToken,
-    blackout: CancellationToken,
-    since: DateTime<Utc>,
-    progress: watch::Receiver<Option<Progress>>,
-}
-
 impl Supervisor {
     /// Starts, once each, the runs that were missed while the daemon was down or cut short when it stopped.
     pub(super) async fn catch_up(&mut self, now: DateTime<Utc>) -> Result<()> {
-        let databases: Vec<_> = self.kept.values().map(|kept| Arc::clone(&kept.database)).collect();
+        let databases: Vec<_> = self.keepers.values().map(|keeper| Arc::clone(&keeper.database)).collect();
         for database in databases {
             let name = database.name.clone();
             let last: BTreeMap<JobKind, Run> = self
@@ -69,10 +56,18 @@ impl Supervisor {
 
     /// What was postponed until now, and what is due. A job that is both is one run.
     pub(super) fn start_what_is_due(&mut self, now: DateTime<Utc>) {
-        let (still, free) = std::mem::take(&mut self.postponed)
-            .into_iter()
-            .partition::<BTreeMap<_, _>, _>(|((name, kind), _)| self.is_blacked_out(name, *kind, now));
-        self.postponed = still;
+        let zone = self.config.daemon.timezone;
+        let mut free = BTreeMap::new();
+        for (name, keeper) in &mut self.keepers {
+            let database = Arc::clone(&keeper.database);
+            let postponed = keeper.take(|kind, slot| match slot {
+                Slot::Postponed(cause) if !blackout::holds(&database.when(kind).blackout, zone, now) => {
+                    Some(*cause)
+                }
+                _ => None,
+            });
+            free.extend(postponed.into_iter().map(|(kind, cause)| ((name.clone(), kind), cause)));
+        }
         for ((name, kind), cause) in &free {
             self.request(name, *kind, *cause);
         }
@@ -85,69 +80,73 @@ impl Supervisor {
 
     /// Tells the runs that work in slices that a blackout has begun.
     pub(super) fn stop_for_blackouts(&self, now: DateTime<Utc>) {
-        let sliced = self.running.iter().filter(|((_, kind), _)| kind.works_in_slices());
-        for (_, run) in sliced.filter(|((name, kind), _)| self.is_blacked_out(name, *kind, now)) {
-            run.blackout.cancel();
+        for (name, keeper) in &self.keepers {
+            let sliced = keeper.running().filter(|(kind, _)| kind.works_in_slices());
+            for (_, run) in sliced.filter(|(kind, _)| self.is_blacked_out(name, *kind, now)) {
+                run.blackout.cancel();
+            }
         }
     }
 
     fn is_blacked_out(&self, name: &str, kind: JobKind, now: DateTime<Utc>) -> bool {
         let zone = self.config.daemon.timezone;
-        let of =
-            |kept: &Kept| kind.is_heavy() && blackout::holds(&kept.database.when(kind).blackout, zone, now);
-        self.kept.get(name).is_some_and(of)
+        let windows = self.keepers.get(name).map(|keeper| &keeper.database.when(kind).blackout);
+        kind.is_heavy() && windows.is_some_and(|windows| blackout::holds(windows, zone, now))
     }
 
     pub(super) fn request(&mut self, name: &str, kind: JobKind, cause: Cause) {
-        if self.handovers.get_mut(name).is_some_and(|handover| handover.hold_back(name, kind, cause)) {
-            return;
-        }
-        if self.is_blacked_out(name, kind, clock::now()) {
-            return self.postpone(name, kind, cause);
-        }
-        let Some(kept) = self.kept.get(name) else { return };
+        let is_blacked_out = self.is_blacked_out(name, kind, clock::now());
+        let Some(keeper) = self.keepers.get_mut(name).filter(|keeper| !keeper.is_leaving) else { return };
         let task = registry::task(kind);
-        let disk = lock(&self.seen).get(name).and_then(|seen| seen.device);
+        let is_optional = task.terms == Terms::Optional;
+        let may_begin = keeper.is_at_hand() && !is_blacked_out;
+        match keeper.slot(kind) {
+            // It is due already, and happens once, however often that is.
+            Slot::HeldBack(_) | Slot::Postponed(_) => return,
+            Slot::Running(run) if !may_begin => {
+                run.again = run.again.or((!is_optional).then_some(cause));
+                return;
+            }
+            Slot::Running(_) | Slot::Waiting(_) if is_optional => return,
+            slot @ (Slot::Running(_) | Slot::Waiting(_)) => {
+                let has_begun = matches!(slot, Slot::Running(_));
+                let (state, database) = (self.state.clone(), Arc::clone(&keeper.database));
+                tokio::spawn(async move { runner::skip_overlap(&state, &database, &task, has_begun).await });
+                return;
+            }
+            Slot::Idle => {}
+        }
+        if !keeper.is_at_hand() {
+            return keeper.hold_back(kind, cause);
+        }
+        if is_blacked_out {
+            return keeper.postpone(kind, cause);
+        }
+        let disk = keeper.disk.seen.as_ref().and_then(|seen| seen.device);
         let claim = Claim { exclusive: task.access == Access::Exclusive, heavy: kind.is_heavy(), disk };
         match self.admission.request(name, kind, claim) {
             Verdict::Start => self.start(name, kind, cause),
-            Verdict::Queued => {
-                self.waiting.insert((name.to_owned(), kind), cause);
-            }
-            Verdict::Skipped if task.terms == Terms::Optional => {}
-            Verdict::Skipped => {
-                let (state, database) = (self.state.clone(), Arc::clone(&kept.database));
-                let has_begun = self.running.contains_key(&(name.to_owned(), kind));
-                tokio::spawn(async move { runner::skip_overlap(&state, &database, &task, has_begun).await });
-            }
-        }
-    }
-
-    /// Until its blackout ends; once, however often it is due within.
-    fn postpone(&mut self, name: &str, kind: JobKind, cause: Cause) {
-        if let Entry::Vacant(entry) = self.postponed.entry((name.to_owned(), kind)) {
-            entry.insert(cause);
-            let key = kind.blackout_key();
-            tracing::info!(database = name, job = %kind, key, "due within its blackout; it runs when that ends");
+            Verdict::Queued => *keeper.slot(kind) = Slot::Waiting(cause),
+            // The slot and the admission know the same runs.
+            Verdict::Skipped => {}
         }
     }
 
     fn start(&mut self, name: &str, kind: JobKind, cause: Cause) {
-        let Some(kept) = self.kept.get(name) else { return };
-        let (cancel, blackout) = (CancellationToken::new(), CancellationToken::new());
+        let Some(keeper) = self.keepers.get_mut(name) else { return };
         let (progress, watched) = watch::channel(None);
+        let run = Running::new(watched);
         let order = Order {
             task: registry::task(kind),
-            database: Arc::clone(&kept.database),
-            pool: kept.pool.clone(),
+            database: Arc::clone(&keeper.database),
+            pool: keeper.pool.clone(),
             cause,
             zone: self.config.daemon.timezone,
-            cancel: cancel.clone(),
-            blackout: blackout.clone(),
+            cancel: run.cancel.clone(),
+            blackout: run.blackout.clone(),
             progress,
         };
-        let key = (name.to_owned(), kind);
-        self.running.insert(key, InProgress { cancel, blackout, since: clock::now(), progress: watched });
+        *keeper.slot(kind) = Slot::Running(run);
         let (state, ended) = (self.state.clone(), self.ended.clone());
         let database = name.to_owned();
         tokio::spawn(async move {
@@ -159,47 +158,88 @@ impl Supervisor {
 
     /// Takes note of the end of a run, and starts what waited for it.
     pub(super) fn finished(&mut self, ended: &Ended) {
-        self.running.remove(&(ended.database.clone(), ended.kind));
+        let Ended { database: name, kind } = ended;
         // A database's files lie in a directory of its name, whatever the bucket.
-        self.remote.look_again(|place| place.ends_with(&format!("/{}", ended.database)));
-        let admitted = self.admission.finished(&ended.database, ended.kind);
+        self.remote.look_again(|place| place.ends_with(&format!("/{name}")));
+        let mut again = None;
+        if let Some(keeper) = self.keepers.get_mut(name) {
+            if let Slot::Running(run) = std::mem::take(keeper.slot(*kind)) {
+                again = run.again;
+            }
+            if keeper.is_leaving && !keeper.is_at_work() {
+                self.keepers.remove(name);
+            }
+        }
+        let admitted = self.admission.finished(name, *kind);
+        if let Some(cause) = again {
+            self.request(name, *kind, cause);
+        }
         self.start_admitted(admitted);
-        self.let_go_where_idle(&ended.database);
+        self.let_go_where_idle(name);
         self.refresh();
     }
 
     pub(super) fn start_admitted(&mut self, tickets: Vec<Ticket>) {
         let mut tickets = VecDeque::from(tickets);
-        while let Some(Ticket { database, kind, .. }) = tickets.pop_front() {
-            let cause = self.waiting.remove(&(database.clone(), kind)).unwrap_or(Cause::Schedule);
-            if self.is_blacked_out(&database, kind, clock::now()) {
-                // A blackout began while it waited for its turn, which is now another's.
-                self.postpone(&database, kind, cause);
-                tickets.extend(self.admission.finished(&database, kind));
+        while let Some(Ticket { database: name, kind, .. }) = tickets.pop_front() {
+            let is_blacked_out = self.is_blacked_out(&name, kind, clock::now());
+            let Some(keeper) = self.keepers.get_mut(&name) else { continue };
+            let cause = match std::mem::take(keeper.slot(kind)) {
+                Slot::Waiting(cause) => cause,
+                slot => {
+                    *keeper.slot(kind) = slot;
+                    continue;
+                }
+            };
+            if is_blacked_out || !keeper.is_at_hand() {
+                // That began while it waited for its turn, which is now another's.
+                if keeper.is_at_hand() {
+                    keeper.postpone(kind, cause)
+                } else {
+                    keeper.hold_back(kind, cause)
+                }
+                tickets.extend(self.admission.finished(&name, kind));
             } else {
-                self.start(&database, kind, cause);
+                self.start(&name, kind, cause);
             }
         }
     }
 
-    pub(super) fn live_database(&self, kept: &Kept) -> LiveDatabase {
-        let name = &kept.database.name;
-        let handover = self.handovers.get(name);
-        let jobs = JobKind::SCHEDULED.into_iter().map(|kind| {
-            let running = self.running.get(&(name.clone(), kind));
-            let job = LiveJob {
-                next_run: self.timetable.next_run(name, kind),
-                running: running.map(|run| (run.since, *run.progress.borrow())),
-                queued: self.waiting.contains_key(&(name.clone(), kind))
-                    || handover.is_some_and(|handover| handover.holds_back(kind)),
-                postponed: self.postponed.contains_key(&(name.clone(), kind)),
-            };
-            (kind, job)
+    /// Asks again for the jobs that were held back, of a database that is at hand.
+    pub(super) fn resume(&mut self, name: &str) {
+        let Some(keeper) = self.keepers.get_mut(name).filter(|keeper| keeper.is_at_hand()) else { return };
+        let held_back = keeper.take(|_, slot| match slot {
+            Slot::HeldBack(cause) => Some(*cause),
+            _ => None,
         });
-        LiveDatabase {
-            pool: kept.pool.state(),
-            handed_over: handover.and_then(Handover::to).cloned(),
-            jobs: jobs.collect(),
+        for (kind, cause) in held_back {
+            self.request(name, kind, cause);
+        }
+    }
+
+    /// A run that waits for a disk which does not answer takes no place of the others, and none begins there.
+    pub(super) fn make_way_for_silent_disks(&mut self) {
+        let is_silent = |keeper: &&super::keeper::Keeper| keeper.disk.silent_since().is_some();
+        let silent: BTreeSet<String> =
+            self.keepers.values().filter(is_silent).map(|keeper| keeper.database.name.clone()).collect();
+        if silent == *self.admission.silent() {
+            return;
+        }
+        for name in silent.difference(self.admission.silent()) {
+            tracing::error!(
+                database = name,
+                "the disk of the database, or of its backups, does not answer; its jobs wait until it does"
+            );
+        }
+        for name in self.admission.silent().difference(&silent) {
+            tracing::info!(database = name, "the disk answers again");
+        }
+        let answering: Vec<String> = self.admission.silent().difference(&silent).cloned().collect();
+        self.readiness.silent(silent.iter().cloned().collect());
+        let admitted = self.admission.set_silent(silent);
+        self.start_admitted(admitted);
+        for name in answering {
+            self.resume(&name);
         }
     }
 }

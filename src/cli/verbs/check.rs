@@ -12,7 +12,7 @@ use crate::cli::terminal::page::Page;
 use crate::cli::terminal::table::Table;
 use crate::config::{Config, Rejected};
 use crate::error::Result;
-use crate::supervisor::environment::{self, Look, Verdict};
+use crate::survey::environment::{self, Look, Verdict};
 use crate::words;
 
 /// Check the configuration, by the same code as a reload.

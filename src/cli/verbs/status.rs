@@ -1,6 +1,7 @@
 //! `litekeeper status`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -19,7 +20,7 @@ use crate::state::status::{
     BackupStatus, CopyStatus, DatabaseStatus, JobStatus, Kind, PoolStatus, Severity, Status as Snapshot,
     Trend,
 };
-use crate::supervisor::{disk, overview};
+use crate::survey::{disk, overview};
 use crate::terms::Outcome;
 use crate::words;
 
@@ -79,7 +80,8 @@ impl Status {
 
 fn without_daemon(config: &Config, path: &Path) -> Result<Snapshot> {
     let state = State::view(&config.daemon.state_dir)?;
-    let mut status = state.now(|c| overview::take(c, config, &disk::look(config, None), None))?;
+    let mut status = state
+        .now(|c| overview::take(c, config, None, |database| Some(Arc::new(disk::of(database, None)))))?;
     status.config_path = path.display().to_string();
     Ok(status)
 }

@@ -42,13 +42,11 @@ impl Job for Integrity {
 /// The checks of a database of which not even the schema can be read. What may go away by itself fails the run,
 /// which is then tried again.
 fn unreadable(run: &Run, error: Error, problems: &mut Vec<Error>) -> Result<Vec<Check>> {
-    let path = run.database.path.display().to_string();
     // Most messages name the file themselves, and what to do: nobody shall restore a backup in place of a file that is
     // whole, only encrypted or too new.
-    let detail = if error.message.contains(&path) {
-        error.message.clone()
-    } else {
-        format!("{path} cannot be read: {}", error.message)
+    let detail = match &error.file {
+        Some(_) => error.message.clone(),
+        None => format!("{} cannot be read: {}", run.database.path.display(), error.message),
     };
     let detail = match error.reason {
         Reason::NotADatabase => format!(

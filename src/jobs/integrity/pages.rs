@@ -46,10 +46,14 @@ pub(super) fn check(
     let mut unchecked = Unchecked::default();
     let mut as_a_whole = None;
     let mut is_missing_some = false;
+    let mut is_ended_early = None;
+    let mut is_met_again = false;
     if reader.is_wal() || reader.facts.bytes() < SMALL {
         match pass(run, reader, depth, None, is_known_sound) {
-            Ok(whole) => {
+            Ok(mut whole) => {
                 as_a_whole = Some(whole.is_clean());
+                // Told again of the table in which it was met.
+                is_ended_early = whole.has_ended.then(|| whole.structure.pop()).flatten();
                 found.add(whole);
             }
             // One table that cannot be checked fails the whole pass; so does a bound. Table by table more is done.
@@ -69,9 +73,10 @@ pub(super) fn check(
         }
         // The quick check does not compare the entries of an index: it could not say that one is right again.
         let depth = if is_suspect { Depth::Full } else { depth };
-        let so_far_sound = is_known_sound && found.structure.is_empty();
+        let so_far_sound = is_known_sound && is_ended_early.is_none() && found.structure.is_empty();
         match pass(run, reader, depth, Some(table), so_far_sound) {
             Ok(one) => {
+                is_met_again |= one.has_ended;
                 found.add(one);
                 checked.insert(table.clone());
             }
@@ -82,9 +87,7 @@ pub(super) fn check(
             }
         }
     }
-    // What ended the pass over the whole file is told again of its table.
-    let told = found.structure.clone();
-    found.structure.retain(|line| !told.iter().any(|other| other.ends_with(&format!(": {line}"))));
+    found.structure.extend(is_ended_early.filter(|_| !is_met_again));
     // What reads virtual tables through damage tells nothing of them.
     if found.structure.is_empty() {
         search::check(run, reader, tables, &mut found, &mut unchecked, problems)?;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Reason, Result};
+use crate::error::{Cause, Error, Reason, Result};
 use crate::sql::quoting::quoted;
 
 /// Lines after which SQLite ends a check (SQLITE_INTEGRITY_CHECK_ERROR_MAX in pragma.c).
@@ -46,6 +46,8 @@ pub struct Found {
     pub unchecked: Vec<String>,
     /// SQLite ended at its [`MOST_PROBLEMS`]th line: what is not named need not be right.
     pub is_cut_off: bool,
+    /// Damage ended it before it had looked at everything: that is the last line of `structure`.
+    pub has_ended: bool,
 }
 
 impl Found {
@@ -70,6 +72,7 @@ impl Found {
         }
         self.indexes.extend(other.indexes);
         self.is_cut_off |= other.is_cut_off;
+        self.has_ended |= other.has_ended;
     }
 
     /// Files one line of `integrity_check` or `quick_check` under what it is about. The texts are those of
@@ -167,6 +170,7 @@ pub fn integrity(connection: &Connection, depth: Depth, table: Option<&str>) -> 
         Err(error) if matches!(error.reason, Reason::Damaged | Reason::NotADatabase) => {
             let of = table.map(|table| format!("table {table}: ")).unwrap_or_default();
             found.structure.push(format!("{of}{}", error.message));
+            found.has_ended = true;
         }
         Err(error) => return Err(error),
     }
@@ -250,7 +254,7 @@ pub fn references(connection: &Connection, table: &str) -> Result<References> {
     found.missing = parents.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     match orphans(connection, table) {
         Ok(orphans) => found.orphans = orphans,
-        Err(error) if error.message.starts_with("foreign key mismatch") => {
+        Err(error) if error.cause() == Some(Cause::ForeignKeyMismatch) => {
             found.mismatch = Some(error.message);
         }
         Err(error) => return Err(error),

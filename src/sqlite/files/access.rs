@@ -57,7 +57,8 @@ pub fn is_regular(path: &Path, file: &Metadata) -> Result<()> {
         return Ok(());
     }
     let what = if file.is_dir() { "it is a directory" } else { "it is a device, pipe or socket" };
-    Err(Error::new(Reason::NotADatabase, format!("{} is not a regular file: {what}", path.display())))
+    let text = format!("{} is not a regular file: {what}", path.display());
+    Err(Error::new(Reason::NotADatabase, text).of(path))
 }
 
 /// Refuses a database in WAL mode that is reached under a second name: what it reads lacks what is in the application's
@@ -266,7 +267,7 @@ fn unseen(path: &Path, cause: &std::io::Error) -> Error {
                 ),
             )
         }
-        _ => return Error::io(format!("the database {shown} cannot be opened"), cause),
+        _ => return Error::io(format!("the database {shown} cannot be opened"), cause).of(path),
     };
-    Error::new(reason, text)
+    Error::new(reason, text).of(path)
 }

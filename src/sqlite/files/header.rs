@@ -68,13 +68,14 @@ pub fn explain(path: &Path) -> Error {
             format!("{shown} is not a database, or an encrypted one; correct path, or restore a backup"),
         ),
     }
+    .of(path)
 }
 
 /// Why a database can be read and not be written, where its format is the cause.
 pub fn not_writable(path: &Path) -> Option<Error> {
     let (page, _) = first_page(path)?;
     let (reason, text) = format(&page)?;
-    Some(Error::new(reason, format!("{} {text}", path.display())))
+    Some(Error::new(reason, format!("{} {text}", path.display())).of(path))
 }
 
 /// Whether the file says that the database is in WAL mode; `None` where it cannot be read.

@@ -98,7 +98,9 @@ impl Inspector {
         match answer {
             Ok(line) => match serde_json::from_str(&line).map_err(|e| broken(&e))? {
                 Answer::Found(value) => Ok(value),
-                Answer::Failed(Refused { reason, message }) => Err(Error::new(reason, message)),
+                Answer::Failed(Refused { reason, message, sqlite, file }) => {
+                    Err(Error { reason, message, sqlite, file })
+                }
             },
             Err(error) => {
                 self.process = None;

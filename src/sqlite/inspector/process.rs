@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use rusqlite::ffi::{SQLITE_NOMEM, SQLITE_TOOBIG};
 use rusqlite::{Connection, InterruptHandle};
 use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -140,8 +141,7 @@ fn say<T: Serialize>(found: Result<T>) -> Result<()> {
 
 /// SQLite's words for what is past the bounds say nothing of why.
 fn explained(error: Error) -> Error {
-    let is_past = |text: &str| error.message.contains(text);
-    if !is_past("string or blob too big") && !is_past("out of memory") {
+    if !matches!(error.primary(), Some(SQLITE_TOOBIG | SQLITE_NOMEM)) {
         return error;
     }
     let text = format!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Reason};
+use crate::error::{Error, Failure, Reason};
 use crate::sqlite::checks::Depth;
 use crate::sqlite::files::access::Identity;
 
@@ -44,10 +44,12 @@ pub(super) enum Answer<T> {
 pub(super) struct Refused {
     pub(super) reason: Reason,
     pub(super) message: String,
+    pub(super) sqlite: Option<Failure>,
+    pub(super) file: Option<PathBuf>,
 }
 
 impl From<Error> for Refused {
-    fn from(Error { reason, message }: Error) -> Self {
-        Self { reason, message }
+    fn from(Error { reason, message, sqlite, file }: Error) -> Self {
+        Self { reason, message, sqlite, file }
     }
 }

@@ -3,7 +3,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, Statement};
 
-use crate::error::{Error, Reason, Result};
+use crate::error::{Cause, Error, Reason, Result};
 
 /// Values of named parameters, without the sign before the name.
 pub type Values = [(String, Value)];
@@ -60,7 +60,7 @@ pub fn drain(statement: &mut Statement<'_>) -> Result<u64> {
 
 /// Of a query that runs, the columns are known: one that is not there stands in a text that FTS5 searches for.
 fn without_column(error: Error) -> Error {
-    if !error.message.starts_with("no such column: ") {
+    if error.cause() != Some(Cause::NoSuchColumn) {
         return error;
     }
     Error::new(

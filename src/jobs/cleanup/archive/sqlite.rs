@@ -140,5 +140,5 @@ fn failed(path: &Path, cause: rusqlite::Error) -> Error {
         Reason::Damaged | Reason::NotADatabase | Reason::Sqlite => Reason::Io,
         other => other,
     };
-    Error { reason, ..error.context(format!("cannot write the archive {}", path.display())) }
+    Error { reason, ..error.context(format!("cannot write the archive {}", path.display())).of(path) }
 }

@@ -1,12 +1,11 @@
 //! What the files tell without being opened: sizes by `stat`, room by `statvfs`, and the backups in their places.
-//! Must never be asked by the loop or under the lock of the run history: a disk may hang.
+//! Must never be asked by the daemon's loop or under the lock of the run history: a disk may hang.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::remote::Remote;
-use crate::config::{Config, Database, Place};
+use crate::config::{Database, Place};
 use crate::error::{Reason, Result};
 use crate::schedule::admission::Disk;
 use crate::sqlite::files::aliases::{self, SecondName};
@@ -21,8 +20,12 @@ pub struct OnDisk {
     pub size_bytes: Option<u64>,
     /// Whether it is reached under a second name.
     pub second_name: Option<SecondName>,
-    /// What the loop decides by.
-    pub seen: Seen,
+    /// The device that the database lies on; its directory's where the file is missing.
+    pub device: Option<Disk>,
+    /// Bytes of its write-ahead log.
+    pub wal_bytes: u64,
+    /// Whether the directory of a replicator, which owns the log, lies beside it.
+    pub is_replicated: bool,
     /// Free bytes.
     pub disk_free: DiskFree,
     /// Its backups.
@@ -31,19 +34,17 @@ pub struct OnDisk {
     pub copies: Vec<(String, Result<Known>)>,
 }
 
-/// Looks at the files of every database. Of buckets what `remote` knows; without it, asks them.
-pub fn look(config: &Config, remote: Option<&Remote>) -> BTreeMap<String, OnDisk> {
-    config.databases.values().map(|database| (database.name.clone(), of(database, remote))).collect()
-}
-
-fn of(database: &Database, remote: Option<&Remote>) -> OnDisk {
+/// Looks at the files of a database. Of buckets what `remote` knows; without it, asks them.
+pub fn of(database: &Database, remote: Option<&Remote>) -> OnDisk {
     let file = resolved(&database.path);
     let directory = file.parent().unwrap_or(Path::new("/"));
     let copies = database.backup.copies.iter();
     OnDisk {
         size_bytes: std::fs::metadata(&file).ok().map(|file| file.len()),
         second_name: aliases::second(&file),
-        seen: seen(&database.path),
+        device: device(&file),
+        wal_bytes: wal_bytes(&database.path),
+        is_replicated: replicator::has_directory(&database.path),
         disk_free: DiskFree {
             data: disk_free(directory).ok(),
             // Before the first backup its directory may not be there yet. A bucket has no end.
@@ -58,27 +59,9 @@ fn of(database: &Database, remote: Option<&Remote>) -> OnDisk {
     }
 }
 
-/// What takes a few `stat` to see.
-#[derive(Debug, Clone, Copy)]
-pub struct Seen {
-    /// The device that the database lies on; its directory's where the file is missing.
-    pub device: Option<Disk>,
-    /// Bytes of its write-ahead log.
-    pub wal_bytes: u64,
-    /// Whether the directory of a replicator, which owns the log, lies beside it.
-    pub is_replicated: bool,
-}
-
-/// Looks at one database.
-pub fn seen(path: &Path) -> Seen {
-    let file = resolved(path);
-    let known =
-        std::fs::metadata(&file).or_else(|_| std::fs::metadata(file.parent().unwrap_or(Path::new("/"))));
-    Seen {
-        device: known.ok().map(|known| known.dev()),
-        wal_bytes: wal_bytes(path),
-        is_replicated: replicator::has_directory(path),
-    }
+fn device(file: &Path) -> Option<Disk> {
+    let directory = || std::fs::metadata(file.parent().unwrap_or(Path::new("/")));
+    std::fs::metadata(file).or_else(|_| directory()).ok().map(|known| known.dev())
 }
 
 fn backups(database: &Database, place: &Place, remote: Option<&Remote>) -> Result<Known> {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
@@ -46,6 +47,10 @@ pub struct LiveDatabase {
     pub pool: PoolState,
     /// The restore that has it instead.
     pub handed_over: Option<HandedOver>,
+    /// What was last seen of its files; `None`: nothing yet.
+    pub disk: Option<Arc<OnDisk>>,
+    /// Since when its disk, or that of its backups, does not answer.
+    pub disk_silent_since: Option<DateTime<Utc>>,
     /// Its jobs.
     pub jobs: BTreeMap<JobKind, LiveJob>,
 }
@@ -108,12 +113,12 @@ pub fn nothing_yet(path: &Path) -> Status {
 
 /// A snapshot of now. Without `live`, of what is known while no daemon runs.
 ///
-/// `disk` is what [`super::disk::look`] saw: this itself asks no disk but that of the run history.
+/// `disk` gives what was seen of a database's files: this itself asks no disk but that of the run history.
 pub fn take(
     connection: &Connection,
     config: &Config,
-    disk: &BTreeMap<String, OnDisk>,
     live: Option<&Live>,
+    disk: impl Fn(&Database) -> Option<Arc<OnDisk>>,
 ) -> Result<Status> {
     let now = clock::now();
     let mut status = nothing_yet(live.map_or(Path::new(""), |live| &live.path));
@@ -132,8 +137,8 @@ pub fn take(
     }
     for database in config.databases.values() {
         let live = live.and_then(|live| live.databases.get(&database.name));
-        let Some(disk) = disk.get(&database.name) else { continue };
-        status.databases.push(database_status(connection, config, database, disk, live, now)?);
+        let disk = disk(database);
+        status.databases.push(database_status(connection, config, database, disk.as_deref(), live, now)?);
     }
     Ok(status)
 }
@@ -142,12 +147,14 @@ fn database_status(
     connection: &Connection,
     config: &Config,
     database: &Database,
-    disk: &OnDisk,
+    disk: Option<&OnDisk>,
     live: Option<&LiveDatabase>,
     now: DateTime<Utc>,
 ) -> Result<DatabaseStatus> {
     let name = database.name.as_str();
-    let backups = disk.backups.as_ref();
+    let backups = disk.map(|disk| disk.backups.as_ref());
+    let known = backups.and_then(std::result::Result::ok);
+    let disk_free = disk.map(|disk| disk.disk_free).unwrap_or_default();
     let space = facts::recall(connection, name, facts::SPACE)?;
     let jobs = registry::kinds(database).into_iter().map(|kind| {
         let live = live.and_then(|live| live.jobs.get(&kind));
@@ -156,26 +163,29 @@ fn database_status(
     let slow = slow::worst(connection, name, now - SLOW_SINCE, SLOW_SHOWN)?;
     let trends = facts::recall(connection, name, facts::TRENDS)?;
     // Free pages are filled before the file grows.
-    let room = disk.disk_free.data.map(|free| free.saturating_add(space.map_or(0, |space| space.free_bytes)));
+    let room = disk_free.data.map(|free| free.saturating_add(space.map_or(0, |space| space.free_bytes)));
     let content = trends.iter().find(|trend| trend.kind == Kind::Content);
     Ok(DatabaseStatus {
         name: name.to_owned(),
         path: database.path.display().to_string(),
-        size_bytes: disk.size_bytes,
-        second_name: disk.second_name.as_ref().map(ToString::to_string),
+        size_bytes: disk.and_then(|disk| disk.size_bytes),
+        disk_silent_since: live.and_then(|live| live.disk_silent_since),
+        second_name: disk.and_then(|disk| disk.second_name.as_ref()).map(ToString::to_string),
         free_bytes: space.map(|space| space.free_bytes),
-        wal_bytes: Some(disk.seen.wal_bytes),
+        wal_bytes: disk.map(|disk| disk.wal_bytes),
         wal_pinned: pin::recall(connection, name)?.map(|pin| WalPinned { since: pin.since, by: pin.by }),
         handed_over: live.and_then(|live| live.handed_over.clone()),
         pool: live.map(|live| pool_status(live.pool)),
         jobs: jobs.collect::<Result<_>>()?,
         health: facts::recall(connection, name, facts::HEALTH)?,
-        newest_backup: backups.ok().and_then(|b| b.newest.clone()),
-        verified_backup: backups.ok().and_then(|b| b.verified),
-        backups: backups.map_or(0, |b| b.count),
-        damaged_backups: backups.map_or(0, |b| b.damaged),
-        backups_error: backups.err().map(ToString::to_string),
-        copies: disk.copies.iter().map(|(name, known)| copy_status(name, known)).collect(),
+        newest_backup: known.and_then(|b| b.newest.clone()),
+        verified_backup: known.and_then(|b| b.verified),
+        backups: known.map_or(0, |b| b.count),
+        damaged_backups: known.map_or(0, |b| b.damaged),
+        backups_error: backups.and_then(|b| b.err()).map(ToString::to_string),
+        copies: disk
+            .map(|disk| disk.copies.iter().map(|(name, known)| copy_status(name, known)).collect())
+            .unwrap_or_default(),
         tables: facts::recall(connection, name, facts::TABLES)?,
         slow: slow
             .into_iter()
@@ -187,7 +197,7 @@ fn database_status(
                 max_seconds: s.max_seconds,
             })
             .collect(),
-        disk_free: disk.disk_free,
+        disk_free,
         disk_full_seconds: content.zip(room).and_then(|(content, room)| content.seconds_until(room)),
         trends,
     })

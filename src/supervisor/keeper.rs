@@ -1,0 +1,220 @@
+//! One database in the daemon's care: its configuration, its connections, what is seen of its files, who has it, and what
+//! becomes of each of its jobs. A job is in one slot at a time. Must never wait, nor look at a file on this thread.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::handover::Handover;
+use crate::clock;
+use crate::config::Database;
+use crate::jobs::{Terms, registry};
+use crate::pool::Pool;
+use crate::survey::disk::{self, OnDisk};
+use crate::survey::overview::{LiveDatabase, LiveJob};
+use crate::survey::remote::Remote;
+use crate::terms::progress::Progress;
+use crate::terms::{Cause, JobKind};
+
+/// A disk that has not answered for so long hangs. Longer than a first look into a bucket takes.
+const SILENT_AFTER: Duration = Duration::from_secs(10);
+
+/// A database that is kept.
+pub(super) struct Keeper {
+    pub(super) database: Arc<Database>,
+    pub(super) pool: Pool,
+    pub(super) disk: Disk,
+    pub(super) handover: Handover,
+    pub(super) jobs: BTreeMap<JobKind, Slot>,
+    /// It is no longer configured, and stays until its last run has ended.
+    pub(super) is_leaving: bool,
+}
+
+/// What becomes of one job.
+#[derive(Default)]
+pub(super) enum Slot {
+    /// It is not due.
+    #[default]
+    Idle,
+    /// It waits until the database is the daemon's again, or its disk answers.
+    HeldBack(Cause),
+    /// It waits for the end of a blackout.
+    Postponed(Cause),
+    /// It waits for its turn.
+    Waiting(Cause),
+    /// It is at work.
+    Running(Running),
+}
+
+/// A run at work.
+pub(super) struct Running {
+    pub(super) cancel: CancellationToken,
+    pub(super) blackout: CancellationToken,
+    since: DateTime<Utc>,
+    progress: watch::Receiver<Option<Progress>>,
+    /// It came due again while it could not have begun, and is asked for again when this run ends.
+    pub(super) again: Option<Cause>,
+}
+
+impl Running {
+    pub(super) fn new(progress: watch::Receiver<Option<Progress>>) -> Self {
+        let (cancel, blackout) = (CancellationToken::new(), CancellationToken::new());
+        Self { cancel, blackout, since: clock::now(), progress, again: None }
+    }
+}
+
+impl Keeper {
+    pub(super) fn new(database: Arc<Database>, pool: Pool, handover: Handover) -> Self {
+        let (disk, jobs) = (Disk::default(), BTreeMap::new());
+        Self { database, pool, disk, handover, jobs, is_leaving: false }
+    }
+
+    pub(super) fn slot(&mut self, kind: JobKind) -> &mut Slot {
+        self.jobs.entry(kind).or_default()
+    }
+
+    /// The runs at work.
+    pub(super) fn running(&self) -> impl Iterator<Item = (JobKind, &Running)> {
+        self.jobs.iter().filter_map(|(kind, slot)| match slot {
+            Slot::Running(run) => Some((*kind, run)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn is_at_work(&self) -> bool {
+        self.running().next().is_some()
+    }
+
+    /// Whether a job may use the database now.
+    pub(super) fn is_at_hand(&self) -> bool {
+        self.handover.is_ours() && self.disk.silent_since().is_none()
+    }
+
+    /// Forgets whatever has not begun.
+    pub(super) fn forget_what_waits(&mut self) {
+        for slot in self.jobs.values_mut() {
+            match slot {
+                Slot::Running(run) => run.again = None,
+                slot => *slot = Slot::Idle,
+            }
+        }
+    }
+
+    /// Until the database is at hand again; once, however often it comes due meanwhile.
+    pub(super) fn hold_back(&mut self, kind: JobKind, cause: Cause) {
+        if registry::task(kind).terms == Terms::Optional {
+            return;
+        }
+        *self.slot(kind) = Slot::HeldBack(cause);
+        let database = &self.database.name;
+        if let Some(to) = self.handover.to() {
+            tracing::info!(database, job = %kind, by = to.by, "due while a restore has the database; it runs afterwards");
+        } else if self.disk.silent_since().is_some() {
+            tracing::info!(database, job = %kind, "due while its disk does not answer; it runs when that does");
+        }
+    }
+
+    /// Until its blackout ends; once, however often it is due within.
+    pub(super) fn postpone(&mut self, kind: JobKind, cause: Cause) {
+        *self.slot(kind) = Slot::Postponed(cause);
+        let key = kind.blackout_key();
+        tracing::info!(database = self.database.name, job = %kind, key, "due within its blackout; it runs when that ends");
+    }
+
+    /// Takes the jobs out of the slots that `choose` names, and why they were due.
+    pub(super) fn take(&mut self, choose: impl Fn(JobKind, &Slot) -> Option<Cause>) -> Vec<(JobKind, Cause)> {
+        let mut taken = Vec::new();
+        for (kind, slot) in &mut self.jobs {
+            if let Some(cause) = choose(*kind, slot) {
+                *slot = Slot::Idle;
+                taken.push((*kind, cause));
+            }
+        }
+        taken
+    }
+
+    /// For the status.
+    pub(super) fn live(&self, next_run: impl Fn(JobKind) -> Option<DateTime<Utc>>) -> LiveDatabase {
+        let jobs = JobKind::SCHEDULED.into_iter().map(|kind| {
+            let slot = self.jobs.get(&kind).unwrap_or(&Slot::Idle);
+            let job = LiveJob {
+                next_run: next_run(kind),
+                running: match slot {
+                    Slot::Running(run) => Some((run.since, *run.progress.borrow())),
+                    _ => None,
+                },
+                queued: match slot {
+                    Slot::Waiting(_) | Slot::HeldBack(_) => true,
+                    Slot::Running(run) => run.again.is_some(),
+                    Slot::Idle | Slot::Postponed(_) => false,
+                },
+                postponed: matches!(slot, Slot::Postponed(_)),
+            };
+            (kind, job)
+        });
+        LiveDatabase {
+            pool: self.pool.state(),
+            handed_over: self.handover.to().cloned(),
+            disk: self.disk.seen.clone(),
+            disk_silent_since: self.disk.silent_since().or_else(|| self.disk.never_seen_since()),
+            jobs: jobs.collect(),
+        }
+    }
+}
+
+/// What was last seen of a database's files. One look at a time: a disk that hangs keeps one thread, and freezes what is
+/// known of this database and of no other.
+#[derive(Default)]
+pub(super) struct Disk {
+    pub(super) seen: Option<Arc<OnDisk>>,
+    /// The look that has not come back.
+    looking: Option<(Instant, DateTime<Utc>)>,
+}
+
+/// What a look saw.
+pub(super) struct Looked {
+    pub(super) database: String,
+    seen: OnDisk,
+}
+
+impl Disk {
+    /// Begins a look, unless one is under way.
+    pub(super) fn look(&mut self, at: &Arc<Database>, remote: &Remote, tell: &mpsc::UnboundedSender<Looked>) {
+        if self.looking.is_some() {
+            return;
+        }
+        self.looking = Some((Instant::now(), clock::now()));
+        let (database, remote, tell) = (Arc::clone(at), remote.clone(), tell.clone());
+        tokio::task::spawn_blocking(move || {
+            let seen = disk::of(&database, Some(&remote));
+            // Nobody listens any more only while the process ends.
+            let _ = tell.send(Looked { database: database.name.clone(), seen });
+        });
+    }
+
+    /// The look has come back.
+    pub(super) fn saw(&mut self, looked: Looked) {
+        self.looking = None;
+        self.seen = Some(Arc::new(looked.seen));
+    }
+
+    /// Whether a look may come back within `patience` of its beginning.
+    pub(super) fn is_awaited(&self, patience: Duration) -> bool {
+        self.looking.is_some_and(|(began, _)| began.elapsed() < patience)
+    }
+
+    /// Since when nothing at all is known.
+    fn never_seen_since(&self) -> Option<DateTime<Utc>> {
+        self.looking.filter(|_| self.seen.is_none()).map(|(_, since)| since)
+    }
+
+    /// Since when the disk has not answered, where that is too long.
+    pub(super) fn silent_since(&self) -> Option<DateTime<Utc>> {
+        let (began, since) = self.looking?;
+        (began.elapsed() >= SILENT_AFTER).then_some(since)
+    }
+}
