@@ -66,7 +66,9 @@ fn device(file: &Path) -> Option<Disk> {
 
 fn backups(database: &Database, place: &Place, remote: Option<&Remote>) -> Result<Known> {
     let (name, at) = (database.name.clone(), place.clone());
-    let open = move || Ok(Catalogue::new(&name, store::open(&at, &name)?));
+    // Opened at each look: the disk may be another one.
+    let manifests = remote.map(|remote| remote.manifests(&place.join(&name))).unwrap_or_default();
+    let open = move || Ok(Catalogue::knowing(&name, store::open(&at, &name)?, manifests));
     if let (Place::Bucket(_), Some(remote)) = (place, remote) {
         return remote.known(&place.join(&database.name), open);
     }

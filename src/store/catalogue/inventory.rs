@@ -3,11 +3,13 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
+use super::Catalogue;
+use super::backup::{Backup, State};
+use super::manifest::Manifest;
 use super::rotation::{self, Candidate, Decision};
 use crate::config::{Compression, Keep};
 use crate::error::Result;
 use crate::state::status::BackupStatus;
-use crate::store::{Backup, Catalogue, Manifest, State};
 
 impl Catalogue {
     /// The backups, newest first, each with what rotation would do to it now.

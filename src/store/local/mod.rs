@@ -11,11 +11,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 
 use self::directory::Directory;
 use self::temp::{Kind, Locked, Passing, Temp};
-use super::{Content, Entry, Lock, Put, Store, check_name};
+use super::files::{Content, Entry, Lock, Put, Store, check_name};
 use crate::error::{Error, Reason, Result};
 
 /// The file that [`Store::edit`] locks.
@@ -113,21 +113,23 @@ impl Store for Local {
     fn list(&self) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for name in self.dir.names()? {
-            if check_name(&name).is_err() {
-                continue;
+            if check_name(&name).is_ok() {
+                entries.extend(self.entry(&name)?);
             }
-            let Some(stat) = self.dir.stat(&name)? else { continue };
-            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-                continue;
-            }
-            entries.push(Entry {
-                name,
-                size: u64::try_from(stat.st_size).unwrap_or(0),
-                modified: DateTime::<Utc>::from_timestamp(stat.st_mtime, 0).unwrap_or_default(),
-                version: None,
-            });
         }
         Ok(entries)
+    }
+
+    fn entry(&self, name: &str) -> Result<Option<Entry>> {
+        check_name(name)?;
+        let stat = self.dir.stat(name)?;
+        let file = stat.filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+        Ok(file.map(|stat| Entry {
+            name: name.to_owned(),
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: DateTime::<Utc>::from_timestamp(stat.st_mtime, 0).unwrap_or_default(),
+            version: Some(version(&stat)),
+        }))
     }
 
     fn delete(&self, name: &str) -> Result<()> {
@@ -176,4 +178,13 @@ impl Store for Local {
             )
         })
     }
+}
+
+/// A file is replaced by another one, never written to: two that have the name in turn differ by their number, as the one
+/// before is there until the next one has its name. A number that was freed is given again, but to a file of another time.
+fn version(stat: &Stat) -> String {
+    let (device, number, size) = (stat.st_dev, stat.st_ino, stat.st_size);
+    let written = (stat.st_mtime, stat.st_mtime_nsec);
+    let renamed = (stat.st_ctime, stat.st_ctime_nsec);
+    format!("{device}.{number}.{size}.{}.{}.{}.{}", written.0, written.1, renamed.0, renamed.1)
 }

@@ -20,7 +20,8 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use rustix::system::uname;
 use tokio::task::JoinHandle;
 
-use super::{Object, failure, runtime};
+use super::prefix::Prefix;
+use super::{failure, runtime};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::store::codec::hash;
@@ -57,7 +58,7 @@ impl Mode {
 
 /// The locks on one resource.
 pub(super) struct Locks {
-    object: Object,
+    files: Prefix,
     resource: String,
     directory: Path,
 }
@@ -95,9 +96,9 @@ impl Drop for Held {
 }
 
 impl Locks {
-    pub(super) fn new(object: Object, resource: &str) -> Self {
-        let directory = object.prefix.clone().join(".locks").join(resource);
-        Self { object, resource: resource.to_owned(), directory }
+    pub(super) fn new(files: Prefix, resource: &str) -> Self {
+        let directory = files.above.clone().join(".locks").join(resource);
+        Self { files, resource: resource.to_owned(), directory }
     }
 
     /// Locks it, waiting for others for a bounded time.
@@ -112,7 +113,7 @@ impl Locks {
                 let what = self
                     .resource
                     .split_once('-')
-                    .map_or_else(|| self.object.place.clone(), |(_, n)| self.object.shown(n));
+                    .map_or_else(|| self.files.place.clone(), |(_, n)| self.files.shown(n));
                 let text = format!("another run has had {what} for {} s; try again", PATIENCE.as_secs());
                 return Err(Error::new(Reason::Locked, text));
             }
@@ -127,7 +128,7 @@ impl Locks {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{}-{}-{number}", mode.letter(), *HOST, std::process::id());
-        let (client, path) = (Arc::clone(&self.object.client), self.directory.clone().join(name));
+        let (client, path) = (Arc::clone(&self.files.client), self.directory.clone().join(name));
         let (writing, own) = (Arc::clone(&client), path.clone());
         // Before it is written: it may be there although the answer was lost.
         let mut held = Held { client, path, beating: None, is_written: true };
@@ -140,7 +141,7 @@ impl Locks {
 
         let all = self.list()?;
         let Some(own) = all.iter().find(|lock| lock.location == held.path) else {
-            let text = format!("the bucket does not list what was just written to {}", self.object.place);
+            let text = format!("the bucket does not list what was just written to {}", self.files.place);
             return Err(Error::new(Reason::Unsupported, text));
         };
         for other in all.iter().filter(|lock| lock.location != held.path) {
@@ -167,14 +168,13 @@ impl Locks {
     }
 
     fn list(&self) -> Result<Vec<ObjectMeta>> {
-        let (client, directory) = (Arc::clone(&self.object.client), self.directory.clone());
+        let (client, directory) = (Arc::clone(&self.files.client), self.directory.clone());
         let listed = runtime::run(async move { client.list_with_delimiter(Some(&directory)).await })?;
         listed.map(|listed| listed.objects).map_err(|e| self.failed(&e))
     }
 
     fn failed(&self, cause: &object_store::Error) -> Error {
-        let mut error =
-            failure::told(&format!("cannot lock {}", self.object.place), self.object.remedy, cause);
+        let mut error = failure::told(&format!("cannot lock {}", self.files.place), self.files.remedy, cause);
         // Of the bucket: a file that is not there is told by whoever looks for it.
         if error.reason == Reason::NotFound {
             error.reason = Reason::Io;
