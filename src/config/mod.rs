@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use blackout::Blackout;
-pub use cron_text::Fault;
+pub use cron_text::{Cron, Fault};
 pub use diagnostic::{Position, Problem, Rejected};
 pub use diff::{Change, Diff, diff};
 pub use job::When;

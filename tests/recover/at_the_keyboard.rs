@@ -160,7 +160,7 @@ fn a_disk_of_any_size_holds_a_whole_new_file_or_nothing() {
         assert_eq!(json["reason"], "no_space", "{json:#}");
         assert!(names.is_empty(), "{names:?}");
         let text = stderr(&output);
-        if text.contains("a copy of the database and the new one need") {
+        if text.contains("a copy of the database beside the new one needs") {
             refused += 1;
         } else {
             failed += 1;

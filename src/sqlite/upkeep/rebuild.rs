@@ -102,8 +102,3 @@ pub fn judge(index: &Rebuildable, found: &Found) -> Result<()> {
     }
     Ok(())
 }
-
-/// Checks an index with its table, as [`judge`] has it.
-pub fn check(connection: &Connection, index: &Rebuildable) -> Result<()> {
-    judge(index, &checks::integrity(connection, Depth::Full, Some(&index.table))?)
-}

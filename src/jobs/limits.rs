@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction};
 
+use super::Run;
 use crate::config::units::show_duration;
 use crate::error::{Class, Error, Reason, Result};
-use crate::jobs::Run;
 use crate::sqlite::write::hold;
 
 /// The longest time for which SQLite's busy handler sleeps before it looks again (`sqliteDefaultBusyCallback` in main.c).
@@ -17,7 +17,7 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 ///
 /// Ends with a pause, so that writers get their turn before the next part: one that has waited sleeps about as long as it
 /// has waited already, and would find two parts in a row as if they were one.
-pub(super) fn write<T>(
+pub fn write<T>(
     run: &Run,
     what: &str,
     expected: Duration,
@@ -36,7 +36,7 @@ pub(super) fn write<T>(
 }
 
 /// Runs `work` as [`write`] does at this moment, with for how long it had the lock.
-pub(super) fn write_now<T>(
+pub fn write_now<T>(
     run: &Run,
     what: &str,
     work: impl FnOnce(&Transaction<'_>) -> Result<T>,
@@ -67,7 +67,7 @@ fn within_lock<T>(done: Result<T>, had_lock: Option<Duration>) -> Result<T> {
 
 /// Runs `work`, which notes for itself how long it holds writers up, within a limit, when writers can be held for as long as
 /// is `expected`.
-pub(super) fn within<T>(
+pub fn within<T>(
     run: &Run,
     limit: Duration,
     what: &str,
@@ -83,7 +83,7 @@ pub(super) fn within<T>(
 }
 
 /// What became of a part of a step: the outer error ends the run, the inner one is this part's alone.
-pub(super) fn part<T>(run: &Run, what: &str, done: Result<T>) -> Result<Result<T>> {
+pub fn part<T>(run: &Run, what: &str, done: Result<T>) -> Result<Result<T>> {
     let error = match done {
         Ok(value) => return Ok(Ok(value)),
         Err(error) => error,
@@ -97,7 +97,7 @@ pub(super) fn part<T>(run: &Run, what: &str, done: Result<T>) -> Result<Result<T
 }
 
 /// An error with what was being done, and what to do about it.
-pub(super) fn in_step(what: &str, run: &Run, error: Error) -> Error {
+pub fn in_step(what: &str, run: &Run, error: Error) -> Error {
     let advice = match error.reason {
         Reason::Deadline => {
             return Error::new(

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rusqlite::Transaction;
 
+use super::Run;
 use super::limits::{part, write_now};
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
-use crate::jobs::Run;
 use crate::sqlite::files::facts::Facts;
 use crate::state::facts::{BUILDS, Build};
 
@@ -21,7 +21,7 @@ const NEARLY_ALL: f64 = 0.9;
 
 /// Why an index is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
+pub enum Why {
     /// The configuration says so; it can be left for another time.
     Policy,
     /// It gives wrong answers.
@@ -29,14 +29,15 @@ pub(super) enum Why {
 }
 
 /// What is known, by the name of the index.
-pub(super) struct Builds {
+pub struct Builds {
     known: BTreeMap<String, Build>,
     used: u64,
     limit: Duration,
 }
 
 impl Builds {
-    pub(super) fn recall(run: &Run) -> Result<Self> {
+    /// What earlier runs kept, and how large the database is now.
+    pub fn recall(run: &Run) -> Result<Self> {
         let used = run.sql(|c| Ok(Facts::read(c)?.used_bytes()))?;
         Ok(Self { known: run.recall(BUILDS)?, used, limit: run.database.maintain.max_block })
     }
@@ -48,14 +49,14 @@ impl Builds {
     }
 
     /// For how many seconds writers would be held; `None` for an index that was never built here.
-    pub(super) fn expected(&self, index: &str) -> Option<f64> {
+    pub fn expected(&self, index: &str) -> Option<f64> {
         let build = self.known.get(index).filter(|build| build.is_built)?;
         Some(build.seconds * self.used as f64 / build.used.max(1) as f64)
     }
 
     /// Whether there is anything to be won by trying `what`. Where the last attempt was interrupted, and nothing speaks for
     /// another end of this one, there is not, and `problems` has why.
-    pub(super) fn may_try(&self, index: &str, what: &str, problems: &mut Vec<Error>) -> bool {
+    pub fn may_try(&self, index: &str, what: &str, problems: &mut Vec<Error>) -> bool {
         let Some(build) = self.known.get(index).filter(|build| !build.is_built) else { return true };
         let is_smaller = (self.used as f64) < build.used as f64 * (1.0 - SMALLER);
         if is_smaller || self.limit.as_secs_f64() > build.seconds {
@@ -74,7 +75,7 @@ impl Builds {
 
     /// Waits for a moment, does `work`, which builds `index`, within `max_block`, and remembers how long it took at once: the
     /// run may end before the next one. The outer error ends the run, the inner one is this index's alone.
-    pub(super) fn attempt<T>(
+    pub fn attempt<T>(
         &mut self,
         run: &Run,
         index: &str,
