@@ -2,12 +2,14 @@
 //! application notices of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod checkpoints;
 mod compact;
 mod damage;
 mod decisions;
 mod fixture;
 mod indexes;
 mod log;
+mod pauses;
 mod space;
 mod statistics;
 mod whole;

@@ -4,9 +4,9 @@
 use super::commands::{
     bytes, configured, expect, leaves, left_over, overwrite, recover, rows, table, target,
 };
-use super::support::restoring::{beside, can_trace, stderr, traced};
-use super::support::sandbox::{Sandbox, copy_for_all, litekeeper, program};
-use super::support::{skip, wait_until};
+use crate::support::restoring::{beside, can_trace, stderr, traced};
+use crate::support::sandbox::{Sandbox, copy_for_all, litekeeper, program};
+use crate::support::{skip, wait_until};
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};

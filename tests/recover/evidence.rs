@@ -1,7 +1,7 @@
 //! Rows to which nothing leads any more, what the indexes say of them, and what only an index knows: with the real binary.
 
 use super::commands::{configured, expect, leaves, overwrite, recover, rows, table, target};
-use super::support::sandbox::Sandbox;
+use crate::support::sandbox::Sandbox;
 use rusqlite::Connection;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -290,7 +290,7 @@ fn what_an_index_still_has_of_rows_that_are_lost_is_kept_as_such() {
 fn what_is_lost_of_a_table_that_is_left_out_is_counted() {
     let sandbox = configured(&[]);
     let path = sandbox.data().join("own.sqlite");
-    super::support::application::script(
+    crate::support::application::script(
         &path,
         "import sqlite3, sys\n\
          c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
@@ -350,7 +350,7 @@ fn texts_that_are_none_in_the_encoding_of_the_file_are_counted_and_kept() {
 fn h16_what_cannot_be_checked_here_is_not_called_damage() {
     let sandbox = configured(&[]);
     let path = sandbox.data().join("own.sqlite");
-    super::support::application::script(
+    crate::support::application::script(
         &path,
         "import sqlite3, sys\n\
          c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\

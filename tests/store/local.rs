@@ -1,6 +1,7 @@
 //! What only a directory can do wrong: full disks, killed processes, links, owners.
 
-use super::{noise, skip};
+use super::noise;
+use crate::support::skip;
 use litekeeper::error::Reason;
 use litekeeper::store::{Local, Store};
 use std::fs;

@@ -2,8 +2,8 @@
 
 use super::history::{self, Run, wait_for_run};
 use super::http::{self, Response};
-use super::lines::Lines;
 use super::metrics::Metrics;
+use super::process::lines::Lines;
 use super::sandbox::{Sandbox, program};
 use super::wait_until;
 use rustix::process::{Pid, Signal, kill_process};

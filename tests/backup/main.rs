@@ -1,0 +1,8 @@
+//! Backups beside a writing application, and the stream of pages that they are made of.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod runs;
+mod snapshot;
+
+#[path = "../support/mod.rs"]
+mod support;

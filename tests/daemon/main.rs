@@ -1,0 +1,15 @@
+//! The daemon and its parts: its life, its courtesy, the runner of jobs, the schedule, the pool, the state and the window.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod courtesy;
+mod every_job;
+mod http;
+mod life;
+mod metrics;
+mod pool;
+mod runner;
+mod schedule;
+mod state;
+
+#[path = "../support/mod.rs"]
+mod support;
