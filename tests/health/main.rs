@@ -5,6 +5,7 @@ mod advise;
 mod checks;
 mod damaged;
 mod fingerprint;
+mod log;
 mod slow;
 mod trends;
 mod watch;

@@ -1,5 +1,6 @@
 //! Slow statements: what is told of each shape, and that no value of any statement is told anywhere.
 
+use super::log::Log;
 use crate::support::counted;
 use crate::support::keeper::Keeper;
 use crate::support::sandbox::Sandbox;
@@ -11,8 +12,6 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -76,21 +75,6 @@ fn nothing_counted_has_no_quantile_and_what_is_out_of_range_is_counted_at_its_en
     assert!(times.quantile(0.0).unwrap() < 2e-6 && times.quantile(1.0).unwrap() > 1e6);
 }
 
-/// Everything that is logged by this process.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Letters that nothing else has, of one kind of case.
 fn secret() -> impl Strategy<Value = String> {
     "[qxzj]{12}"
@@ -135,11 +119,11 @@ fn number() -> impl Strategy<Value = (String, String)> {
 
 #[tokio::test]
 async fn no_value_of_a_statement_reaches_log_memory_or_metrics() {
-    let log = Log::default();
-    let writer = log.clone();
-    tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
-    counted::count("attendance", &["watch"], &[]);
+    const DATABASE: &str = "discreet";
+    let log = Log::of_this_process();
+    counted::count(DATABASE, &["watch"], &[]);
     let mut keeper = Keeper::new(Sandbox::new());
+    DATABASE.clone_into(&mut keeper.database.name);
     keeper.database.watch.slow_threshold = Duration::ZERO;
     let kept = tokio::spawn(slow_log::keep(keeper.state.clone(), keeper.slow_statements.take().unwrap()));
 
@@ -169,18 +153,19 @@ async fn no_value_of_a_statement_reaches_log_memory_or_metrics() {
     drop(keeper.slow);
     kept.await.unwrap();
 
-    let shapes = state.now(|c| slow::worst(c, "attendance", chrono::DateTime::UNIX_EPOCH, 1000)).unwrap();
+    let shapes = state.now(|c| slow::worst(c, DATABASE, chrono::DateTime::UNIX_EPOCH, 1000)).unwrap();
     let planned = shapes.iter().filter(|shape| !shape.plan.is_empty()).count();
     assert!(planned > 15, "{planned} of {} have a plan", shapes.len());
     let plans = shapes.iter().flat_map(|shape| &shape.plan).map(|line| line.trim_start()).collect::<Vec<_>>();
     assert!(plans.contains(&"SEARCH users USING INDEX idx_users_name (name=?)"), "{plans:?}");
 
-    let mut told =
-        vec![("log", log.0.lock().unwrap().clone()), ("metrics", counted::so_far_as_text().into_bytes())];
+    let mut told = vec![("log", log.bytes()), ("metrics", counted::so_far_as_text().into_bytes())];
     for file in fs::read_dir(&directory).unwrap().map(|file| file.unwrap().path()) {
         told.push(("memory", fs::read(file).unwrap()));
     }
     assert!(told.iter().all(|(_, bytes)| bytes.len() > 1000), "there is something to look at");
+    let own = log.lines(&["slow statement", &format!("database=\"{DATABASE}\"")]);
+    assert!(own.concat().len() > 1000, "and not of other tests alone: {own:?}");
     for (sql, secret) in &statements {
         for (place, bytes) in &told {
             let found =

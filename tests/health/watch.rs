@@ -1,6 +1,7 @@
 //! The watch-list is timed, its plans are compared, and what is slow is logged, counted and kept by its shape:
 //! run as the daemon runs it, beside an application in a process of its own.
 
+use super::log::Log;
 use crate::support::application::Application;
 use crate::support::counted;
 use crate::support::keeper::Keeper;
@@ -13,8 +14,7 @@ use litekeeper::pool::SlowStatement;
 use litekeeper::queries::slow_log;
 use litekeeper::state::runs::Outcome;
 use litekeeper::state::slow;
-use std::io::Write;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Some hundred thousand steps that find no row; the literal must not be seen anywhere.
@@ -25,38 +25,10 @@ const SLOW: &str = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM
 const ENDLESS: &str = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) \
                        SELECT count(*) FROM c, users WHERE c.n < 0";
 
-/// What all tests of this process log and count.
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Told {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Told {
-    /// Installed once; a test has its own part by the name of its database.
-    fn to(database: &str, queries: &[&str]) -> &'static Self {
-        static TOLD: OnceLock<Told> = OnceLock::new();
-        counted::count(database, &["watch"], queries);
-        TOLD.get_or_init(|| {
-            let told = Told::default();
-            let log = told.clone();
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone()).init();
-            told
-        })
-    }
-
-    fn lines(&self, with: &[&str]) -> Vec<String> {
-        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        log.lines().filter(|line| with.iter().all(|w| line.contains(w))).map(str::to_owned).collect()
-    }
+/// What this process logs; the series of this database are counted from now on.
+fn told(database: &str, queries: &[&str]) -> &'static Log {
+    counted::count(database, &["watch"], queries);
+    Log::of_this_process()
 }
 
 fn problems(finished: &Finished) -> &[Error] {
@@ -77,7 +49,7 @@ fn keeper(name: &str, options: &[&str]) -> Keeper {
 #[tokio::test]
 async fn a_slow_statement_is_logged_counted_and_kept_by_its_shape() {
     let mut keeper = keeper("slow", &[]);
-    let told = Told::to("slow", &["numbers"]);
+    let told = told("slow", &["numbers"]);
     keeper.database.watch.slow_threshold = Duration::from_micros(1);
     keeper.watch("numbers", SLOW);
     let log = slow_log::keep(keeper.state.clone(), keeper.slow_statements.take().unwrap());
@@ -112,7 +84,7 @@ async fn a_slow_statement_is_logged_counted_and_kept_by_its_shape() {
 #[tokio::test]
 async fn a_memory_that_cannot_be_written_is_told_of_once_and_not_for_each_statement() {
     let mut keeper = keeper("forgetful", &[]);
-    let told = Told::to("forgetful", &[]);
+    let told = told("forgetful", &[]);
     keeper.state.now(|connection| Ok(connection.execute_batch("DROP TABLE slow_statement")?)).unwrap();
     for n in 0..3 {
         let statement = SlowStatement {
@@ -148,7 +120,7 @@ async fn nothing_to_watch_is_a_success() {
 #[tokio::test]
 async fn a_query_is_run_with_its_values_to_its_last_row() {
     let mut keeper = keeper("values", &[]);
-    Told::to("values", &["users"]);
+    told("values", &["users"]);
     keeper.watch("users", "SELECT * FROM users WHERE id <= :most AND name <> :name");
     keeper.database.watch.queries[0].params =
         [("most".to_owned(), Value::Integer(7)), ("name".to_owned(), Value::Text("User 3".to_owned()))]
@@ -202,7 +174,7 @@ async fn what_sqlite_has_against_a_query_quotes_no_value_of_it() {
 #[tokio::test]
 async fn a_plan_that_changed_is_told_of_once() {
     let mut keeper = keeper("plans", &[]);
-    let told = Told::to("plans", &["by_name", "by_id"]);
+    let told = told("plans", &["by_name", "by_id"]);
     keeper.watch("by_name", "SELECT id FROM users WHERE name = 'User 1'");
     keeper.watch("by_id", "SELECT name FROM users WHERE id = 1");
     let mut application = Application::start(&keeper.sandbox.database());
@@ -255,7 +227,7 @@ async fn a_query_that_failed_once_is_compared_with_its_plan_before_that() {
 #[tokio::test]
 async fn a_plan_that_became_better_is_told_of_without_alarm() {
     let mut keeper = keeper("better", &[]);
-    let told = Told::to("better", &["by_email"]);
+    let told = told("better", &["by_email"]);
     keeper.watch("by_email", "SELECT id FROM users WHERE email = 'a'");
     keeper.run(Watch).await;
     Application::start(&keeper.sandbox.database()).sql("CREATE INDEX by_email ON users (email)");
@@ -268,7 +240,7 @@ async fn a_plan_that_became_better_is_told_of_without_alarm() {
 #[tokio::test]
 async fn an_alias_that_is_text_is_in_no_plan() {
     let mut keeper = keeper("aliases", &[]);
-    let told = Told::to("aliases", &["alias"]);
+    let told = told("aliases", &["alias"]);
     keeper.watch("alias", "SELECT name FROM users AS 'Zacharias' WHERE name > ''");
     let finished = keeper.run(Watch).await;
     assert_eq!(
@@ -303,7 +275,7 @@ async fn h09_a_watched_query_holds_up_writers_no_longer_than_they_may_be() {
 #[tokio::test]
 async fn a_watched_query_has_the_same_limit_where_writers_do_not_wait() {
     let mut keeper = keeper("unending", &[]);
-    Told::to("unending", &["endless"]);
+    told("unending", &["endless"]);
     keeper.database.maintain.max_block = Duration::from_millis(100);
     keeper.watch("endless", ENDLESS);
     let finished = keeper.run(Watch).await;
