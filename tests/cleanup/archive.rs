@@ -1,6 +1,6 @@
 //! What is archived before it is removed: every value as it was, nothing lost whenever the run is stopped.
 
-use super::rows::{Job, ORDERS, Place, Rule, assert_whole_batches, cascade, database, detail, rule};
+use super::fixture::{Job, ORDERS, Place, Rule, assert_whole_batches, cascade, database, detail, rule};
 use crate::support::process::child::{self, Child};
 use crate::support::sandbox::Sandbox;
 use crate::support::{application, backups, keeper::order, wait_until};

@@ -8,7 +8,7 @@ use litekeeper::error::Reason;
 use litekeeper::jobs::runner::Finished;
 use litekeeper::state::runs::Outcome;
 
-use super::rows::{Place, database, hundred_rows, message, rule, unlink};
+use super::fixture::{Place, database, hundred_rows, message, rule, unlink};
 use crate::support::application::script;
 
 /// 100 notes, of which 40 are old, and a full-text table of them, made by the tokenizer `porter`. `said` takes its place

@@ -1,6 +1,6 @@
 //! The write-ahead log during a cleanup: kept short, and left to whoever else owns or needs it.
 
-use super::rows::{Place, Rule, database, day, detail, message, rule};
+use super::fixture::{Place, Rule, database, day, detail, message, rule};
 use crate::support::application::{Application, create_database};
 use crate::support::backups::sha256sum;
 use crate::support::soundness::assert_sound;

@@ -2,12 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod archive;
+mod batches;
 mod beside;
+mod bounds;
 mod children;
+mod fixture;
 mod fulltext;
+mod keys;
 mod limits;
 mod log;
 mod rows;
+mod triggers;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod application;
+mod backups;
 mod benchmark;
 mod config;
 mod demo;
 mod errors;
+mod fixture;
+mod restores;
 mod verbs;
 
 #[path = "../support/mod.rs"]

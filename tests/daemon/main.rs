@@ -3,11 +3,14 @@
 
 mod courtesy;
 mod every_job;
+mod fixture;
 mod http;
 mod life;
 mod metrics;
 mod pool;
+mod reload;
 mod runner;
+mod runs;
 mod schedule;
 mod state;
 

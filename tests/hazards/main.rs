@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod caretaker;
+mod clients;
 mod hostile;
 mod one_file;
 mod places;
+mod processes;
 mod real;
+mod tampered;
+mod their_sqlite;
 
 #[path = "../support/mod.rs"]
 mod support;

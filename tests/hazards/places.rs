@@ -11,7 +11,7 @@ use crate::support::application::{Owner, create_database};
 use crate::support::daemon::Daemon;
 use crate::support::history::runs;
 use crate::support::restoring::stderr;
-use crate::support::sandbox::{Sandbox, copy_for_all};
+use crate::support::sandbox::{Sandbox, copy_for_all, said};
 use crate::support::sql;
 use crate::support::{skip, wait_until};
 
@@ -107,7 +107,7 @@ fn give(path: &Path, owner: Owner, mode: u32) {
 
 fn refused(output: &Output, says: &[&str]) {
     // What a job has found is on stdout.
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(output);
+    let text = said(output);
     assert!(!output.status.success(), "{text}");
     assert!(says.iter().all(|part| text.contains(part)), "{text}");
 }

@@ -1,7 +1,7 @@
 //! Databases that other programs made, of different kinds, pass through every job and every command unharmed, and their
 //! programs go on with them: Fossil, Subversion, rpm (WAL mode), NSS and PROJ.
 
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Sandbox, said};
 use crate::support::skip;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
@@ -55,8 +55,7 @@ fn shell(directory: &Path, script: &str) {
     let mut bash = Command::new("bash");
     bash.args(["-euo", "pipefail", "-c", script]).current_dir(directory);
     let output = bash.env("HOME", directory).env("USER", "me").output().unwrap();
-    let said =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said = said(&output);
     assert!(output.status.success(), "{script}\n{said}");
 }
 
@@ -91,8 +90,7 @@ fn passes_through_everything_unharmed(program: &str, path: &str, make: &str, go_
     ];
     for command in commands {
         let output = sandbox.litekeeper(command);
-        let said =
-            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let said = said(&output);
         let found = broken && command[0] == "health";
         assert_eq!(output.status.code(), Some(i32::from(found)), "{command:?} of {path}: {said}");
         assert_eq!(said.contains("found: foreign_keys:"), found, "{command:?} of {path}: {said}");

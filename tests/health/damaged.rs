@@ -5,7 +5,7 @@ use crate::support::application::{self, Application};
 use crate::support::backups::{files, manifests, restored};
 use crate::support::daemon::Daemon;
 use crate::support::history::{Run, runs, wait_for_run};
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Sandbox, said};
 use crate::support::soundness::assert_sound;
 use crate::support::sql;
 use crate::support::wait_until;
@@ -14,7 +14,6 @@ use rustix::process::Signal;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Output;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const LOOKING: &str = r#"
@@ -42,10 +41,6 @@ keep = "365d"
 "#;
 
 const OLD_ROWS: &str = "SELECT count(*) FROM attendance WHERE date < date('now', '-366 days')";
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
 
 /// A page of rows in the middle of the table becomes none, in a file that nobody has open; gives its place and what was
 /// there. Its table is counted by an index, so that no backup sees it.

@@ -5,6 +5,8 @@ mod advise;
 mod checks;
 mod damaged;
 mod fingerprint;
+mod fixture;
+mod integrity;
 mod log;
 mod slow;
 mod trends;

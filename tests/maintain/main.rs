@@ -12,6 +12,7 @@ mod log;
 mod pauses;
 mod space;
 mod statistics;
+mod vacuum;
 mod whole;
 
 #[path = "../support/mod.rs"]

@@ -1,20 +1,13 @@
 //! What a restore checks of a backup that was verified, and of one that was not.
 
 use crate::support::backups::{file, manifests};
-use crate::support::restoring::{can_trace, stderr, traced};
+use crate::support::restoring::{can_trace, json, stderr, traced};
 use crate::support::sandbox::Sandbox;
 use crate::support::skip;
 use rusqlite::Connection;
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
-
-fn json(sandbox: &Sandbox, code: i32, args: &[&str]) -> Value {
-    let output = sandbox.litekeeper(&[args, &["--json"]].concat());
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{args:?}\nstdout: {out}\nstderr: {err}");
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {out}"))
-}
 
 /// Restores to a new file; what is told, and whether the file is there.
 fn restored(sandbox: &Sandbox, code: i32, options: &[&str]) -> (Value, bool) {

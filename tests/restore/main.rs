@@ -3,8 +3,12 @@
 
 mod beside;
 mod checks;
+mod fixture;
 mod in_place;
+mod in_use;
 mod killed;
+mod not_let_go;
+mod steps;
 
 #[path = "../support/mod.rs"]
 mod support;

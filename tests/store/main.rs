@@ -8,11 +8,14 @@ mod buckets;
 mod catalogue;
 mod codec;
 mod conformance;
+mod cut_short;
+mod fixture;
 mod local;
 #[cfg(feature = "object-storage")]
 mod object;
 #[cfg(feature = "object-storage")]
 mod offsite;
+mod read_back;
 mod rotation;
 mod scratch;
 

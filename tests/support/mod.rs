@@ -11,6 +11,7 @@ pub mod backups;
 pub mod configured;
 pub mod counted;
 pub mod daemon;
+pub mod disk;
 pub mod history;
 pub mod http;
 pub mod keeper;

@@ -10,10 +10,10 @@ use crate::buckets::s3::{self, Fault, KEY, Proxy, SECRET, Server};
 use crate::support::application::Application;
 use crate::support::backups;
 use crate::support::daemon::Daemon;
-use crate::support::sandbox::program;
+use crate::support::sandbox::{program, said};
 use crate::support::soundness::assert_sound;
 use crate::support::wait_until;
-use outside::{Outside, shown};
+use outside::Outside;
 use serde_json::Value;
 use std::fs;
 use std::net::SocketAddr;
@@ -191,7 +191,7 @@ fn a_backup_is_copied_everywhere_and_rotated_there_by_its_own_policy() {
     let listed = away.json(0, &["backups", "attendance"]);
     assert!(listed.as_array().unwrap().iter().all(|backup| backup["verification"].is_null()), "{listed}");
 
-    let error = shown(&away.output(&["backups", "attendance", "--from", "ofsite"]));
+    let error = said(&away.output(&["backups", "attendance", "--from", "ofsite"]));
     assert!(error.contains("attendance has no copy ofsite; it has usb, offsite"), "{error}");
     let status = away.run(0, &["status", "attendance"]);
     assert!(status.contains("usb: newest of") && status.contains("offsite: newest of"), "{status}");
@@ -373,7 +373,7 @@ fn credentials_of_systemd_are_taken_before_those_of_the_environment_and_never_sh
         [&["backup", "attendance"][..], &["verify", "attendance"], &["backups", "attendance"], &["status"]]
     {
         let output = with(args);
-        let all = shown(&output);
+        let all = said(&output);
         assert!(output.status.success(), "{args:?}\n{all}");
         assert!(!all.contains(SECRET) && !all.contains(KEY), "{args:?}\n{all}");
     }
@@ -387,7 +387,7 @@ fn a_place_that_refuses_says_so_without_its_credentials() {
     proxy.fail(Fault::Status(403), u32::MAX);
     for args in [&["backup", "attendance"][..], &["backups", "attendance"], &["verify", "attendance"]] {
         let output = away.output(&[&["--log-level", "trace"], args].concat());
-        let all = shown(&output);
+        let all = said(&output);
         assert_eq!(output.status.code(), Some(1), "{args:?}\n{all}");
         assert!(all.contains("the server says 403") && all.contains("check AWS_ACCESS_KEY_ID"), "{all}");
         assert!(!all.contains(SECRET) && !all.contains(KEY), "{all}");

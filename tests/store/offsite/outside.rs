@@ -1,7 +1,7 @@
 //! The program with a sandbox of its own and a way out of the machine.
 
 use crate::buckets::{azure, gateway, s3};
-use crate::support::sandbox::{Sandbox, program};
+use crate::support::sandbox::{Sandbox, program, said};
 use serde_json::Value;
 use std::process::{Command, Output};
 
@@ -40,7 +40,7 @@ impl Outside {
     /// What it did, after it ended with this code and told nobody a secret.
     fn ended(&self, code: i32, args: &[&str]) -> Output {
         let output = self.output(args);
-        let all = shown(&output);
+        let all = said(&output);
         assert_eq!(output.status.code(), Some(code), "{args:?}\n{all}");
         assert!(!SECRETS.iter().any(|secret| all.contains(secret)), "{args:?}\n{all}");
         output
@@ -48,7 +48,7 @@ impl Outside {
 
     /// All that it says.
     pub(crate) fn says(&self, code: i32, args: &[&str]) -> String {
-        shown(&self.ended(code, args))
+        said(&self.ended(code, args))
     }
 
     /// Its output.
@@ -69,8 +69,4 @@ impl Outside {
         };
         listed.as_array().unwrap().iter().map(name).collect()
     }
-}
-
-pub(crate) fn shown(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

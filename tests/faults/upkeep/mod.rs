@@ -1,13 +1,17 @@
 //! What happens to a chore: a database that an application writes all the time, in which something is due. And what must
 //! hold after a fault in the middle of it, whatever the fault was.
 
-use crate::chores::{Chore, OLD, TABLES};
+mod chores;
+mod killed;
+mod power;
+
 use crate::scene::said;
 use crate::support::application::{Application, create_database};
 use crate::support::history::{self, Run};
 use crate::support::sandbox::Sandbox;
 use crate::support::soundness::assert_sound;
 use crate::support::{PATIENCE, wait_until};
+use chores::{Chore, OLD, TABLES};
 use rusqlite::{Connection, OpenFlags};
 use rustix::process::Signal;
 use std::fs;

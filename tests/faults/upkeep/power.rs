@@ -2,12 +2,12 @@
 //! its configuration. The process is stopped at a system call that follows from the number of the case, and nothing that it
 //! or the application had not flushed by then is there afterwards. Takes root and loop devices: the stage `faults` of tests/run.
 
-use crate::chores::{Chore, EACH};
+use super::chores::{Chore, EACH};
+use super::{CALLS, Upkeep};
 use crate::image::{EXT4, Filesystem, Image, XFS};
 use crate::scene::said;
 use crate::seeds::{below, cases};
 use crate::tracer::{Disturbed, Stopped, Tracer};
-use crate::upkeep::{CALLS, Upkeep};
 use std::process::Command;
 
 /// Of each chore, on each filesystem.

@@ -1,12 +1,12 @@
 //! SIGKILL in the middle of maintenance and cleanup, ten times in each chore. Where it falls follows from the number of the
 //! case, not from a clock: at the entry of a system call that strace counts.
 
-use crate::chores::{self, Chore};
+use super::chores::{self, Chore};
+use super::{CALLS, Upkeep};
 use crate::scene::said;
 use crate::seeds::{below, cases};
 use crate::support::skip;
 use crate::tracer::{self, Tracer};
-use crate::upkeep::{CALLS, Upkeep};
 
 /// Of each chore.
 const KILLS: u64 = 10;
