@@ -4,7 +4,6 @@ Tells how long it waited for each look-up (turns.py).
 reader.py DATABASE --pause MS --long MS --every TURNS
 """
 
-import argparse
 import sqlite3
 import time
 
@@ -12,9 +11,7 @@ import turns
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("database")
-    parser.add_argument("--pause", type=float, required=True)
+    parser = turns.arguments()
     parser.add_argument("--long", type=float, required=True)
     parser.add_argument("--every", type=int, required=True)
     options = parser.parse_args()

@@ -5,30 +5,16 @@ refuses it at once, whatever the timeout. Tells how long each took (turns.py); o
 upgrader.py DATABASE --pause MS --long MS --journal wal|delete --synchronous off|normal|full [--autocheckpoint PAGES]
 """
 
-import argparse
-import sqlite3
 import time
 
 import turns
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("database")
-    parser.add_argument("--pause", type=float, required=True)
+    parser = turns.arguments()
     parser.add_argument("--long", type=float, required=True)
-    parser.add_argument("--journal", required=True)
-    parser.add_argument("--synchronous", required=True)
-    parser.add_argument("--autocheckpoint", type=int)
-    options = parser.parse_args()
-    connection = sqlite3.connect(options.database, isolation_level=None)
+    options, connection = turns.writing(parser)
     run = connection.execute
-    mode = run(f"PRAGMA journal_mode = {options.journal}").fetchone()[0]
-    if mode != options.journal:
-        raise SystemExit(f"the database stays in journal mode {mode}")
-    run(f"PRAGMA synchronous = {options.synchronous}")
-    if options.autocheckpoint is not None:
-        run(f"PRAGMA wal_autocheckpoint = {options.autocheckpoint}")
 
     def commit(number):
         begun = time.monotonic()
