@@ -1,7 +1,7 @@
 //! Every way in which a database cannot be used has a word and a text of its own that says where and what to do: each
 //! made for real, and told by the real program.
 
-use crate::support::application::{Application, Owner, create_database};
+use crate::support::application::{APPLICATION, Application, Owner, create_database};
 use crate::support::sandbox::{Sandbox, copy_for_all, program};
 use crate::support::sql::edit;
 use crate::support::{skip, wait_until};
@@ -13,7 +13,6 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 const US: Owner = Owner { uid: 4712, gid: 4712 };
-const APPLICATION: Owner = Owner { uid: 4711, gid: 4711 };
 
 /// What is wrong with a database, and what is said about it.
 struct Trouble {

@@ -5,19 +5,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::fixture::reload;
 use crate::support::application::{Application, create_database};
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, database, job};
 use crate::support::history::{self, runs, wait_for_run};
 use crate::support::sandbox::Sandbox;
 use crate::support::soundness::assert_sound;
+use crate::support::sql::wal_bytes;
 use crate::support::wait_until;
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
-use rustix::process::Signal;
-use serde_json::Value;
 
 /// Windows that hold now, for a day at least, in UTC, and not on some day of the week.
 fn now() -> String {
@@ -25,28 +24,6 @@ fn now() -> String {
     let days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
     let days: Vec<_> = days.into_iter().filter(|day| *day != free.to_string()).collect();
     format!("[\"00:00-24:00 {}\"]", days.join(","))
-}
-
-fn status(daemon: &Daemon) -> Value {
-    serde_json::from_str(&daemon.get("/api/status").unwrap().body).unwrap()
-}
-
-fn database<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
-    status["databases"].as_array().unwrap().iter().find(|db| db["name"] == name)
-}
-
-fn job<'a>(status: &'a Value, name: &str, kind: &str) -> Option<&'a Value> {
-    database(status, name)?["jobs"].as_array().unwrap().iter().find(|job| job["kind"] == kind)
-}
-
-fn reload(daemon: &Daemon) {
-    let mark = daemon.mark();
-    daemon.signal(Signal::HUP);
-    daemon.wait_for_log_from(mark, "the reload", |line| line.contains("configuration reloaded"));
-}
-
-fn wal(path: &Path) -> u64 {
-    fs::metadata(format!("{}-wal", path.display())).map_or(0, |wal| wal.len())
 }
 
 // --- blackout
@@ -62,7 +39,7 @@ fn what_is_due_within_a_blackout_runs_once_when_it_ends() {
     let daemon = Daemon::start(&sandbox.configure(&postponed));
     daemon.wait_for_log("the run to be postponed", |line| line.contains("due within its blackout"));
     let until = wait_until("the status says so", || {
-        let status = status(&daemon);
+        let status = daemon.status();
         let job = job(&status, "attendance", "maintain")?;
         (job["postponed"] == true).then(|| job["next_run"].as_str().unwrap().to_owned())
     });
@@ -81,7 +58,7 @@ fn what_is_due_within_a_blackout_runs_once_when_it_ends() {
     assert_eq!(runs(&sandbox, "attendance", "maintain"), []);
 
     sandbox.configure(&format!("{listen}[maintain]\nschedule = \"@yearly\"\ncatch_up = false\n"));
-    reload(&daemon);
+    reload(&daemon, "success");
     wait_for_run(&sandbox, "maintain", 0, "success");
     assert!(daemon.stop().success());
     assert_eq!(runs(&sandbox, "attendance", "maintain").len(), 1);
@@ -98,13 +75,13 @@ fn a_cleanup_that_reaches_a_blackout_stops_between_two_batches_and_the_next_one_
     };
     let daemon = Daemon::start(&configure("* * * * * *", "[]", "1ms"));
     wait_until("the cleanup has removed some", || {
-        let status = status(&daemon);
+        let status = daemon.status();
         job(&status, "attendance", "cleanup")?["running"]["progress"]["done"]
             .as_u64()
             .filter(|done| *done > 0)
     });
     configure("* * * * * *", &now(), "1ms");
-    reload(&daemon);
+    reload(&daemon, "success");
     let run = wait_for_run(&sandbox, "cleanup", 0, "interrupted");
     assert_eq!(run.reason, "blackout", "{run:?}");
     assert!(
@@ -115,7 +92,7 @@ fn a_cleanup_that_reaches_a_blackout_stops_between_two_batches_and_the_next_one_
     let removed = run.summary.split("; ").last().unwrap();
     assert!(removed.contains("had been removed before"), "{run:?}");
     wait_until("the next one waits", || {
-        (job(&status(&daemon), "attendance", "cleanup")?["postponed"] == true).then_some(())
+        (job(&daemon.status(), "attendance", "cleanup")?["postponed"] == true).then_some(())
     });
     let page = wait_until("the page shows that it waits", || {
         daemon.get("/").ok().map(|answer| answer.body).filter(|page| page.contains("(blackout)"))
@@ -124,7 +101,7 @@ fn a_cleanup_that_reaches_a_blackout_stops_between_two_batches_and_the_next_one_
 
     // What is left goes in larger ones.
     configure("@yearly", "[]", "100ms");
-    reload(&daemon);
+    reload(&daemon, "success");
     wait_for_run(&sandbox, "cleanup", run.id, "success");
     assert!(daemon.stop().success());
     assert_sound(&sandbox.database());
@@ -165,7 +142,7 @@ fn a_second_heavy_job_on_a_disk_waits_unless_it_is_allowed() {
     };
     let daemon = Daemon::start(&configure(1));
     wait_until("the second database waits for the disk", || {
-        let status = status(&daemon);
+        let status = daemon.status();
         (job(&status, "library", "backup")?["queued"] == true
             && !job(&status, "attendance", "backup")?["running"].is_null())
         .then_some(())
@@ -179,9 +156,9 @@ fn a_second_heavy_job_on_a_disk_waits_unless_it_is_allowed() {
     let made = || runs(&sandbox, "library", "backup").iter().filter(|run| run.outcome == "success").count();
     assert_eq!(made(), before);
     configure(0);
-    reload(&daemon);
+    reload(&daemon, "success");
     wait_until("it runs beside the other", || (made() > before).then_some(()));
-    assert!(!job(&status(&daemon), "attendance", "backup").unwrap()["running"].is_null());
+    assert!(!job(&daemon.status(), "attendance", "backup").unwrap()["running"].is_null());
     application.release();
     assert!(daemon.stop().success());
 }
@@ -234,7 +211,7 @@ fn grow_log(sandbox: &Sandbox) -> (Application, Application) {
         (Application::start(&sandbox.database()), Application::start(&sandbox.database()));
     reader.hold_read();
     writer.write_every(Duration::from_millis(1));
-    wait_until("the log is past max_wal", || (wal(&sandbox.database()) > 2 << 20).then_some(()));
+    wait_until("the log is past max_wal", || (wal_bytes(&sandbox.database()) > 2 << 20).then_some(()));
     (writer, reader)
 }
 
@@ -264,7 +241,7 @@ fn h12_a_reader_that_keeps_the_log_is_reported_and_the_log_is_emptied_when_it_en
     );
     wait_until("the metric tells for how long", || (pinned(&daemon) > 0.0).then_some(()));
     let status = wait_until("the status tells it", || {
-        let status = status(&daemon);
+        let status = daemon.status();
         let since = &database(&status, "attendance")?["wal_pinned"]["since"];
         since.is_string().then(|| database(&status, "attendance").unwrap().clone())
     });
@@ -277,7 +254,7 @@ fn h12_a_reader_that_keeps_the_log_is_reported_and_the_log_is_emptied_when_it_en
 
     reader.release();
     writer.pause();
-    wait_until("the log is emptied", || (wal(&sandbox.database()) == 0).then_some(()));
+    wait_until("the log is emptied", || (wal_bytes(&sandbox.database()) == 0).then_some(()));
     daemon.wait_for_log("the end to be told", |line| line.contains("no longer kept from being emptied"));
     wait_until("the metric says so", || (pinned(&daemon) == 0.0).then_some(()));
     assert!(holds(&daemon, "checkpoint", None) >= 1.0);
@@ -333,18 +310,18 @@ fn h13_a_log_that_a_replicator_owns_is_left_alone_between_runs_too() {
     fs::create_dir(sandbox.data().join(".attendance.sqlite-litestream")).unwrap();
     let (mut writer, reader) = grow_log(&sandbox);
     writer.pause();
-    let before = wal(&sandbox.database());
+    let before = wal_bytes(&sandbox.database());
     let daemon =
         Daemon::start(&sandbox.configure(&format!("{SMALL_LOG}[health]\nschedule = \"* * * * * *\"\n")));
     wait_until("the daemon has seen the log", || {
-        (database(&status(&daemon), "attendance")?["wal_bytes"] == before).then_some(())
+        (database(&daemon.status(), "attendance")?["wal_bytes"] == before).then_some(())
     });
     let seen = history::newest(&sandbox);
     wait_until("it had its time to act", || {
         (runs(&sandbox, "attendance", "health").iter().filter(|run| run.id > seen).count() >= 3).then_some(())
     });
     assert_eq!(runs(&sandbox, "attendance", "checkpoint"), []);
-    assert_eq!(wal(&sandbox.database()), before);
+    assert_eq!(wal_bytes(&sandbox.database()), before);
     assert!(daemon.stop().success());
     drop(reader);
 }

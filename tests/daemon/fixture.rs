@@ -1,4 +1,4 @@
-//! A daemon whose job is held up for as long as a test needs, and what its status says.
+//! A daemon whose job is held up for as long as a test needs, and what it counts.
 #![allow(clippy::float_cmp, reason = "gauges and counters of whole numbers")]
 
 use crate::support::application::{Application, create_database};
@@ -51,18 +51,6 @@ pub(crate) fn reload(daemon: &Daemon, outcome: &str) -> String {
 
 pub(crate) fn successful(daemon: &Daemon) -> f64 {
     daemon.metrics().get("litekeeper_config_last_reload_successful", &[]).unwrap()
-}
-
-pub(crate) fn status(daemon: &Daemon) -> serde_json::Value {
-    serde_json::from_str(&daemon.get("/api/status").unwrap().body).unwrap()
-}
-
-pub(crate) fn database<'a>(status: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
-    status["databases"].as_array().unwrap().iter().find(|db| db["name"] == name).unwrap()
-}
-
-pub(crate) fn job<'a>(status: &'a serde_json::Value, name: &str, kind: &str) -> &'a serde_json::Value {
-    database(status, name)["jobs"].as_array().unwrap().iter().find(|job| job["kind"] == kind).unwrap()
 }
 
 pub(crate) fn second_database(sandbox: &Sandbox) -> String {

@@ -2,7 +2,7 @@
 //! another process whose lock holds a job up for as long as a test needs.
 #![allow(clippy::float_cmp, reason = "gauges and counters of whole numbers")]
 
-use super::fixture::{EACH_SECOND, held_up, reload, status, successful, wait_until_running};
+use super::fixture::{EACH_SECOND, held_up, reload, successful, wait_until_running};
 use crate::support::daemon::Daemon;
 use crate::support::history::{self, runs, wait_for_run};
 use crate::support::sandbox::{Sandbox, copy_for_all};
@@ -34,7 +34,7 @@ fn a_configuration_without_databases_runs_and_takes_one_in_by_a_reload() {
     let mut table: toml::Table = complete.parse().unwrap();
     table.remove("database");
     let daemon = Daemon::start(&sandbox.configure_as(&table.to_string()));
-    assert_eq!(status(&daemon)["databases"].as_array().unwrap().len(), 0);
+    assert_eq!(daemon.status()["databases"].as_array().unwrap().len(), 0);
     sandbox.configure_as(&complete);
     let log = reload(&daemon, "success");
     assert!(log.contains("added attendance"), "{log}");

@@ -1,10 +1,8 @@
 //! A reload: databases come and go, running jobs and connections stay, and a wrong file changes nothing.
 #![allow(clippy::float_cmp, reason = "gauges and counters of whole numbers")]
 
-use super::fixture::{
-    EACH_SECOND, count, database, held_up, reload, second_database, status, successful, wait_until_running,
-};
-use crate::support::daemon::Daemon;
+use super::fixture::{EACH_SECOND, count, held_up, reload, second_database, successful, wait_until_running};
+use crate::support::daemon::{Daemon, database};
 use crate::support::history::{self, runs, wait_for_run};
 use crate::support::sandbox::Sandbox;
 use crate::support::wait_until;
@@ -100,20 +98,21 @@ fn connections_survive_a_reload_unless_the_pool_itself_changes() {
     configure(&format!("{EACH_SECOND}idle = \"10m\"\n"));
     let daemon = Daemon::start(&sandbox.configuration());
     wait_for_run(&sandbox, "backup", 0, "success");
-    let idle_of =
-        |status: &serde_json::Value| database(status, "attendance")["pool"]["idle"].as_u64().unwrap();
+    let idle_of = |status: &serde_json::Value| {
+        database(status, "attendance").unwrap()["pool"]["idle"].as_u64().unwrap()
+    };
     let idle_after_reload = |changes: &str| {
-        let before = status(&daemon)["config"]["loaded_at"].clone();
+        let before = daemon.status()["config"]["loaded_at"].clone();
         let log = reload(&daemon, "success");
         assert!(log.contains(changes), "{log}");
         wait_until("the status shows the new configuration", || {
-            let status = status(&daemon);
+            let status = daemon.status();
             (status["config"]["loaded_at"] != before).then(|| idle_of(&status))
         })
     };
     configure("[pool]\nidle = \"10m\"\nbusy_timeout = \"10m\"\n");
     idle_after_reload("changed attendance, library");
-    wait_until("its connection is idle", || (idle_of(&status(&daemon)) == 1).then_some(()));
+    wait_until("its connection is idle", || (idle_of(&daemon.status()) == 1).then_some(()));
     configure("[pool]\nidle = \"10m\"\nbusy_timeout = \"10m\"\n[database.library.backup]\nkeep_last = 3\n");
     assert_eq!(idle_after_reload("changed library"), 1, "another database changed");
     configure("[pool]\nidle = \"10m\"\nbusy_timeout = \"10m\"\n[backup]\nkeep_last = 3\n");

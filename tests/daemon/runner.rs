@@ -410,7 +410,7 @@ async fn h03_a_sidecar_that_the_application_cannot_write_makes_the_run_a_failure
         return skip("only root can give files away");
     }
     let fixture = Fixture::new();
-    let owner = crate::support::application::Owner { uid: 4711, gid: 4711 };
+    let owner = crate::support::application::APPLICATION;
     fixture.sandbox.give_data_to(owner);
     let work: Work = Box::new(|context| {
         Box::pin(async move {

@@ -1,9 +1,9 @@
 //! Runs beside runs: skipped, bounded, made good, and known to all processes.
 #![allow(clippy::float_cmp, reason = "gauges and counters of whole numbers")]
 
-use super::fixture::{EACH_SECOND, count, held_up, job, reload, second_database, status, wait_until_running};
+use super::fixture::{EACH_SECOND, count, held_up, reload, second_database, wait_until_running};
 use crate::support::application::Application;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, job};
 use crate::support::history::{self, runs, wait_for_run};
 use crate::support::sandbox::Sandbox;
 use crate::support::wait_until;
@@ -82,9 +82,9 @@ fn parallel_jobs_bounds_runs_over_all_databases_and_grows_by_a_reload() {
     configure(1);
     let daemon = Daemon::start(&sandbox.configuration());
     wait_until("the second database waits", || {
-        let status = status(&daemon);
-        (job(&status, "library", "backup")["queued"] == true
-            && !job(&status, "attendance", "backup")["running"].is_null())
+        let status = daemon.status();
+        (job(&status, "library", "backup")?["queued"] == true
+            && !job(&status, "attendance", "backup")?["running"].is_null())
         .then_some(())
     });
     let done = count(&daemon, "library", "backup", "success");

@@ -157,10 +157,6 @@ pub(crate) fn text(path: &Path, sql: &str) -> String {
     sql::value(path, sql)
 }
 
-pub(crate) fn wal(path: &Path) -> u64 {
-    std::fs::metadata(format!("{}-wal", path.display())).map_or(0, |wal| wal.len())
-}
-
 /// A small filesystem with nothing else on it.
 pub(crate) struct Small {
     // Unmounted before its directory is removed.

@@ -14,11 +14,12 @@ use litekeeper::state::runs::Outcome;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
-use crate::fixture::{as_application, database, fill, maintain, number, state, wal};
+use crate::fixture::{as_application, database, fill, maintain, number, state};
 use crate::support::application::Application;
 use crate::support::keeper::order;
 use crate::support::sandbox::Sandbox;
 use crate::support::soundness::assert_sound;
+use crate::support::sql::wal_bytes;
 use crate::support::wait_until;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +64,7 @@ async fn incremental_vacuum_frees_all_in_slices() {
         assert!(slices > 2, "{slices}");
         assert!(ran.why("vacuum").ends_with(&format!("in {slices} slices")), "{}", ran.why("vacuum"));
         // Each slice's pages were moved before the next: the log never held them all.
-        assert!(wal(&path) < 4 << 20, "{}", wal(&path));
+        assert!(wal_bytes(&path) < 4 << 20, "{}", wal_bytes(&path));
         application.stop();
         assert_sound(&path);
     }
@@ -111,7 +112,7 @@ fn a_slice_that_must_stop_is_rolled_back_and_a_replicator_ends_them_all() {
     assert_eq!(holds.take().times, 2);
     // The last connection that closes moves the log into the file, but for what is the replicator's.
     drop(freeing);
-    assert!(wal(&path) > 0);
+    assert!(wal_bytes(&path) > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

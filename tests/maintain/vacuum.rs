@@ -22,14 +22,13 @@ use rusqlite::types::Value as RowValue;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{
-    Small, as_application, database, fill, fill_with_rows, maintain, number, state, text, wal,
-};
+use crate::fixture::{Small, as_application, database, fill, fill_with_rows, maintain, number, state, text};
 use crate::support::PATIENCE;
 use crate::support::application::{self, Application};
 use crate::support::keeper::order;
 use crate::support::sandbox::Sandbox;
 use crate::support::soundness::assert_sound;
+use crate::support::sql::wal_bytes;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn h09_a_vacuum_that_is_expected_to_take_longer_than_max_block_is_refused() {
@@ -193,7 +192,7 @@ async fn h08_the_wal_is_emptied_after_vacuum() {
     let ran = maintain(&state(&sandbox), &database(&path, |d| d.maintain.vacuum = Vacuum::Always)).await;
     assert_eq!(ran.decision("vacuum"), "done");
     assert_eq!(ran.step("checkpoint")["wal_bytes"], 0);
-    assert_eq!(wal(&path), 0);
+    assert_eq!(wal_bytes(&path), 0);
     assert!(ran.finished.result.as_ref().unwrap().summary.ends_with("WAL 0 B"), "{:?}", ran.finished.result);
     application.stop();
 }
@@ -373,7 +372,7 @@ async fn a_vacuum_that_is_done_before_it_could_be_cancelled_is_remembered() {
     });
     // The part that nothing can interrupt, at whose end the disk is waited for.
     let began = Instant::now();
-    while wal(&path) < 1 << 20 {
+    while wal_bytes(&path) < 1 << 20 {
         assert!(began.elapsed() < PATIENCE);
         std::thread::yield_now();
     }

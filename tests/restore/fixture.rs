@@ -1,7 +1,7 @@
 //! A restore by the operator, and what it refuses; a daemon at work, and a restore beside it that is stopped where a test
 //! wants it.
 
-use crate::support::application::{Owner, create_database};
+use crate::support::application::create_database;
 use crate::support::backups::{catalogue, manifests, restored};
 use crate::support::daemon::Daemon;
 use crate::support::history::{Run, newest, runs, wait_for_run};
@@ -19,8 +19,6 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Output};
-
-pub(crate) const APPLICATION: Owner = Owner { uid: 4711, gid: 4711 };
 
 pub(crate) fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();

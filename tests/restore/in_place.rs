@@ -1,7 +1,8 @@
 //! `restore --in-place` beside real applications: who has the database open is named and nothing is touched; the old set
 //! is kept whole, and nothing of it gets into the restored database.
 
-use super::fixture::{APPLICATION, assert_refused, assert_restores, is_root};
+use super::fixture::{assert_refused, assert_restores, is_root};
+use crate::support::application::APPLICATION;
 use crate::support::application::Application;
 use crate::support::backups::{file, gunzipped, manifests};
 use crate::support::restoring::{

@@ -1,7 +1,7 @@
 //! Who has the database open is named, and nothing is touched; where not all processes can be seen, the operator must say that nobody has.
 
-use super::fixture::{APPLICATION, assert_refused, assert_restores, is_root};
-use crate::support::application::{Application, Owner};
+use super::fixture::{assert_refused, assert_restores, is_root};
+use crate::support::application::{APPLICATION, Application, Owner};
 use crate::support::backups::{directory, files};
 use crate::support::restoring::{
     ALL_SEEN, IN_PLACE, assert_restored, commits, json, killed_in_wal_mode, look, moved_on, stderr,

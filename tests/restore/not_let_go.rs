@@ -3,7 +3,7 @@
 use super::fixture::{
     Traced, assert_done, assert_undisturbed, at_work, busy, in_place, scene, wait_for_next, wait_until_open,
 };
-use crate::support::application::{Application, Owner};
+use crate::support::application::{APPLICATION, Application};
 use crate::support::daemon::Daemon;
 use crate::support::restoring::{assert_restored, can_trace, kept, stderr};
 use crate::support::sandbox::{Sandbox, copy_for_all, program};
@@ -138,7 +138,7 @@ fn root_restores_beside_a_daemon_of_another_user_which_goes_on() {
     if !rustix::process::geteuid().is_root() {
         return skip("only root can play several users");
     }
-    let owner = Owner { uid: 4711, gid: 4711 };
+    let owner = APPLICATION;
     let (sandbox, states, backup) = scene(&[]);
     sandbox.give_data_to(owner);
     for place in [sandbox.state(), sandbox.backups()] {

@@ -1,9 +1,9 @@
 //! What is refused, with what to write instead; and what is valid and warned of.
 
 use super::fixture::{APP, accepted, app, problem, rejected, says};
+use litekeeper::config::keys;
 #[cfg(feature = "object-storage")]
-use litekeeper::config::{Bucket, Cloud};
-use litekeeper::config::{Place, keys};
+use litekeeper::config::{Bucket, Cloud, Place};
 use std::collections::BTreeSet;
 
 #[test]

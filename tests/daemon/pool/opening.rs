@@ -3,13 +3,10 @@
 use super::fixture::{Fixture, call, hold};
 use crate::support::application::create_database;
 use crate::support::sandbox::Sandbox;
+use crate::support::sql::wal_bytes;
 use litekeeper::error::Reason;
 use std::fs;
 use std::path::Path;
-
-fn wal_bytes(sandbox: &Sandbox) -> u64 {
-    fs::metadata(sandbox.data().join("attendance.sqlite-wal")).map_or(0, |wal| wal.len())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn h05_a_missing_database_is_an_error_and_not_a_new_file_and_is_opened_once_it_is_there() {
@@ -167,14 +164,14 @@ async fn h13_the_write_ahead_log_is_left_to_the_replicator_that_owns_it() {
         mark(&sandbox.database());
         let fixture = Fixture::on(sandbox, |d| d.pool.size = 1);
         write_much(&fixture).await;
-        let bytes = wal_bytes(&fixture.sandbox);
+        let bytes = wal_bytes(&fixture.sandbox.database());
         // SQLite's own checkpoint comes after 1000 pages; the log is then written again from its start.
         assert_eq!(bytes > 2000 * 4096, owned, "{bytes}");
         fixture.pool.close();
         crate::support::wait_until("it is closed", || {
             (super::fixture::times_open(&fixture.database.path) == 0).then_some(())
         });
-        assert_eq!(wal_bytes(&fixture.sandbox), if owned { bytes } else { 0 });
+        assert_eq!(wal_bytes(&fixture.sandbox.database()), if owned { bytes } else { 0 });
     }
 }
 
@@ -194,12 +191,12 @@ async fn h13_a_replicator_that_begins_later_owns_the_log_from_then_on() {
         begins(&fixture.database.path);
 
         write_much(&fixture).await;
-        let bytes = wal_bytes(&fixture.sandbox);
+        let bytes = wal_bytes(&fixture.sandbox.database());
         assert!(bytes > 2000 * 4096, "{bytes}");
         fixture.pool.close();
         crate::support::wait_until("it is closed", || {
             (super::fixture::times_open(&fixture.database.path) == 0).then_some(())
         });
-        assert_eq!(wal_bytes(&fixture.sandbox), bytes);
+        assert_eq!(wal_bytes(&fixture.sandbox.database()), bytes);
     }
 }

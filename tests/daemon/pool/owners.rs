@@ -2,7 +2,7 @@
 //! alone can play several users.
 
 use super::fixture::{Fixture, call, soon};
-use crate::support::application::{Application, Owner};
+use crate::support::application::{APPLICATION, Application, Owner};
 use crate::support::process::child::{self, Child};
 use crate::support::sandbox::{Sandbox, copy_for_all};
 use crate::support::{configured, skip};
@@ -11,7 +11,6 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
 
-const APPLICATION: Owner = Owner { uid: 4711, gid: 4711 };
 const SHARED: u32 = 4713;
 
 /// Writes to a database through a pool, says how that went, and keeps the pool open until told to end.

@@ -2,7 +2,7 @@
 //! How a chore becomes due, and how one sees that it is done.
 
 use crate::support::sandbox::Sandbox;
-use std::fs;
+use crate::support::sql::wal_bytes;
 
 /// Rows before this are past their retention; the application's and those made with the database are much younger.
 pub const OLD: &str = "2022-01-01";
@@ -267,7 +267,7 @@ impl Chore {
     /// Whether nothing of it is left to do. The application writes on.
     pub fn is_done(&self, sandbox: &Sandbox, connection: &rusqlite::Connection) -> bool {
         let number = |sql: &&str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-        let log = fs::metadata(sandbox.data().join("attendance.sqlite-wal")).map_or(0, |file| file.len());
+        let log = wal_bytes(&sandbox.database());
         // Where a table is missing, the work is, too.
         self.done.iter().map(number).all(|answer| answer.is_ok_and(|found| found == 1))
             && !(self.empties_log && log >= LONG_LOG)

@@ -20,6 +20,9 @@ pub struct Owner {
     pub gid: u32,
 }
 
+/// The user of an application that is not ours; to play him takes root.
+pub const APPLICATION: Owner = Owner { uid: 4711, gid: 4711 };
+
 /// Writes a database with the attendance schema; `options` as `application.py create` has them, for example
 /// `["--rows", "5000", "--journal-mode", "delete"]`.
 pub fn create_database(path: &Path, options: &[&str]) {
