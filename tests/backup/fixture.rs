@@ -1,4 +1,5 @@
-//! What the tests of backups share: a database that takes long to copy, and what Python says of a restored one.
+//! What the tests of backups share: a database that takes long to copy, and what Python says of a
+//! restored one.
 
 use crate::support::application::{self, Application};
 use crate::support::backups::*;

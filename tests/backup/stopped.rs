@@ -1,4 +1,5 @@
-//! A backup that is killed, stopped, or meets a full disk: nothing unfinished is left, and what there was restores.
+//! A backup that is killed, stopped, or meets a full disk: nothing unfinished is left, and what
+//! there was restores.
 
 use super::fixture::{ballast, in_the_middle_of_a_copy};
 use crate::support::application::Application;

@@ -1,4 +1,5 @@
-//! A run that fails, is stopped or is killed leaves whole batches; and what an application beside one notices.
+//! A run that fails, is stopped or is killed leaves whole batches; and what an application beside
+//! one notices.
 
 use super::fixture::{ORDERS, Place, assert_whole_batches, cascade, database, detail, message};
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Rows of other tables that point at one that goes: refused, cascaded, or let go, as the rule and the schema say (HAZARDS H14).
+//! Rows of other tables that point at one that goes: refused, cascaded, or let go, as the rule and
+//! the schema say (HAZARDS H14).
 
 use super::fixture::{ORPHANS, Place, cascade, detail, hundred_rows, message, users};
 

@@ -1,5 +1,5 @@
-//! What a user has before him: the commands, the configuration, the errors and the demo; and the tools by which the other
-//! tests and the benchmark judge, which are proved here.
+//! What a user has before him: the commands, the configuration, the errors and the demo; and the
+//! tools by which the other tests and the benchmark judge, which are proved here.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod application;

@@ -1,4 +1,5 @@
-//! The daemon and its parts: its life, its courtesy, the runner of jobs, the schedule, the pool, the state and the window.
+//! The daemon and its parts: its life, its courtesy, the runner of jobs, the schedule, the pool,
+//! the state and the HTTP pages.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod courtesy;
@@ -7,6 +8,7 @@ mod fixture;
 mod http;
 mod life;
 mod metrics;
+mod page;
 mod pool;
 mod reload;
 mod runner;

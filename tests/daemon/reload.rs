@@ -1,4 +1,5 @@
-//! A reload: databases come and go, running jobs and connections stay, and a wrong file changes nothing.
+//! A reload: databases come and go, running jobs and connections stay, and a wrong file changes
+//! nothing.
 #![allow(clippy::float_cmp, reason = "gauges and counters of whole numbers")]
 
 use super::fixture::{EACH_SECOND, count, held_up, reload, second_database, successful, wait_until_running};

@@ -1,4 +1,5 @@
-//! A backup that somebody has changed: damaged it is called, and of the database it says nothing (HAZARDS H27).
+//! A backup that somebody has changed: damaged it is called, and of the database it says nothing
+//! (HAZARDS H27).
 
 use super::processes::ended;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Which SQLite the application has, as far as it can be seen, and whether its checkpoints lose commits (HAZARDS H29).
+//! Which SQLite the application has, as far as it can be seen, and whether its checkpoints lose
+//! commits (HAZARDS H29).
 
 use crate::support::application::{Application, script};
 use crate::support::daemon::Daemon;

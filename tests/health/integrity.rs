@@ -1,4 +1,5 @@
-//! Damage and what is none: pages, indexes, constraints, foreign keys; found beside an application that writes.
+//! Damage and what is none: pages, indexes, constraints, foreign keys; found beside an application
+//! that writes.
 
 use super::fixture::{assert_verdict, findings, number, overwrite_page, problems, python};
 use crate::support::application::Application;

@@ -1,5 +1,6 @@
-//! All that this process logs. A process has one subscriber: the tests share it, installed by the first that asks, and each
-//! finds its own lines by the name of its database. Without times: a test looks for digits that must not be there.
+//! All that this process logs. A process has one subscriber: the tests share it, installed by the
+//! first that asks, and each finds its own lines by the name of its database. Without times: a test
+//! looks for digits that must not be there.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};

@@ -1,4 +1,5 @@
-//! What is wrong with a database or slow in it, what would help, and what the daemon does with damage.
+//! What is wrong with a database or slow in it, what would help, and what the daemon does with
+//! damage.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod advise;

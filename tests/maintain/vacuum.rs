@@ -1,4 +1,5 @@
-//! A whole VACUUM: when it is refused, what it needs, how long it may take, and what it leaves as it was.
+//! A whole VACUUM: when it is refused, what it needs, how long it may take, and what it leaves as
+//! it was.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! A restore by the operator, and what it refuses; a daemon at work, and a restore beside it that is stopped where a test
-//! wants it.
+//! A restore by the operator, and what it refuses; a daemon at work, and a restore beside it that
+//! is stopped where a test wants it.
 
 use crate::support::application::create_database;
 use crate::support::backups::{catalogue, manifests, restored};

@@ -1,4 +1,5 @@
-//! Who has the database open is named, and nothing is touched; where not all processes can be seen, the operator must say that nobody has.
+//! Who has the database open is named, and nothing is touched; where not all processes can be seen,
+//! the operator must say that nobody has.
 
 use super::fixture::{assert_refused, assert_restores, is_root};
 use crate::support::application::{APPLICATION, Application, Owner};

@@ -1,4 +1,5 @@
-//! `restore --in-place` where somebody else has the database: an application, a daemon that does not let go, or one that cannot be asked.
+//! `restore --in-place` where somebody else has the database: an application, a daemon that does
+//! not let go, or one that cannot be asked.
 
 use super::fixture::{
     Traced, assert_done, assert_undisturbed, at_work, busy, in_place, scene, wait_for_next, wait_until_open,

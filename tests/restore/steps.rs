@@ -1,4 +1,5 @@
-//! The steps of a restore in place: one that fails, is late, or is cut short leaves the old database or the new one, whole.
+//! The steps of a restore in place: one that fails, is late, or is cut short leaves the old
+//! database or the new one, whole.
 
 use super::fixture::assert_refused;
 use crate::support::backups::files;

@@ -1,4 +1,5 @@
-//! Where backups lie: stores, packing, the catalogue and rotation, through what the jobs call; and every command on buckets.
+//! Where backups lie: stores, packing, the catalogue and rotation, through what the jobs call; and
+//! every command on buckets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[cfg(feature = "object-storage")]

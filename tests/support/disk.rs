@@ -1,4 +1,5 @@
-//! A filesystem of its own at one of a test's places, which only root can mount: small, filled, or with few files.
+//! A filesystem of its own at one of a test's places, which only root can mount: small, filled, or
+//! with few files.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -5,4 +5,5 @@ mod packaged;
 mod places;
 mod refused;
 mod reload;
+mod rules;
 mod values;

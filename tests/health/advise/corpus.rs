@@ -1,4 +1,5 @@
-//! Schemas as frameworks make them, and queries as they send them: each gets the index that it needs, and only that.
+//! Schemas as frameworks make them, and queries as they send them: each gets the index that it
+//! needs, and only that.
 
 use super::fixture::{advise, database, instructions, plan, proposed, watched};
 use super::schemas::{DJANGO, POCKETBASE, RAILS};

@@ -1,4 +1,5 @@
-//! Queries whose text stands in the way of an index: told so where another text would help, and else not.
+//! Queries whose text stands in the way of an index: told so where another text would help, and
+//! else not.
 
 use super::fixture::{HISTORY, advise, database, proposed, watched};
 use super::schemas::{ATTENDANCE, DJANGO, GUIDE, POCKETBASE, RAILS};

@@ -1,5 +1,5 @@
-//! Servers of buckets on loopback, each a real one, and what may stand before them. Only for tests that use the feature
-//! `object-storage`: whoever includes this says so.
+//! Servers of buckets on loopback, each a real one, and what may stand before them. Only for tests
+//! that use the feature `object-storage`: whoever includes this says so.
 
 #![allow(dead_code, reason = "each test uses a part")]
 

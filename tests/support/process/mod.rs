@@ -1,4 +1,5 @@
-//! Other processes: one of ours that plays a part, what a process prints, and what strace saw of it.
+//! Other processes: one of ours that plays a part, what a process prints, and what strace saw of
+//! it.
 
 pub mod child;
 pub mod lines;
