@@ -1,5 +1,5 @@
-//! Backups made by the real daemon while an application in another process writes: whole, a state that existed, true
-//! to their manifests; rotated and verified; and nothing left behind when a run fails or is killed.
+//! Backups made by the real daemon while an application in another process writes: whole, a state
+//! that existed, true to their manifests, and rotated.
 
 use super::fixture::{PAUSE, ballast, in_the_middle_of_a_copy, log, python_says};
 use crate::support::application::Application;

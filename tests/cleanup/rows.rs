@@ -1,4 +1,4 @@
-//! Retention: what goes, what stays whatever a rule says, and what the application notices of it.
+//! Which rows go by their dates: in every format, and none whose date cannot be read for sure.
 
 use super::fixture::{Place, detail, hundred_rows, message};
 

@@ -1,4 +1,5 @@
-//! The command line: the real program on real files, its output and its exit codes.
+//! The verbs on real files: what each prints, its exit code, its help, and what a look leaves as it
+//! was.
 
 use super::fixture::{
     assert_has_fields, backed_up, backup_files, json, kept, names_in, run, stuck_backup, text, without_wal,

@@ -1,5 +1,5 @@
-//! The daemon's life, from outside: start, reload, overlap, stop, crash; with real signals, and an application in
-//! another process whose lock holds a job up for as long as a test needs.
+//! The daemon's life, from outside: how it starts and how it stops, with real signals, and an
+//! application in another process whose lock holds a job up for as long as a test needs.
 #![allow(clippy::float_cmp, reason = "gauges and counters of whole numbers")]
 
 use super::fixture::{EACH_SECOND, held_up, reload, successful, wait_until_running};

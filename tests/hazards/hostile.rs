@@ -1,5 +1,5 @@
-//! What a file whose author means harm, a backup that somebody has changed, and other users of the machine can take from
-//! litekeeper: not its time for ever, not its memory, not the disk, not its word about the database (HAZARDS H27).
+//! What a file whose author means harm can take from litekeeper: not its time for ever, not its
+//! memory (HAZARDS H27).
 
 use super::processes::{ended, inspectors, spawned};
 use std::fs;

@@ -1,5 +1,5 @@
-//! Health and integrity tell what is wrong with a database, and only that: run as the daemon runs them, on real
-//! files, sound and damaged, beside an application in a process of its own.
+//! Health tells what is wrong with a database, and only that: run as the daemon runs it, beside an
+//! application in a process of its own.
 
 use super::fixture::{
     ARTICLES, HEALTH_CHECKS, INTEGRITY_CHECKS, assert_verdict, declare, findings, number, problems,

@@ -1,4 +1,5 @@
-//! Free pages that are given back.
+//! When free pages are given back: from which share on, in slices, and in a file that is converted
+//! once.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! `restore --in-place` beside real applications: who has the database open is named and nothing is touched; the old set
-//! is kept whole, and nothing of it gets into the restored database.
+//! `restore --in-place`: the old set is kept whole, nothing of it gets into the restored database,
+//! and the new file is as the old one was: its owner, its rights, its place.
 
 use super::fixture::{assert_refused, assert_restores, is_root};
 use crate::support::application::APPLICATION;
