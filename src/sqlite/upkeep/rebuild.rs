@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
-use crate::sqlite::checks::{self, Depth, Found};
+use crate::sqlite::checks::{self, Found};
 use crate::sqlite::look::schema::{ORDINARY, WITHOUT_ROWID};
 
 /// An index and its table.
