@@ -6,7 +6,7 @@ mod backups;
 mod check;
 mod demo;
 mod detail;
-mod exit;
+pub mod exit;
 mod history;
 mod in_place;
 mod inspect;
@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, DEFAULT_PATH, Database};
 use crate::error::{Error, Reason, Result};
@@ -39,7 +39,7 @@ use crate::sqlite::pauses::FLAG;
 /// Keeps SQLite databases: backs them up, maintains, prunes and watches them while their applications use them.
 #[derive(Debug, Parser)]
 #[command(name = "litekeeper", version, max_term_width = 100)]
-#[command(after_help = exit::HELP)]
+#[command(after_help = exit::help())]
 struct Arguments {
     /// The configuration file.
     #[arg(long, global = true, value_name = "PATH", env = "LITEKEEPER_CONFIG", hide_env_values = true, default_value = DEFAULT_PATH)]
@@ -77,6 +77,11 @@ enum Verb {
     Inspect(inspect::Inspect),
     #[command(hide = true, long_flag = FLAG)]
     WatchLocks(watch_locks::WatchLocks),
+}
+
+/// The whole command line, for what is made from it: man pages, completions, the reference.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// What every verb gets.

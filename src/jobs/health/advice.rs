@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use crate::config::Index;
 use crate::error::Result;
 use crate::jobs::Context;
+use crate::metrics::index_reasons;
 use crate::queries::advice::existing::{self, Existing, Keyless, Remark};
 use crate::queries::known::in_plans;
 use crate::queries::plans::{Plan, index_in};
@@ -158,7 +159,11 @@ impl Evidence {
             index.table,
             quoted(&index.name)
         );
-        (of_table >= QUERIES_OF_TABLE).then(|| Remark { index: index.name.clone(), word: "unused", text })
+        (of_table >= QUERIES_OF_TABLE).then(|| Remark {
+            index: index.name.clone(),
+            word: index_reasons::UNUSED.word,
+            text,
+        })
     }
 }
 
