@@ -738,3 +738,49 @@ fn who_may_not_read_the_state_is_told_who_may() {
         assert!(said.contains("user 65534 may not") && said.contains("state.db"), "{verb:?}: {said}");
     }
 }
+
+#[test]
+fn the_documents_of_a_package_have_every_command_and_none_that_is_hidden() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = litekeeper(&["documents", dir.path().to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let help = litekeeper(&["--help"]);
+    let commands = text(&help.stdout).split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let is_new = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    let verbs = commands.lines().filter(is_new).filter_map(|line| line.split_whitespace().next());
+    let verbs: BTreeSet<&str> = verbs.filter(|verb| *verb != "help").collect();
+    assert!(verbs.len() > 10, "{verbs:?}");
+
+    let mut pages: BTreeSet<String> = verbs.iter().map(|verb| format!("litekeeper-{verb}.1")).collect();
+    pages.insert("litekeeper.1".to_owned());
+    let names = |dir: &Path| -> BTreeSet<String> {
+        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    assert_eq!(names(&dir.path().join("man1")), pages);
+    for page in &pages {
+        let page = fs::read_to_string(dir.path().join("man1").join(page)).unwrap();
+        for part in [".SH NAME", ".SH SYNOPSIS", ".SH NOTES\n.nf\n", "Exit codes:"] {
+            assert!(page.contains(part), "{part} is not in {page}");
+        }
+    }
+    for file in ["litekeeper.bash", "_litekeeper", "litekeeper.fish"] {
+        let completions = fs::read_to_string(dir.path().join("completions").join(file)).unwrap();
+        for verb in &verbs {
+            assert!(completions.contains(verb), "{file} does not know {verb}");
+        }
+        for hidden in ["inspect", "watch-locks", "documents"] {
+            assert!(!completions.contains(hidden), "{file} offers {hidden}");
+        }
+    }
+    // What they say to the shells that are here is not wrong.
+    let script = dir.path().join("completions/litekeeper.bash");
+    let check = Command::new("bash").arg("-n").arg(script).output().unwrap();
+    assert!(check.status.success(), "{}", text(&check.stderr));
+}
+
+#[test]
+fn documents_that_cannot_be_written_are_an_error_that_names_the_place() {
+    let output = litekeeper(&["documents", "/dev/null/nowhere"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("/dev/null/nowhere/man1"), "{}", text(&output.stderr));
+}

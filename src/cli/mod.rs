@@ -6,6 +6,7 @@ mod backups;
 mod check;
 mod demo;
 mod detail;
+mod documents;
 pub mod exit;
 mod history;
 mod in_place;
@@ -74,6 +75,8 @@ enum Verb {
     Slow(slow::Slow),
     Advise(advise::Advise),
     #[command(hide = true)]
+    Documents(documents::Documents),
+    #[command(hide = true)]
     Inspect(inspect::Inspect),
     #[command(hide = true, long_flag = FLAG)]
     WatchLocks(watch_locks::WatchLocks),
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
         Verb::History(verb) => verb.run(&global),
         Verb::Slow(verb) => verb.run(&global),
         Verb::Advise(verb) => verb.run(&global),
+        Verb::Documents(verb) => verb.run(),
         Verb::Inspect(verb) => verb.run(&global),
         Verb::WatchLocks(verb) => verb.run(),
     };
