@@ -43,7 +43,7 @@ where
     part(context, what, within_lock(done, had_lock))
 }
 
-/// Runs `work` as [`write`] does at this moment, with for how long it had the lock.
+/// Runs `work` as [`write()`] does at this moment, with for how long it had the lock.
 pub(super) async fn write_now<T, F>(context: &Context, what: &str, work: F) -> Result<(Result<T>, Duration)>
 where
     T: Send + 'static,
