@@ -784,3 +784,61 @@ fn documents_that_cannot_be_written_are_an_error_that_names_the_place() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("/dev/null/nowhere/man1"), "{}", text(&output.stderr));
 }
+
+/// The names in a value, wherever they are in it.
+fn fields_of(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            into.extend(fields.keys().cloned());
+            fields.values().for_each(|field| fields_of(field, into));
+        }
+        Value::Array(items) => items.iter().for_each(|item| fields_of(item, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_name_in_json_is_in_the_reference() {
+    let sandbox = backed_up();
+    sandbox.configure(
+        "[[database.attendance.backup.copy]]\nname = \"second\"\ndir = \"/tmp/litekeeper-nowhere\"\n\
+         [[database.attendance.cleanup.rule]]\ntable = \"attendance\"\nkeep_rows = 1000000\n\
+         [[database.attendance.index]]\nname = \"i\"\ntable = \"attendance\"\ncolumns = [\"user_id\"]\n\
+         [database.attendance.watch.q]\nsql = \"SELECT count(*) FROM attendance\"\n",
+    );
+    let restored = sandbox.path().join("restored.sqlite");
+    let salvaged = sandbox.path().join("salvaged.sqlite");
+    let restore = ["restore", "attendance", "--to", restored.to_str().unwrap()];
+    let recover = ["recover", "attendance", "--always", "--to", salvaged.to_str().unwrap()];
+    let mut names = BTreeSet::new();
+    for args in [
+        &["check", "--environment"][..],
+        &["backup", "attendance", "--dry-run"],
+        &["backup", "attendance"],
+        &["verify", "attendance"],
+        &["cleanup", "attendance", "--dry-run"],
+        &["cleanup", "attendance"],
+        &["maintain", "attendance", "--dry-run"],
+        &["maintain", "attendance"],
+        &["health", "attendance", "--deep"],
+        &["backups", "attendance"],
+        &["pin", "attendance", "latest"],
+        &restore,
+        &["restore", "attendance", "--in-place", "--dry-run"],
+        &recover,
+        &["history"],
+        &["slow"],
+        &["advise", "attendance"],
+        &["status"],
+        &["status", "nothing"],
+    ] {
+        let output = sandbox.litekeeper(&[args, &["--json"]].concat());
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}"));
+        fields_of(&value, &mut names);
+    }
+    assert!(names.len() > 60, "only {names:?} were printed");
+    let page = include_str!("../docs/reference/json.md");
+    let words: BTreeSet<&str> = page.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let missing: Vec<&String> = names.iter().filter(|name| !words.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "names that docs/reference/json.md does not have: {missing:?}");
+}

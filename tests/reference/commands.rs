@@ -123,11 +123,11 @@ pub(crate) fn exit_codes() -> String {
 }
 
 #[test]
-fn the_page_of_json_has_the_form_of_every_command() {
+fn the_page_of_json_has_the_form_of_every_command_and_all_of_the_status() {
     let forms: String = verbs()
         .iter()
         .filter_map(|verb| Some((verb.get_name().to_owned(), json(verb)?)))
         .map(|(name, form)| format!("### {name}\n\n```text\n{form}\n```\n\n"))
         .collect();
-    holds("json.md", &[("forms", forms)]);
+    holds("json.md", &[("forms", forms), ("status", crate::status::status())]);
 }

@@ -5,6 +5,7 @@
 
 mod commands;
 mod configuration;
+mod status;
 mod tables;
 
 use std::fs;
