@@ -5,6 +5,8 @@ use std::fmt;
 
 pub use reason::Reason;
 
+// By its path, because tests/fuzz has this file in a crate of its own.
+#[path = "error/reason.rs"]
 mod reason;
 
 /// Whether trying again can help. Decides who retries: `pool` retries [`Class::Transient`] opens, the job
