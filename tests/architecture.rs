@@ -383,7 +383,7 @@ fn every_hazard_that_the_code_speaks_of_has_its_section_and_its_proof() {
     let missing: Vec<_> = named.iter().filter(|number| !sections.contains_key(number)).collect();
     assert!(missing.is_empty(), "hazards without a section in docs/HAZARDS.md: {missing:?}");
     for (number, text) in &sections {
-        let proof = text.split_once("Proof: ").unwrap_or_else(|| panic!("H{number} has no proof")).1;
+        let proof = text.split_once("Proof:").unwrap_or_else(|| panic!("H{number} has no proof")).1;
         let proofs: Vec<&str> =
             proof.split('`').skip(1).step_by(2).filter(|name| name.starts_with('h')).collect();
         assert!(!proofs.is_empty(), "H{number} names no test");
