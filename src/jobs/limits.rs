@@ -35,7 +35,7 @@ pub fn write<T>(
     part(run, what, within_lock(done, had_lock))
 }
 
-/// Runs `work` as [`write`] does at this moment, with for how long it had the lock.
+/// Runs `work` as [`write()`] does at this moment, with for how long it had the lock.
 pub fn write_now<T>(
     run: &Run,
     what: &str,

@@ -487,16 +487,3 @@ fn a_run_whose_database_is_replaced_is_stopped_and_the_next_one_takes_the_new_fi
     assert_eq!(runs[0].reason, "replaced");
     assert!(sandbox.litekeeper(&["maintain", "attendance"]).status.success());
 }
-
-#[test]
-fn the_readme_says_what_each_reason_means_and_what_to_do() {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `")).collect();
-    for reason in Reason::ALL {
-        let row = rows.iter().find(|row| row.starts_with(&format!("| `{reason}` |")));
-        let row = row.unwrap_or_else(|| panic!("{reason} has no row"));
-        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
-        assert_eq!(cells.len(), 3, "{row}");
-        assert!(cells.iter().all(|cell| !cell.is_empty()), "{row}");
-    }
-}

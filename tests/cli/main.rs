@@ -7,6 +7,7 @@ mod backups;
 mod benchmark;
 mod config;
 mod demo;
+mod documents;
 mod errors;
 mod fixture;
 mod restores;
