@@ -4,6 +4,12 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use reason::Reason;
+
+// By its path, because tests/fuzz has this file in a crate of its own.
+#[path = "error/reason.rs"]
+mod reason;
+
 /// Whether trying again can help. Decides who retries: `pool` retries [`Class::Transient`] opens, the job
 /// runner retries [`Class::Transient`] runs, nobody retries the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,149 +20,6 @@ pub enum Class {
     Permanent,
     /// We were told to stop.
     Cancelled,
-}
-
-/// Why something failed, as one word for the run history and for the label `reason`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The application held the lock for longer than `busy_timeout`.
-    Busy,
-    /// Not even a reader got in for all of `busy_timeout`: somebody lets nobody else in (HAZARDS H21).
-    Held,
-    /// Another run of ours holds the database's exclusive job lock; or somebody has the database open that is to be
-    /// replaced.
-    Locked,
-    /// No free pooled connection within `pool.timeout`.
-    PoolTimeout,
-    /// The deadline of the run or of one statement passed, and the statement was stopped.
-    Deadline,
-    /// Stopped by a shutdown, a reload or the operator.
-    Cancelled,
-    /// Stopped between two slices, because a blackout began.
-    Blackout,
-    /// Given up for now between two slices: any commit would have made transactions of the application fail (HAZARDS H35).
-    NoPause,
-    /// The database, backup, table, column or index does not exist.
-    NotFound,
-    /// The path of the database leads to no file.
-    Vanished,
-    /// Another file was put in place of the database during a run.
-    Replaced,
-    /// The database is reached under a second name, beside which its application's log is not seen (HAZARDS H31).
-    SecondName,
-    /// The file is not an SQLite database.
-    NotADatabase,
-    /// The file looks like an encrypted database.
-    Encrypted,
-    /// The file's format is newer than our SQLite.
-    NewerFormat,
-    /// SQLite reports damage.
-    Damaged,
-    /// Owner, group or mode stand in the way.
-    Permission,
-    /// Opened by our user, the database would get sidecars that its application cannot write, or has them (H3); or
-    /// somebody else's link leads to it (H32).
-    WrongOwner,
-    /// The filesystem is mounted read-only.
-    ReadOnly,
-    /// Not enough room on a filesystem.
-    NoSpace,
-    /// The database is empty, or much smaller than it was.
-    Shrunken,
-    /// A guard of ours refused: too large a share, triggers, child rows, a replicator that owns the file.
-    Refused,
-    /// The schema needs a function, collation or module that only the application has.
-    Unsupported,
-    /// The configuration is not valid.
-    Config,
-    /// The operating system refused a read or a write.
-    Io,
-    /// Any other error from SQLite.
-    Sqlite,
-    /// A defect in litekeeper: the run panicked.
-    Panic,
-}
-
-impl Reason {
-    /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 27] = [
-        Self::Busy,
-        Self::Held,
-        Self::Locked,
-        Self::PoolTimeout,
-        Self::Deadline,
-        Self::Cancelled,
-        Self::Blackout,
-        Self::NoPause,
-        Self::NotFound,
-        Self::Vanished,
-        Self::Replaced,
-        Self::SecondName,
-        Self::NotADatabase,
-        Self::Encrypted,
-        Self::NewerFormat,
-        Self::Damaged,
-        Self::Permission,
-        Self::WrongOwner,
-        Self::ReadOnly,
-        Self::NoSpace,
-        Self::Shrunken,
-        Self::Refused,
-        Self::Unsupported,
-        Self::Config,
-        Self::Io,
-        Self::Sqlite,
-        Self::Panic,
-    ];
-
-    /// The word used in labels, in the run history and in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Busy => "busy",
-            Self::Held => "held",
-            Self::Locked => "locked",
-            Self::PoolTimeout => "pool_timeout",
-            Self::Deadline => "deadline",
-            Self::Cancelled => "cancelled",
-            Self::Blackout => "blackout",
-            Self::NoPause => "no_pause",
-            Self::NotFound => "not_found",
-            Self::Vanished => "vanished",
-            Self::Replaced => "replaced",
-            Self::SecondName => "second_name",
-            Self::NotADatabase => "not_a_database",
-            Self::Encrypted => "encrypted",
-            Self::NewerFormat => "newer_format",
-            Self::Damaged => "damaged",
-            Self::Permission => "permission",
-            Self::WrongOwner => "wrong_owner",
-            Self::ReadOnly => "read_only",
-            Self::NoSpace => "no_space",
-            Self::Shrunken => "shrunken",
-            Self::Refused => "refused",
-            Self::Unsupported => "unsupported",
-            Self::Config => "config",
-            Self::Io => "io",
-            Self::Sqlite => "sqlite",
-            Self::Panic => "panic",
-        }
-    }
-
-    /// Whether trying again can help.
-    pub const fn class(self) -> Class {
-        match self {
-            Self::Busy | Self::Held | Self::PoolTimeout => Class::Transient,
-            Self::Cancelled | Self::Blackout | Self::NoPause => Class::Cancelled,
-            _ => Class::Permanent,
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// What failed, why, and what to do about it, in one sentence or two for the operator.

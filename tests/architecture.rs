@@ -1,12 +1,14 @@
 //! The rules of the source tree that no compiler checks: which room may use which, one SQLite, no file without its
-//! purpose, nothing that users see without its line in the README.
+//! purpose, nothing that users see without its line in the documents.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use litekeeper::config::keys;
-use litekeeper::metrics::names;
+use litekeeper::error::Reason;
+use litekeeper::metrics::{index_reasons, names};
 
 /// Rooms from the highest to the lowest; a room uses its own and lower ones. Those of one line are equals.
 const RANKS: [&[&str]; 17] = [
@@ -278,17 +280,215 @@ fn h02_one_sqlite_is_linked() {
     assert_eq!(bindings, ["libsqlite3-sys"]);
 }
 
+fn document(path: &str) -> String {
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&whole).unwrap_or_else(|error| panic!("{}: {error}", whole.display()))
+}
+
+/// The README and all pages of docs, by their paths from the top.
+fn documents() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![PathBuf::from("README.md"), PathBuf::from("CHANGELOG.md")];
+    for directory in ["docs", "docs/reference"] {
+        for entry in fs::read_dir(root.join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "md") {
+                pages.push(path.strip_prefix(root).unwrap().to_owned());
+            }
+        }
+    }
+    assert!(pages.len() > 20, "{pages:?}");
+    pages
+}
+
+/// What is in the pages is for the test `reference` to say; that they lack nothing is held here as well.
 #[test]
-fn the_readme_has_every_metric_and_every_key() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(&path)
-        .unwrap_or_else(|e| panic!("{} must list every metric and every key: {e}", path.display()));
-    let metrics = names::ALL.iter().map(|metric| metric.name).filter(|name| !has_word(&readme, name));
-    assert_eq!(metrics.collect::<Vec<_>>(), Vec::<&str>::new(), "metrics that the README does not have");
-    // `pool.busy_timeout` is found in the table of [pool] as `busy_timeout`.
-    let keys: Vec<String> =
-        keys().into_iter().filter(|key| !has_word(&readme, key.rsplit('.').next().unwrap())).collect();
-    assert_eq!(keys, Vec::<String>::new(), "keys that the README does not have");
+fn every_key_metric_and_reason_is_in_the_reference() {
+    let configuration = document("docs/reference/configuration.md");
+    let all = keys();
+    let described = |key: &String| {
+        // A database's own `pool.size` is that of `[pool]`.
+        let general = key.strip_prefix("database.NAME.").filter(|general| all.iter().any(|k| k == general));
+        configuration.contains(&format!("| `{}` |", general.unwrap_or(key)))
+    };
+    let missing: Vec<&String> = all.iter().filter(|key| !described(key)).collect();
+    assert!(missing.is_empty(), "keys that the reference does not have: {missing:?}");
+
+    let metrics = document("docs/reference/metrics.md");
+    let missing: Vec<_> =
+        names::ALL.iter().map(|m| m.name).filter(|name| !has_word(&metrics, name)).collect();
+    assert!(missing.is_empty(), "metrics that the reference does not have: {missing:?}");
+
+    let reasons = document("docs/reference/reasons.md");
+    let words = Reason::ALL.iter().map(|r| r.as_str()).chain(index_reasons::ALL.iter().map(|r| r.word));
+    let missing: Vec<_> = words.filter(|word| !reasons.contains(&format!("\n| `{word}` |"))).collect();
+    assert!(missing.is_empty(), "reasons that the reference does not have: {missing:?}");
+}
+
+#[test]
+fn the_readme_is_short() {
+    let bytes = document("README.md").len();
+    assert!(bytes <= 14 * 1024, "README.md has {bytes} bytes: what is not for everybody belongs into docs");
+}
+
+#[test]
+fn links_within_the_documents_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seen = 0;
+    for page in documents() {
+        let text = document(page.to_str().unwrap());
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            seen += 1;
+            let (file, anchor) = link.split_once('#').map_or((link, None), |(file, at)| (file, Some(at)));
+            let target =
+                if file.is_empty() { root.join(&page) } else { root.join(page.parent().unwrap()).join(file) };
+            assert!(target.exists(), "{}: {link} leads nowhere", page.display());
+            if let Some(anchor) = anchor {
+                let headings = fs::read_to_string(&target).unwrap();
+                let mut headings = headings.lines().filter(|line| line.starts_with('#')).map(anchor_of);
+                assert!(headings.any(|heading| heading == anchor), "{}: {link}", page.display());
+            }
+        }
+    }
+    assert!(seen > 50, "only {seen} links were found");
+}
+
+/// The name under which a heading is linked.
+fn anchor_of(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_hazard_that_the_code_speaks_of_has_its_section_and_its_proof() {
+    let page = document("docs/HAZARDS.md");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    for directory in ["src", "tests"] {
+        read_all(&root.join(directory), &mut code);
+    }
+    let tests: BTreeSet<&str> = code
+        .match_indices("fn h")
+        .map(|(at, _)| code[at + 3..].split('(').next().unwrap())
+        .filter(|name| !hazards(&name.to_uppercase().replace('_', " ")).is_empty())
+        .collect();
+    let mut named = hazards(&code);
+    named.extend(tests.iter().flat_map(|name| hazards(&name.to_uppercase().replace('_', " "))));
+    assert!(named.len() > 30, "only {named:?} were found");
+
+    let sections: BTreeMap<u32, &str> = page
+        .split("\n## ")
+        .skip(1)
+        .map(|section| {
+            let (heading, text) = section.split_once('\n').unwrap();
+            let number = heading.split_once(": ").and_then(|(number, _)| number.strip_prefix('H'));
+            (number.and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{heading}")), text)
+        })
+        .collect();
+    let missing: Vec<_> = named.iter().filter(|number| !sections.contains_key(number)).collect();
+    assert!(missing.is_empty(), "hazards without a section in docs/HAZARDS.md: {missing:?}");
+    for (number, text) in &sections {
+        let proof = text.split_once("Proof:").unwrap_or_else(|| panic!("H{number} has no proof")).1;
+        let proofs: Vec<&str> =
+            proof.split('`').skip(1).step_by(2).filter(|name| name.starts_with('h')).collect();
+        assert!(!proofs.is_empty(), "H{number} names no test");
+        for name in proofs {
+            assert!(tests.contains(name), "H{number}: there is no test {name}");
+        }
+    }
+}
+
+/// The numbers of the hazards that a text names: a whole word of H and one or two digits.
+fn hazards(text: &str) -> BTreeSet<u32> {
+    let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+    let numbers = words.filter_map(|word| word.strip_prefix('H'));
+    numbers.filter(|digits| digits.len() <= 2).filter_map(|digits| digits.parse().ok()).collect()
+}
+
+fn read_all(directory: &Path, into: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path, into);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            into.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+/// What cargo knows of the program and all of its dependencies on Linux.
+fn packages() -> Vec<serde_json::Value> {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
+        .args(["--filter-platform", "x86_64-unknown-linux-gnu", "--manifest-path"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    assert!(packages.len() > 100, "only {} packages", packages.len());
+    packages.clone()
+}
+
+fn is_ours(package: &serde_json::Value) -> bool {
+    package["name"] == "litekeeper"
+}
+
+/// Cargo refuses an older compiler with that version's name, in place of an error in the middle of a build.
+#[test]
+fn the_rust_that_is_asked_for_is_the_highest_that_a_dependency_asks_for() {
+    let packages = packages();
+    let version = |package: &serde_json::Value| -> Option<(u32, u32)> {
+        let mut parts = package["rust_version"].as_str()?.split('.').map(|part| part.parse().unwrap());
+        Some((parts.next()?, parts.next().unwrap_or(0)))
+    };
+    let ours = packages.iter().find(|package| is_ours(package)).and_then(version);
+    let highest = packages.iter().filter(|package| !is_ours(package)).filter_map(version).max();
+    assert_eq!(ours, highest, "rust-version, and the highest among the dependencies");
+    let (major, minor) = ours.unwrap();
+    let words = format!("{major}.{minor} or later");
+    for page in ["README.md", "docs/installation.md", "docs/CONTRIBUTING.md"] {
+        assert!(document(page).contains(&words), "{page} does not say Rust {words}");
+    }
+}
+
+/// `tests/run licences` asks cargo-deny, where it is installed; this much is held everywhere.
+#[test]
+fn dependencies_have_the_licences_of_deny_toml_and_come_from_crates_io() {
+    let deny: toml::Table = document("deny.toml").parse().unwrap();
+    let allowed: Vec<&str> =
+        deny["licenses"]["allow"].as_array().unwrap().iter().filter_map(toml::Value::as_str).collect();
+    for package in packages().iter().filter(|package| !is_ours(package)) {
+        let name = &package["name"];
+        let licence = package["license"].as_str().unwrap_or_else(|| panic!("{name} names no licence"));
+        assert!(is_allowed(licence, &allowed), "{name}: {licence}");
+        let source = package["source"].as_str().unwrap_or_default();
+        assert_eq!(source, "registry+https://github.com/rust-lang/crates.io-index", "{name}");
+    }
+    for (licence, is) in [
+        ("MIT", true),
+        ("GPL-3.0-only", false),
+        ("GPL-3.0-only OR MIT", true),
+        ("MIT/GPL-3.0-only", true),
+        ("MIT AND GPL-3.0-only", false),
+        ("(MIT OR Apache-2.0) AND Unicode-3.0", true),
+        ("(MIT OR Apache-2.0) AND GPL-3.0-only", false),
+    ] {
+        assert_eq!(is_allowed(licence, &allowed), is, "{licence}");
+    }
+}
+
+/// Of an SPDX expression as crates have it: alternatives, perhaps in parentheses, of which all must hold.
+fn is_allowed(licence: &str, allowed: &[&str]) -> bool {
+    licence.split(" AND ").all(|part| {
+        let alternatives = part.trim_matches(['(', ')']).replace('/', " OR ");
+        alternatives.split(" OR ").any(|one| allowed.contains(&one.trim()))
+    })
 }
 
 /// Not as a part of a longer name.

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::conditions::{Text, unquoted};
 use super::index::{Index as NewIndex, Key as NewKey};
 use crate::error::Result;
+use crate::metrics::index_reasons;
 use crate::sql::quoting::quoted;
 use crate::sql::tokens::Token;
 use crate::sqlite::look::schema;
@@ -17,7 +18,7 @@ use crate::sqlite::look::schema;
 pub struct Remark {
     /// The index; for a missing one, the name that it would have.
     pub index: String,
-    /// `duplicate`, `redundant`, `unused` or `foreign_key`.
+    /// One of [`index_reasons::ALL`].
     pub word: &'static str,
     /// In words, with the statement.
     pub text: String,
@@ -182,7 +183,7 @@ pub fn needless(all: &[Existing], is_wanted: impl Fn(&Existing) -> bool) -> Vec<
                 "{} is on the rowid of {}, by which the table itself is searched: {drop}",
                 index.name, index.table
             );
-            remarks.push(Remark { index: index.name.clone(), word: "duplicate", text });
+            remarks.push(Remark { index: index.name.clone(), word: index_reasons::DUPLICATE.word, text });
             continue;
         }
         // Of two that do the same, one must stay.
@@ -192,12 +193,14 @@ pub fn needless(all: &[Existing], is_wanted: impl Fn(&Existing) -> bool) -> Vec<
         let others: Vec<&Existing> = all.iter().filter(serves).collect();
         let same = others.iter().find(|other| other.keys.len() == index.keys.len());
         let (word, text) = match (same, others.first()) {
-            (Some(other), _) => {
-                ("duplicate", format!("{} does what {} does: {drop}", index.name, other.name))
-            }
-            (None, Some(other)) => {
-                ("redundant", format!("{} is the beginning of {}: {drop}", index.name, other.name))
-            }
+            (Some(other), _) => (
+                index_reasons::DUPLICATE.word,
+                format!("{} does what {} does: {drop}", index.name, other.name),
+            ),
+            (None, Some(other)) => (
+                index_reasons::REDUNDANT.word,
+                format!("{} is the beginning of {}: {drop}", index.name, other.name),
+            ),
             (None, None) => continue,
         };
         gone.insert(&index.name);
@@ -266,7 +269,7 @@ pub fn keyless(connection: &Connection, all: &[Existing]) -> Result<Vec<Keyless>
             columns.join(", "),
             index.sql(&name)
         );
-        let remark = Remark { index: name, word: "foreign_key", text };
+        let remark = Remark { index: name, word: index_reasons::FOREIGN_KEY.word, text };
         remarks.push(Keyless { remark, child, columns });
     }
     Ok(remarks)

@@ -14,23 +14,30 @@ pub(super) const LOCKED: u8 = 11;
 pub(super) const DAMAGED: u8 = 12;
 pub(super) const CONFIG: u8 = 78;
 
-/// For `litekeeper --help`.
-pub(super) const HELP: &str = "\
-Exit codes:
-  0   ok
-  1   failed
-  2   usage
-  3   partly done
-  10  no such database or backup
-  11  locked by another run or open elsewhere
-  12  damaged
-  78  the configuration is not valid
+/// Every exit code and its meaning. Those of one command may say more: see its `--help`.
+pub const CODES: [(u8, &str); 8] = [
+    (OK, "ok"),
+    (FAILED, "failed"),
+    (USAGE, "usage"),
+    (PARTLY, "partly done"),
+    (NOT_FOUND, "no such database or backup"),
+    (LOCKED, "locked by another run or open elsewhere"),
+    (DAMAGED, "damaged"),
+    (CONFIG, "the configuration is not valid"),
+];
 
-With --json, an error is {\"error\": {\"reason\": WORD, \"message\": TEXT}} on stdout;
-the text is on stderr as well.";
+/// For `litekeeper --help`.
+pub(super) fn help() -> String {
+    let codes: String = CODES.iter().map(|(code, meaning)| format!("  {code:<2}  {meaning}\n")).collect();
+    format!(
+        "Exit codes:\n{codes}\n\
+         With --json, an error is {{\"error\": {{\"reason\": WORD, \"message\": TEXT}}}} on stdout;\n\
+         the text is on stderr as well."
+    )
+}
 
 /// The exit code for an error.
-pub(super) const fn code(reason: Reason) -> u8 {
+pub const fn code(reason: Reason) -> u8 {
     match reason {
         Reason::NotFound | Reason::Vanished => NOT_FOUND,
         Reason::Locked => LOCKED,

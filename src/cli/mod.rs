@@ -1,7 +1,7 @@
 //! VERBS: the command line is parsed here, each verb calls the library and shows what comes back; a file a verb.
 //! Must hold no logic of its own. What a verb is asked for goes to stdout, everything else to stderr.
 
-mod exit;
+pub mod exit;
 mod global;
 mod interrupt;
 mod log;
@@ -11,11 +11,11 @@ mod verbs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use self::global::Global;
 use self::verbs::{
-    advise, backups, check, demo, history, inspect, job, pin, recover, restore, run, slow, status,
+    advise, backups, check, demo, documents, history, inspect, job, pin, recover, restore, run, slow, status,
     watch_locks,
 };
 use crate::config::DEFAULT_PATH;
@@ -24,7 +24,7 @@ use crate::sqlite::pauses::FLAG;
 /// Keeps SQLite databases: backs them up, maintains, prunes and watches them while their applications use them.
 #[derive(Debug, Parser)]
 #[command(name = "litekeeper", version, max_term_width = 100)]
-#[command(after_help = exit::HELP)]
+#[command(after_help = exit::help())]
 struct Arguments {
     /// The configuration file.
     #[arg(long, global = true, value_name = "PATH", env = "LITEKEEPER_CONFIG", hide_env_values = true, default_value = DEFAULT_PATH)]
@@ -59,9 +59,16 @@ enum Verb {
     Slow(slow::Slow),
     Advise(advise::Advise),
     #[command(hide = true)]
+    Documents(documents::Documents),
+    #[command(hide = true)]
     Inspect(inspect::Inspect),
     #[command(hide = true, long_flag = FLAG)]
     WatchLocks(watch_locks::WatchLocks),
+}
+
+/// The whole command line, for what is made from it: man pages, completions, the reference.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Parses the command line, does what it says, and returns the exit code.
@@ -97,6 +104,7 @@ pub fn main() -> ExitCode {
         Verb::History(verb) => verb.run(&global),
         Verb::Slow(verb) => verb.run(&global),
         Verb::Advise(verb) => verb.run(&global),
+        Verb::Documents(verb) => verb.run(&command()),
         Verb::Inspect(verb) => verb.run(&global),
         Verb::WatchLocks(verb) => verb.run(),
     };

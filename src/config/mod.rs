@@ -16,7 +16,7 @@ pub use maintain::{Analyze, Index, Maintain, Missing, Reindex, RowidPolicy, Vacu
 pub use place::{Bucket, Cloud, Place};
 pub use read::load::{DEFAULT_PATH, keys};
 pub use watch::{Query, Value, Watch};
-pub use when::{Blackout, Fault, Schedule, When};
+pub use when::{Blackout, Cron, Fault, Schedule, When};
 
 mod backup;
 mod cleanup;

@@ -4,7 +4,7 @@
 //!
 //! There is no authentication: the default address is the loopback one, everything here is safe to read twice, and whoever
 //! opens it to a network puts a proxy in front. Any user of this machine may connect, and any site may have his browser
-//! try: see [`serve`] and [`hosts`].
+//! try: see [`mod@serve`] and [`hosts`].
 
 pub mod ask;
 mod hosts;

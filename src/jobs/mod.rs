@@ -2,16 +2,19 @@
 //! A kind knows no schedule and no other kind; it can be stopped at any point and run again.
 
 pub mod backup;
+pub mod builds;
 pub mod cleanup;
 pub mod damage;
 pub mod health;
 pub mod integrity;
+pub mod limits;
 pub mod maintain;
 pub mod moment;
 pub mod pace;
 pub mod reading;
 pub mod recover;
 pub mod registry;
+pub mod reindex;
 pub mod run;
 pub mod runner;
 pub mod verdicts;

@@ -4,6 +4,7 @@
 
 pub mod events;
 mod exporter;
+pub mod index_reasons;
 pub mod names;
 mod recorder;
 

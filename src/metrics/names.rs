@@ -17,7 +17,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word in the README's table and, but for `info`, in the text format.
+    /// The word in the reference and, but for `info`, in the text format.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",

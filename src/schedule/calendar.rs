@@ -12,18 +12,12 @@
 //!   yearly one that never comes does.
 //!
 //! This is the distinction that Vixie cron and cronie make (cronie's cron(8), daylight saving time).
-//!
-//! Croner matches dates and times of day. Its own search for the next instant is not used: within the second
-//! pass of a repeated hour it answers with the first, which has gone by; it calls an expression fixed only where
-//! each field is a single value (`30 2,14 * * *` loses its run in spring); it gives up in a gap longer than two
-//! hours; and it walks to the year 5000 to find that 30 February never comes.
 
 use chrono::{DateTime, Datelike, MappedLocalTime, Months, NaiveDate, NaiveDateTime, NaiveTime};
 use chrono::{TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::{GapInfo, Tz};
-use croner::Cron;
 
-use crate::config::Schedule;
+use crate::config::{Cron, Schedule};
 
 /// A date that has not come within so many years never comes: 29 February on a given weekday is at most
 /// 40 years away (over a century year that is no leap year).
@@ -32,7 +26,7 @@ const HORIZON_YEARS: i32 = 41;
 /// The first due instant strictly after `after`; `None` when there is none (`never`, 30 February).
 pub fn next(schedule: &Schedule, zone: Tz, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let cron = schedule.cron()?;
-    let follows_the_clock = follows_the_clock(schedule, cron);
+    let follows_the_clock = cron.has_any_time();
     // Due instants are whole seconds, so the fraction of `after` does not matter.
     let here = DateTime::from_timestamp(after.timestamp(), 0)?.with_timezone(&zone);
     let wall = here.naive_local();
@@ -78,11 +72,6 @@ pub fn latest(
     Some(due)
 }
 
-/// Whether the expression goes by elapsed time rather than naming fixed times of day.
-fn follows_the_clock(schedule: &Schedule, cron: &Cron) -> bool {
-    schedule.has_any_time() || cron.pattern.hours.is_all_set() || cron.pattern.minutes.is_all_set()
-}
-
 /// The instants at which a matching reading of the clock is due: two in a repeated hour, if it counts twice.
 fn instants(zone: Tz, reading: NaiveDateTime, follows_the_clock: bool) -> [Option<DateTime<Utc>>; 2] {
     let found = match zone.from_local_datetime(&reading) {
@@ -96,16 +85,15 @@ fn instants(zone: Tz, reading: NaiveDateTime, follows_the_clock: bool) -> [Optio
 
 /// The first reading at or after `from` that matches, in the calendar alone.
 fn first_match(cron: &Cron, from: NaiveDateTime) -> Option<NaiveDateTime> {
-    let pattern = &cron.pattern;
     let opening = first_time(cron, NaiveTime::MIN)?;
     let mut date = from.date();
     let last_year = date.year() + HORIZON_YEARS;
     while date.year() <= last_year {
-        if !pattern.month_match(date.month()).unwrap_or(false) {
+        if !cron.has_month(date.month()) {
             date = first_of_next_month(date)?;
             continue;
         }
-        if pattern.day_match(date.year(), date.month(), date.day()).unwrap_or(false) {
+        if cron.has_date(date) {
             let time = if date == from.date() { first_time(cron, from.time()) } else { Some(opening) };
             if let Some(time) = time {
                 return Some(date.and_time(time));
@@ -123,13 +111,11 @@ fn first_of_next_month(date: NaiveDate) -> Option<NaiveDate> {
 /// The first time of day at or after `from` that matches.
 fn first_time(cron: &Cron, from: NaiveTime) -> Option<NaiveTime> {
     let (h, m, s) = (from.hour(), from.minute(), from.second());
-    let pattern = &cron.pattern;
-    let hours = (h..24).filter(|&hour| pattern.hour_match(hour).unwrap_or(false));
-    for hour in hours {
+    for hour in (h..24).filter(|&hour| cron.has_hour(hour)) {
         let minutes = if hour == h { m..60 } else { 0..60 };
-        for minute in minutes.filter(|&minute| pattern.minute_match(minute).unwrap_or(false)) {
+        for minute in minutes.filter(|&minute| cron.has_minute(minute)) {
             let mut seconds = if (hour, minute) == (h, m) { s..60 } else { 0..60 };
-            if let Some(second) = seconds.find(|&second| pattern.second_match(second).unwrap_or(false)) {
+            if let Some(second) = seconds.find(|&second| cron.has_second(second)) {
                 return NaiveTime::from_hms_opt(hour, minute, second);
             }
         }

@@ -90,7 +90,7 @@ pub struct DatabaseStatus {
     pub handed_over: Option<HandedOver>,
     /// The connections; `None` before the first use.
     pub pool: Option<PoolStatus>,
-    /// Its jobs, in the order of [`JobKind::SCHEDULED`].
+    /// Its jobs that have a schedule.
     pub jobs: Vec<JobStatus>,
     /// What the health checks found, by check.
     pub health: Vec<CheckStatus>,

@@ -88,7 +88,7 @@ pub struct Trend {
     pub bytes: u64,
     /// Days of the last 30 that have a sample.
     pub days: usize,
-    /// Growth by the last 7 days; `None` where fewer than [`DAYS_NEEDED`] of them have a sample.
+    /// Growth by the last 7 days; `None` where fewer than three of them have a sample.
     pub week_bytes_per_day: Option<f64>,
     /// The same by the last 30.
     pub month_bytes_per_day: Option<f64>,

@@ -40,7 +40,7 @@ class Part:
 
     def __init__(self, program, database, **options):
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        self.command = [sys.executable, "-B", HERE / program, database, *words]
+        self.command = [sys.executable, "-B", HERE / "application" / program, database, *words]
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

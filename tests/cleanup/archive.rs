@@ -1,9 +1,9 @@
 //! What is archived before it is removed: every value as it was, nothing lost whenever the run is stopped.
 
-use super::support::child::{self, Child};
-use super::support::sandbox::Sandbox;
-use super::support::{application, backups, keeper::order, wait_until};
-use super::{ORDERS, Place, Rule, assert_whole_batches, cascade, database, detail, rule};
+use super::fixture::{ORDERS, Place, Rule, assert_whole_batches, cascade, database, detail, rule};
+use crate::support::process::child::{self, Child};
+use crate::support::sandbox::Sandbox;
+use crate::support::{application, backups, keeper::order, wait_until};
 use litekeeper::config::{ArchiveFormat, Database, Triggers};
 use litekeeper::jobs::cleanup::Cleanup;
 use litekeeper::jobs::runner;

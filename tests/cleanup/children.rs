@@ -9,7 +9,7 @@ use litekeeper::jobs::runner::Finished;
 use litekeeper::terms::Outcome;
 use serde_json::json;
 
-use crate::{ORPHANS, Place, cascade, database, detail, hundred_rows, message, rule, unlink};
+use super::fixture::{ORPHANS, Place, cascade, database, detail, hundred_rows, message, rule, unlink};
 
 /// Revisions, of which 1 to 40 are old, and 50 pages that point at the first 50 of them.
 fn pages(reference: &str, more: &str) -> Place {

@@ -8,8 +8,8 @@ use litekeeper::error::Reason;
 use litekeeper::jobs::runner::Finished;
 use litekeeper::terms::Outcome;
 
+use super::fixture::{Place, database, hundred_rows, message, rule, unlink};
 use crate::support::application::script;
-use crate::{Place, database, hundred_rows, message, rule, unlink};
 
 /// 100 notes, of which 40 are old, and a full-text table of them, made by the tokenizer `porter`. `said` takes its place
 /// in the schema, as a tokenizer of the application's takes the place of SQLite's.

@@ -1,6 +1,6 @@
 //! Which rows go: the newest so many, so many bytes, and dates by the clock of a zone. Against naive models.
 
-use super::{Place, Rule, database, detail, hundred_rows, log_with, message, rule};
+use super::fixture::{Place, Rule, database, detail, hundred_rows, log_with, message, rule};
 use chrono::{Duration as Span, Utc};
 use chrono_tz::Tz;
 use litekeeper::error::Reason;
@@ -56,7 +56,7 @@ proptest! {
         let keep_days = keep_days.filter(|_| by_date);
         let by = Rule {
             column: by_date.then(|| "at".to_owned()),
-            keep: keep_days.map(|days| super::day(days.into())),
+            keep: keep_days.map(|days| super::fixture::day(days.into())),
             keep_rows: Some(keep_rows),
             format: Some(litekeeper::config::DateFormat::Iso),
             ..rule("log")

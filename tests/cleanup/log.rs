@@ -1,9 +1,9 @@
 //! The write-ahead log during a cleanup: kept short, and left to whoever else owns or needs it.
 
-use super::support::application::{Application, create_database};
-use super::support::backups::sha256sum;
-use super::support::soundness::assert_sound;
-use super::{Place, Rule, database, day, detail, message, rule};
+use super::fixture::{Place, Rule, database, day, detail, message, rule};
+use crate::support::application::{Application, create_database};
+use crate::support::backups::sha256sum;
+use crate::support::soundness::assert_sound;
 use litekeeper::config::Database;
 use litekeeper::error::Reason;
 use litekeeper::terms::Outcome;

@@ -4,84 +4,26 @@
 use crate::scene::{KEPT, Scene, said};
 use crate::support::backups::{directory, unfinished};
 use crate::support::daemon::{BACKUP_EACH_SECOND, Daemon};
+use crate::support::disk::Disk;
 use crate::support::history::{newest, wait_for_run};
 use crate::support::sandbox::Sandbox;
 use crate::support::soundness::assert_sound;
 use crate::support::{skip, wait_until};
 use rustix::process::Signal;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// A filesystem. Unmounted when dropped, which must be before its sandbox is.
-pub struct Disk(PathBuf);
-
-impl Disk {
-    /// An empty one in memory.
-    fn memory(at: &Path) -> Option<Self> {
-        Self::mount(at, &["-t", "tmpfs", "-o", "size=200m,mode=0755", "tmpfs"])
-    }
-
-    /// `mount ARGS AT`; `None` where that is not allowed.
-    pub fn mount(at: &Path, args: &[&str]) -> Option<Self> {
-        let mounted = Command::new("mount").args(args).arg(at).status();
-        mounted.is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
-    }
-
-    /// Changes its limits: `size=`, `nr_inodes=`.
-    fn limit(&self, options: &str) {
-        let options = format!("remount,{options}");
-        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
-    }
-
-    fn used_bytes(&self) -> u64 {
-        let stat = rustix::fs::statvfs(&self.0).unwrap();
-        (stat.f_blocks - stat.f_bfree) * stat.f_frsize
-    }
-
-    fn used_files(&self) -> u64 {
-        let stat = rustix::fs::statvfs(&self.0).unwrap();
-        stat.f_files - stat.f_ffree
-    }
-
-    /// Takes all that is free, as another program may; gives it back by [`Disk::free`].
-    fn fill(&self) {
-        let file = fs::File::create(self.0.join("filler")).unwrap();
-        let flags = rustix::fs::FallocateFlags::empty();
-        let stat = rustix::fs::statvfs(&self.0).unwrap();
-        let mut size = 0;
-        let mut more = stat.f_bfree * stat.f_frsize;
-        // To the last block: others write meanwhile, so all at once may be too much.
-        while more >= stat.f_frsize {
-            match rustix::fs::fallocate(&file, flags, size, more) {
-                Ok(()) => size += more,
-                Err(_) => more /= 2,
-            }
-        }
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
+use std::path::PathBuf;
 
 /// A scene with a disk of its own at one of the sandbox's places.
 fn scene_on(place: fn(&Sandbox) -> PathBuf) -> Option<(Scene, Disk)> {
     let mut disk = None;
     let probe = Sandbox::empty();
-    Disk::memory(&probe.backups())?;
+    Disk::memory(&probe.backups(), "200m")?;
     let scene = Scene::with("", |sandbox| {
         // What was made before the disk came lies under it; the database is made anew on it.
         let files: Vec<_> =
             fs::read_dir(place(sandbox)).unwrap().map(|entry| entry.unwrap().path()).collect();
         let kept: Vec<_> = files.iter().map(|file| (file, fs::read(file).unwrap())).collect();
-        disk = Disk::memory(&place(sandbox));
+        disk = Disk::memory(&place(sandbox), "200m");
         for (file, bytes) in kept {
             fs::write(file, bytes).unwrap();
         }

@@ -1,8 +1,8 @@
 //! A filesystem in a file, and a power cut: it is shut down without flushing anything, its log neither, and mounted again.
 //! Takes root and loop devices.
 
-use crate::disks::Disk;
 use crate::scene::said;
+use crate::support::disk::Disk;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;

@@ -7,7 +7,6 @@
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach it")]
 
 mod calls;
-mod chores;
 mod crash_model;
 mod damage;
 mod disks;
@@ -19,8 +18,6 @@ mod seeds;
 mod source;
 mod tracer;
 mod upkeep;
-mod upkeep_killed;
-mod upkeep_power;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -13,10 +13,11 @@ use litekeeper::sqlite::write::hold::Holds;
 use litekeeper::state::facts::{self, SPEEDS, Speeds};
 use rusqlite::Connection;
 
-use crate::fixture::{Ran, as_application, database, fill, maintain, number, state, text, wal};
+use crate::fixture::{Ran, as_application, database, fill, maintain, number, state, text};
 use crate::support::application::{self, Application};
 use crate::support::sandbox::{Sandbox, program};
 use crate::support::soundness::assert_sound;
+use crate::support::sql::wal_bytes;
 use crate::support::{PATIENCE, wait_until};
 
 fn auto(d: &mut Database) {
@@ -246,7 +247,7 @@ fn killed_in_the_middle_it_leaves_the_database_as_it_was() {
     application.sql("PRAGMA wal_autocheckpoint = 0");
     as_application(&path, "c.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall()");
     let mut first = start();
-    wait_until("pages are written", || (wal(&path) > 1 << 20).then_some(()));
+    wait_until("pages are written", || (wal_bytes(&path) > 1 << 20).then_some(()));
     first.kill().unwrap();
     first.wait().unwrap();
     assert_sound(&path);

@@ -1,7 +1,6 @@
 //! A database to maintain, and what a run said and did.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use litekeeper::config::{self, Analyze, Database, Reindex, RowidPolicy, Vacuum};
@@ -14,6 +13,7 @@ use litekeeper::state::State;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::support::disk::Disk;
 use crate::support::keeper::order;
 use crate::support::sandbox::Sandbox;
 use crate::support::{self, application, configured, counted, sql};
@@ -158,33 +158,24 @@ pub(crate) fn text(path: &Path, sql: &str) -> String {
     sql::value(path, sql)
 }
 
-pub(crate) fn wal(path: &Path) -> u64 {
-    std::fs::metadata(format!("{}-wal", path.display())).map_or(0, |wal| wal.len())
+/// A small filesystem with nothing else on it.
+pub(crate) struct Small {
+    // Unmounted before its directory is removed.
+    _disk: Disk,
+    place: tempfile::TempDir,
 }
 
-/// A small filesystem of its own, unmounted when dropped.
-pub(crate) struct Tmpfs(pub(crate) tempfile::TempDir);
-
-impl Tmpfs {
+impl Small {
     pub(crate) fn new(mib: u32) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            support::skip("only root can mount a tmpfs");
+        let place = tempfile::tempdir().unwrap();
+        let Some(disk) = Disk::memory(place.path(), &format!("{mib}m")) else {
+            support::skip("only root can mount a small filesystem");
             return None;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={mib}M"), "tmpfs"]).arg(dir.path());
-        if !mount.status().unwrap().success() {
-            support::skip("a tmpfs cannot be mounted");
-            return None;
-        }
-        Some(Self(dir))
+        };
+        Some(Self { _disk: disk, place })
     }
-}
 
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        // The test has its verdict already.
-        let _ = Command::new("umount").arg(self.0.path()).status();
+    pub(crate) fn path(&self) -> &Path {
+        self.place.path()
     }
 }

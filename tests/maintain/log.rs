@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use litekeeper::terms::Outcome;
 
-use crate::fixture::{database, maintain, state, wal};
+use crate::fixture::{database, maintain, state};
 use crate::support::application::Application;
 use crate::support::sandbox::Sandbox;
 use crate::support::soundness::assert_sound;
+use crate::support::sql::wal_bytes;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn h12_a_truncating_checkpoint_is_tried_past_max_wal_alone() {
@@ -18,12 +19,12 @@ async fn h12_a_truncating_checkpoint_is_tried_past_max_wal_alone() {
         application.write_every(Duration::ZERO);
         application.wait_for_commits(3);
         application.pause();
-        assert!(wal(&path) > 0);
+        assert!(wal_bytes(&path) > 0);
         let ran = maintain(&state(&sandbox), &database(&path, |d| d.maintain.max_wal = max_wal)).await;
         assert_eq!(ran.decision("checkpoint"), "done");
         assert!(ran.ran("wal_checkpoint(PASSIVE)"));
         assert_eq!(ran.ran("wal_checkpoint(TRUNCATE)"), truncates);
-        assert_eq!(wal(&path) == 0, truncates);
+        assert_eq!(wal_bytes(&path) == 0, truncates);
         application.stop();
     }
 }

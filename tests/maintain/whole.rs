@@ -7,10 +7,11 @@ use litekeeper::error::Reason;
 use litekeeper::terms::Outcome;
 use serde_json::json;
 
-use crate::fixture::{as_application, database, fill, maintain, number, state, wal};
+use crate::fixture::{as_application, database, fill, maintain, number, state};
 use crate::support::application::Application;
 use crate::support::sandbox::Sandbox;
 use crate::support::soundness::assert_sound;
+use crate::support::sql::wal_bytes;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_step_is_done_while_the_application_writes() {
@@ -59,7 +60,7 @@ async fn h13_a_replicated_database_is_neither_vacuumed_nor_checkpointed() {
         application.write_every(Duration::ZERO);
         application.wait_for_commits(3);
         application.pause();
-        let (pages, log) = (number(&path, "PRAGMA page_count"), wal(&path));
+        let (pages, log) = (number(&path, "PRAGMA page_count"), wal_bytes(&path));
         for vacuum in [Vacuum::Always, Vacuum::Auto, Vacuum::Incremental] {
             let database = database(&path, |d| {
                 d.maintain.vacuum = vacuum;
@@ -73,7 +74,7 @@ async fn h13_a_replicated_database_is_neither_vacuumed_nor_checkpointed() {
             }
             assert!(!ran.ran("VACUUM") && !ran.ran("wal_checkpoint"), "{:?}", ran.statements);
         }
-        assert_eq!((number(&path, "PRAGMA page_count"), wal(&path)), (pages, log));
+        assert_eq!((number(&path, "PRAGMA page_count"), wal_bytes(&path)), (pages, log));
         application.stop();
     }
 }

@@ -4,15 +4,16 @@
 use super::commands::{
     bytes, configured, expect, leaves, left_over, overwrite, recover, rows, table, target,
 };
-use super::support::restoring::{beside, can_trace, stderr, traced};
-use super::support::sandbox::{Sandbox, copy_for_all, litekeeper, program};
-use super::support::{skip, wait_until};
+use crate::support::disk::Disk;
+use crate::support::restoring::{beside, can_trace, stderr, traced};
+use crate::support::sandbox::{Sandbox, copy_for_all, litekeeper, program};
+use crate::support::{skip, wait_until};
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// A configured database with a page of a table lost.
@@ -98,24 +99,6 @@ fn ctrl_c_stops_the_building_of_an_index() {
     assert_eq!(left_over(&sandbox), [""; 0]);
 }
 
-/// A filesystem of this size, in memory, which takes root. Unmounted when dropped, which must be before its sandbox is.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn new(at: &Path, kilobytes: u64) -> Option<Self> {
-        fs::create_dir_all(at).unwrap();
-        let size = format!("size={kilobytes}k");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).status();
-        mounted.is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 /// The indexes lay in the part that is cut off: the new file needs more than twice what is left of the old one.
 #[test]
 fn a_disk_of_any_size_holds_a_whole_new_file_or_nothing() {
@@ -135,8 +118,9 @@ fn a_disk_of_any_size_holds_a_whole_new_file_or_nothing() {
     let before = bytes(&path);
     let place = sandbox.path().join("disk");
     let (mut refused, mut failed) = (0, 0);
+    fs::create_dir_all(&place).unwrap();
     for kilobytes in (table_pages * 4..).step_by(500) {
-        let Some(disk) = Disk::new(&place, kilobytes) else {
+        let Some(disk) = Disk::memory(&place, &format!("{kilobytes}k")) else {
             return skip("only root can mount a small filesystem");
         };
         let to = place.join("new.sqlite");
@@ -160,7 +144,7 @@ fn a_disk_of_any_size_holds_a_whole_new_file_or_nothing() {
         assert_eq!(json["reason"], "no_space", "{json:#}");
         assert!(names.is_empty(), "{names:?}");
         let text = stderr(&output);
-        if text.contains("a copy of the database and the new one need") {
+        if text.contains("a copy of the database beside the new one needs") {
             refused += 1;
         } else {
             failed += 1;

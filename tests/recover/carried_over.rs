@@ -1,7 +1,7 @@
 //! What else than rows an application relies on, and finds in the new file: what the header keeps for it.
 
 use super::commands::{configured, expect, recover, target};
-use super::support::application::script;
+use crate::support::application::script;
 use rusqlite::Connection;
 use std::fs;
 use std::path::Path;

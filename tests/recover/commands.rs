@@ -1,10 +1,10 @@
 //! `litekeeper recover`, with the real binary, and the application in another process where it matters.
 
-use super::support::application::{Application, script};
-use super::support::restoring::{can_trace, stderr, traced};
-use super::support::sandbox::{Sandbox, litekeeper};
-use super::support::skip;
-use super::support::soundness::assert_sound;
+use crate::support::application::{Application, script};
+use crate::support::restoring::{can_trace, stderr, traced};
+use crate::support::sandbox::{Sandbox, litekeeper};
+use crate::support::skip;
+use crate::support::soundness::assert_sound;
 use rusqlite::Connection;
 use serde_json::Value;
 use std::fs::{self, File};
@@ -186,7 +186,7 @@ fn a_damaged_table_is_saved_but_for_the_lost_page_beside_a_running_application_a
         let output = sandbox.litekeeper(&[verb, "attendance"]);
         assert!(output.status.success(), "{}", stderr(&output));
     }
-    let backup = super::support::backups::manifests(&sandbox)[0].clone();
+    let backup = crate::support::backups::manifests(&sandbox)[0].clone();
     let lost = leaves(&sandbox.database(), "attendance");
     overwrite(&sandbox.database(), lost[lost.len() / 2], 0);
     let mut application = Application::start(&sandbox.database());

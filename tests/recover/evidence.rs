@@ -1,7 +1,7 @@
 //! Rows to which nothing leads any more, what the indexes say of them, and what only an index knows: with the real binary.
 
 use super::commands::{configured, expect, leaves, overwrite, recover, rows, table, target};
-use super::support::sandbox::Sandbox;
+use crate::support::sandbox::Sandbox;
 use rusqlite::Connection;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -40,6 +40,13 @@ fn root(path: &Path, name: &str) -> u64 {
     Connection::open(path).unwrap().query_row(sql, [name], |row| row.get(0)).unwrap()
 }
 
+/// Overwrites the pages that lead to the rows of these two tables.
+fn lose_roots(path: &Path, names: [&str; 2]) {
+    for name in names {
+        overwrite(path, root(path, name), 0xa5);
+    }
+}
+
 fn problem(outcome: &(Output, Value)) -> String {
     outcome.1["problems"].to_string()
 }
@@ -66,10 +73,7 @@ fn rows_under_lost_root_pages_go_to_the_table_whose_indexes_have_them() {
             let path = made(&sandbox, &format!("PRAGMA encoding = '{encoding}'; {TWINS} {indexes}"));
             let names = ["orders", "offers"];
             let before = names.map(|name| shown(&path, &format!("SELECT * FROM {name}")));
-            for name in names {
-                let root = root(&path, name);
-                overwrite(&path, root, 0xa5);
-            }
+            lose_roots(&path, names);
             let outcome = recovered(&sandbox, &path);
             expect(&outcome, 0, "salvaged");
             for (name, rows) in names.iter().zip(&before) {
@@ -100,10 +104,7 @@ fn rows_of_like_tables_without_rowids_find_their_table_by_its_indexes() {
     let names = ["sold", "bought"];
     let before = names.map(|name| shown(&path, &format!("SELECT * FROM {name}")));
     // The rows on the root page itself are lost.
-    for name in names {
-        let root = root(&path, name);
-        overwrite(&path, root, 0xa5);
-    }
+    lose_roots(&path, names);
     let outcome = recovered(&sandbox, &path);
     expect(&outcome, 3, "salvaged");
     for (name, rows) in names.iter().zip(&before) {
@@ -151,10 +152,7 @@ fn h24_rows_that_may_be_of_two_tables_go_to_neither() {
     let sandbox = configured(&[]);
     for index in ["", "CREATE INDEX chance ON orders (note);"] {
         let path = made(&sandbox, &format!("{TWINS} {index}"));
-        for name in ["orders", "offers"] {
-            let root = root(&path, name);
-            overwrite(&path, root, 0xa5);
-        }
+        lose_roots(&path, ["orders", "offers"]);
         let outcome = recovered(&sandbox, &path);
         expect(&outcome, 3, "salvaged");
         for name in ["orders", "offers"] {
@@ -169,10 +167,7 @@ fn rows_that_only_one_table_can_have_are_given_to_it_and_that_is_said() {
     let sandbox = configured(&[]);
     let path = made(&sandbox, &format!("{TWINS} CREATE TABLE other (a TEXT, b BLOB); DROP TABLE offers;"));
     let before = shown(&path, "SELECT * FROM orders");
-    for name in ["orders", "other"] {
-        let root = root(&path, name);
-        overwrite(&path, root, 0xa5);
-    }
+    lose_roots(&path, ["orders", "other"]);
     let outcome = recovered(&sandbox, &path);
     assert!(shown(&target(&sandbox), "SELECT * FROM orders") == before, "{:#}", outcome.1);
     assert_eq!(table(&outcome.1, "orders")["rows_by_columns"], 2000, "{:#}", outcome.1);
@@ -290,7 +285,7 @@ fn what_an_index_still_has_of_rows_that_are_lost_is_kept_as_such() {
 fn what_is_lost_of_a_table_that_is_left_out_is_counted() {
     let sandbox = configured(&[]);
     let path = sandbox.data().join("own.sqlite");
-    super::support::application::script(
+    crate::support::application::script(
         &path,
         "import sqlite3, sys\n\
          c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
@@ -306,10 +301,7 @@ fn what_is_lost_of_a_table_that_is_left_out_is_counted() {
     let pages = leaves(&path, "item");
     overwrite(&path, pages[2], 0xa5);
     // Nothing leads to its other rows either, and a table that would take them has a hole.
-    for name in ["item", "like_it"] {
-        let root = root(&path, name);
-        overwrite(&path, root, 0xa5);
-    }
+    lose_roots(&path, ["item", "like_it"]);
     let outcome = recovered(&sandbox, &path);
     expect(&outcome, 3, "salvaged");
     let told = table(&outcome.1, "item");
@@ -350,7 +342,7 @@ fn texts_that_are_none_in_the_encoding_of_the_file_are_counted_and_kept() {
 fn h16_what_cannot_be_checked_here_is_not_called_damage() {
     let sandbox = configured(&[]);
     let path = sandbox.data().join("own.sqlite");
-    super::support::application::script(
+    crate::support::application::script(
         &path,
         "import sqlite3, sys\n\
          c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\

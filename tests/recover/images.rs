@@ -3,11 +3,11 @@
 
 use super::damage::damage;
 use super::rows::{self, Held};
-use super::support::keeper::Keeper;
-use super::support::restoring::beside;
-use super::support::sandbox::Sandbox;
-use super::support::skip;
 use super::{beside_the_shell, databases};
+use crate::support::keeper::Keeper;
+use crate::support::restoring::beside;
+use crate::support::sandbox::Sandbox;
+use crate::support::skip;
 use litekeeper::config::Integrity;
 use litekeeper::jobs;
 use litekeeper::pool::Call;

@@ -1,10 +1,10 @@
 //! Scratch files: of use to one process, left alone by all others, and removed when it has died.
 
 use super::commands::{left_over, target};
-use super::support::child::{self, Child};
-use super::support::restoring::{can_trace, killed_in_wal_mode, stderr, traced};
-use super::support::soundness::assert_sound;
-use super::support::{skip, wait_until};
+use crate::support::process::child::{self, Child};
+use crate::support::restoring::{can_trace, killed_in_wal_mode, stderr, traced};
+use crate::support::soundness::assert_sound;
+use crate::support::{skip, wait_until};
 use litekeeper::store::scratch::{Named, Scratch};
 use std::fs;
 use std::path::{Path, PathBuf};

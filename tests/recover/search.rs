@@ -1,7 +1,7 @@
 //! Full-text tables and R*Trees of a new file, whose content lost rows: with the real binary.
 
 use super::commands::{configured, expect, leaves, overwrite, recover, rows, target};
-use super::support::sandbox::Sandbox;
+use crate::support::sandbox::Sandbox;
 use rusqlite::Connection;
 use serde_json::Value;
 use std::path::{Path, PathBuf};

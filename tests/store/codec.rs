@@ -1,6 +1,7 @@
 //! Packing: read back by us and by other people's tools.
 
-use super::{noise, read_all, skip};
+use super::{noise, read_all};
+use crate::support::skip;
 use litekeeper::config::Compression;
 use litekeeper::error::Reason;
 use litekeeper::store::codec::hash::{Hashing, sha256};

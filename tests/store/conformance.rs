@@ -1,8 +1,8 @@
 //! What every store must do, written against `&dyn Store`: a new store is one more line at the end.
 
-#[cfg(feature = "object-storage")]
-use super::{azure, gateway, s3};
 use super::{noise, read_all};
+#[cfg(feature = "object-storage")]
+use crate::buckets::{azure, gateway, s3};
 #[cfg(feature = "object-storage")]
 use futures_util::TryStreamExt as _;
 use litekeeper::error::{Error, Reason, Result};

@@ -1,6 +1,8 @@
 //! What only a directory can do wrong: full disks, killed processes, links, owners.
 
-use super::{noise, skip};
+use super::noise;
+use crate::support::sandbox::said;
+use crate::support::skip;
 use litekeeper::error::Reason;
 use litekeeper::store::{Content, Local, Store};
 use std::fs;
@@ -119,8 +121,7 @@ fn a_full_disk_is_a_clear_error_and_leaves_nothing() {
         Ok(output) => output,
         Err(e) => return skip(&format!("unshare(1) does not run: {e}")),
     };
-    let text =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = said(&output);
     if !output.status.success() && !text.contains("running 1 test") {
         return skip(&format!("no small disk to be had: {text}"));
     }

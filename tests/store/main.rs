@@ -1,28 +1,27 @@
-//! Where backups lie: stores, packing, the catalogue and rotation, through what the jobs call.
+//! Where backups lie: stores, packing, the catalogue and rotation, through what the jobs call; and
+//! every command on buckets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-// A skipped test says so.
-#![allow(clippy::print_stderr)]
 
 #[cfg(feature = "object-storage")]
-#[path = "../support/azure.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
-mod azure;
+#[allow(unreachable_pub, reason = "nothing outside a test binary can reach it")]
+#[path = "../support/buckets/mod.rs"]
+mod buckets;
 mod catalogue;
 mod codec;
 mod conformance;
-#[cfg(feature = "object-storage")]
-#[path = "../support/gateway.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
-mod gateway;
+mod cut_short;
+mod fixture;
 mod local;
 #[cfg(feature = "object-storage")]
 mod object;
+#[cfg(feature = "object-storage")]
+mod offsite;
+mod read_back;
 mod rotation;
 mod scratch;
-#[cfg(feature = "object-storage")]
-#[path = "../support/s3.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
-mod s3;
+
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::io::Read;
 
@@ -44,10 +43,4 @@ fn read_all(mut reader: Box<dyn Read + Send>) -> Vec<u8> {
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).unwrap();
     bytes
-}
-
-/// Says that a test did not run, which under CI is a failure.
-fn skip(why: &str) {
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "may not be skipped under CI: {why}");
-    eprintln!("skipped: {why}");
 }

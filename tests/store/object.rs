@@ -1,9 +1,9 @@
 //! A bucket behind a network and a server that fail.
 
-use super::azure::{self, Azurite};
-use super::gateway::{Gateway, client_of_google};
-use super::s3::{self, Fault, KEY, Proxy, SECRET, Server};
 use super::{noise, read_all};
+use crate::buckets::azure::{self, Azurite};
+use crate::buckets::gateway::{Gateway, client_of_google};
+use crate::buckets::s3::{self, Fault, KEY, Proxy, SECRET, Server};
 use litekeeper::error::{Error, Reason};
 use litekeeper::store::{Content, Object, Put, Store};
 use object_store::ObjectStore;

@@ -2,11 +2,12 @@
 
 use super::history::{self, Run, wait_for_run};
 use super::http::{self, Response};
-use super::lines::Lines;
 use super::metrics::Metrics;
+use super::process::lines::Lines;
 use super::sandbox::{Sandbox, program};
 use super::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -62,6 +63,11 @@ impl Daemon {
     /// `GET path`.
     pub fn get(&self, path: &str) -> std::io::Result<Response> {
         http::get(self.address(), path)
+    }
+
+    /// What it says of itself and its databases, as `/api/status` has it.
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&self.get("/api/status").unwrap().body).unwrap()
     }
 
     /// What `/metrics` says now.
@@ -134,4 +140,14 @@ pub fn listening(line: &str) -> Option<SocketAddr> {
     let at = line.contains("listening").then(|| line.find("addr"))??;
     let value = line[at + "addr".len()..].trim_start_matches(['"', '=', ':', ' ']);
     value.split(['"', ' ', ',', '}']).next()?.parse().ok()
+}
+
+/// Of a status, the database of this name.
+pub fn database<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
+    status["databases"].as_array().unwrap().iter().find(|database| database["name"] == name)
+}
+
+/// Of a status, the job of this kind of a database.
+pub fn job<'a>(status: &'a Value, name: &str, kind: &str) -> Option<&'a Value> {
+    database(status, name)?["jobs"].as_array().unwrap().iter().find(|job| job["kind"] == kind)
 }

@@ -9,20 +9,19 @@
 pub mod application;
 pub mod backups;
 pub mod calls;
-pub mod child;
 pub mod configured;
 pub mod counted;
 pub mod daemon;
+pub mod disk;
 pub mod history;
 pub mod http;
 pub mod keeper;
-pub mod lines;
 pub mod metrics;
+pub mod process;
 pub mod restoring;
 pub mod sandbox;
 pub mod soundness;
 pub mod sql;
-pub mod trace;
 
 use std::time::{Duration, Instant};
 

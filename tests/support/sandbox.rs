@@ -137,6 +137,11 @@ pub fn copy_for_all(program: &Path, to: &Path) {
     assert!(status.success(), "cannot copy {}", program.display());
 }
 
+/// All that a command printed.
+pub fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
 /// Runs `litekeeper ARGS` to its end.
 pub fn litekeeper(args: &[&str]) -> Output {
     program().args(args).output().unwrap()

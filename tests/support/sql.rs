@@ -16,3 +16,8 @@ pub fn edit(path: &Path, sql: &str) {
     connection.pragma_update(None, "foreign_keys", false).unwrap();
     connection.execute_batch(sql).unwrap();
 }
+
+/// Bytes of its write-ahead log; 0 where there is none.
+pub fn wal_bytes(path: &Path) -> u64 {
+    std::fs::metadata(format!("{}-wal", path.display())).map_or(0, |wal| wal.len())
+}

@@ -4,6 +4,7 @@ pub(super) mod advise;
 pub(super) mod backups;
 pub(super) mod check;
 pub(super) mod demo;
+pub(super) mod documents;
 pub(super) mod history;
 pub(super) mod inspect;
 pub(super) mod job;

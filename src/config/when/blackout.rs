@@ -92,11 +92,7 @@ impl Blackout {
     /// Whether it covers every reading at which a schedule fires, of which there must be one.
     pub(in crate::config) fn covers_all_of(&self, schedule: &Schedule) -> bool {
         let Some(cron) = schedule.cron().filter(|_| !self.is_empty()) else { return false };
-        let pattern = &cron.pattern;
-        let fires = |minute: u32| {
-            pattern.hour_match(minute / 60).unwrap_or(false)
-                && pattern.minute_match(minute % 60).unwrap_or(false)
-        };
+        let fires = |minute: u32| cron.has_hour(minute / 60) && cron.has_minute(minute % 60);
         let times: Vec<u32> = (0..DAY).filter(|&minute| fires(minute)).collect();
         let open = |day: Weekday| {
             let first = day.num_days_from_monday() * DAY;
@@ -108,10 +104,7 @@ impl Blackout {
         let dates =
             NaiveDate::from_ymd_opt(2001, 1, 1).into_iter().flat_map(|day| day.iter_days().take(28 * 366));
         let mut on_open_days = dates.filter(|date| may_start.contains(&date.weekday()));
-        !on_open_days.any(|date| {
-            pattern.month_match(date.month()).unwrap_or(false)
-                && pattern.day_match(date.year(), date.month(), date.day()).unwrap_or(false)
-        })
+        !on_open_days.any(|date| cron.has_date(date))
     }
 }
 

@@ -1,8 +1,9 @@
-//! The grammar of a cron expression, with an error in words and its place for each thing that is wrong.
-//! Hands plain numbers to croner, which would also read Quartz extensions, and names in any field.
-//! Rules: crontab(5) of Vixie cron. Knows no time and no zone.
+//! The grammar of a cron expression, with an error in words and its place for each thing that is wrong, and which readings
+//! of a clock and dates of a calendar match. Rules: crontab(5) of Vixie cron. Knows no time and no zone.
 
 use std::ops::Range;
+
+use chrono::{Datelike as _, NaiveDate};
 
 /// What is wrong, and which bytes of the expression are to blame.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,16 +20,60 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// An expression in numbers: fields of `*`, `a`, `a-b` and `a-b/n`.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::config) struct Plain {
-    /// Five or six fields.
-    pub(in crate::config) pattern: String,
+/// An expression: of each field, bit `n` is set where it has the value `n`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cron {
+    seconds: u64,
+    minutes: u64,
+    hours: u64,
+    days: u64,
+    months: u64,
+    /// Sunday is 0.
+    weekdays: u64,
     /// Day of month AND day of week: so where either has a `*`, also with a step; OR where both are
     /// restricted (crontab(5), the note on days).
-    pub(in crate::config) both_days: bool,
-    /// Whether the minute or the hour has a `*`, also with a step.
-    pub(in crate::config) any_time: bool,
+    both_days: bool,
+    /// Whether the minute or the hour has a `*`, also with a step, or all of its values: cron then goes by elapsed time,
+    /// and otherwise by the wall clock (crontab(5), the note on daylight saving).
+    any_time: bool,
+}
+
+impl Cron {
+    /// Whether it goes by elapsed time rather than naming fixed times of day.
+    pub const fn has_any_time(&self) -> bool {
+        self.any_time
+    }
+
+    /// Whether a second of the minute matches; bits beyond 59 never do.
+    pub const fn has_second(&self, second: u32) -> bool {
+        has(self.seconds, second)
+    }
+
+    /// Whether a minute of the hour matches.
+    pub const fn has_minute(&self, minute: u32) -> bool {
+        has(self.minutes, minute)
+    }
+
+    /// Whether an hour of the day matches.
+    pub const fn has_hour(&self, hour: u32) -> bool {
+        has(self.hours, hour)
+    }
+
+    /// Whether a month, counted from 1, matches.
+    pub const fn has_month(&self, month: u32) -> bool {
+        has(self.months, month)
+    }
+
+    /// Whether a date matches.
+    pub fn has_date(&self, date: NaiveDate) -> bool {
+        let day = has(self.days, date.day());
+        let weekday = has(self.weekdays, date.weekday().num_days_from_sunday());
+        self.has_month(date.month()) && if self.both_days { day && weekday } else { day || weekday }
+    }
+}
+
+const fn has(set: u64, n: u32) -> bool {
+    n < u64::BITS && set & (1 << n) != 0
 }
 
 struct Field {
@@ -66,7 +111,7 @@ const FIELDS: [Field; 6] = [
 ];
 
 /// Reads an expression of five fields, or six with seconds first.
-pub(in crate::config) fn read(text: &str) -> Result<Plain, Fault> {
+pub(super) fn read(text: &str) -> Result<Cron, Fault> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let fields = match words.len() {
         6 => &FIELDS[..],
@@ -83,28 +128,39 @@ pub(in crate::config) fn read(text: &str) -> Result<Plain, Fault> {
             return Err(Fault { message, within: None });
         }
     };
-    let mut plain = Vec::new();
     let mut sets = Vec::new();
     for (field, word) in fields.iter().zip(&words) {
-        let (numbers, set) = field.read(word).map_err(|what| Fault {
+        let set = field.read(word).map_err(|what| Fault {
             message: format!("has a wrong {}: {what}", field.name),
             within: Some(place(text, word)),
         })?;
-        plain.push(numbers);
         sets.push(set);
     }
-    let [.., minute, hour, day, _, weekday] = words[..] else {
-        return Err(Fault { message: "is empty".to_owned(), within: None });
-    };
-    let [.., days, months, _] = sets[..] else {
+    let ([.., minute, hour, day, _, weekday], [.., minutes, hours, days, months, weekdays]) =
+        (&words[..], &sets[..])
+    else {
         return Err(Fault { message: "is empty".to_owned(), within: None });
     };
     let both_days = day.contains('*') || weekday.contains('*');
-    if let Some(message) = never_comes(days, months).filter(|_| both_days) {
+    if let Some(message) = never_comes(*days, *months).filter(|_| both_days) {
         return Err(Fault { message, within: Some(place(text, day)) });
     }
-    let any_time = minute.contains('*') || hour.contains('*');
-    Ok(Plain { pattern: plain.join(" "), both_days, any_time })
+    let is_all = |field: &Field, set: u64| set == field.bits(field.min, field.last(), 1);
+    let any_time = minute.contains('*')
+        || hour.contains('*')
+        || is_all(&FIELDS[1], *minutes)
+        || is_all(&FIELDS[2], *hours);
+    Ok(Cron {
+        seconds: if sets.len() == FIELDS.len() { sets[0] } else { 1 },
+        minutes: *minutes,
+        hours: *hours,
+        days: *days,
+        months: *months,
+        // Sunday is 0 and 7.
+        weekdays: *weekdays & 0x7F | *weekdays >> 7,
+        both_days,
+        any_time,
+    })
 }
 
 /// Which bytes of `text` its part `word` is.
@@ -127,27 +183,16 @@ fn never_comes(days: u64, months: u64) -> Option<String> {
 }
 
 impl Field {
-    /// The field in numbers, and its values as bits.
-    fn read(&self, word: &str) -> Result<(String, u64), String> {
-        if word == "*" {
-            return Ok((word.to_owned(), self.bits(self.min, self.max, 1)));
-        }
-        let mut set = 0;
-        let mut items = Vec::new();
-        for item in word.split(',') {
+    /// Its values as bits.
+    fn read(&self, word: &str) -> Result<u64, String> {
+        word.split(',').try_fold(0, |set, item| {
             let (range, step) = match item.split_once('/') {
                 Some((range, step)) => (range, Some(self.step(step)?)),
                 None => (item, None),
             };
             let (from, to) = self.range(range, step.is_some())?;
-            set |= self.bits(from, to, step.unwrap_or(1));
-            items.push(match step {
-                Some(step) => format!("{from}-{to}/{step}"),
-                None if from == to => from.to_string(),
-                None => format!("{from}-{to}"),
-            });
-        }
-        Ok((items.join(","), set))
+            Ok(set | self.bits(from, to, step.unwrap_or(1)))
+        })
     }
 
     fn bits(&self, from: u8, to: u8, step: u8) -> u64 {
@@ -228,21 +273,27 @@ impl Field {
 mod tests {
     use super::*;
 
-    fn plain(text: &str) -> String {
-        read(text).unwrap().pattern
-    }
-
     fn fault(text: &str) -> String {
         read(text).unwrap_err().message
     }
 
+    /// The values of seconds, minutes, hours, days, months and weekdays.
+    fn sets(text: &str) -> [Vec<u32>; 6] {
+        let cron = read(text).unwrap();
+        let all = [cron.seconds, cron.minutes, cron.hours, cron.days, cron.months, cron.weekdays];
+        all.map(|set| (0..u64::BITS).filter(|n| has(set, *n)).collect())
+    }
+
     #[test]
     fn names_ranges_steps_and_lists_become_numbers() {
-        assert_eq!(plain("*/15 8-18/2 1,15 JAN-mar Mon-FRI"), "0-59/15 8-18/2 1,15 1-3 1-5");
-        assert_eq!(plain("0 0 * * SAT-SUN"), "0 0 * * 6-7");
-        assert_eq!(plain("0 0 * * 7"), "0 0 * * 7");
-        assert_eq!(plain("30 0 3 * * *"), "30 0 3 * * *");
-        assert_eq!(plain("0  0\t* * */2"), "0 0 * * 0-6/2");
+        let [seconds, minutes, hours, days, months, weekdays] = sets("*/15 8-18/2 1,15 JAN-mar Mon-FRI");
+        assert_eq!((seconds, minutes), (vec![0], vec![0, 15, 30, 45]));
+        assert_eq!((hours, days), (vec![8, 10, 12, 14, 16, 18], vec![1, 15]));
+        assert_eq!((months, weekdays), (vec![1, 2, 3], vec![1, 2, 3, 4, 5]));
+        assert_eq!(sets("0 0 * * SAT-SUN")[5], [0, 6]);
+        assert_eq!(sets("0 0 * * 7")[5], [0]);
+        assert_eq!(sets("30 0 3 * * *")[..3], [vec![30], vec![0], vec![3]]);
+        assert_eq!(sets("0  0\t* * */2")[5], [0, 2, 4, 6]);
     }
 
     #[test]

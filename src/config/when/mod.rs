@@ -7,7 +7,7 @@ mod schedule;
 use std::time::Duration;
 
 pub use self::blackout::Blackout;
-pub use self::cron_text::Fault;
+pub use self::cron_text::{Cron, Fault};
 pub use self::schedule::Schedule;
 
 /// When a job runs and for how long: the keys that every job's table has.

@@ -3,10 +3,7 @@
 
 use std::fmt;
 
-use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
-
-use super::cron_text::{self, Fault};
+use super::cron_text::{self, Cron, Fault};
 
 /// The names for expressions.
 const NAMES: [&str; 5] = ["@hourly", "@daily", "@weekly", "@monthly", "@yearly"];
@@ -16,7 +13,6 @@ const NAMES: [&str; 5] = ["@hourly", "@daily", "@weekly", "@monthly", "@yearly"]
 pub struct Schedule {
     text: String,
     cron: Option<Cron>,
-    any_time: bool,
 }
 
 impl Schedule {
@@ -43,31 +39,17 @@ impl Schedule {
             }
             _ => text,
         };
-        let plain = cron_text::read(pattern)?;
-        let cron = CronParser::builder()
-            .seconds(Seconds::Optional)
-            .year(Year::Disallowed)
-            .dom_and_dow(plain.both_days)
-            .build()
-            .parse(&plain.pattern)
-            .map_err(|e| Fault { message: format!("cannot be read: {e}"), within: None })?;
-        Ok(Self { text: text.trim().to_owned(), cron: Some(cron), any_time: plain.any_time })
+        Ok(Self { text: text.trim().to_owned(), cron: Some(cron_text::read(pattern)?) })
     }
 
     /// The schedule that has no due time: the job runs only by hand.
     pub fn never() -> Self {
-        Self { text: "never".to_owned(), cron: None, any_time: false }
+        Self { text: "never".to_owned(), cron: None }
     }
 
     /// The parsed expression; `None` is `never`.
     pub const fn cron(&self) -> Option<&Cron> {
         self.cron.as_ref()
-    }
-
-    /// Whether the minute or the hour has a `*`: cron then goes by elapsed time, and otherwise by the wall clock
-    /// (crontab(5), the note on daylight saving).
-    pub const fn has_any_time(&self) -> bool {
-        self.any_time
     }
 }
 
@@ -86,17 +68,14 @@ impl fmt::Display for Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::{Datelike, NaiveDate, TimeZone, Utc};
+    use chrono::{Datelike, NaiveDate};
+    use croner::parser::{CronParser, Seconds};
     use proptest::prelude::*;
 
     /// The days of 2026 on which it fires at some time (2026 begins on a Thursday).
     fn days(text: &str) -> Vec<NaiveDate> {
-        let cron = Schedule::parse(text).unwrap().cron().unwrap().clone();
-        let start = Utc.with_ymd_and_hms(2025, 12, 31, 23, 59, 59).unwrap();
-        let mut days: Vec<_> =
-            cron.iter_after(start).map(|t| t.date_naive()).take_while(|d| d.year() == 2026).collect();
-        days.dedup();
-        days
+        let schedule = Schedule::parse(text).unwrap();
+        all_days(|date| schedule.cron().unwrap().has_date(date))
     }
 
     fn all_days(keep: impl Fn(NaiveDate) -> bool) -> Vec<NaiveDate> {
@@ -127,10 +106,10 @@ mod tests {
 
     #[test]
     fn seconds_come_first_in_six_fields() {
-        let cron = Schedule::parse("*/20 5 * * * *").unwrap().cron().unwrap().clone();
-        let start = Utc.with_ymd_and_hms(2025, 12, 31, 23, 59, 59).unwrap();
-        let times: Vec<String> = cron.iter_after(start).take(4).map(|t| t.format("%T").to_string()).collect();
-        assert_eq!(times, ["00:05:00", "00:05:20", "00:05:40", "01:05:00"]);
+        let schedule = Schedule::parse("*/20 5 * * * *").unwrap();
+        let cron = schedule.cron().unwrap();
+        let of = |has: fn(&Cron, u32) -> bool| (0..60).filter(|n| has(cron, *n)).collect::<Vec<_>>();
+        assert_eq!((of(Cron::has_second), of(Cron::has_minute)), (vec![0, 20, 40], vec![5]));
     }
 
     #[test]
@@ -143,13 +122,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_grammar_takes_croner_takes(
+        fn what_the_grammar_takes_matches_as_in_croner(
             fields in prop::collection::vec("\\*|\\*/[1-7]|[1-5](-[5-7](/[1-3])?)?|[1-6],[1-6]", 5..=6)
         ) {
             let text = fields.join(" ");
-            match Schedule::parse(&text) {
-                Ok(schedule) => prop_assert_eq!(schedule.to_string(), text),
-                Err(fault) => prop_assert!(false, "{}: {}", text, fault.message),
+            let schedule = match Schedule::parse(&text) {
+                Ok(schedule) => schedule,
+                Err(fault) => return Err(TestCaseError::fail(format!("{text}: {}", fault.message))),
+            };
+            prop_assert_eq!(schedule.to_string(), text.clone());
+            let cron = schedule.cron().unwrap();
+            // A star with a step is a star to crontab(5), and a restriction to croner.
+            let is_star = |field: &str| field.contains('*');
+            let both = fields[fields.len() - 3..].iter().step_by(2).any(|field| is_star(field));
+            let model = CronParser::builder().seconds(Seconds::Optional).dom_and_dow(both).build();
+            let model = model.parse(&text).unwrap().pattern;
+            for n in 0..60 {
+                prop_assert_eq!(cron.has_second(n), model.second_match(n).unwrap(), "second {} of {}", n, text);
+                prop_assert_eq!(cron.has_minute(n), model.minute_match(n).unwrap(), "minute {} of {}", n, text);
+            }
+            for n in 0..24 {
+                prop_assert_eq!(cron.has_hour(n), model.hour_match(n).unwrap(), "hour {} of {}", n, text);
+            }
+            for date in all_days(|_| true) {
+                let matches = model.month_match(date.month()).unwrap()
+                    && model.day_match(date.year(), date.month(), date.day()).unwrap();
+                prop_assert_eq!(cron.has_date(date), matches, "{} of {}", date, text);
             }
         }
     }

@@ -21,6 +21,7 @@ use crate::config::{Database, Place};
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::copy::snapshot::{Bounds, Snapshot};
 use crate::sqlite::files::facts::Facts;
+use crate::sqlite::files::space::no_room;
 use crate::sqlite::files::stamp::Stamp;
 use crate::state::facts::{BACKED_UP, BackedUp, CONTENT, Content};
 use crate::store::codec::Encoding;
@@ -388,14 +389,7 @@ fn has_room(catalogue: &Catalogue, newest: Option<&store::Backup>, bytes: u64) -
     if free >= needed {
         return Ok(());
     }
-    Err(Error::new(
-        Reason::NoSpace,
-        format!(
-            "{} has {} free; a backup of {} needs about {} there, as the newest one does",
-            catalogue.place(),
-            words::bytes(free),
-            words::bytes(bytes),
-            words::bytes(needed)
-        ),
-    ))
+    let mut error = no_room("a new backup", &catalogue.place(), needed, free);
+    error.message += ", judged by the newest one";
+    Err(error)
 }

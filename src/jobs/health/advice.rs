@@ -10,6 +10,7 @@ use crate::advice::existing::{self, Existing, Keyless, Remark};
 use crate::config::Index;
 use crate::error::Result;
 use crate::jobs::Run;
+use crate::metrics::index_reasons;
 use crate::queries::known::in_plans;
 use crate::queries::plans::{Plan, index_in};
 use crate::sql::quoting::quoted;
@@ -149,7 +150,11 @@ impl Evidence {
             index.table,
             quoted(&index.name)
         );
-        (of_table >= QUERIES_OF_TABLE).then(|| Remark { index: index.name.clone(), word: "unused", text })
+        (of_table >= QUERIES_OF_TABLE).then(|| Remark {
+            index: index.name.clone(),
+            word: index_reasons::UNUSED.word,
+            text,
+        })
     }
 }
 

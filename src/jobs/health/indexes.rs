@@ -12,6 +12,7 @@ use crate::config::Index;
 use crate::error::{Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::verdicts::{Check, met};
+use crate::metrics::index_reasons;
 use crate::sql::quoting::quoted;
 use crate::sqlite::checks;
 use crate::sqlite::look::schema;
@@ -61,7 +62,7 @@ pub(super) fn check(run: &Run) -> Result<Check> {
         damaged.retain(|index| !problems.iter().any(|p| p.index == *index));
         problems.extend(damaged.into_iter().map(|index| Problem {
             text: format!("{index} does not agree with its table"),
-            word: "damaged",
+            word: index_reasons::DAMAGED.word,
             index,
         }));
         let found = problems.iter().map(|p| (p.index.clone(), p.word.to_owned()));
@@ -84,8 +85,11 @@ fn verdict(problems: &[Problem], declared: usize, advised: &[Remark]) -> Check {
         };
         return Check::good(NAME, detail + &advice);
     }
-    let reason =
-        if problems.iter().any(|p| p.word == "damaged") { Reason::Damaged } else { Reason::NotFound };
+    let reason = if problems.iter().any(|p| p.word == index_reasons::DAMAGED.word) {
+        Reason::Damaged
+    } else {
+        Reason::NotFound
+    };
     let problems = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     Check::bad(NAME, reason, problems + &advice)
 }
@@ -98,21 +102,30 @@ fn problem(connection: &Connection, declared: &Index) -> Result<Option<Problem>>
 
     let known = schema::columns(connection, table)?;
     if known.is_empty() {
-        return problem("missing", format!("{name} is missing, and so is its table {table}"));
+        return problem(
+            index_reasons::MISSING.word,
+            format!("{name} is missing, and so is its table {table}"),
+        );
     }
     if let Some(column) =
         columns.iter().find(|c| !known.iter().any(|(known, _)| known.eq_ignore_ascii_case(c)))
     {
-        return problem("missing", format!("{name} cannot be: {table} has no column {column}"));
+        return problem(
+            index_reasons::MISSING.word,
+            format!("{name} cannot be: {table} has no column {column}"),
+        );
     }
     let Some(on) = checks::table_of(connection, name)? else {
         let same = schema::indexes(connection, table)?.into_iter().find(|i| has_columns(i, columns));
         let instead = same.map(|i| format!(" (but {} has the same columns)", i.name)).unwrap_or_default();
-        return problem("missing", format!("{name} is missing{instead}: {create}"));
+        return problem(index_reasons::MISSING.word, format!("{name} is missing{instead}: {create}"));
     };
     let replace = format!("DROP INDEX {}; {create}", quoted(name));
     if !on.eq_ignore_ascii_case(table) {
-        return problem("different", format!("{name} is on {on}, not on {table}: {replace}"));
+        return problem(
+            index_reasons::DIFFERENT.word,
+            format!("{name} is on {on}, not on {table}: {replace}"),
+        );
     }
     let found = schema::indexes(connection, &on)?.into_iter().find(|i| i.name.eq_ignore_ascii_case(name));
     match found {
@@ -123,10 +136,10 @@ fn problem(connection: &Connection, declared: &Index) -> Result<Option<Problem>>
             let partial = if index.partial { " where a condition holds" } else { "" };
             let text =
                 format!("{name} has {}{partial}, not {}: {replace}", has.join(", "), columns.join(", "));
-            problem("different", text)
+            problem(index_reasons::DIFFERENT.word, text)
         }
         // Dropped between two statements of ours.
-        None => problem("missing", format!("{name} is missing: {create}")),
+        None => problem(index_reasons::MISSING.word, format!("{name} is missing: {create}")),
     }
 }
 

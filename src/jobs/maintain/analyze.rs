@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::limits::{part, write};
 use super::plans::Plans;
 use super::statistics;
 use super::step::{Cost, Step, StepName};
 use crate::config::Analyze;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
+use crate::jobs::limits::{part, write};
 use crate::sqlite::files::facts::Facts;
 use crate::sqlite::look::{schema, sizes};
 use crate::sqlite::open;

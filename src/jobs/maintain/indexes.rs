@@ -3,11 +3,11 @@
 
 use rusqlite::Connection;
 
-use super::builds::{Builds, Why};
 use super::step::{Cost, Step, StepName};
 use crate::config::{Index, Missing};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
+use crate::jobs::builds::{Builds, Why};
 use crate::sql::quoting::quoted;
 use crate::sqlite::look::schema;
 use crate::words::plural;

@@ -4,11 +4,9 @@
 //! change what persists in the file: journal_mode, auto_vacuum, page_size (HAZARDS H7 to H9, H12, H13, H16, H19, H25).
 
 mod analyze;
-mod builds;
 mod checkpoint;
 mod compact;
 mod indexes;
-mod limits;
 mod plans;
 mod reindex;
 mod slices;
@@ -19,7 +17,7 @@ mod vacuum;
 
 use std::time::Instant;
 
-use super::{Access, Job, Report, Run, writing};
+use super::{Access, Job, Report, Run, limits, writing};
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::files::facts::{Facts, wal_bytes};
 use crate::terms::JobKind;

@@ -1,14 +1,11 @@
 //! Rebuilds indexes one at a time, each in a transaction of its own: those that a check found wrong, or all.
 
-use super::builds::{Builds, Why};
-use super::limits::part;
 use super::step::{Cost, Step, StepName};
 use crate::config::Reindex;
-use crate::error::{Error, Reason, Result};
-use crate::jobs::Run;
-use crate::jobs::reading::Reader;
+use crate::error::{Error, Result};
+use crate::jobs::builds::Builds;
+use crate::jobs::{Run, reindex};
 use crate::sql::quoting::quoted;
-use crate::sqlite::checks::Depth;
 use crate::sqlite::upkeep::rebuild::{self, Rebuildable};
 use crate::state::facts::DAMAGED_INDEXES;
 use crate::words::plural;
@@ -39,50 +36,17 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
     }
     let mut builds = Builds::recall(run)?;
     let mut problems = Vec::new();
-    indexes.retain(|index| builds.may_try(&index.name, &what(index), &mut problems));
+    indexes.retain(|index| builds.may_try(&index.name, &reindex::what(index), &mut problems));
     if preview {
         return Ok(Step { left_out, ..planned(run, &indexes, &builds, problems).found(found) });
     }
-    let mut rebuilt = Vec::new();
-    let mut has_given_up = false;
-    for index in &indexes {
-        let is_wrong = wrong.contains(&index.name);
-        // What found no pause is not waited for with each of the others.
-        if has_given_up && !is_wrong {
-            continue;
-        }
-        let again = |t: &rusqlite::Transaction<'_>| rebuild::rebuild(t, &index.name);
-        let why = if is_wrong { Why::Damage } else { Why::Policy };
-        match builds.attempt(run, &index.name, &what(index), why, again)? {
-            Ok(()) => rebuilt.push(index.name.clone()),
-            // Not worth a failure each night: nothing is wrong with it.
-            Err(problem) if problem.reason == Reason::Unsupported && !is_wrong => {
-                left_out.push(problem.message);
-            }
-            Err(problem) => {
-                has_given_up |= problem.reason == Reason::NoPause;
-                problems.push(problem);
-            }
-        }
-    }
-    let reader = Reader::new(run)?;
-    // Only now: a check tells of every index of the table, also of one that had yet to be rebuilt.
-    for index in &indexes {
-        if !(wrong.contains(&index.name) && rebuilt.contains(&index.name)) {
-            continue;
-        }
-        let checked = reader.inspect(|_, inspector, go_on| {
-            rebuild::judge(index, &inspector.integrity(Depth::Full, Some(&index.table), go_on)?)
-        });
-        match part(run, &format!("checking {}", index.name), checked)? {
-            Ok(()) => settled.push(index.name.clone()),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    if !settled.is_empty() {
-        // A check may have found others meanwhile.
-        run.update(DAMAGED_INDEXES, |wrong| wrong.retain(|index| !settled.contains(index)))?;
-    }
+    let is_wrong = |name: &str| wrong.iter().any(|wrong| wrong == name);
+    let mut done = reindex::rebuild(run, &mut builds, &indexes, is_wrong)?;
+    settled.append(&mut done.right);
+    reindex::forget(run, &settled)?;
+    left_out.append(&mut done.left_out);
+    problems.append(&mut done.problems);
+    let rebuilt = done.built;
     if rebuilt.is_empty() && problems.is_empty() && left_out.is_empty() {
         return Ok(Step::skipped(STEP, "no index needed rebuilding").found(found));
     }
@@ -125,8 +89,4 @@ fn planned(run: &Run, indexes: &[Rebuildable], builds: &Builds, problems: Vec<Er
     let names: Vec<_> = indexes.iter().map(|index| index.name.as_str()).collect();
     let why = format!("would rebuild {}, one after the other", names.join(", "));
     Step { problems, ..Step::planned(STEP, why, cost) }
-}
-
-fn what(index: &Rebuildable) -> String {
-    format!("REINDEX {} of table {}", index.name, index.table)
 }

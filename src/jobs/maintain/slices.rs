@@ -1,11 +1,11 @@
 //! Incremental VACUUM, slice by slice: each holds writers about as long as a batch of a cleanup, and for three quarters of
 //! the time they have the lock to themselves.
 
-use super::limits::part;
 use super::step::{Cost, Step, StepName};
 use super::vacuum::freed;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
+use crate::jobs::limits::part;
 use crate::jobs::moment::Slices;
 use crate::jobs::pace::Pace;
 use crate::sqlite::files::facts::Facts;

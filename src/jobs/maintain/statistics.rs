@@ -4,15 +4,14 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use super::limits::{part, write};
 use crate::error::{Error, Result};
 use crate::jobs::Run;
+use crate::jobs::limits::{part, write};
 use crate::sqlite::copy::snapshot::{Bounds, Snapshot};
 use crate::sqlite::files::facts::{Facts, resolved};
 use crate::sqlite::files::space::{Need, shortage, temp_directory};
 use crate::sqlite::upkeep::statistics::{self, Statistics};
 use crate::store::scratch::Scratch;
-use crate::words;
 
 /// Virtual machine instructions between two looks at whether the run must stop: some milliseconds.
 const STEPS_BETWEEN_LOOKS: i32 = 100_000;
@@ -33,12 +32,8 @@ pub(super) fn prevented(facts: &Facts) -> Result<Option<String>> {
     }
     let need = Need { directory: temp_directory(), bytes: needed(facts) };
     Ok(shortage(&[need])?.map(|short| {
-        format!(
-            "on the database itself: a copy needs {} in {}, where {} is free (SQLITE_TMPDIR names another place)",
-            words::bytes(short.needed),
-            temp_directory().display(),
-            words::bytes(short.free)
-        )
+        let why = short.error("a copy");
+        format!("on the database itself: {why} (SQLITE_TMPDIR names another place)")
     }))
 }
 

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::compact::{self, Compacted};
-use super::limits::{in_step, part, within};
 use super::slices;
 use super::speed::interruptible;
 use super::step::{Cost, Decision, Step, StepName};
@@ -13,6 +12,7 @@ use crate::config::units::show_duration;
 use crate::config::{Maintain, RowidPolicy, Vacuum};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
+use crate::jobs::limits::{in_step, part, within};
 use crate::metrics::events::Reclaimed;
 use crate::sqlite::files::facts::{Facts, resolved};
 use crate::sqlite::files::replicator;
@@ -229,18 +229,11 @@ fn needed(facts: &Facts) -> u64 {
 fn no_room(database: &Path, bytes: u64) -> Result<Option<Error>> {
     let directory = resolved(database).parent().unwrap_or(Path::new("/")).to_owned();
     let needs = [directory, temp_directory()].map(|directory| Need { directory, bytes });
-    Ok(shortage(&needs)?.map(|s| {
-        let places: Vec<_> = s.directories.iter().map(|d| d.display().to_string()).collect();
-        Error::new(
-            Reason::NoSpace,
-            format!(
-                "VACUUM needs {} free on the filesystem of {}, which has {}; make room there, or name a roomier directory \
-                 for temporary files with SQLITE_TMPDIR",
-                words::bytes(s.needed),
-                places.join(" and "),
-                words::bytes(s.free)
-            ),
-        )
+    Ok(shortage(&needs)?.map(|shortage| {
+        let mut error = shortage.error("VACUUM");
+        error.message +=
+            "; make room there, or name a roomier directory for temporary files with SQLITE_TMPDIR";
+        error
     }))
 }
 

@@ -15,7 +15,7 @@ use crate::sqlite::copy::snapshot::Bounds;
 use crate::sqlite::files::facts::{file_bytes, sidecar, wal_bytes};
 use crate::sqlite::files::holders::{self, Files};
 use crate::sqlite::files::place::{self, Place};
-use crate::sqlite::files::space::{Need, shortage};
+use crate::sqlite::files::space::{self, Need};
 use crate::sqlite::files::{access, aliases};
 use crate::sqlite::pages::{self, Bytes};
 use crate::store::scratch::{Named, Scratch};
@@ -230,14 +230,7 @@ pub(super) fn directory(to: &Path) -> Result<PathBuf> {
 /// The copy and the new database both lie there.
 fn has_room(directory: &Path, bytes: u64, times: u64) -> Result<()> {
     let need = Need { directory: directory.to_owned(), bytes: bytes.saturating_mul(times) };
-    let Some(short) = shortage(&[need])? else { return Ok(()) };
-    let text = format!(
-        "{} has {} free; a copy of the database and the new one need {}",
-        directory.display(),
-        words::bytes(short.free),
-        words::bytes(short.needed)
-    );
-    Err(Error::new(Reason::NoSpace, text))
+    space::check(&[need], "a copy of the database beside the new one")
 }
 
 fn length(file: &File) -> Result<u64> {

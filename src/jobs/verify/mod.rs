@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Access, Job, Report, Run, damage};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::checks::{self, Depth, Found};
-use crate::sqlite::files::facts::disk_free;
+use crate::sqlite::files::space::{self, Need};
 use crate::sqlite::inspector::Inspector;
 use crate::store::codec::hash;
 use crate::store::scratch::Scratch;
@@ -108,18 +108,7 @@ fn verify(catalogue: &Catalogue, backup: &Backup, directory: &Path, watch: &dyn 
     };
     let started = clock::now();
     let total = manifest.raw_bytes;
-    let free = disk_free(directory)?;
-    if free < total {
-        return Err(Error::new(
-            Reason::NoSpace,
-            format!(
-                "{} has {} free; verifying needs {}",
-                directory.display(),
-                words::bytes(free),
-                words::bytes(total)
-            ),
-        ));
-    }
+    space::check(&[Need { directory: directory.to_owned(), bytes: total }], "verifying")?;
     let _held = catalogue.hold(backup)?;
     let mut scratch = Scratch::create(directory, "verify")?;
     let unpacked = restore::unpack(catalogue, backup, scratch.file(), directory, watch);

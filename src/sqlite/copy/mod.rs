@@ -2,16 +2,18 @@
 //! its content is looked at. Must never write to it, and never read it but through SQLite (HAZARDS H1, H4).
 
 mod sink;
+pub(in crate::sqlite) mod steps;
 pub mod snapshot;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use rusqlite::backup::{Backup, StepResult};
+use rusqlite::backup::Backup;
 
 use self::sink::Sink;
 use self::snapshot::Bounds;
+use self::steps::{Locked, to_the_end};
 use super::files::facts::{is_wal, wal_bytes};
 use super::open::exclusive;
 use super::write::hold;
@@ -54,20 +56,15 @@ fn copied(
     let mut sink = Sink::new()?;
     let (target, written) = sink.parts();
     let backup = Backup::new(source, target)?;
-    loop {
+    let before = || {
         let progress = backup.progress();
         let total = u64::try_from(progress.pagecount).unwrap_or(0);
         let done = total.saturating_sub(u64::try_from(progress.remaining).unwrap_or(0));
         watch.step(done, total, Unit::Steps)?;
         held.within_bounds()?;
-        let stepped = backup.step(STEP)?;
-        written.each(&mut *out)?;
-        match stepped {
-            StepResult::Done => return Ok(()),
-            StepResult::More => {}
-            _ => std::thread::sleep(Duration::from_millis(5)),
-        }
-    }
+        Ok(true)
+    };
+    to_the_end(&backup, STEP, Locked::Again, before, || written.each(&mut *out)).map(drop)
 }
 
 /// The state that is held while it is read.

@@ -8,10 +8,11 @@ use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::backup::{Backup, StepResult};
+use rusqlite::backup::Backup;
 use rusqlite::{Connection, Transaction};
 
 use super::sink::{self, Sink};
+use super::steps::{Locked, to_the_end};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::facts::{Facts, file_bytes, wal_bytes};
 use crate::sqlite::look::schema;
@@ -119,20 +120,16 @@ impl<'c> Snapshot<'c> {
         let (target, written) = sink.parts();
         let backup = Backup::new(&self.transaction, target)?;
         let step = i32::try_from(STEP / self.facts.page_size).unwrap_or(1).max(1);
-        loop {
+        let before = || {
             watch.go_on()?;
             self.within_bounds()?;
-            let stepped = backup.step(step)?;
+            Ok(true)
+        };
+        to_the_end(&backup, step, Locked::Again, before, || {
             written.each(&mut |offset, bytes| order.take(offset, bytes, out))?;
             watch.at(order.next, self.facts.bytes(), Unit::Bytes);
-            match stepped {
-                StepResult::Done => break,
-                StepResult::More => {}
-                // Inside our own read transaction nobody can stand in the way but a rollback that is being
-                // recovered; it does not last.
-                _ => std::thread::sleep(Duration::from_millis(5)),
-            }
-        }
+            Ok(())
+        })?;
         order.end(self.facts.bytes())?;
         self.still_whole()
     }

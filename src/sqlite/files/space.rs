@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::facts::disk_free;
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
+use crate::words;
 
 /// Bytes that will be written below a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,28 @@ pub struct Shortage {
     pub needed: u64,
     /// Bytes that are free.
     pub free: u64,
+}
+
+/// `no_space` where the filesystems have no room for all of it. `purpose`: what needs it, as the subject of a sentence.
+pub fn check(needs: &[Need], purpose: &str) -> Result<()> {
+    match shortage(needs)? {
+        Some(shortage) => Err(shortage.error(purpose)),
+        None => Ok(()),
+    }
+}
+
+/// What is said where `place` has no room.
+pub fn no_room(purpose: &str, place: &str, needed: u64, free: u64) -> Error {
+    let (needed, free) = (words::bytes(needed), words::bytes(free));
+    Error::new(Reason::NoSpace, format!("{purpose} needs {needed} free in {place}, which has {free}"))
+}
+
+impl Shortage {
+    /// The same as an error.
+    pub fn error(&self, purpose: &str) -> Error {
+        let places: Vec<_> = self.directories.iter().map(|d| d.display().to_string()).collect();
+        no_room(purpose, &places.join(" and "), self.needed, self.free)
+    }
 }
 
 /// The filesystem that is short of the most, where one is. Directories on the same one are added up.

@@ -19,6 +19,7 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use crate::error::{Error, Reason, Result};
+use crate::sqlite::copy::steps::{Locked, to_the_end};
 use crate::sqlite::files::facts::data_version;
 use crate::sqlite::open;
 use crate::sqlite::write::checkpoint::{Mode, checkpoint};
@@ -109,16 +110,9 @@ fn copy(
     if watcher.has_changed()? {
         return Ok(Overwritten::Outdated);
     }
-    loop {
-        watch.go_on()?;
-        if began.elapsed() >= limit {
-            return Ok(Overwritten::TooLong);
-        }
-        match backup.step(STEP)? {
-            StepResult::Done => break,
-            StepResult::More => {}
-            _ => return Err(Error::new(Reason::Busy, "the compact copy could not be put in place")),
-        }
+    let before = || watch.go_on().map(|()| began.elapsed() < limit);
+    if !to_the_end(&backup, STEP, Locked::Ends, before, || Ok(()))? {
+        return Ok(Overwritten::TooLong);
     }
     drop(backup);
     Ok(Overwritten::Done(began.elapsed()))

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
-use crate::sqlite::checks::{self, Depth, Found};
+use crate::sqlite::checks::{self, Found};
 use crate::sqlite::look::schema::{ORDINARY, WITHOUT_ROWID};
 
 /// An index and its table.
@@ -101,9 +101,4 @@ pub fn judge(index: &Rebuildable, found: &Found) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Checks an index with its table, as [`judge`] has it.
-pub fn check(connection: &Connection, index: &Rebuildable) -> Result<()> {
-    judge(index, &checks::integrity(connection, Depth::Full, Some(&index.table))?)
 }

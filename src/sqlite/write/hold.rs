@@ -107,7 +107,7 @@ pub fn write<T>(
 /// The same in a `pause` between the application's transactions, which is over soon: nobody is waited for, and `None` where
 /// a transaction of the application began first, or meanwhile; nothing was changed then. That the lock is not waited for
 /// either is up to the connection's busy handler. `work` asks between its statements whether it may go on. Where no moment
-/// was chosen, [`write`].
+/// was chosen, [`write()`].
 pub fn write_in_pause<T>(
     connection: &mut Connection,
     holds: &Holds,
@@ -168,7 +168,7 @@ fn begin(connection: &Connection) -> Result<Option<(CheckpointLock<'_>, Transact
 /// A statement that SQLite lets run outside transactions only (VACUUM), counted from its beginning: how long it waited
 /// for the lock cannot be told.
 ///
-/// Errors: as of [`write`].
+/// Errors: as of [`write()`].
 pub fn alone(connection: &Connection, holds: &Holds, sql: &str) -> Result<()> {
     let _writable = Writable::lend(connection)?;
     {
@@ -252,7 +252,7 @@ impl Drop for Writable<'_> {
     }
 }
 
-/// From now on the connection writes to no database, whatever its statements are, but through [`write`] and [`alone`].
+/// From now on the connection writes to no database, whatever its statements are, but through [`write()`] and [`alone`].
 /// It makes checkpoints as before.
 pub fn read_only(connection: &Connection) -> rusqlite::Result<()> {
     query_only(connection, true)

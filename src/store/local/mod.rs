@@ -41,7 +41,7 @@ impl Local {
     pub fn create(base: &Path, name: &str) -> Result<Self> {
         check_name(name)?;
         let dir = Directory::create(base)?.create_below(name)?;
-        temp::sweep(&dir)?;
+        temp::sweep(&dir, temp::PREFIX)?;
         Ok(Self { dir })
     }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::Connection;
 
 use super::directory::Directory;
-use super::temp::is_linked;
+use super::temp::{is_abandoned, is_linked};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::facts::SIDECARS;
@@ -187,11 +187,11 @@ fn remove_what_nobody_uses(directory: &Directory) -> Result<()> {
         // By name, not by what was listed: a list may lack the lock that was made before the file it has.
         let is_free = if let Ok(lock) = directory.open_file(&format!("{name}{LOCK}"), true) {
             let is_judge = lock.metadata().is_ok_and(|file| file.len() == 0);
-            is_judge && lock.try_lock().is_ok() && is_linked(&lock)
+            is_judge && is_abandoned(&lock)
         } else {
             // Of an older litekeeper.
             let file = directory.open_file(&name, true);
-            file.is_ok_and(|file| file.try_lock().is_ok() && is_linked(&file))
+            file.is_ok_and(|file| is_abandoned(&file))
         };
         if is_free {
             remove_all_of(directory, &name);

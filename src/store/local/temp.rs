@@ -18,7 +18,10 @@ use super::directory::Directory;
 use crate::error::{Error, Reason, Result};
 
 /// How a temporary file's name begins: hidden, so never listed.
-const PREFIX: &str = ".tmp-";
+pub(in crate::store) const PREFIX: &str = ".tmp-";
+
+/// Whoever sweeps holds the lock of a new file for moments only.
+const TO_LOCK: Duration = Duration::from_secs(10);
 
 /// Written bytes go to disk this often: one big flush at the end would stall the application's own writes for
 /// as long as it lasts.
@@ -37,17 +40,13 @@ impl<'a> Temp<'a> {
     /// Makes one for the file `name`, after removing dead ones.
     pub(in crate::store) fn create(dir: &'a Directory, name: &str) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        sweep(dir)?;
+        sweep(dir, PREFIX)?;
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let name = format!("{PREFIX}{name}-{}-{number}", std::process::id());
             let Some(file) = dir.create_file(&name)? else { continue };
             let temp = Self { dir, name, file: Arc::new(file), pending: true };
-            // Another process may have taken it for dead between its making and its locking.
-            if lock(&temp.file, Kind::Exclusive, Duration::from_secs(10))
-                .map_err(|e| dir.failed("cannot lock", &temp.name, e))?
-                && is_linked(&temp.file)
-            {
+            if is_held(dir, &temp.name, &temp.file)? {
                 return Ok(temp);
             }
         }
@@ -93,12 +92,27 @@ pub(in crate::store) fn taken(dir: &Directory, name: &str) -> Error {
     Error::new(Reason::Refused, format!("{} exists already; it is not overwritten", dir.shown(name)))
 }
 
-/// Removes temporary files that no living process has locked.
-pub(in crate::store) fn sweep(dir: &Directory) -> Result<()> {
-    for name in dir.names()?.iter().filter(|n| n.starts_with(PREFIX)) {
+/// Locks a file that was just made, by which others see that its process lives. `false` where another process has taken
+/// it for dead between its making and its locking. A filesystem without locks is no error: nobody can take it for dead.
+pub(in crate::store) fn is_held(dir: &Directory, name: &str, file: &File) -> Result<bool> {
+    let locked = lock(file, Kind::Exclusive, TO_LOCK).or_else(|e| match () {
+        () if is_without_locks(&e) => Ok(true),
+        () => Err(e),
+    });
+    Ok(locked.map_err(|e| dir.failed("cannot lock", name, e))? && is_linked(file))
+}
+
+/// Whether the process that made this file is dead: nobody has it locked, and it still has its name.
+pub(in crate::store) fn is_abandoned(file: &File) -> bool {
+    file.try_lock().is_ok() && is_linked(file)
+}
+
+/// Removes the files whose names begin so and that no living process has locked.
+pub(in crate::store) fn sweep(dir: &Directory, prefix: &str) -> Result<()> {
+    for name in dir.names()?.iter().filter(|n| n.starts_with(prefix)) {
         // One that cannot be opened or locked now is somebody's, or a later put's.
         let Ok(file) = dir.open_file(name, true) else { continue };
-        if file.try_lock().is_ok() && is_linked(&file) && dir.remove(name).is_ok() {
+        if is_abandoned(&file) && dir.remove(name).is_ok() {
             tracing::info!(path = dir.shown(name), "removed an unfinished file of a run that was killed");
         }
     }

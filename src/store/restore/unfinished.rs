@@ -5,12 +5,11 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::place;
 use crate::store::local::directory::Directory;
-use crate::store::local::temp::{Behind, Flushing, Kind, is_linked, is_without_locks, lock};
+use crate::store::local::temp::{Behind, Flushing, is_held, sweep};
 
 /// The hidden file. Locked by `flock` while it lives, which tells it from one of a dead process.
 pub(in crate::store) struct Unfinished<'a> {
@@ -36,13 +35,7 @@ impl<'a> Unfinished<'a> {
                 ));
             };
             let unfinished = Self { dir, name: name.clone(), file: Arc::new(file), pending: true };
-            // Another process may have taken it for dead between its making and its locking.
-            if lock(&unfinished.file, Kind::Exclusive, Duration::from_secs(10))
-                // Nobody can take it for dead where nobody can lock it.
-                .or_else(|e| if is_without_locks(&e) { Ok(true) } else { Err(e) })
-                .map_err(|e| dir.failed("cannot lock", &name, e))?
-                && is_linked(&unfinished.file)
-            {
+            if is_held(dir, &name, &unfinished.file)? {
                 return Ok(unfinished);
             }
         }
@@ -107,18 +100,4 @@ impl Drop for Unfinished<'_> {
         }
         let _ = self.file.unlock();
     }
-}
-
-/// Removes what no living process has locked.
-fn sweep(dir: &Directory, prefix: &str) -> Result<()> {
-    for name in dir.names()?.iter().filter(|name| name.starts_with(prefix)) {
-        let Ok(file) = dir.open_file(name, true) else { continue };
-        if file.try_lock().is_ok() && is_linked(&file) && dir.remove(name).is_ok() {
-            tracing::info!(
-                path = dir.shown(name),
-                "removed an unfinished restore of a process that was killed"
-            );
-        }
-    }
-    Ok(())
 }

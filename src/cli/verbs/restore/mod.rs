@@ -24,7 +24,7 @@ use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::verify;
 use crate::pool::Call;
-use crate::sqlite::files::facts::disk_free;
+use crate::sqlite::files::space::{self, Need};
 use crate::state::handover::Handover;
 use crate::store::restore::in_place::Hooks;
 use crate::store::{Backup, Catalogue, Manifest, State, restore};
@@ -287,14 +287,8 @@ fn undecided(newer: &Backup, good: &Backup) -> Error {
 }
 
 fn has_room(target: &Path, bytes: Option<u64>) -> Result<()> {
-    let directory = target.parent().unwrap_or(Path::new("/"));
-    let (free, needed) = (disk_free(directory)?, bytes.unwrap_or(0));
-    if free >= needed {
-        return Ok(());
-    }
-    let (free, needed) = (words::bytes(free), words::bytes(needed));
-    let text = format!("{} has {free} free; the restored database needs {needed}", directory.display());
-    Err(Error::new(Reason::NoSpace, text))
+    let directory = target.parent().unwrap_or(Path::new("/")).to_owned();
+    space::check(&[Need { directory, bytes: bytes.unwrap_or(0) }], "the restored database")
 }
 
 /// What is left to do, for a shell.

@@ -14,10 +14,10 @@ use crate::sqlite::files::facts::{SIDECARS, disk_free, sidecar, wal_bytes};
 use crate::sqlite::files::holders::{self, Files, Holder, Seen};
 use crate::sqlite::files::place::Place;
 use crate::sqlite::files::replicator;
+use crate::sqlite::files::space::no_room;
 use crate::store::local::directory::Directory;
 use crate::store::restore::likeness::Likeness;
 use crate::store::restore::open_directory;
-use crate::words;
 
 /// What a restore in place would do, and what stands in its way.
 #[derive(Debug)]
@@ -197,8 +197,7 @@ fn has_room(dir: &Directory, free: u64, needed: u64) -> Result<()> {
     if free >= needed {
         return Ok(());
     }
-    let (dir, free, needed) = (dir.path().display(), words::bytes(free), words::bytes(needed));
-    Err(Error::new(Reason::NoSpace, format!("{dir} has {free} free; restoring in place needs {needed}")))
+    Err(no_room("restoring in place", &dir.path().display().to_string(), needed, free))
 }
 
 pub(in crate::store) fn replicated() -> String {

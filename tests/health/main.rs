@@ -1,0 +1,17 @@
+//! What is wrong with a database or slow in it, what would help, and what the daemon does with
+//! damage.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod advise;
+mod checks;
+mod damaged;
+mod fingerprint;
+mod fixture;
+mod integrity;
+mod log;
+mod slow;
+mod trends;
+mod watch;
+
+#[path = "../support/mod.rs"]
+mod support;
