@@ -9,7 +9,6 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::pin::Pin;
 use super::status::{CheckStatus, TableStatus};
 use super::trends::{Size, Trend};
 use crate::clock;
@@ -260,4 +259,17 @@ pub struct Speeds {
     pub vacuum: Option<f64>,
     /// By a compact copy that was put in place.
     pub overwrite: Option<f64>,
+}
+
+/// A reader that keeps the write-ahead log from being emptied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// When it was first seen.
+    pub since: DateTime<Utc>,
+    /// How much of the log can be moved into the database: the reader stands behind it. Another number is another reader.
+    pub moved_pages: u64,
+    /// Who it is, in words; empty where that cannot be seen.
+    pub by: String,
+    /// When it was last told of.
+    pub(super) told: DateTime<Utc>,
 }
