@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::{Config, Database};
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 use crate::http::{self, Readiness, Window};
 use crate::jobs::registry;
 use crate::metrics::events::{BackupCopy, ConfigLoaded};
@@ -105,9 +105,16 @@ pub async fn run(
     started: impl FnOnce(Option<std::net::SocketAddr>),
 ) -> Result<()> {
     let mut signals = Signals::install()?;
-    let state = State::open(&config.daemon.state_dir)?;
-    let _only_daemon = state.lock_daemon()?;
-    let dead = state.with(|c| history::end_those_of_dead_processes(c)).await?;
+    let directory = config.daemon.state_dir.clone();
+    let opening = tokio::task::spawn_blocking(move || {
+        let state = State::open(&directory)?;
+        let only_daemon = state.lock_daemon()?;
+        let dead = state.now(|c| history::end_those_of_dead_processes(c))?;
+        Ok::<_, Error>((state, only_daemon, dead))
+    });
+    let opened =
+        opening.await.unwrap_or_else(|_| Err(Error::new(Reason::Panic, "opening state.db panicked")));
+    let (state, _only_daemon, dead) = opened?;
     if dead > 0 {
         tracing::warn!(runs = dead, "runs had not ended when their process did; they count as interrupted");
     }
