@@ -13,7 +13,7 @@ mod random;
 mod sample;
 
 pub use player::{Played, Player};
-pub use sample::Written;
+pub use sample::SampleSummary;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -39,7 +39,7 @@ pub struct Demo {
     /// The daemon's own state.
     pub state: PathBuf,
     /// What was written; `None` where an earlier demo's database is used again.
-    pub written: Option<Written>,
+    pub written: Option<SampleSummary>,
 }
 
 /// The directory without `--dir`: one for each user below the system's temporary directory, the same each
@@ -130,7 +130,7 @@ fn is_empty(dir: &Path) -> Result<bool> {
 }
 
 /// Under another name until it is whole: a database by its own name is never half a sample.
-fn write_database(path: &Path, now: DateTime<Utc>) -> Result<Written> {
+fn write_database(path: &Path, now: DateTime<Utc>) -> Result<SampleSummary> {
     let doing = || format!("cannot write the sample database {}", path.display());
     let part = path.with_extension("sqlite.part");
     match fs::remove_file(&part) {

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Inner;
-use super::session::{Finished, Observer};
+use super::session::{Observer, StatementTiming};
 use crate::metrics::events::{BusyRetry, QueryTimed};
 use crate::sqlite::look::explain::{self, Step};
 use crate::sqlite::look::schema;
@@ -72,7 +72,7 @@ impl Statements {
 }
 
 impl Observer for Statements {
-    fn statement(&self, finished: &Finished<'_>) {
+    fn statement(&self, finished: &StatementTiming<'_>) {
         let database = &self.database;
         QueryTimed { database, job: self.job, duration: finished.duration }.emit();
         if finished.duration < self.slow_threshold {

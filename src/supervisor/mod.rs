@@ -42,9 +42,9 @@ use crate::survey::overview::{self, Live};
 use crate::survey::remote::Remote;
 use crate::terms::JobKind;
 use handover::{Handover, News};
-use keeper::{Keeper, Looked};
-use reload::{Again, Prepared};
-use runs::Ended;
+use keeper::{Keeper, Look};
+use reload::{Candidate, Repeat};
+use runs::EndOfRun;
 use signals::{Signal, Signals};
 use systemd::Systemd;
 
@@ -71,12 +71,12 @@ pub struct Supervisor {
     admission: Admission,
     /// When a log that has grown too large is looked after again.
     upkeep: Upkeep,
-    ended: mpsc::UnboundedSender<Ended>,
+    ended: mpsc::UnboundedSender<EndOfRun>,
     handed: mpsc::UnboundedSender<News>,
-    looked: mpsc::UnboundedSender<Looked>,
-    prepared: mpsc::UnboundedSender<Prepared>,
+    looked: mpsc::UnboundedSender<Look>,
+    prepared: mpsc::UnboundedSender<Candidate>,
     /// Whether a configuration is being read, and whether it is to be read once more after that.
-    reloading: Option<Again>,
+    reloading: Option<Repeat>,
     slow: mpsc::UnboundedSender<SlowStatement>,
     started: chrono::DateTime<chrono::Utc>,
     loaded_at: chrono::DateTime<chrono::Utc>,
@@ -199,7 +199,7 @@ pub async fn run(
 }
 
 impl Supervisor {
-    async fn begin(&mut self, looks: &mut mpsc::UnboundedReceiver<Looked>) -> Result<()> {
+    async fn begin(&mut self, looks: &mut mpsc::UnboundedReceiver<Look>) -> Result<()> {
         let now = clock::now();
         self.readiness.configured();
         ConfigLoaded { path: &self.path, databases: self.config.databases.len(), at: now }.emit();
@@ -282,7 +282,7 @@ impl Supervisor {
     }
 
     /// A look has come back.
-    fn saw(&mut self, looked: Looked) {
+    fn saw(&mut self, looked: Look) {
         if let Some(keeper) = self.keepers.get_mut(&looked.database) {
             keeper.disk.saw(looked);
         }
@@ -353,7 +353,7 @@ impl Supervisor {
     }
 
     /// So that the first runs know of each other. A disk that hangs must not hang the start.
-    async fn look_at_disks(&mut self, looks: &mut mpsc::UnboundedReceiver<Looked>) {
+    async fn look_at_disks(&mut self, looks: &mut mpsc::UnboundedReceiver<Look>) {
         for keeper in self.keepers.values_mut() {
             keeper.disk.look(&keeper.database, &self.remote, &self.looked);
         }

@@ -19,12 +19,12 @@ pub struct Remote(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    seen: Mutex<HashMap<String, Seen>>,
+    seen: Mutex<HashMap<String, Sighting>>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Seen {
+struct Sighting {
     known: Option<Result<Known>>,
     /// Kept from look to look, as it remembers what it read.
     catalogue: Option<Catalogue>,
@@ -56,7 +56,7 @@ impl Remote {
             });
         }
         let is_unknown =
-            |all: &mut HashMap<String, Seen>| all.get(place).is_none_or(|seen| seen.known.is_none());
+            |all: &mut HashMap<String, Sighting>| all.get(place).is_none_or(|seen| seen.known.is_none());
         let waited = self.0.changed.wait_timeout_while(all, FIRST_LOOK, is_unknown);
         let (all, _) = waited.unwrap_or_else(PoisonError::into_inner);
         all.get(place)
@@ -71,7 +71,7 @@ impl Remote {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Seen>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Sighting>> {
         // Whoever panicked was only reading or writing one value.
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,7 +11,7 @@ use crate::cli::terminal::table::Table;
 use crate::cli::{Global, exit};
 use crate::config::{Config, Rejected};
 use crate::error::Result;
-use crate::survey::environment::{self, Look, Verdict};
+use crate::survey::environment::{self, Look, LookResult};
 use crate::words;
 
 /// Check the configuration, by the same code as a reload.
@@ -60,7 +60,7 @@ impl Check {
             render(&mut page, &global.config, &config, looks.as_deref().unwrap_or_default());
             out::text(page.text())?;
         }
-        let has_problem = looks.iter().flatten().any(|look| look.result == Verdict::Problem);
+        let has_problem = looks.iter().flatten().any(|look| look.result == LookResult::Problem);
         Ok(if has_problem { exit::FAILED } else { exit::OK })
     }
 }

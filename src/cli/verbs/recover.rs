@@ -10,7 +10,7 @@ use crate::cli::{Global, interrupt, log};
 use crate::config::LogFormat;
 use crate::error::{Error, Result};
 use crate::jobs::recover;
-use crate::jobs::runner::Finished;
+use crate::jobs::runner::RunEnd;
 use crate::pool::Call;
 use crate::terms::{JobKind, Outcome};
 
@@ -88,6 +88,6 @@ impl Recover {
             Ok(report) if report.problems.is_empty() => Outcome::Success,
             _ => Outcome::Failure,
         };
-        job::tell(global, &file.display().to_string(), &[JobKind::Recover], &[Finished { outcome, result }])
+        job::tell(global, &file.display().to_string(), &[JobKind::Recover], &[RunEnd { outcome, result }])
     }
 }

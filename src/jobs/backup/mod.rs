@@ -31,7 +31,7 @@ use crate::terms::progress::{Stop, Unit, Watch};
 use crate::words;
 use contents::Contents;
 use doubts::{Damage, Doubts};
-use rotate::{May, Rotated};
+use rotate::{May, RotationReport};
 
 /// The backup job.
 pub struct Backup {
@@ -41,7 +41,7 @@ pub struct Backup {
 
 /// What a run did.
 #[derive(Debug, Serialize)]
-struct Done {
+struct Detail {
     name: String,
     /// No file was made: the newest backup, `name`, holds what the database holds.
     unchanged: bool,
@@ -61,7 +61,7 @@ struct Done {
     /// Copies of the damaged database that are kept.
     #[serde(skip_serializing_if = "is_none")]
     damaged_copies: usize,
-    copies: Vec<copies::Place>,
+    copies: Vec<copies::CopiedPlace>,
 }
 
 /// What earlier runs remembered.
@@ -73,7 +73,7 @@ struct Memory {
 }
 
 /// A state that was read whole.
-struct Taken {
+struct Capture {
     made: Added,
     facts: Facts,
     contents: Contents,
@@ -147,7 +147,7 @@ fn finish(
     run: &Run,
     catalogue: &Catalogue,
     newest: &store::Backup,
-    taken: Option<&Taken>,
+    taken: Option<&Capture>,
     doubts: Doubts,
 ) -> Report {
     let spared = doubts.in_words();
@@ -188,12 +188,12 @@ fn catalogue(database: &str, place: &Place, was_there: bool, what: &str) -> Resu
 }
 
 /// A state that is held open while it is backed up: the work may go on while both the run and the state may.
-struct Held<'s> {
+struct CaptureWatch<'s> {
     run: &'s Run,
     snapshot: &'s Snapshot<'s>,
 }
 
-impl Watch for Held<'_> {
+impl Watch for CaptureWatch<'_> {
     fn go_on(&self) -> Result<()> {
         self.run.go_on()?;
         self.snapshot.within_bounds()
@@ -215,7 +215,7 @@ fn take(
     before: Option<&Content>,
     skip: bool,
     damage: Option<&Damage>,
-) -> Result<Taken> {
+) -> Result<Capture> {
     let shut_out = |error| shut_out(&run.database, error);
     let bytes = run.sql(|source| Facts::read(source)).map_err(shut_out)?.bytes();
     // Not by `Run::sql`: damage that the catalogue tells of is that of a backup.
@@ -238,7 +238,7 @@ fn pages(
     before: Option<&Content>,
     skip: bool,
     damage: Option<&Damage>,
-) -> Result<Taken> {
+) -> Result<Capture> {
     let database = &run.database;
     let mut writers_wait = snapshot.blocks_writers().then(|| run.holds.begin());
     let contents = contents::read(snapshot, database.backup.dir.to_string().into(), run)?;
@@ -252,7 +252,7 @@ fn pages(
     let newest = if damage.is_some() { newest } else { catalogue.latest()? };
     let known = newest.filter(|newest| skip && newest.is_packed(encoding.compression));
     // Also while a slow place is waited for, the database is held no longer than it may be.
-    let watch = Held { run, snapshot };
+    let watch = CaptureWatch { run, snapshot };
     let mut held = Duration::ZERO;
     let made = catalogue.add(run.started, encoding, known, &watch, &mut |out| {
         snapshot.pages(
@@ -269,7 +269,7 @@ fn pages(
     }
     let made = made?;
     let writers_held_seconds = run.holds.take().longest_seconds;
-    Ok(Taken { made, facts: snapshot.facts.clone(), contents, held, writers_held_seconds })
+    Ok(Capture { made, facts: snapshot.facts.clone(), contents, held, writers_held_seconds })
 }
 
 /// Notes that a backup holds what the database holds now. One that holds what a damaged database holds is none to
@@ -292,14 +292,14 @@ fn confirm(
 fn report(
     started: DateTime<Utc>,
     newest: &store::Backup,
-    taken: Option<&Taken>,
-    rotated: Result<Rotated>,
-    copied: copies::Copied,
+    taken: Option<&Capture>,
+    rotated: Result<RotationReport>,
+    copied: copies::CopyReport,
     spared: Option<String>,
 ) -> Report {
     let manifest = newest.manifest.as_ref();
     let unchanged = taken.is_none_or(|taken| matches!(taken.made, Added::Same(_)));
-    let done = Done {
+    let done = Detail {
         name: newest.name.clone(),
         unchanged,
         current: started,
@@ -327,7 +327,7 @@ fn report(
     report
 }
 
-fn summary(done: &Done, newest: &store::Backup) -> String {
+fn summary(done: &Detail, newest: &store::Backup) -> String {
     let what = if done.unchanged {
         unchanged::summary(newest, done.current)
     } else {
@@ -358,7 +358,7 @@ fn summary(done: &Done, newest: &store::Backup) -> String {
 }
 
 /// So that nobody has to count them, nor fears for the disk.
-fn damaged_copies(done: &Done) -> String {
+fn damaged_copies(done: &Detail) -> String {
     if done.damaged_copies == 0 {
         return String::new();
     }

@@ -28,7 +28,7 @@ const QUIET: Duration = Duration::from_millis(300);
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// What came of it.
-pub(super) enum Compacted {
+pub(super) enum Compaction {
     /// The file is compact; writers were held for so long, and it is the attempt of this number.
     Done(Duration, u32),
     /// Nothing was changed, and why.
@@ -38,7 +38,7 @@ pub(super) enum Compacted {
 }
 
 /// Writers are held for about as long as is `expected`.
-pub(super) fn run(run: &Run, expected: Duration) -> Result<Compacted> {
+pub(super) fn run(run: &Run, expected: Duration) -> Result<Compaction> {
     let mut why = String::new();
     for number in 1..=ATTEMPTS {
         let Some(watcher) = quiet(run)? else {
@@ -46,8 +46,8 @@ pub(super) fn run(run: &Run, expected: Duration) -> Result<Compacted> {
             break;
         };
         match attempt(run, watcher, expected) {
-            Ok(Overwritten::Done(held)) => return Ok(Compacted::Done(held, number)),
-            Ok(Overwritten::TooLong) => return Ok(Compacted::TooLong),
+            Ok(Overwritten::Done(held)) => return Ok(Compaction::Done(held, number)),
+            Ok(Overwritten::TooLong) => return Ok(Compaction::TooLong),
             Ok(Overwritten::Outdated) => {
                 why = format!("the application wrote during each of {ATTEMPTS} attempts");
             }
@@ -59,7 +59,7 @@ pub(super) fn run(run: &Run, expected: Duration) -> Result<Compacted> {
             Err(error) => return Err(error),
         }
     }
-    Ok(Compacted::NotNow(why))
+    Ok(Compaction::NotNow(why))
 }
 
 /// A watcher that has seen no commit for a while; none where the application does not stop writing.

@@ -79,7 +79,7 @@ pub struct Cost {
 
 /// A step in the report.
 #[derive(Debug, Serialize)]
-pub struct Step {
+pub struct StepReport {
     /// Which.
     pub step: StepName,
     /// What became of it.
@@ -122,7 +122,7 @@ pub struct Step {
     pub problems: Vec<Error>,
 }
 
-impl Step {
+impl StepReport {
     fn new(step: StepName, decision: Decision, why: impl Into<String>) -> Self {
         Self {
             step,

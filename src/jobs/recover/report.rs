@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::examine::Verdict;
-use super::salvage::{Made, totals};
+use super::examine::Diagnosis;
+use super::salvage::{Recovery, totals};
 use crate::config::Database;
 use crate::error::{Error, Reason};
 use crate::jobs::Report;
@@ -71,7 +71,7 @@ impl Alternative {
 
 /// The report's detail.
 #[derive(Debug, Serialize)]
-pub(super) struct Done {
+pub(super) struct Detail {
     result: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<PathBuf>,
@@ -97,19 +97,19 @@ pub(super) struct Done {
     wrong: Vec<String>,
 }
 
-impl Done {
+impl Detail {
     /// Before anything is made.
-    pub(super) fn new(verdict: &Verdict, warnings: Vec<String>, alternative: Option<Alternative>) -> Self {
+    pub(super) fn new(verdict: &Diagnosis, warnings: Vec<String>, alternative: Option<Alternative>) -> Self {
         let (mut unchecked, none) = (Vec::new(), Vec::new());
         let (result, mut damage) = match verdict {
-            Verdict::Sound => (Outcome::Sound, none),
-            Verdict::Rows(rows) => (Outcome::Rows, rows.clone()),
-            Verdict::Unknown(why) => {
+            Diagnosis::Sound => (Outcome::Sound, none),
+            Diagnosis::Rows(rows) => (Outcome::Rows, rows.clone()),
+            Diagnosis::Unknown(why) => {
                 unchecked.clone_from(why);
                 (Outcome::Unknown, none)
             }
-            Verdict::Damaged(lines) | Verdict::Doubts(lines) => (Outcome::Salvaged, lines.clone()),
-            Verdict::Indexes(indexes) => {
+            Diagnosis::Damaged(lines) | Diagnosis::Doubts(lines) => (Outcome::Salvaged, lines.clone()),
+            Diagnosis::Indexes(indexes) => {
                 let lines =
                     indexes.iter().map(|index| format!("index {index} does not agree with its table"));
                 (Outcome::Salvaged, lines.collect())
@@ -137,8 +137,8 @@ impl Done {
     }
 
     /// When the new file is made.
-    pub(super) fn made(&mut self, to: &Path, made: Made) {
-        let Made { salvaged, wrong, unchecked, references, rebuilt, notes } = made;
+    pub(super) fn made(&mut self, to: &Path, made: Recovery) {
+        let Recovery { salvaged, wrong, unchecked, references, rebuilt, notes } = made;
         self.warnings.extend(notes);
         self.warnings.extend(doubtful(&salvaged));
         self.result = Outcome::Salvaged;

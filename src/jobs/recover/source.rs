@@ -33,7 +33,7 @@ const UNBOUNDED: Bounds =
     Bounds { longest_block: Duration::MAX, longest_read: Duration::MAX, most_wal_growth: u64::MAX };
 
 /// A copy of the pages, without a name.
-pub(super) struct Copied {
+pub(super) struct SourceCopy {
     pub(super) scratch: Scratch,
     /// The file's own header was replaced in the copy, so that SQLite reads it.
     pub(super) is_mended: bool,
@@ -49,7 +49,7 @@ pub(super) struct Pages {
 }
 
 /// Of a database that may be in use.
-pub(super) fn of_live(database: &Database, to: &Path, watch: &dyn Watch) -> Result<Copied> {
+pub(super) fn of_live(database: &Database, to: &Path, watch: &dyn Watch) -> Result<SourceCopy> {
     let path = &database.path;
     access::check(path)?;
     has_content(path)?;
@@ -73,13 +73,13 @@ pub(super) fn of_live(database: &Database, to: &Path, watch: &dyn Watch) -> Resu
                     words::bytes(file - copied)
                 )
             });
-            Ok(Copied { scratch, is_mended: false, warnings: more.into_iter().collect() })
+            Ok(SourceCopy { scratch, is_mended: false, warnings: more.into_iter().collect() })
         }
     }
 }
 
 /// Of a file that nobody uses.
-pub(super) fn of_file(path: &Path, to: &Path, watch: &dyn Watch) -> Result<Copied> {
+pub(super) fn of_file(path: &Path, to: &Path, watch: &dyn Watch) -> Result<SourceCopy> {
     let path = Place::of(path)?.path();
     let file =
         std::fs::metadata(&path).map_err(|e| Error::io(format!("cannot read {}", path.display()), &e))?;
@@ -119,7 +119,7 @@ fn through_sqlite(
 }
 
 /// Byte by byte.
-fn plain(path: &Path, directory: &Path, watch: &dyn Watch) -> Result<Copied> {
+fn plain(path: &Path, directory: &Path, watch: &dyn Watch) -> Result<SourceCopy> {
     let beside: Vec<(&str, PathBuf)> = ["-wal", "-journal"]
         .into_iter()
         .map(|suffix| (suffix, sidecar(path, suffix)))
@@ -149,7 +149,7 @@ fn plain(path: &Path, directory: &Path, watch: &dyn Watch) -> Result<Copied> {
         let text = format!("{} was written while it was copied; stop whoever uses it", path.display());
         return Err(Error::new(Reason::Locked, text));
     }
-    Ok(Copied { scratch, is_mended, warnings })
+    Ok(SourceCopy { scratch, is_mended, warnings })
 }
 
 /// The copy with what lies beside the file, and whether it took a header of ours: SQLite rolls the `-journal` back, or reads the `-wal`, on copies of them.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Seen;
+use super::QueryTiming;
 use crate::error::Result;
 use crate::jobs::Run;
 use crate::metrics::events::PlanChanged;
@@ -14,7 +14,7 @@ use crate::state::facts::{PLANS, Watched};
 
 /// Says of each query whether its plan is another one, and keeps the plans. One whose text was changed, and one that
 /// failed this time, has nothing to be compared with.
-pub(super) fn compare(run: &Run, seen: &mut [Seen]) -> Result<()> {
+pub(super) fn compare(run: &Run, seen: &mut [QueryTiming]) -> Result<()> {
     let database = &run.database.name;
     let hashes: BTreeMap<&str, String> =
         run.database.watch.queries.iter().map(|q| (q.name.as_str(), hash(&q.sql))).collect();
