@@ -9,7 +9,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, fmt, registry};
 
-use super::Global;
+use super::global::Global;
 use super::terminal::progress;
 use crate::config::LogFormat;
 

@@ -2,6 +2,7 @@
 //! Must hold no logic of its own. What a verb is asked for goes to stdout, everything else to stderr.
 
 pub mod exit;
+mod global;
 mod interrupt;
 mod log;
 mod terminal;
@@ -9,16 +10,15 @@ mod verbs;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use self::global::Global;
 use self::verbs::{
     advise, backups, check, demo, documents, history, inspect, job, pin, recover, restore, run, slow, status,
     watch_locks,
 };
-use crate::config::{Config, DEFAULT_PATH, Database};
-use crate::error::{Error, Reason, Result};
+use crate::config::DEFAULT_PATH;
 use crate::sqlite::pauses::FLAG;
 
 /// Keeps SQLite databases: backs them up, maintains, prunes and watches them while their applications use them.
@@ -71,19 +71,6 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-/// What every verb gets.
-struct Global {
-    config: PathBuf,
-    json: bool,
-    log_level: Option<tracing::Level>,
-}
-
-impl Global {
-    fn load(&self) -> Result<Config> {
-        Ok(Config::load(&self.config)?)
-    }
-}
-
 /// Parses the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -117,7 +104,7 @@ pub fn main() -> ExitCode {
         Verb::History(verb) => verb.run(&global),
         Verb::Slow(verb) => verb.run(&global),
         Verb::Advise(verb) => verb.run(&global),
-        Verb::Documents(verb) => verb.run(),
+        Verb::Documents(verb) => verb.run(&command()),
         Verb::Inspect(verb) => verb.run(&global),
         Verb::WatchLocks(verb) => verb.run(),
     };
@@ -128,33 +115,4 @@ pub fn main() -> ExitCode {
             exit::code(error.reason).into()
         }
     }
-}
-
-/// A runtime for verbs that work asynchronously. It ends with the verb, and so after everything that needs it.
-fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Error::io("cannot start the asynchronous runtime", &e))?;
-    let result = runtime.block_on(work);
-    // Dropped, it would wait for ever for a thread that hangs in a disk and that everybody gave up.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    result
-}
-
-/// The database that the user names.
-fn database<'a>(config: &'a Config, name: &str) -> Result<&'a Arc<Database>> {
-    config.databases.get(name).ok_or_else(|| unknown_database(name, config))
-}
-
-fn unknown_database(name: &str, config: &Config) -> Error {
-    let names: Vec<_> = config.databases.keys().map(String::as_str).collect();
-    let distance = |known: &&str| strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase());
-    let nearest = names.iter().copied().min_by_key(distance).filter(|known| distance(known) <= 2);
-    let remedy = match (nearest, names.is_empty()) {
-        (Some(known), _) => format!("did you mean {known}?"),
-        (None, true) => String::from("it has none"),
-        (None, false) => format!("it has: {}", names.join(", ")),
-    };
-    Error::new(Reason::NotFound, format!("the configuration has no database {name}; {remedy}"))
 }

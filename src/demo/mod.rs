@@ -7,11 +7,13 @@
 //! an edited one is kept as `litekeeper.toml.old`. Any other directory that is not empty is refused.
 
 mod configuration;
+mod layout;
 mod people;
 mod player;
 mod random;
 mod sample;
 
+pub use layout::Demo;
 pub use player::{Played, Player};
 pub use sample::SampleSummary;
 
@@ -24,23 +26,6 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use crate::error::{Error, Reason, Result};
-
-/// Where everything of a demo lies; all paths are absolute.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Demo {
-    /// The directory.
-    pub dir: PathBuf,
-    /// The application's database.
-    pub database: PathBuf,
-    /// The daemon's configuration.
-    pub configuration: PathBuf,
-    /// Where backups go.
-    pub backups: PathBuf,
-    /// The daemon's own state.
-    pub state: PathBuf,
-    /// What was written; `None` where an earlier demo's database is used again.
-    pub written: Option<SampleSummary>,
-}
 
 /// The directory without `--dir`: one for each user below the system's temporary directory, the same each
 /// time so that it is found again, gone when the system clears that directory. Makes it, readable by nobody

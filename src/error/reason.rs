@@ -3,7 +3,17 @@
 
 use std::fmt;
 
-use super::Class;
+/// Whether trying again can help. Decides who retries: `pool` retries [`Class::Transient`] opens, the job
+/// runner retries [`Class::Transient`] runs, nobody retries the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// May go away by itself: a lock held by the application, a full pool.
+    Transient,
+    /// Stays until somebody acts.
+    Permanent,
+    /// We were told to stop.
+    Cancelled,
+}
 
 macro_rules! table {
     ($($id:ident = $word:literal, $class:ident, $meaning:literal, $remedy:literal;)*) => {

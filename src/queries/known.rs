@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::plans::Plan;
 use crate::sql::fingerprint;
 use crate::sql::tokens::{Token, tokens};
-use crate::sqlite::look::explain::Step;
+use crate::sqlite::look::explain::PlanStep;
 
 /// The words of plans (`sqlite3WhereExplainOneScan` in wherecode.c and the callers of `ExplainQueryPlan`).
 const PLAN_WORDS: &str = "\
@@ -39,7 +39,7 @@ impl SchemaNames {
     }
 
     /// The plan of a statement, in which `?` stands for every word that is neither SQLite's nor a name.
-    pub fn plan(&self, sql: &str, steps: &[Step]) -> Plan {
+    pub fn plan(&self, sql: &str, steps: &[PlanStep]) -> Plan {
         let mut known: BTreeSet<String> = PLAN_WORDS.split(' ').map(str::to_lowercase).collect();
         known.extend(self.names.iter().flat_map(|name| words(name)).map(str::to_owned));
         for token in tokens(sql) {
@@ -93,7 +93,7 @@ mod tests {
 
     fn plan(sql: &str, detail: &str) -> String {
         let known = SchemaNames::new(["Users".to_owned(), "my table".to_owned(), "idx".to_owned()]);
-        known.plan(sql, &[Step { id: 1, parent: 0, detail: detail.to_owned() }]).one_line()
+        known.plan(sql, &[PlanStep { id: 1, parent: 0, detail: detail.to_owned() }]).one_line()
     }
 
     #[test]

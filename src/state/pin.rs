@@ -2,23 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
-use serde::{Deserialize, Serialize};
 
-use super::facts::{self, PIN};
+use super::facts::{self, PIN, Pin};
 use crate::error::Result;
-
-/// A reader that stays.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pin {
-    /// When it was first seen.
-    pub since: DateTime<Utc>,
-    /// How much of the log can be moved into the database: the reader stands behind it. Another number is another reader.
-    pub moved_pages: u64,
-    /// Who it is, in words; empty where that cannot be seen.
-    pub by: String,
-    /// When it was last told of.
-    told: DateTime<Utc>,
-}
 
 /// What is remembered.
 pub fn recall(connection: &Connection, database: &str) -> Result<Option<Pin>> {

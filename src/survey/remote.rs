@@ -1,12 +1,13 @@
-//! What was last seen in the buckets. A look there costs requests, money and an unknown time, so it is taken in the
-//! background, and seldom. Must never hold up whoever asks, but for the moment in which nothing is known yet.
+//! What was last seen where backups lie. Of each place, the manifests that were read, so that a look reads those that have
+//! changed. Of buckets, all of it: a look there costs requests, money and an unknown time, so it is taken in the background,
+//! and seldom. Must never hold up whoever asks, but for the moment in which nothing is known yet.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Reason, Result};
-use crate::store::{Catalogue, Known};
+use crate::store::{Catalogue, Inventory, Manifests};
 
 /// What is seen is at most this old, and what this process did not do itself is noticed as late.
 const LOOK_EVERY: Duration = Duration::from_secs(300);
@@ -21,12 +22,13 @@ pub struct Remote(Arc<Inner>);
 struct Inner {
     seen: Mutex<HashMap<String, Sighting>>,
     changed: Condvar,
+    manifests: Mutex<HashMap<String, Arc<Manifests>>>,
 }
 
 #[derive(Default)]
 struct Sighting {
-    known: Option<Result<Known>>,
-    /// Kept from look to look, as it remembers what it read.
+    known: Option<Result<Inventory>>,
+    /// Kept from look to look, with its connections.
     catalogue: Option<Catalogue>,
     /// When the look began; `None`: look again.
     at: Option<Instant>,
@@ -34,12 +36,18 @@ struct Sighting {
 }
 
 impl Remote {
+    /// The manifests that were read in `place`.
+    pub fn manifests(&self, place: &str) -> Arc<Manifests> {
+        let mut all = self.0.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(place.to_owned()).or_default())
+    }
+
     /// What is known of the backups in `place`. A new look is begun where the last one is too old.
     pub fn known(
         &self,
         place: &str,
         open: impl FnOnce() -> Result<Catalogue> + Send + 'static,
-    ) -> Result<Known> {
+    ) -> Result<Inventory> {
         let mut all = self.lock();
         let seen = all.entry(place.to_owned()).or_default();
         if !seen.looking && seen.at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {

@@ -1,6 +1,7 @@
 //! Text for a terminal, line by line, in the width that it has; for a pipe, where there is none, unbroken.
 
-use super::table::Table;
+use super::lines::{broken, count};
+use super::table::TextTable;
 
 /// What a verb prints.
 pub(in crate::cli) struct Page {
@@ -39,7 +40,7 @@ impl Page {
     }
 
     /// Adds a table after `indent` spaces.
-    pub(in crate::cli) fn table(&mut self, indent: usize, table: &Table) {
+    pub(in crate::cli) fn table(&mut self, indent: usize, table: &TextTable) {
         let text = table.render(indent, self.width);
         self.line(text);
     }
@@ -53,30 +54,6 @@ impl Page {
     pub(in crate::cli) fn text(&self) -> &str {
         &self.text
     }
-}
-
-/// Lines of at most `width` characters where the words allow it, never fewer than one.
-pub(in crate::cli) fn broken(text: &str, width: usize) -> Vec<String> {
-    if count(text) <= width {
-        return vec![text.to_owned()];
-    }
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if count(line) + 1 + count(word) <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-/// Columns that a text takes.
-pub(in crate::cli) fn count(text: &str) -> usize {
-    text.chars().count()
 }
 
 #[cfg(test)]

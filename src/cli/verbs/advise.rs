@@ -7,9 +7,10 @@ use clap::Args;
 use tokio::sync::mpsc;
 
 use crate::advice::{self, Advice, Hint, Proposal, Served};
+use crate::cli::global::{Global, block_on, database};
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
-use crate::cli::{Global, block_on, database, exit, interrupt, log};
+use crate::cli::{exit, interrupt, log};
 use crate::error::{Error, Reason, Result};
 use crate::pool::{Call, Pool};
 use crate::queries::plans::Plan;

@@ -5,11 +5,12 @@ use std::path::Path;
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::cli::exit;
+use crate::cli::global::Global;
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
-use crate::cli::terminal::table::Table;
-use crate::cli::{Global, exit};
-use crate::config::{Config, Rejected};
+use crate::cli::terminal::table::TextTable;
+use crate::config::{Config, Rejection};
 use crate::error::Result;
 use crate::survey::environment::{self, Look, LookResult};
 use crate::words;
@@ -65,7 +66,7 @@ impl Check {
     }
 }
 
-fn rejected(path: &Path, rejected: &Rejected) -> Value {
+fn rejected(path: &Path, rejected: &Rejection) -> Value {
     let problems: Vec<_> = rejected
         .problems
         .iter()
@@ -96,7 +97,7 @@ fn render(page: &mut Page, path: &Path, config: &Config, looks: &[Look]) {
         page.beside("warning: ", warning);
     }
     if !looks.is_empty() {
-        let mut table = Table::new(["RESULT", "ABOUT", "FOUND"]);
+        let mut table = TextTable::new(["RESULT", "ABOUT", "FOUND"]);
         for look in looks {
             table.row([look.result.as_str(), &look.about, &look.text]);
         }

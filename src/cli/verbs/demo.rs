@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::global::{Global, block_on};
 use crate::cli::terminal::out;
-use crate::cli::{Global, block_on, exit, log};
+use crate::cli::{exit, log};
 use crate::clock;
 use crate::config::Config;
 use crate::demo::{self, Player};

@@ -8,7 +8,7 @@ use clap::{Args, Command};
 use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;
 
-use crate::cli::{command, exit};
+use crate::cli::exit;
 use crate::error::{Error, Result};
 
 /// Write the man pages (DIR/man1) and the completions for bash, zsh and fish (DIR/completions).
@@ -25,12 +25,12 @@ pub(in crate::cli) struct Documents {
 }
 
 impl Documents {
-    pub(in crate::cli) fn run(&self) -> Result<u8> {
+    pub(in crate::cli) fn run(&self, whole: &Command) -> Result<u8> {
         let (pages, completions) = (self.dir.join("man1"), self.dir.join("completions"));
         for dir in [&pages, &completions] {
             fs::create_dir_all(dir).map_err(|error| cannot(dir, &error))?;
         }
-        let mut root = shown();
+        let mut root = shown(whole);
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             generate_to(shell, &mut root, "litekeeper", &completions)
                 .map_err(|error| cannot(&completions, &error))?;
@@ -45,8 +45,7 @@ impl Documents {
 }
 
 /// The command line without what is hidden in `--help`: completions would offer that.
-fn shown() -> Command {
-    let all = command();
+fn shown(all: &Command) -> Command {
     let verbs = all.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned().collect::<Vec<_>>();
     Command::new("litekeeper")
         .version(env!("CARGO_PKG_VERSION"))

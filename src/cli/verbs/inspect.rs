@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use crate::cli::{Global, exit};
+use crate::cli::exit;
+use crate::cli::global::Global;
 use crate::error::Result;
 use crate::sqlite::inspector;
 

@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::backups::catalogue;
+use crate::cli::global::{Global, block_on, database};
 use crate::cli::terminal::{detail, out, progress};
-use crate::cli::{Global, block_on, database, exit, interrupt, log};
+use crate::cli::{exit, interrupt, log};
 use crate::clock;
 use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
@@ -159,7 +160,7 @@ impl Health {
 
 /// What is printed of a run.
 #[derive(Serialize)]
-struct Told<'a> {
+struct RunOutput<'a> {
     database: &'a str,
     job: JobKind,
     outcome: Outcome,
@@ -275,10 +276,10 @@ fn tell_of_blackout(config: &Config, database: &Database, kind: JobKind) {
     }
 }
 
-fn told<'a>(database: &'a str, job: JobKind, finished: &'a RunEnd) -> Told<'a> {
+fn told<'a>(database: &'a str, job: JobKind, finished: &'a RunEnd) -> RunOutput<'a> {
     let outcome = finished.outcome;
     match &finished.result {
-        Ok(report) => Told {
+        Ok(report) => RunOutput {
             database,
             job,
             outcome,
@@ -288,7 +289,7 @@ fn told<'a>(database: &'a str, job: JobKind, finished: &'a RunEnd) -> Told<'a> {
             problems: report.problems.iter().map(Into::into).collect(),
             findings: report.findings.iter().map(Into::into).collect(),
         },
-        Err(error) => Told {
+        Err(error) => RunOutput {
             database,
             job,
             outcome,

@@ -3,8 +3,9 @@
 use clap::Args;
 
 use super::backups::catalogue;
+use crate::cli::exit;
+use crate::cli::global::{Global, database};
 use crate::cli::terminal::out;
-use crate::cli::{Global, database, exit};
 use crate::error::Result;
 
 const HELP: &str = "\

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::job;
+use crate::cli::global::Global;
 use crate::cli::terminal::progress;
-use crate::cli::{Global, interrupt, log};
+use crate::cli::{interrupt, log};
 use crate::config::LogFormat;
 use crate::error::{Error, Result};
 use crate::jobs::recover;
@@ -81,7 +82,7 @@ impl Recover {
         let file = self.file.clone().unwrap_or_default();
         log::start_quietly(global, LogFormat::Text);
         let call = Call::new("recover", &interrupt::token()?, None);
-        let watch = progress::Followed::new(&call, format!("recover of {}", file.display()));
+        let watch = progress::Follower::new(&call, format!("recover of {}", file.display()));
         let result = work.run_on_file(&file, &watch);
         drop(watch);
         let outcome = match &result {

@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use crate::cli::{Global, block_on, exit, log};
+use crate::cli::global::{Global, block_on};
+use crate::cli::{exit, log};
 use crate::error::{Error, Result};
 use crate::supervisor;
 

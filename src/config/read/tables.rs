@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::defaults::threads;
 use super::file::Table;
+use super::place::place;
 use super::value::{
     at_least, auto_or_path, between, blackout, choice, count, flag, hosts, listen, path, rate, schedule,
     share, size,
 };
-use crate::config::place::place;
 use crate::config::{
     Analyze, Backup, Cleanup, Compression, Daemon, Health, Integrity, Keep, LogFormat, Maintain, Pool,
     Reindex, RowidPolicy, Vacuum, Verify, Watch, When,

@@ -4,7 +4,8 @@
 use chrono_tz::Tz;
 
 use super::file::Table;
-use super::value::{self, Wrong};
+use super::value;
+use super::wrong::Mistake;
 
 /// What the key `timezone` may say.
 pub(in crate::config) enum Zone {
@@ -22,7 +23,7 @@ pub(in crate::config) fn read(table: &mut Table<'_>) -> Option<Zone> {
             return Ok(Zone::Local);
         }
         name.parse().map(Zone::Named).map_err(|_| {
-            Wrong::new(format!("must be \"UTC\", \"local\" or an IANA name, not {name:?}"))
+            Mistake::new(format!("must be \"UTC\", \"local\" or an IANA name, not {name:?}"))
                 .help(nearest(&name))
         })
     };

@@ -2,10 +2,12 @@
 //! out. Everything goes through maud's escaping; must never use `PreEscaped`, and says nothing by colour alone.
 
 mod database;
+mod time;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, html};
 
+use self::time::{clock_time, when};
 use crate::state::status::{Problem, Severity, Status};
 use crate::words;
 
@@ -164,15 +166,4 @@ fn problem_list(mut problems: Vec<(&str, Problem)>, now: DateTime<Utc>) -> Marku
             }
         }
     }
-}
-
-/// A time in words; exact for whoever hovers, and for machines.
-fn when(now: DateTime<Utc>, time: DateTime<Utc>) -> Markup {
-    let exact = time.format("%Y-%m-%d %H:%M:%S UTC");
-    html! { time datetime=(time.to_rfc3339()) title=(exact) { (words::relative(now, time)) } }
-}
-
-/// A time in full.
-fn clock_time(time: DateTime<Utc>) -> Markup {
-    html! { time datetime=(time.to_rfc3339()) { (time.format("%Y-%m-%d %H:%M:%S UTC")) } }
 }

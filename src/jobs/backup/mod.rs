@@ -23,9 +23,9 @@ use crate::sqlite::copy::snapshot::{Bounds, Snapshot};
 use crate::sqlite::files::facts::Facts;
 use crate::sqlite::files::space::no_room;
 use crate::sqlite::files::stamp::Stamp;
-use crate::state::facts::{BACKED_UP, BackedUp, CONTENT, Content};
+use crate::state::facts::{BACKED_UP, BackupMark, CONTENT, Content};
 use crate::store::codec::Encoding;
-use crate::store::{self, Added, Catalogue};
+use crate::store::{self, BackupOutcome, Catalogue};
 use crate::terms::JobKind;
 use crate::terms::progress::{Stop, Unit, Watch};
 use crate::words;
@@ -68,13 +68,13 @@ struct Detail {
 #[derive(Default)]
 struct Memory {
     content: Option<Content>,
-    backed_up: Option<BackedUp>,
+    backed_up: Option<BackupMark>,
     doubts: Doubts,
 }
 
 /// A state that was read whole.
 struct Capture {
-    made: Added,
+    made: BackupOutcome,
     facts: Facts,
     contents: Contents,
     held: Duration,
@@ -130,13 +130,13 @@ fn back_up(run: &Run, accept_smaller: bool) -> Result<Report> {
         doubts.damage = Some(Damage::new(met.message.clone(), &damage::met(run, met)));
     }
     let newest = match &taken.made {
-        Added::Made(made) => made.backup.clone(),
-        Added::Same(same) => confirm(run, &catalogue, same.clone(), &doubts)?,
+        BackupOutcome::Made(made) => made.backup.clone(),
+        BackupOutcome::Same(same) => confirm(run, &catalogue, same.clone(), &doubts)?,
     };
     let is_forgotten = doubts.is_forgotten();
     let mut report = finish(run, &catalogue, &newest, Some(&taken), doubts);
     if !is_forgotten {
-        let backed_up = BackedUp::new(stamp, stamped, &newest.name);
+        let backed_up = BackupMark::new(stamp, stamped, &newest.name);
         report.problems.extend(remember(run, taken.contents.content, backed_up).err());
     }
     Ok(report)
@@ -163,7 +163,7 @@ fn recall(run: &Run) -> Result<Memory> {
     Ok(Memory { content, backed_up, doubts: Doubts::recall(run)? })
 }
 
-fn remember(run: &Run, now: Content, backed_up: Option<BackedUp>) -> Result<()> {
+fn remember(run: &Run, now: Content, backed_up: Option<BackupMark>) -> Result<()> {
     run.remember(CONTENT, &Some(now))?;
     run.remember(BACKED_UP, &backed_up)
 }
@@ -298,7 +298,7 @@ fn report(
     spared: Option<String>,
 ) -> Report {
     let manifest = newest.manifest.as_ref();
-    let unchanged = taken.is_none_or(|taken| matches!(taken.made, Added::Same(_)));
+    let unchanged = taken.is_none_or(|taken| matches!(taken.made, BackupOutcome::Same(_)));
     let done = Detail {
         name: newest.name.clone(),
         unchanged,
@@ -309,7 +309,7 @@ fn report(
         read_transaction_seconds: taken.map_or(0.0, |taken| taken.held.as_secs_f64()),
         writers_held_seconds: taken.map_or(0.0, |taken| taken.writers_held_seconds),
         read_back_seconds: match taken.map(|taken| &taken.made) {
-            Some(Added::Made(made)) => made.read_back.as_secs_f64(),
+            Some(BackupOutcome::Made(made)) => made.read_back.as_secs_f64(),
             _ => 0.0,
         },
         removed: rotated.as_ref().map(|r| r.removed.clone()).unwrap_or_default(),

@@ -13,7 +13,7 @@ use crate::jobs::{Job, Report, Run, Terms, writing};
 use crate::metrics::events::{LogFreed, LogPinned};
 use crate::sqlite::files::access;
 use crate::sqlite::files::facts::{Facts, resolved, sidecar, wal_bytes};
-use crate::sqlite::files::holders::{self, Files, Holder};
+use crate::sqlite::files::holders::{self, FileSelection, Holder};
 use crate::sqlite::files::replicator;
 use crate::sqlite::write::checkpoint::{Checkpoint as Made, Mode, checkpoint};
 use crate::state::pin;
@@ -168,7 +168,7 @@ fn who(path: &Path) -> String {
         return format!("it is of {}", listed(&readers));
     }
     let there: Vec<_> = access::identity(&resolved(path)).into_iter().collect();
-    let users = holders::of(Files { there: &there, removed: &[] }).holders;
+    let users = holders::of(FileSelection { there: &there, removed: &[] }).holders;
     if users.is_empty() { String::new() } else { format!("the database is open in {}", listed(&users)) }
 }
 

@@ -13,9 +13,9 @@ use crate::jobs::Run;
 use crate::jobs::reading::Reader;
 use crate::sqlite::files::space::temp_directory;
 use crate::sqlite::open;
-use crate::sqlite::upkeep::overwrite::{Overwritten, Watcher, overwrite};
+use crate::sqlite::upkeep::overwrite::{OverwriteOutcome, Watcher, overwrite};
 use crate::sqlite::upkeep::vacuum;
-use crate::store::scratch::Named;
+use crate::store::scratch::ScratchDirectory;
 
 /// Copies that are made before the application's writes are taken to be there to stay.
 const ATTEMPTS: u32 = 3;
@@ -46,9 +46,9 @@ pub(super) fn run(run: &Run, expected: Duration) -> Result<Compaction> {
             break;
         };
         match attempt(run, watcher, expected) {
-            Ok(Overwritten::Done(held)) => return Ok(Compaction::Done(held, number)),
-            Ok(Overwritten::TooLong) => return Ok(Compaction::TooLong),
-            Ok(Overwritten::Outdated) => {
+            Ok(OverwriteOutcome::Done(held)) => return Ok(Compaction::Done(held, number)),
+            Ok(OverwriteOutcome::TooLong) => return Ok(Compaction::TooLong),
+            Ok(OverwriteOutcome::Outdated) => {
                 why = format!("the application wrote during each of {ATTEMPTS} attempts");
             }
             // Somebody kept the lock, or the copy took longer to read than a read may.
@@ -78,10 +78,10 @@ fn quiet(run: &Run) -> Result<Option<Watcher>> {
     Ok(None)
 }
 
-fn attempt(run: &Run, watcher: Watcher, expected: Duration) -> Result<Overwritten> {
+fn attempt(run: &Run, watcher: Watcher, expected: Duration) -> Result<OverwriteOutcome> {
     let longest = run.database.backup.max_snapshot;
     let copy = Reader::new(run)?.read_within(longest, |connection| {
-        let named = Named::create(&temp_directory(), "compact")?;
+        let named = ScratchDirectory::create(&temp_directory(), "compact")?;
         vacuum::into(connection, &named.path())?;
         Ok(open::immutable(&named.path())?)
     })?;

@@ -9,7 +9,7 @@ use crate::jobs::limits::part;
 use crate::jobs::moment::Slices;
 use crate::jobs::pace::Pace;
 use crate::sqlite::files::facts::Facts;
-use crate::sqlite::upkeep::incremental::Freeing;
+use crate::sqlite::upkeep::incremental::IncrementalVacuum;
 use crate::words::{count, plural};
 
 const STEP: StepName = StepName::Vacuum;
@@ -36,7 +36,7 @@ pub(super) fn run(run: &Run, before: &Facts, preview: bool) -> Result<StepReport
     }
     let (path, wait) = (&run.database.path, run.database.pool.busy_timeout);
     // Beside one of the pool, which knows that opening does no harm.
-    let mut freeing = run.sql(|_| Freeing::begin(path, wait))?;
+    let mut freeing = run.sql(|_| IncrementalVacuum::begin(path, wait))?;
     let mut slices = Slices::begin(run, Pace::new(target, FIRST, MOST))?;
     let (mut asked, mut number) = (0, 0);
     // The application may free and take pages meanwhile; what was free at the beginning bounds the whole.

@@ -10,7 +10,7 @@ use super::salvage::{Recovery, totals};
 use crate::config::Database;
 use crate::error::{Error, Reason};
 use crate::jobs::Report;
-use crate::sqlite::salvage::Salvaged;
+use crate::sqlite::salvage::Salvage;
 use crate::store::{self, Catalogue};
 use crate::words::plural;
 
@@ -30,7 +30,7 @@ enum Outcome {
     /// Indexes were rebuilt in place.
     Reindexed,
     /// A new file was made.
-    Salvaged,
+    Salvage,
 }
 
 /// The newest verified backup, or why there is none to name.
@@ -80,7 +80,7 @@ pub(super) struct Detail {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rebuilt: Vec<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    salvaged: Option<Salvaged>,
+    salvaged: Option<Salvage>,
     /// Full-text tables that were made anew from their content.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rebuilt_search: Vec<String>,
@@ -108,11 +108,11 @@ impl Detail {
                 unchecked.clone_from(why);
                 (Outcome::Unknown, none)
             }
-            Diagnosis::Damaged(lines) | Diagnosis::Doubts(lines) => (Outcome::Salvaged, lines.clone()),
+            Diagnosis::Damaged(lines) | Diagnosis::Doubts(lines) => (Outcome::Salvage, lines.clone()),
             Diagnosis::Indexes(indexes) => {
                 let lines =
                     indexes.iter().map(|index| format!("index {index} does not agree with its table"));
-                (Outcome::Salvaged, lines.collect())
+                (Outcome::Salvage, lines.collect())
             }
         };
         shorten(&mut damage);
@@ -141,7 +141,7 @@ impl Detail {
         let Recovery { salvaged, wrong, unchecked, references, rebuilt, notes } = made;
         self.warnings.extend(notes);
         self.warnings.extend(doubtful(&salvaged));
-        self.result = Outcome::Salvaged;
+        self.result = Outcome::Salvage;
         self.to = Some(to.to_owned());
         self.salvaged = Some(salvaged);
         self.rebuilt_search = rebuilt;
@@ -215,7 +215,7 @@ fn shorten(lines: &mut Vec<String>) {
 }
 
 /// What is kept as it was found, and may not be as it should.
-fn doubtful(salvaged: &Salvaged) -> Vec<String> {
+fn doubtful(salvaged: &Salvage) -> Vec<String> {
     let mut notes = Vec::new();
     let texts = salvaged.invalid_texts + salvaged.tables.iter().map(|table| table.invalid_texts).sum::<u64>();
     if texts > 0 {
@@ -234,7 +234,7 @@ fn doubtful(salvaged: &Salvaged) -> Vec<String> {
 }
 
 /// What is lost, in words; empty where nothing is known to be.
-fn losses(salvaged: &Salvaged) -> Vec<String> {
+fn losses(salvaged: &Salvage) -> Vec<String> {
     let mut lost = Vec::new();
     let by_index = salvaged.lost_and_found_by_index.as_deref().unwrap_or_default();
     for table in salvaged.tables.iter().filter(|table| !table.is_whole()) {

@@ -12,7 +12,7 @@ use super::search;
 use super::source::Disk;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::pages::Database;
-use crate::sqlite::salvage::{self, Salvaged};
+use crate::sqlite::salvage::{self, Salvage};
 use crate::sqlite::{checks, open};
 use crate::store::restore;
 use crate::terms::progress::{Stop, Unit, Watch};
@@ -22,7 +22,7 @@ const VERSIONS: u64 = 18;
 
 /// What was made.
 pub(super) struct Recovery {
-    pub(super) salvaged: Salvaged,
+    pub(super) salvaged: Salvage,
     /// What a check of the new file found wrong with it.
     pub(super) wrong: Vec<String>,
     /// What of it could not be checked here.
@@ -100,7 +100,7 @@ fn new(path: &Path) -> Result<Connection> {
     Ok(target)
 }
 
-fn checked(target: &mut Connection, salvaged: Salvaged) -> Result<Recovery> {
+fn checked(target: &mut Connection, salvaged: Salvage) -> Result<Recovery> {
     let mut found = check(target)?;
     let is_whole = salvaged.schema_lost == 0 && salvaged.tables.iter().all(salvage::Table::is_whole);
     let search::SearchRepair { rebuilt, notes } = search::mend(target, &mut found, is_whole)?;
@@ -148,7 +148,7 @@ fn notes(database: &Database<'_>) -> Vec<String> {
 }
 
 /// How many of each, by a word for them.
-pub(super) fn totals(salvaged: &Salvaged) -> BTreeMap<&'static str, u64> {
+pub(super) fn totals(salvaged: &Salvage) -> BTreeMap<&'static str, u64> {
     let sum = |of: fn(&salvage::Table) -> u64| salvaged.tables.iter().map(of).sum();
     BTreeMap::from([
         ("kept", sum(|table| table.kept)),

@@ -13,12 +13,12 @@ use crate::error::{Error, Reason, Result};
 use crate::sqlite::copy;
 use crate::sqlite::copy::snapshot::Bounds;
 use crate::sqlite::files::facts::{file_bytes, sidecar, wal_bytes};
-use crate::sqlite::files::holders::{self, Files};
+use crate::sqlite::files::holders::{self, FileSelection};
 use crate::sqlite::files::place::{self, Place};
 use crate::sqlite::files::space::{self, Need};
 use crate::sqlite::files::{access, aliases};
 use crate::sqlite::pages::{self, Bytes};
-use crate::store::scratch::{Named, Scratch};
+use crate::store::scratch::{Scratch, ScratchDirectory};
 use crate::terms::progress::{Unit, Watch};
 use crate::words;
 
@@ -160,7 +160,7 @@ fn played_in(
     directory: &Path,
     watch: &dyn Watch,
 ) -> Result<(Scratch, bool)> {
-    let named = Named::create(directory, "recover")?;
+    let named = ScratchDirectory::create(directory, "recover")?;
     let failed = |e: std::io::Error| Error::io(UNWRITTEN, &e);
     for (suffix, _) in beside {
         bytes(place, suffix, &mut named.beside(suffix)?, watch)?;
@@ -189,7 +189,7 @@ fn played_in(
 /// while somebody writes may be neither the old nor the new.
 fn nobody_has(path: &Path) -> Result<Option<String>> {
     let (_, there) = holders::set(path);
-    let seen = holders::of(Files { there: &there, removed: &[] });
+    let seen = holders::of(FileSelection { there: &there, removed: &[] });
     if seen.holders.is_empty() {
         return Ok(seen
             .unseen

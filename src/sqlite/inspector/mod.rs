@@ -24,7 +24,7 @@ use super::checks::{Depth, Found, References};
 use super::files::access::Identity;
 use crate::error::{Error, Reason, Result};
 use crate::terms::progress::Watch;
-use question::{Answer, Inspected, Question, Refused};
+use question::{Answer, Question, Refusal, Subject};
 
 /// Between two looks at whether to go on.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -47,19 +47,19 @@ pub fn set_program(program: &Path) {
 /// Dropped, it ends.
 #[derive(Debug)]
 pub struct Inspector {
-    file: Inspected,
+    file: Subject,
     process: Option<Process>,
 }
 
 impl Inspector {
     /// Of a database that may be in use, which is opened by the same rules as by the pool. Waits for locks for `busy_timeout`.
     pub fn of_database(path: &Path, identity: Option<Identity>, busy_timeout: Duration) -> Self {
-        Self { file: Inspected::Live { path: path.to_owned(), identity, busy_timeout }, process: None }
+        Self { file: Subject::Live { path: path.to_owned(), identity, busy_timeout }, process: None }
     }
 
     /// Of a file of our own that nobody changes. Its name is needed only until [`Self::open`] has returned.
     pub fn of_copy(path: &Path) -> Self {
-        Self { file: Inspected::Copy { path: elsewhere(path) }, process: None }
+        Self { file: Subject::Copy { path: elsewhere(path) }, process: None }
     }
 
     /// Opens the file now.
@@ -98,7 +98,7 @@ impl Inspector {
         match answer {
             Ok(line) => match serde_json::from_str(&line).map_err(|e| broken(&e))? {
                 Answer::Found(value) => Ok(value),
-                Answer::Failed(Refused { reason, message, sqlite, file }) => {
+                Answer::Failed(Refusal { reason, message, sqlite, file }) => {
                     Err(Error { reason, message, sqlite, file })
                 }
             },
@@ -135,7 +135,7 @@ struct Process {
 }
 
 impl Process {
-    fn start(file: &Inspected) -> Result<Self> {
+    fn start(file: &Subject) -> Result<Self> {
         let cannot = |e| Error::io("cannot start the process that checks the database", &e);
         // Not by its path: the program that runs may have been replaced by an upgrade.
         let program = PROGRAM.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path);

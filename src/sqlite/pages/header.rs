@@ -1,8 +1,6 @@
 //! The first hundred bytes of a database (<https://www.sqlite.org/fileformat2.html#the_database_header>). Says what they
 //! say; whether the pages agree is not known here.
 
-use super::Layout;
-
 /// Bytes of the header.
 pub(super) const LENGTH: usize = 100;
 
@@ -32,6 +30,17 @@ impl Encoding {
             Self::Utf16Be => "UTF-16be",
         }
     }
+}
+
+/// What the pages of a file are read by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Bytes of a page.
+    pub page_size: u32,
+    /// Bytes of a page without those that an extension reserved at its end.
+    pub usable: u32,
+    /// Of its texts.
+    pub encoding: Encoding,
 }
 
 /// What the header says.

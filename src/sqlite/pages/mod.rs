@@ -3,6 +3,7 @@
 //! it has: memory is bounded by a page and the largest record that is really there.
 
 pub mod btree;
+mod bytes;
 mod chain;
 mod freelist;
 mod guess;
@@ -10,47 +11,16 @@ mod header;
 mod record;
 mod varint;
 
-pub use btree::{Cell, Kind, Page};
+pub use btree::{Cell, Page, PageKind};
+pub use bytes::Bytes;
 pub use chain::{Payload, payload};
 pub use freelist::Freelist;
-pub use header::{Encoding, Header, MAGIC};
+pub use header::{Encoding, Header, Layout, MAGIC};
 pub use record::{Fields, Value};
-
-/// Where a database's bytes are.
-pub trait Bytes {
-    /// How many there are.
-    fn length(&self) -> u64;
-
-    /// Fills `into` from `offset` on; `false` where that cannot be read. Never asked beyond [`Bytes::length`].
-    fn read(&self, offset: u64, into: &mut [u8]) -> bool;
-}
-
-impl Bytes for [u8] {
-    fn length(&self) -> u64 {
-        self.len() as u64
-    }
-
-    fn read(&self, offset: u64, into: &mut [u8]) -> bool {
-        let from =
-            usize::try_from(offset).ok().and_then(|at| self.get(at..)).and_then(|b| b.get(..into.len()));
-        from.map(|bytes| into.copy_from_slice(bytes)).is_some()
-    }
-}
 
 /// The page that holds the byte at 1 GiB holds nothing else
 /// (<https://www.sqlite.org/fileformat2.html#the_lock_byte_page>).
 const LOCK_BYTE: u32 = 1 << 30;
-
-/// What the pages of a file are read by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Layout {
-    /// Bytes of a page.
-    pub page_size: u32,
-    /// Bytes of a page without those that an extension reserved at its end.
-    pub usable: u32,
-    /// Of its texts.
-    pub encoding: Encoding,
-}
 
 /// A file taken for a database.
 #[derive(Clone, Copy)]

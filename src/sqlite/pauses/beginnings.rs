@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::turns::Process;
+use super::protocol::Process;
 
 /// Between the two locks of a transaction that writes at once lie no more looks where the processor has what SQLite needs in its
 /// caches. Counted in looks, which are system calls as SQLite's locks are, it holds for slower machines as well. Measured in WAL
@@ -18,6 +18,16 @@ const FAR: u32 = 20;
 
 /// A look that took so many times as long as the quickest was interrupted: nobody knows what happened meanwhile.
 const INTERRUPTED: u32 = 4;
+
+/// Transactions that wrote, after which half of what was seen of a process is forgotten.
+pub(super) const HALVED_AFTER: u32 = 64;
+
+/// A process that takes the write lock as it begins may be seen with the other one alone: a look comes between the two, and
+/// then its turn on the processor is over. Fewer than one in so many of its transactions that wrote count for nothing.
+pub(super) const SELDOM: u32 = 8;
+
+/// Transactions that were seen to begin, after which they say what a process does.
+pub(super) const STUDIED: u32 = 24;
 
 /// How a transaction began that has come to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +48,65 @@ enum State {
     Reads(Process, Duration, bool),
     /// Somebody writes, or it is not known what is going on.
     Other,
+}
+
+/// What the beginnings of one process' transactions say of it. Older ones count less.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Study {
+    /// Transactions that were seen to begin and to come to write, and those of them that read first, and that may have.
+    studied: u32,
+    upgrades: u32,
+    unclear: u32,
+}
+
+/// What a process does as its transactions begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Habit {
+    /// Too few of them were seen.
+    Unknown,
+    /// It takes the write lock as it begins.
+    WritesAtOnce,
+    /// Some of them read first.
+    ReadsFirst,
+    /// Of more than one in [`SELDOM`] it could not be told.
+    Unclear,
+}
+
+impl Study {
+    /// Learns how the next one began.
+    pub(super) fn add(&mut self, beginning: Beginning) {
+        self.studied += 1;
+        match beginning {
+            Beginning::Immediate => {}
+            Beginning::Unclear => self.unclear += 1,
+            Beginning::Upgrade => self.upgrades += 1,
+        }
+        if self.studied == HALVED_AFTER {
+            self.studied /= 2;
+            self.upgrades /= 2;
+            self.unclear /= 2;
+        }
+    }
+
+    /// What it says.
+    pub(super) const fn habit(&self) -> Habit {
+        if self.studied < STUDIED {
+            // One that was seen is enough to be careful.
+            return if self.upgrades > 0 { Habit::ReadsFirst } else { Habit::Unknown };
+        }
+        if self.upgrades * SELDOM >= self.studied {
+            Habit::ReadsFirst
+        } else if self.unclear * SELDOM < self.studied {
+            Habit::WritesAtOnce
+        } else {
+            Habit::Unclear
+        }
+    }
+
+    /// Whether more of them would change nothing: most read first.
+    pub(super) const fn is_sure(&self) -> bool {
+        self.studied >= STUDIED && self.upgrades * 2 > self.studied
+    }
 }
 
 /// Looks in a row at one file.

@@ -6,15 +6,18 @@
 //! be started) it says so, and the run goes on as if nobody read.
 
 mod beginnings;
+mod process;
+mod protocol;
 mod turns;
 pub mod watcher;
+
+pub use protocol::Locks;
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,7 +29,7 @@ use super::files::access::{self, Identity};
 use super::files::descriptor;
 use super::files::facts::{resolved, sidecar};
 use crate::error::{Error, Reason, Result};
-use turns::Process;
+use protocol::{Answer, Question, micros};
 
 /// The flag of this program under which [`watcher`] runs; another program in its place, such as one of our tests, knows no such
 /// option, and ends.
@@ -40,124 +43,6 @@ const LATE_WITH_LOCK: Duration = Duration::from_millis(200);
 
 /// Processes that a run starts; each next one because the one before has ended, or the file was replaced.
 const MOST_STARTS: u32 = 20;
-
-/// Whose locks: each is in a file of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Locks {
-    /// Those of a write-ahead log, in the `-shm`.
-    Log,
-    /// Those of a database in another journal mode, in its own file.
-    File,
-}
-
-impl Locks {
-    /// The word for the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Log => "log",
-            Self::File => "file",
-        }
-    }
-}
-
-impl FromStr for Locks {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, String> {
-        [Self::Log, Self::File]
-            .into_iter()
-            .find(|locks| locks.as_str() == word)
-            .ok_or_else(|| word.to_owned())
-    }
-}
-
-/// A line to the watcher.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Question {
-    /// Wait for a moment, `most` at most, that will last for `least`.
-    Wait { most: Duration, least: Duration },
-    /// Is none of these, each with the byte of its lock, one whom a commit would make fail?
-    IsFree(Vec<(u64, Process)>),
-    /// We have let go of the lock.
-    Over,
-}
-
-impl fmt::Display for Question {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Wait { most, least } => writeln!(f, "wait {} {}", most.as_micros(), micros(*least)),
-            Self::IsFree(readers) => {
-                f.write_str("free?")?;
-                readers.iter().try_for_each(|(byte, process)| write!(f, " {byte}:{process}"))?;
-                writeln!(f)
-            }
-            Self::Over => writeln!(f, "over"),
-        }
-    }
-}
-
-impl Question {
-    fn read(line: &str) -> Option<Self> {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let micros = |word: &str| word.parse().ok().map(Duration::from_micros);
-        match words.as_slice() {
-            ["wait", most, least] => Some(Self::Wait { most: micros(most)?, least: micros(least)? }),
-            ["free?", readers @ ..] => {
-                let reader = |word: &&str| {
-                    let (byte, process) = word.split_once(':')?;
-                    Some((byte.parse().ok()?, process.parse().ok()?))
-                };
-                readers.iter().map(reader).collect::<Option<_>>().map(Self::IsFree)
-            }
-            ["over"] => Some(Self::Over),
-            _ => None,
-        }
-    }
-}
-
-/// A line from the watcher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Ready,
-    Pause(Duration),
-    Quiet,
-    None(Duration),
-    Free,
-    Taken,
-}
-
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ready => writeln!(f, "ready"),
-            Self::Pause(lasts) => writeln!(f, "pause {}", micros(*lasts)),
-            Self::Quiet => writeln!(f, "quiet"),
-            Self::None(longest) => writeln!(f, "none {}", micros(*longest)),
-            Self::Free => writeln!(f, "free"),
-            Self::Taken => writeln!(f, "taken"),
-        }
-    }
-}
-
-impl Answer {
-    fn read(line: &str) -> Option<Self> {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let micros = |word: &str| word.parse().ok().map(Duration::from_micros);
-        match words.as_slice() {
-            ["ready"] => Some(Self::Ready),
-            ["pause", lasts] => Some(Self::Pause(micros(lasts)?)),
-            ["quiet"] => Some(Self::Quiet),
-            ["none", longest] => Some(Self::None(micros(longest)?)),
-            ["free"] => Some(Self::Free),
-            ["taken"] => Some(Self::Taken),
-            _ => None,
-        }
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
 
 /// What came of waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,8 +108,8 @@ impl Pauses {
     }
 
     /// For looks at who else reads while a transaction on this connection lasts, which has the write lock.
-    pub fn beside<'a>(&'a self, connection: &'a Connection) -> Beside<'a> {
-        Beside { pauses: self, log: descriptor::of_log(connection, &self.database) }
+    pub fn beside<'a>(&'a self, connection: &'a Connection) -> Contention<'a> {
+        Contention { pauses: self, log: descriptor::of_log(connection, &self.database) }
     }
 
     /// The lock that was taken at the moment is let go.
@@ -241,12 +126,12 @@ impl Pauses {
 }
 
 /// Those who read while we write.
-pub struct Beside<'a> {
+pub struct Contention<'a> {
     pauses: &'a Pauses,
     log: Option<BorrowedFd<'a>>,
 }
 
-impl Beside<'_> {
+impl Contention<'_> {
     /// Whether who reads can be seen: in WAL mode.
     pub const fn sees_log(&self) -> bool {
         self.log.is_some()
@@ -364,35 +249,5 @@ impl Drop for Watch {
         // It ends with its input by itself; this way it is gone at once, and leaves no dead process behind.
         let _ = self.process.kill();
         let _ = self.process.wait();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_sides_speak_the_same_language() {
-        let most = Duration::from_millis(250);
-        for question in [
-            Question::Wait { most, least: Duration::from_micros(1) },
-            Question::IsFree(Vec::new()),
-            Question::IsFree(vec![(123, 7), (127, 0)]),
-            Question::Over,
-        ] {
-            assert_eq!(Question::read(&question.to_string()), Some(question));
-        }
-        for answer in [
-            Answer::Ready,
-            Answer::Pause(most),
-            Answer::Quiet,
-            Answer::None(Duration::ZERO),
-            Answer::Free,
-            Answer::Taken,
-        ] {
-            assert_eq!(Answer::read(&answer.to_string()), Some(answer));
-        }
-        assert_eq!(Question::read("free? 1"), None);
-        assert_eq!(Answer::read("test result: ok"), None);
     }
 }

@@ -16,8 +16,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Flock, FlockOffsetType, FlockType, Pid, fcntl_getlk, getppid};
 
 use super::beginnings::Beginnings;
-use super::turns::{Look, Moment, Process, Reader, Turns};
-use super::{Answer, Locks, Question};
+use super::protocol::{Answer, Locks, Process, Question, Reader};
+use super::turns::{Look, Moment, Turns};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::access::Identity;
 
@@ -268,7 +268,7 @@ impl Watcher {
 
 /// Who reads from a write-ahead log, by SQLite's own descriptor of its `-shm` in this process: none of our own locks. Only those
 /// who stay for a moment.
-pub(super) fn others(log: impl AsFd) -> io::Result<Vec<(u64, Process)>> {
+pub(super) fn others(log: impl AsFd) -> io::Result<Vec<Reader>> {
     let look = || -> io::Result<Vec<_>> {
         let mut found = Vec::new();
         for &range in LOG.readers {

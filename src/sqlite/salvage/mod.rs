@@ -3,15 +3,13 @@
 //! sure goes to `lost_and_found` (HAZARDS H24).
 
 mod claims;
-mod doubts;
 mod entry;
-mod evidence;
 mod finish;
-mod indexes;
 mod leaf;
-mod orphans;
+mod report;
 mod schema;
 mod stand_ins;
+mod steps;
 mod table;
 mod trees;
 mod write;
@@ -19,108 +17,22 @@ mod write;
 use std::collections::BTreeSet;
 
 use rusqlite::Connection;
-use serde::Serialize;
 
-pub use self::doubts::is_spoiled;
+pub use self::report::{Salvage, Table};
+pub use self::trees::doubts::is_spoiled;
 
 use self::claims::Claims;
-use self::entry::Index;
-use self::orphans::Rules;
+use self::entry::IndexTree;
 use self::schema::{Entry, Schema, Sort};
 use self::stand_ins::StandIns;
+use self::steps::{Steps, stopped};
 use self::trees::Trees;
+use self::trees::orphans::Rules;
 use self::write::Writer;
-use crate::error::{Error, Reason, Result};
+use crate::error::Result;
 use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Database, Freelist};
-use crate::terms::progress::{Unit, Watch};
-
-/// What became of a table.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Table {
-    /// Its name.
-    pub name: String,
-    /// Rows that are in the new table.
-    pub kept: u64,
-    /// Rows that were found but are not sure, or contradict others: they are in `lost_and_found`.
-    pub set_aside: u64,
-    /// Rows of which something was found, but nothing that can be read.
-    pub unreadable: u64,
-    /// Pages that cannot be read. What was on them is not known.
-    pub pages_lost: u64,
-    /// Pages to which nothing led any more, and that were found.
-    pub pages_found: u64,
-    /// Rows of such pages that are in the new table because its indexes have them, entry by entry.
-    pub rows_by_index: u64,
-    /// Rows of such pages that are in the new table because its columns are the only ones that fit.
-    pub rows_by_columns: u64,
-    /// How many rows there were, where its indexes tell.
-    pub expected: Option<u64>,
-    /// Rows that are not in the new table, and of which an index has its columns: those are kept beside the tables.
-    pub only_in_index: u64,
-    /// Rows that are in the new table, and of which an index has other values. Which are right is not known; both are
-    /// kept beside the tables.
-    pub in_doubt: u64,
-    /// Texts that are none in the encoding of the file.
-    pub invalid_texts: u64,
-    /// It cannot be made here: its rows are in `lost_and_found`.
-    pub left_out: bool,
-}
-
-impl Table {
-    /// Whether nothing of it is known to be lost.
-    pub fn is_whole(&self) -> bool {
-        let all = self.expected.is_none_or(|expected| expected <= self.kept);
-        self.set_aside == 0
-            && self.unreadable == 0
-            && self.only_in_index == 0
-            && self.in_doubt == 0
-            && all
-            && (self.pages_lost == 0 || self.expected.is_some())
-    }
-}
-
-/// What a salvage came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Salvaged {
-    /// The tables, in the order of the schema.
-    pub tables: Vec<Table>,
-    /// The table of the rows whose table is not known or that are not sure.
-    pub lost_and_found: Option<String>,
-    /// Its rows.
-    pub lost_and_found_rows: u64,
-    /// The table of what only indexes know: columns of rows that are lost, and other values of rows that are there.
-    pub lost_and_found_by_index: Option<String>,
-    /// Its rows.
-    pub lost_and_found_by_index_rows: u64,
-    /// Texts in rows whose table is not known that are none in the encoding of the file.
-    pub invalid_texts: u64,
-    /// Indexes most of whose entries are not those of their rows: they say nothing of single rows.
-    pub stale_indexes: Vec<String>,
-    /// Rows of the schema that cannot be read: tables, indexes, views or triggers of which nothing is known.
-    pub schema_lost: u64,
-    /// What could not be made again, and why.
-    pub left_out: Vec<String>,
-}
-
-/// How far the work is.
-struct Steps<'a> {
-    done: u64,
-    total: u64,
-    watch: &'a dyn Watch,
-}
-
-impl Steps<'_> {
-    fn one(&mut self) -> Result<()> {
-        self.done += 1;
-        self.total = self.total.max(self.done);
-        self.go_on()
-    }
-
-    fn go_on(&self) -> Result<()> {
-        self.watch.step(self.done, self.total, Unit::Steps)
-    }
-}
+use crate::terms::progress::Watch;
 
 /// Fills `target`, a new and empty database, with what can be read of `database`. With `with_free`, what lies on free
 /// pages goes to `lost_and_found` as well: deleted rows.
@@ -129,7 +41,7 @@ pub fn salvage(
     target: &Connection,
     with_free: bool,
     watch: &dyn Watch,
-) -> Result<Salvaged> {
+) -> Result<Salvage> {
     let free = Freelist::read(database);
     let schema = Schema::read(database, &free);
     finish::begin(target, database)?;
@@ -142,12 +54,12 @@ pub fn salvage(
         }
         let made = stand_ins
             .create(entry)
-            .and_then(|why| Ok((table::Table::describe(target, &entry.name, entry.root)?, why)));
+            .and_then(|why| Ok((table::TableTree::describe(target, &entry.name, entry.root)?, why)));
         let (mut table, why) = match made {
             Ok(made) => made,
             Err(error) => (unknown(database, entry), Some(stopped(error)?)),
         };
-        left_out.extend(why.as_ref().map(|why| said(entry, why)));
+        left_out.extend(why.as_ref().map(|why| finish::said(entry, why)));
         table.is_left_out = why.is_some();
         tables.push(table);
     }
@@ -161,7 +73,7 @@ pub fn salvage(
     let rules = Rules {
         knows_free: free.is_whole && database.header.is_some(),
         with_free,
-        knows_all_tables: schema.lost == 0 && !tables.iter().any(table::Table::is_unknown),
+        knows_all_tables: schema.lost == 0 && !tables.iter().any(table::TableTree::is_unknown),
     };
     let told = tables.iter().map(|table| Table {
         name: table.name.clone(),
@@ -187,7 +99,7 @@ pub fn salvage(
     let shared = shared_roots(&trees);
     // Any record may be of a table that is not known: the others take theirs first.
     let mut order: Vec<usize> = (0..trees.tables.len()).filter(|number| !shared.contains(number)).collect();
-    order.sort_by_key(|number| trees.tables.get(*number).is_some_and(table::Table::is_unknown));
+    order.sort_by_key(|number| trees.tables.get(*number).is_some_and(table::TableTree::is_unknown));
     for number in order {
         if let Some(table) = trees.tables.get(number).filter(|table| table.name.starts_with("sqlite_")) {
             finish::clear(target, &table.name)?;
@@ -204,7 +116,7 @@ pub fn salvage(
     stand_ins.remove()?;
     left_out.extend(finish::rest(target, &schema.entries, watch)?);
     finish::numbers(target, database)?;
-    Ok(Salvaged {
+    Ok(Salvage {
         tables: told.into_iter().filter(|table| !table.name.starts_with("sqlite_")).collect(),
         lost_and_found_rows: lost.as_ref().map_or(0, |(_, rows)| *rows),
         lost_and_found: lost.map(|(name, _)| name),
@@ -218,21 +130,21 @@ pub fn salvage(
 }
 
 /// A table that cannot be made here.
-fn unknown(database: &Database<'_>, entry: &Entry) -> table::Table {
+fn unknown(database: &Database<'_>, entry: &Entry) -> table::TableTree {
     let without_rowid = match database.tree_page(entry.root) {
         Some(page) => !page.kind.is_table(),
         None => entry.sql.as_deref().is_some_and(|sql| sql.to_ascii_uppercase().contains("WITHOUT ROWID")),
     };
-    table::Table::unknown(&entry.name, entry.root, without_rowid)
+    table::TableTree::unknown(&entry.name, entry.root, without_rowid)
 }
 
 /// The indexes that have a tree, in the order of their tables.
-fn indexes(target: &Connection, entries: &[Entry], tables: &[table::Table]) -> Result<Vec<Index>> {
+fn indexes(target: &Connection, entries: &[Entry], tables: &[table::TableTree]) -> Result<Vec<IndexTree>> {
     let mut indexes = Vec::new();
     for entry in entries.iter().filter(|entry| entry.sort == Sort::Index && entry.root > 0) {
-        indexes.extend(Index::describe(target, entry, tables));
+        indexes.extend(IndexTree::describe(target, entry, tables));
     }
-    Index::drop_all(target)?;
+    IndexTree::drop_all(target)?;
     indexes.sort_by_key(|index| index.of);
     Ok(indexes)
 }
@@ -244,17 +156,4 @@ fn shared_roots(trees: &Trees<'_, '_, '_>) -> BTreeSet<usize> {
         .filter(|(one, root)| roots().any(|(other, same)| *one != other && *root == same))
         .map(|(one, _)| one)
         .collect()
-}
-
-/// `table x: why`.
-fn said(entry: &Entry, error: &Error) -> String {
-    format!("{} {}: {}", entry.sort.as_str(), entry.name, error.message)
-}
-
-/// What a part of the schema has against being made again is told; what ends the work ends it.
-fn stopped(error: Error) -> Result<Error> {
-    match error.reason {
-        Reason::NoSpace | Reason::Io | Reason::Cancelled | Reason::Deadline => Err(error),
-        _ => Ok(error),
-    }
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::manifest::Manifest;
 use crate::config::Compression;
-use crate::store::{Entry, codec};
+use crate::store::codec;
 
 /// One backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,16 +27,16 @@ pub struct Backup {
 
 /// What came of making a backup.
 #[derive(Debug, Clone)]
-pub enum Added {
+pub enum BackupOutcome {
     /// It was made.
-    Made(Made),
+    Made(NewBackup),
     /// Nothing was made: this one holds what it would hold.
     Same(Backup),
 }
 
-impl Added {
+impl BackupOutcome {
     /// The backup, where one was made.
-    pub fn made(self) -> Option<Made> {
+    pub fn made(self) -> Option<NewBackup> {
         match self {
             Self::Made(made) => Some(made),
             Self::Same(_) => None,
@@ -46,7 +46,7 @@ impl Added {
 
 /// A backup that was just made.
 #[derive(Debug, Clone)]
-pub struct Made {
+pub struct NewBackup {
     /// It.
     pub backup: Backup,
     /// How long it took to read its file back.
@@ -108,13 +108,13 @@ impl Backup {
     }
 }
 
-/// What a manifest and the size of the file say.
-pub(in crate::store) fn judge(manifest: &Manifest, entry: &Entry) -> State {
-    if manifest.file != entry.name {
+/// What a manifest says, of this file with this size.
+pub(in crate::store) fn judge(manifest: &Manifest, file: &str, size: u64) -> State {
+    if manifest.file != file {
         return State::Damaged(format!("its manifest is that of {}", manifest.file));
     }
-    if manifest.stored_bytes != entry.size {
-        return State::Damaged(format!("it has {} bytes, not {}", entry.size, manifest.stored_bytes));
+    if manifest.stored_bytes != size {
+        return State::Damaged(format!("it has {size} bytes, not {}", manifest.stored_bytes));
     }
     if manifest.unconfirmed {
         return State::Unconfirmed;

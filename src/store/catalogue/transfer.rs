@@ -13,9 +13,9 @@ use super::name::BackupName;
 use super::rotation::{self, Candidate};
 use crate::config::Keep;
 use crate::error::{Error, Reason, Result};
-use crate::store::Content;
-use crate::store::codec::hash::Hashing;
+use crate::store::codec::hash::Hasher;
 use crate::store::codec::read_error;
+use crate::store::files::Content;
 use crate::terms::progress::{Unit, Watch};
 
 /// Bytes passed on at a time.
@@ -67,38 +67,38 @@ impl Catalogue {
         }
     }
 
-    /// Brings a backup of `source` here: its file, compared with its manifest on the way, and the manifest. A backup that turns out to be damaged is marked as that.
+    /// Brings a backup of `source` here: its file, compared with its manifest on the way, and the manifest. A backup that
+    /// turns out to be damaged is marked as that.
     ///
     /// The copy is not pinned and counts as not verified: nobody has restored it yet.
     pub fn bring(&self, source: &Self, backup: &Backup, watch: &dyn Watch) -> Result<()> {
         let (Some(manifest), Some(name)) =
-            (&backup.manifest, BackupName::parse(&backup.name, self.database()))
+            (&backup.manifest, BackupName::parse(&backup.name, &self.database))
         else {
             let text = format!("{} has no manifest, without which it is not copied", backup.name);
             return Err(Error::new(Reason::Refused, text));
         };
-        if let Some(damaged) = self.list()?.iter().find(|here| here.name == backup.name) {
-            self.remove(damaged)?;
+        if let Some(damaged) = self.one(&backup.name)? {
+            self.remove(&damaged)?;
         }
         let copy = Manifest { verification: None, pinned: false, unconfirmed: true, ..manifest.clone() };
-        let json = copy.to_json()?;
         let _held = source.hold(backup)?;
         let mut begun = None;
-        let put = self.store().put(&backup.name, &mut |out| {
+        let put = self.store.put(&backup.name, &mut |out| {
             pass_on(source, backup, manifest, out, watch)?;
             // Others wait for the lock, not for the network.
             out.flush().map_err(|e| Error::io(format!("cannot copy {}", backup.name), &e))?;
             // As when a backup is made: the manifest first, so that a file with a name has one.
-            let edit = self.store().edit()?;
+            let edit = self.store.edit()?;
             self.check_free(&name)?;
             begun = Some(edit);
-            self.store().replace(&name.manifest(), &json)?;
+            self.manifests.write(&*self.store, &name.manifest(), &copy)?;
             Ok(Content::New)
         });
         put.map_err(|error| {
             if begun.is_some() {
                 // If even that fails, a later run sweeps it away.
-                let _ = self.store().delete(&name.manifest());
+                let _ = self.store.delete(&name.manifest());
             }
             marked(source, backup, error)
         })?;
@@ -135,7 +135,7 @@ fn pass_on(
     out: &mut dyn Write,
     watch: &dyn Watch,
 ) -> Result<()> {
-    let mut file = Hashing::new(source.store().get(&backup.name)?);
+    let mut file = Hasher::new(source.store.get(&backup.name)?);
     let mut buffer = vec![0; CHUNK];
     let mut done = 0;
     loop {

@@ -8,12 +8,9 @@ use std::thread::JoinHandle;
 use sha2::{Digest as _, Sha256};
 
 use super::hash::Sum;
+use super::member::BLOCK;
 use super::packer::Packer;
 use crate::priority;
-
-/// Bytes in a block. Nothing looks back past a block's start: gzip, which looks back 32 KiB only, packs 0.1 % worse
-/// than in blocks of twice the size, zstd 1 %; and memory goes with it.
-pub(in crate::store) const BLOCK: usize = 1 << 20;
 
 /// Blocks that one thread may have at a time: one at work, one waiting.
 const DEPTH: usize = 2;

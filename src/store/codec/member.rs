@@ -6,7 +6,9 @@ use std::io::{self, Chain, Cursor, Read};
 use flate2::read::MultiGzDecoder;
 use libdeflater::{CompressionError, Compressor, Decompressor};
 
-use super::blocks::BLOCK;
+/// Bytes in a block, which is packed as one member, or as one frame of zstd. Nothing looks back past a block's start: gzip, which looks back 32 KiB only, packs 0.1 % worse
+/// than in blocks of twice the size, zstd 1 %; and memory goes with it.
+pub(super) const BLOCK: usize = 1 << 20;
 
 /// The header that libdeflate writes: magic, method, flags, time, level, system.
 const PLAIN: usize = 10;

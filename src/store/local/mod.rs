@@ -11,11 +11,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 
 use self::directory::Directory;
-use self::temp::{Kind, Locked, Passing, Temp};
-use super::{Content, Entry, Lock, Put, Store, check_name};
+use self::temp::{FileLock, LockKind, PassingReader, Temp};
+use super::files::{Content, Entry, Lock, Put, Store, check_name};
 use crate::error::{Error, Reason, Result};
 
 /// The file that [`Store::edit`] locks.
@@ -68,7 +68,7 @@ impl Local {
         Ok(Put::Made(size))
     }
 
-    fn locked(&self, file: File, name: &str, kind: Kind, limit: Duration) -> Result<Option<Lock>> {
+    fn locked(&self, file: File, name: &str, kind: LockKind, limit: Duration) -> Result<Option<Lock>> {
         if !temp::lock(&file, kind, limit).map_err(|e| self.dir.failed("cannot lock", name, e))? {
             return Ok(None);
         }
@@ -78,7 +78,7 @@ impl Local {
                 format!("{} was removed just now", self.dir.shown(name)),
             ));
         }
-        Ok(Some(Lock::new(Locked(file))))
+        Ok(Some(Lock::new(FileLock(file))))
     }
 }
 
@@ -107,27 +107,29 @@ impl Store for Local {
 
     fn get(&self, name: &str) -> Result<Box<dyn Read + Send>> {
         check_name(name)?;
-        Ok(Box::new(Passing::new(self.dir.open_file(name, false)?)))
+        Ok(Box::new(PassingReader::new(self.dir.open_file(name, false)?)))
     }
 
     fn list(&self) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for name in self.dir.names()? {
-            if check_name(&name).is_err() {
-                continue;
+            if check_name(&name).is_ok() {
+                entries.extend(self.entry(&name)?);
             }
-            let Some(stat) = self.dir.stat(&name)? else { continue };
-            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-                continue;
-            }
-            entries.push(Entry {
-                name,
-                size: u64::try_from(stat.st_size).unwrap_or(0),
-                modified: DateTime::<Utc>::from_timestamp(stat.st_mtime, 0).unwrap_or_default(),
-                version: None,
-            });
         }
         Ok(entries)
+    }
+
+    fn entry(&self, name: &str) -> Result<Option<Entry>> {
+        check_name(name)?;
+        let stat = self.dir.stat(name)?;
+        let file = stat.filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+        Ok(file.map(|stat| Entry {
+            name: name.to_owned(),
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: DateTime::<Utc>::from_timestamp(stat.st_mtime, 0).unwrap_or_default(),
+            version: Some(version(&stat)),
+        }))
     }
 
     fn delete(&self, name: &str) -> Result<()> {
@@ -143,7 +145,7 @@ impl Store for Local {
     fn hold(&self, name: &str) -> Result<Lock> {
         check_name(name)?;
         let file = self.dir.open_file(name, false)?;
-        self.locked(file, name, Kind::Shared, PATIENCE)?.ok_or_else(|| {
+        self.locked(file, name, LockKind::Shared, PATIENCE)?.ok_or_else(|| {
             Error::new(Reason::Locked, format!("{} is being removed by another run", self.dir.shown(name)))
         })
     }
@@ -157,7 +159,7 @@ impl Store for Local {
             }
             other => other?,
         };
-        self.locked(file, name, Kind::Exclusive, Duration::ZERO)
+        self.locked(file, name, LockKind::Exclusive, Duration::ZERO)
     }
 
     fn edit(&self) -> Result<Lock> {
@@ -165,7 +167,7 @@ impl Store for Local {
             Some(file) => file,
             None => self.dir.open_file(EDIT_LOCK, true)?,
         };
-        self.locked(file, EDIT_LOCK, Kind::Exclusive, PATIENCE)?.ok_or_else(|| {
+        self.locked(file, EDIT_LOCK, LockKind::Exclusive, PATIENCE)?.ok_or_else(|| {
             Error::new(
                 Reason::Locked,
                 format!(
@@ -176,4 +178,13 @@ impl Store for Local {
             )
         })
     }
+}
+
+/// A file is replaced by another one, never written to: two that have the name in turn differ by their number, as the one
+/// before is there until the next one has its name. A number that was freed is given again, but to a file of another time.
+fn version(stat: &Stat) -> String {
+    let (device, number, size) = (stat.st_dev, stat.st_ino, stat.st_size);
+    let written = (stat.st_mtime, stat.st_mtime_nsec);
+    let renamed = (stat.st_ctime, stat.st_ctime_nsec);
+    format!("{device}.{number}.{size}.{}.{}.{}.{}", written.0, written.1, renamed.0, renamed.1)
 }

@@ -20,7 +20,8 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use rustix::system::uname;
 use tokio::task::JoinHandle;
 
-use super::{Object, failure, runtime};
+use super::prefix::Prefix;
+use super::{failure, runtime};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::store::codec::hash;
@@ -57,13 +58,13 @@ impl Mode {
 
 /// The locks on one resource.
 pub(super) struct Locks {
-    object: Object,
+    files: Prefix,
     resource: String,
     directory: Path,
 }
 
 /// A lock that is held.
-pub(super) struct Held {
+pub(super) struct LockHolder {
     client: Arc<dyn ObjectStore>,
     path: Path,
     beating: Option<JoinHandle<()>>,
@@ -71,7 +72,7 @@ pub(super) struct Held {
     is_written: bool,
 }
 
-impl Drop for Held {
+impl Drop for LockHolder {
     fn drop(&mut self) {
         if !self.is_written {
             return;
@@ -95,13 +96,13 @@ impl Drop for Held {
 }
 
 impl Locks {
-    pub(super) fn new(object: Object, resource: &str) -> Self {
-        let directory = object.prefix.clone().join(".locks").join(resource);
-        Self { object, resource: resource.to_owned(), directory }
+    pub(super) fn new(files: Prefix, resource: &str) -> Self {
+        let directory = files.above.clone().join(".locks").join(resource);
+        Self { files, resource: resource.to_owned(), directory }
     }
 
     /// Locks it, waiting for others for a bounded time.
-    pub(super) fn wait(&self, mode: Mode) -> Result<Held> {
+    pub(super) fn wait(&self, mode: Mode) -> Result<LockHolder> {
         let start = Instant::now();
         let mut pause = Duration::from_millis(20);
         loop {
@@ -112,7 +113,7 @@ impl Locks {
                 let what = self
                     .resource
                     .split_once('-')
-                    .map_or_else(|| self.object.place.clone(), |(_, n)| self.object.shown(n));
+                    .map_or_else(|| self.files.place.clone(), |(_, n)| self.files.shown(n));
                 let text = format!("another run has had {what} for {} s; try again", PATIENCE.as_secs());
                 return Err(Error::new(Reason::Locked, text));
             }
@@ -123,14 +124,14 @@ impl Locks {
     }
 
     /// Locks it, or gives `None` where another is in the way.
-    pub(super) fn attempt(&self, mode: Mode) -> Result<Option<Held>> {
+    pub(super) fn attempt(&self, mode: Mode) -> Result<Option<LockHolder>> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{}-{}-{number}", mode.letter(), *HOST, std::process::id());
-        let (client, path) = (Arc::clone(&self.object.client), self.directory.clone().join(name));
+        let (client, path) = (Arc::clone(&self.files.client), self.directory.clone().join(name));
         let (writing, own) = (Arc::clone(&client), path.clone());
         // Before it is written: it may be there although the answer was lost.
-        let mut held = Held { client, path, beating: None, is_written: true };
+        let mut held = LockHolder { client, path, beating: None, is_written: true };
         let written = runtime::run(async move { writing.put(&own, Vec::new().into()).await })?;
         if let Err(cause) = written {
             let error = self.failed(&cause);
@@ -140,7 +141,7 @@ impl Locks {
 
         let all = self.list()?;
         let Some(own) = all.iter().find(|lock| lock.location == held.path) else {
-            let text = format!("the bucket does not list what was just written to {}", self.object.place);
+            let text = format!("the bucket does not list what was just written to {}", self.files.place);
             return Err(Error::new(Reason::Unsupported, text));
         };
         for other in all.iter().filter(|lock| lock.location != held.path) {
@@ -167,14 +168,13 @@ impl Locks {
     }
 
     fn list(&self) -> Result<Vec<ObjectMeta>> {
-        let (client, directory) = (Arc::clone(&self.object.client), self.directory.clone());
+        let (client, directory) = (Arc::clone(&self.files.client), self.directory.clone());
         let listed = runtime::run(async move { client.list_with_delimiter(Some(&directory)).await })?;
         listed.map(|listed| listed.objects).map_err(|e| self.failed(&e))
     }
 
     fn failed(&self, cause: &object_store::Error) -> Error {
-        let mut error =
-            failure::told(&format!("cannot lock {}", self.object.place), self.object.remedy, cause);
+        let mut error = failure::told(&format!("cannot lock {}", self.files.place), self.files.remedy, cause);
         // Of the bucket: a file that is not there is told by whoever looks for it.
         if error.reason == Reason::NotFound {
             error.reason = Reason::Io;
@@ -184,7 +184,7 @@ impl Locks {
 }
 
 /// Keeps a lock alive until it is stopped.
-fn beat(held: &Held, every: Duration) -> Result<JoinHandle<()>> {
+fn beat(held: &LockHolder, every: Duration) -> Result<JoinHandle<()>> {
     let (client, path) = (Arc::clone(&held.client), held.path.clone());
     runtime::spawn(async move {
         loop {
@@ -292,7 +292,7 @@ mod tests {
             let (client, path) = (Arc::clone(&client), path.clone());
             runtime::run(async move { client.head(&path).await }).unwrap()
         };
-        let mut held = Held { client: writing, path: at, beating: None, is_written: true };
+        let mut held = LockHolder { client: writing, path: at, beating: None, is_written: true };
         held.beating = Some(beat(&held, Duration::from_millis(1)).unwrap());
         let written = |after| loop {
             match seen() {

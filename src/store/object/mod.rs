@@ -8,6 +8,7 @@ mod attempts;
 mod connect;
 mod failure;
 mod locks;
+mod prefix;
 mod reader;
 mod runtime;
 mod upload;
@@ -19,9 +20,10 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
 
 use self::locks::{Locks, Mode};
+use self::prefix::Prefix;
 use self::reader::Reader;
 use self::upload::Upload;
-use super::{Content, Entry, Lock, Put, Store, check_name};
+use super::files::{Content, Entry, Lock, Put, Store, check_name};
 use crate::config;
 use crate::error::{Error, Reason, Result};
 
@@ -29,15 +31,8 @@ pub use self::attempts::Connector;
 pub use self::connect::Patience;
 
 /// The backups of one database in a bucket.
-#[derive(Clone)]
 pub struct Object {
-    client: Arc<dyn ObjectStore>,
-    /// Above the files.
-    prefix: Path,
-    /// As the configuration writes it.
-    place: String,
-    /// What to do where access is refused.
-    remedy: &'static str,
+    files: Prefix,
 }
 
 impl Object {
@@ -45,65 +40,44 @@ impl Object {
     pub fn connect(bucket: &config::Bucket, name: &str, patience: Patience) -> Result<Self> {
         let (client, remedy) = connect::client(bucket, patience)?;
         let place = format!("{bucket}/{name}");
-        Self::over(client, &bucket.prefix, name, place).map(|store| Self { remedy, ..store })
+        let Self { files } = Self::over(client, &bucket.prefix, name, place)?;
+        Ok(Self { files: Prefix { remedy, ..files } })
     }
 
     /// The files of `name` below `prefix`, through any client.
     pub fn over(client: Arc<dyn ObjectStore>, prefix: &str, name: &str, place: String) -> Result<Self> {
         check_name(name)?;
-        Ok(Self { client, prefix: Path::from(prefix).join(name), place, remedy: "" })
-    }
-
-    fn path(&self, name: &str) -> Path {
-        self.prefix.clone().join(name)
-    }
-
-    fn shown(&self, name: &str) -> String {
-        format!("{}/{name}", self.place)
-    }
-
-    fn failed(&self, doing: &str, name: &str, cause: &object_store::Error) -> Error {
-        failure::told(&format!("{doing} {}", self.shown(name)), self.remedy, cause)
+        Ok(Self { files: Prefix { client, above: Path::from(prefix).join(name), place, remedy: "" } })
     }
 
     fn locks(&self, resource: &str) -> Locks {
-        Locks::new(self.clone(), resource)
-    }
-
-    /// What there is under this name; `None`: nothing.
-    fn head(&self, name: &str) -> Result<Option<ObjectMeta>> {
-        let (client, path) = (Arc::clone(&self.client), self.path(name));
-        match runtime::run(async move { client.head(&path).await })? {
-            Ok(meta) => Ok(Some(meta)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(self.failed("cannot look at", name, &e)),
-        }
+        Locks::new(self.files.clone(), resource)
     }
 
     fn must_exist(&self, name: &str) -> Result<()> {
-        let missing = || Error::new(Reason::NotFound, format!("{} does not exist", self.shown(name)));
-        self.head(name)?.map(drop).ok_or_else(missing)
+        let missing = || Error::new(Reason::NotFound, format!("{} does not exist", self.files.shown(name)));
+        self.files.head(name)?.map(drop).ok_or_else(missing)
     }
 
     fn must_be_free(&self, name: &str) -> Result<()> {
         let taken = |_| {
-            let text = format!("{} exists already; it is not overwritten", self.shown(name));
+            let text = format!("{} exists already; it is not overwritten", self.files.shown(name));
             Err(Error::new(Reason::Refused, text))
         };
-        self.head(name)?.map_or(Ok(()), taken)
+        self.files.head(name)?.map_or(Ok(()), taken)
     }
 }
 
 impl Store for Object {
     fn place(&self) -> String {
-        self.place.clone()
+        self.files.place.clone()
     }
 
     fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<Content>) -> Result<Put> {
         check_name(name)?;
         // Said before the work, not after it; decided when the whole file gets its name.
         self.must_be_free(name)?;
-        let mut upload = Upload::new(self, name);
+        let mut upload = Upload::new(&self.files, name);
         let outcome = write(&mut upload);
         // What the bucket said explains more than what the writer made of it, and counts even if it made nothing.
         if let Some(error) = upload.failure() {
@@ -121,44 +95,44 @@ impl Store for Object {
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
         check_name(name)?;
-        let (client, path, bytes) = (Arc::clone(&self.client), self.path(name), bytes.to_vec());
+        let (client, path, bytes) = (Arc::clone(&self.files.client), self.files.path(name), bytes.to_vec());
         let put = runtime::run(async move { client.put(&path, bytes.into()).await })?;
-        put.map(drop).map_err(|e| self.failed("cannot write", name, &e))
+        put.map(drop).map_err(|e| self.files.failed("cannot write", name, &e))
     }
 
     fn get(&self, name: &str) -> Result<Box<dyn Read + Send>> {
         check_name(name)?;
-        Ok(Box::new(Reader::open(self, name)?))
+        Ok(Box::new(Reader::open(&self.files, name)?))
     }
 
     fn list(&self) -> Result<Vec<Entry>> {
-        let (client, prefix) = (Arc::clone(&self.client), self.prefix.clone());
+        let (client, prefix) = (Arc::clone(&self.files.client), self.files.above.clone());
         let listed = runtime::run(async move { client.list_with_delimiter(Some(&prefix)).await })?;
         let listed = listed.map_err(|e| {
-            let error = failure::told(&format!("cannot list {}", self.place), self.remedy, &e);
+            let error = failure::told(&format!("cannot list {}", self.files.place), self.files.remedy, &e);
             // A prefix without files is an empty list: it is the bucket that is not there.
             Error {
                 reason: if error.reason == Reason::NotFound { Reason::Io } else { error.reason },
                 ..error
             }
         })?;
-        let entry = |object: ObjectMeta| {
-            let name = object.location.filename()?.to_owned();
-            check_name(&name).ok()?;
-            Some(Entry { name, size: object.size, modified: object.last_modified, version: object.e_tag })
-        };
         Ok(listed.objects.into_iter().filter_map(entry).collect())
+    }
+
+    fn entry(&self, name: &str) -> Result<Option<Entry>> {
+        check_name(name)?;
+        Ok(self.files.head(name)?.and_then(entry))
     }
 
     fn delete(&self, name: &str) -> Result<()> {
         check_name(name)?;
         // A bucket says nothing when it is asked to delete what is not there.
         self.must_exist(name)?;
-        let (client, path) = (Arc::clone(&self.client), self.path(name));
+        let (client, path) = (Arc::clone(&self.files.client), self.files.path(name));
         match runtime::run(async move { client.delete(&path).await })? {
             // A request that was repeated, because the answer to the first was lost, finds nothing.
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(self.failed("cannot remove", name, &e)),
+            Err(e) => Err(self.files.failed("cannot remove", name, &e)),
         }
     }
 
@@ -188,4 +162,11 @@ impl Store for Object {
     fn edit(&self) -> Result<Lock> {
         self.locks("edit").wait(Mode::Alone).map(Lock::new)
     }
+}
+
+/// `None` for what is no file of a store.
+fn entry(object: ObjectMeta) -> Option<Entry> {
+    let name = object.location.filename()?.to_owned();
+    check_name(&name).ok()?;
+    Some(Entry { name, size: object.size, modified: object.last_modified, version: object.e_tag })
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _, path::Path};
 
-use super::Object;
-use super::runtime::{self, Begun};
+use super::prefix::Prefix;
+use super::runtime::{self, Task};
 use crate::error::{Error, Reason, Result};
 
 /// Two of them are in memory.
@@ -15,7 +15,7 @@ const RANGE: u64 = 8 << 20;
 
 /// A reader of one file.
 pub(super) struct Reader {
-    object: Object,
+    files: Prefix,
     name: String,
     size: u64,
     /// Tells the file from a later one of the same name.
@@ -23,7 +23,7 @@ pub(super) struct Reader {
     /// Where the next range begins.
     next: u64,
     range: Cursor<Vec<u8>>,
-    coming: Option<Begun<object_store::Result<Vec<u8>>>>,
+    coming: Option<Task<object_store::Result<Vec<u8>>>>,
 }
 
 /// A range of a file, and what it is a range of.
@@ -46,11 +46,11 @@ async fn first(
 
 impl Reader {
     /// Opens it, and has its first range, which of a manifest is all.
-    pub(super) fn open(object: &Object, name: &str) -> Result<Self> {
-        let first = runtime::run(first(Arc::clone(&object.client), object.path(name)))?;
-        let (bytes, size, version) = first.map_err(|e| object.failed("cannot read", name, &e))?;
+    pub(super) fn open(files: &Prefix, name: &str) -> Result<Self> {
+        let first = runtime::run(first(Arc::clone(&files.client), files.path(name)))?;
+        let (bytes, size, version) = first.map_err(|e| files.failed("cannot read", name, &e))?;
         let mut reader = Self {
-            object: object.clone(),
+            files: files.clone(),
             name: name.to_owned(),
             size,
             version,
@@ -68,7 +68,7 @@ impl Reader {
         }
         let range = self.next..(self.next + RANGE).min(self.size);
         self.next = range.end;
-        let (client, path) = (Arc::clone(&self.object.client), self.object.path(&self.name));
+        let (client, path) = (Arc::clone(&self.files.client), self.files.path(&self.name));
         let options = GetOptions::new().with_range(Some(range)).with_if_match(self.version.clone());
         let get = async move { client.get_opts(&path, options).await?.bytes().await.map(Vec::from) };
         self.coming = Some(runtime::begin(get)?);
@@ -80,9 +80,9 @@ impl Reader {
         let range = coming.wait()?.map_err(|e| match e {
             object_store::Error::Precondition { .. } => Error::new(
                 Reason::Io,
-                format!("{} was replaced while it was read", self.object.shown(&self.name)),
+                format!("{} was replaced while it was read", self.files.shown(&self.name)),
             ),
-            e => self.object.failed("cannot read", &self.name, &e),
+            e => self.files.failed("cannot read", &self.name, &e),
         })?;
         self.range = Cursor::new(range);
         self.send_for_next()?;

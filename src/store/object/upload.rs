@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use object_store::{MultipartUpload, ObjectStoreExt as _};
 
-use super::Object;
-use super::runtime::{self, Begun};
+use super::prefix::Prefix;
+use super::runtime::{self, Task};
 use crate::error::{Error, Result};
 
 /// Two of them are in memory. S3 wants 5 MiB at least.
@@ -31,7 +31,7 @@ type Parts = Box<dyn MultipartUpload>;
 
 /// A writer into a bucket.
 pub(super) struct Upload<'a> {
-    object: &'a Object,
+    files: &'a Prefix,
     name: &'a str,
     buffer: Vec<u8>,
     /// Parts sent or being sent.
@@ -39,15 +39,15 @@ pub(super) struct Upload<'a> {
     written: u64,
     /// `None`: nothing was sent yet.
     parts: Option<Parts>,
-    sending: Option<Begun<object_store::Result<()>>>,
+    sending: Option<Task<object_store::Result<()>>>,
     failure: Option<Error>,
 }
 
 impl<'a> Upload<'a> {
     /// Nothing is asked of the bucket before the first part is full.
-    pub(super) fn new(object: &'a Object, name: &'a str) -> Self {
+    pub(super) fn new(files: &'a Prefix, name: &'a str) -> Self {
         Self {
-            object,
+            files,
             name,
             buffer: Vec::new(),
             sent: 0,
@@ -64,7 +64,7 @@ impl<'a> Upload<'a> {
     }
 
     fn failed(&self, cause: &object_store::Error) -> Error {
-        self.object.failed("cannot write", self.name, cause)
+        self.files.failed("cannot write", self.name, cause)
     }
 
     /// Keeps an error for [`Self::failure`], and words it for the writer.
@@ -83,7 +83,7 @@ impl<'a> Upload<'a> {
 
     fn send_part(&mut self) -> Result<()> {
         if self.parts.is_none() {
-            let (client, path) = (Arc::clone(&self.object.client), self.object.path(self.name));
+            let (client, path) = (Arc::clone(&self.files.client), self.files.path(self.name));
             let begun = runtime::run(async move { client.put_multipart(&path).await })?;
             self.parts = Some(begun.map_err(|e| self.failed(&e))?);
         }
@@ -108,7 +108,7 @@ impl<'a> Upload<'a> {
     pub(super) fn complete(mut self) -> Result<u64> {
         let outcome = match self.parts.take() {
             None => {
-                let (client, path) = (Arc::clone(&self.object.client), self.object.path(self.name));
+                let (client, path) = (Arc::clone(&self.files.client), self.files.path(self.name));
                 let bytes = std::mem::take(&mut self.buffer);
                 runtime::run(async move { client.put(&path, bytes.into()).await.map(drop) })?
             }
@@ -121,7 +121,7 @@ impl<'a> Upload<'a> {
         };
         let Err(cause) = outcome else { return Ok(self.written) };
         // The answer may have been lost, and not the file: nobody else could have made it meanwhile.
-        if self.object.head(self.name)?.is_some_and(|there| there.size == self.written) {
+        if self.files.head(self.name)?.is_some_and(|there| there.size == self.written) {
             self.parts = None;
             return Ok(self.written);
         }
@@ -156,7 +156,7 @@ impl Drop for Upload<'_> {
         let aborted = runtime::begin(async move { parts.abort().await });
         if !matches!(aborted.map(|begun| begun.wait_for(ABORT_LIMIT)), Ok(Some(Ok(())))) {
             tracing::warn!(
-                file = self.object.shown(self.name),
+                file = self.files.shown(self.name),
                 "what was sent of an unfinished upload could not be removed; a lifecycle rule of the bucket for \
                  incomplete multipart uploads removes it"
             );

@@ -2,12 +2,10 @@
 //! into a database of SQLite's in memory. What is told must be what is there, and SQLite must find the new one sound.
 #![no_main]
 
-use std::sync::Arc;
-
 use libfuzzer_sys::fuzz_target;
 use litekeeper_fuzz::Held;
 use litekeeper_fuzz::sqlite::pages::Database;
-use litekeeper_fuzz::sqlite::salvage::{Stop, salvage};
+use litekeeper_fuzz::sqlite::salvage::salvage;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
@@ -21,8 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     target.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).expect("a setting");
     // An expression of the schema may ask for a gigabyte in every row: SQLite's to refuse, and no time to wait for it here.
     target.set_limit(Limit::SQLITE_LIMIT_LENGTH, 1 << 20).expect("a limit");
-    let never: Stop = Arc::new(|| false);
-    let told = salvage(&database, &target, with_free, &never, &mut |_, _| Ok(())).expect("no error of its own");
+    let told = salvage(&database, &target, with_free, &|| Ok(())).expect("no error of its own");
     let count = |table: &str| {
         let sql = format!("SELECT count(*) FROM main.\"{}\" NOT INDEXED", table.replace('"', "\"\""));
         target.query_row(&sql, [], |row| row.get::<_, u64>(0))

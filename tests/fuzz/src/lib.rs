@@ -1,11 +1,13 @@
 //! The reader of pages and the salvage out of the program's own source, and nothing else of it: they need no more, and are
 //! built for the fuzzer within a minute.
 
-#[path = "../../../src/error.rs"]
+#[path = "../../../src/error/mod.rs"]
 pub mod error;
 #[path = "../../../src/sql/mod.rs"]
 pub mod sql;
 pub mod sqlite;
+#[path = "../../../src/terms/mod.rs"]
+pub mod terms;
 
 /// What libFuzzer gives, as the bytes of a file.
 pub struct Held<'b>(pub &'b [u8]);

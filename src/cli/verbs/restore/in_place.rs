@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::quoted;
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
+use crate::cli::terminal::shell::quoted;
 use crate::error::{Reason, Result};
 use crate::pool::Call;
 use crate::sqlite::files::facts::SIDECARS;
@@ -18,7 +18,7 @@ use crate::words;
 
 /// What is printed.
 #[derive(Serialize)]
-pub(in crate::cli) struct Told {
+pub(in crate::cli) struct InPlaceOutput {
     plan: Vec<String>,
     refused: Vec<String>,
     holders: Vec<Holder>,
@@ -27,7 +27,7 @@ pub(in crate::cli) struct Told {
     back: Vec<String>,
 }
 
-impl Told {
+impl InPlaceOutput {
     pub(in crate::cli) fn of(plan: &Plan, bytes: Option<u64>) -> Self {
         Self {
             plan: steps(plan, bytes),

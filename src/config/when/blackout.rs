@@ -5,8 +5,8 @@ use std::fmt;
 
 use chrono::{Datelike as _, NaiveDate, NaiveDateTime, Timelike as _, Weekday};
 
-use super::Schedule;
 use super::cron_text::Fault;
+use crate::config::Schedule;
 
 /// Minutes of a day, and of a week from Monday on.
 const DAY: u32 = 24 * 60;
@@ -90,7 +90,7 @@ impl Blackout {
     }
 
     /// Whether it covers every reading at which a schedule fires, of which there must be one.
-    pub(super) fn covers_all_of(&self, schedule: &Schedule) -> bool {
+    pub(in crate::config) fn covers_all_of(&self, schedule: &Schedule) -> bool {
         let Some(cron) = schedule.cron().filter(|_| !self.is_empty()) else { return false };
         let fires = |minute: u32| cron.has_hour(minute / 60) && cron.has_minute(minute % 60);
         let times: Vec<u32> = (0..DAY).filter(|&minute| fires(minute)).collect();

@@ -4,23 +4,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use reason::Reason;
+pub use reason::{Class, Reason};
 
-// By its path, because tests/fuzz has this file in a crate of its own.
-#[path = "error/reason.rs"]
 mod reason;
-
-/// Whether trying again can help. Decides who retries: `pool` retries [`Class::Transient`] opens, the job
-/// runner retries [`Class::Transient`] runs, nobody retries the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// May go away by itself: a lock held by the application, a full pool.
-    Transient,
-    /// Stays until somebody acts.
-    Permanent,
-    /// We were told to stop.
-    Cancelled,
-}
 
 /// What failed, why, and what to do about it, in one sentence or two for the operator.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -3,23 +3,22 @@
 //! a link to what is his own, and nowhere else. Must never open a file for reading or writing: all that is opened is
 //! `O_PATH`, which waits for no FIFO and whose closing ends no lock (H1).
 
-use std::collections::VecDeque;
+mod walk;
+
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
-use rustix::fs::{fstat, open, openat, openat2, readlinkat, statat};
+use rustix::fs::{fstat, open, openat, openat2, statat};
 use rustix::io::{Errno, Result as Tried};
 
+pub(in crate::sqlite) use self::walk::is_link;
+pub use self::walk::look;
+use self::walk::{LOOK, Link, Walk};
 use super::facts::SIDECARS;
 use crate::error::{Error, Reason, Result};
-
-/// Links followed before a path is called a loop (as Linux does, MAXSYMLINKS).
-const MOST_LINKS: usize = 40;
-
-const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The descriptors of this process, as names that open what they stand for, wherever that lies now.
 const DESCRIPTORS: &str = "/proc/self/fd";
@@ -39,13 +38,6 @@ pub struct Place {
     links: Vec<Link>,
 }
 
-/// A link on the way.
-#[derive(Debug)]
-struct Link {
-    path: PathBuf,
-    owner: u32,
-}
-
 /// Refuses a database that a link of somebody else leads to, or that he gave a second name; and what lies beside it under
 /// the names of its log and journal and is no file of its own. A path that leads nowhere is not refused.
 pub fn check(path: &Path) -> Result<()> {
@@ -62,8 +54,10 @@ impl Place {
     ///
     /// Errors: `wrong_owner` where a link, or a second name of the file, was made by somebody whose the file is not.
     pub fn of(path: &Path) -> Result<Self> {
-        let place = Walk::through(path)
+        let found = Walk::begin(path).and_then(|mut walk| walk.to_file().map(|found| (walk, found)));
+        let (Walk { at: directory, above, links, .. }, (name, file)) = found
             .map_err(|e| Error::io(format!("there is no directory for {}", path.display()), &e.into()))?;
+        let place = Self { directory, above, name, file, links };
         let directory = place.directory_stat()?;
         let owner = place.file.map_or(directory.st_uid, |file| file.st_uid);
         may_lead(&place.links, owner, &place.path())?;
@@ -231,11 +225,6 @@ pub(in crate::sqlite) fn itself(path: &Path) -> Tried<OwnedFd> {
     handle(path, false)
 }
 
-/// What has the name in the directory, itself.
-pub fn look(directory: &OwnedFd, name: &OsStr) -> Tried<OwnedFd> {
-    openat(directory, name, LOOK, Mode::empty())
-}
-
 /// Whether the path stands for a descriptor of ours.
 pub(in crate::sqlite) fn is_descriptor(path: &Path) -> bool {
     descriptor(path).is_some_and(|(_, rest)| rest.as_os_str().is_empty())
@@ -274,10 +263,6 @@ pub fn reopened(found: &OwnedFd, flags: OFlags) -> Tried<OwnedFd> {
     open(of_descriptor(found), flags | OFlags::CLOEXEC, Mode::empty())
 }
 
-pub(in crate::sqlite) fn is_link(found: &OwnedFd) -> Tried<bool> {
-    Ok(FileType::from_raw_mode(fstat(found)?.st_mode) == FileType::Symlink)
-}
-
 /// Whether a file in a directory may have got there by a second name that the directory's owner, or who else may write to
 /// it, gave to somebody else's.
 pub fn has_foreign_name(directory: &Stat, file: &Stat) -> bool {
@@ -311,96 +296,4 @@ fn may_lead(links: &[Link], owner: u32, to: &Path) -> Result<()> {
              itself, or give the link to that user: chown -h {owner} {shown}"
         ),
     ))
-}
-
-/// A path on the way.
-struct Walk {
-    at: OwnedFd,
-    above: PathBuf,
-    ahead: VecDeque<OsString>,
-    links: Vec<Link>,
-}
-
-impl Walk {
-    fn begin(path: &Path) -> Tried<Self> {
-        let path = std::path::absolute(path).map_err(|_| Errno::INVAL)?;
-        let at = open("/", LOOK | OFlags::DIRECTORY, Mode::empty())?;
-        let mut this = Self { at, above: PathBuf::from("/"), ahead: VecDeque::new(), links: Vec::new() };
-        this.push(&path)?;
-        Ok(this)
-    }
-
-    /// To a file, or to where one could be made.
-    fn through(path: &Path) -> Tried<Place> {
-        let mut walk = Self::begin(path)?;
-        loop {
-            let Some(name) = walk.ahead.pop_front() else { return Err(Errno::ISDIR) };
-            let is_last = walk.ahead.is_empty();
-            let file = match openat(&walk.at, &name, LOOK, Mode::empty()) {
-                Err(Errno::NOENT) if is_last && name != ".." => None,
-                Err(e) => return Err(e),
-                Ok(found) if is_link(&found)? => {
-                    walk.follow(&found, &name)?;
-                    continue;
-                }
-                Ok(found) if is_last && name != ".." => Some(fstat(&found)?),
-                Ok(found) => {
-                    walk.enter(found, &name);
-                    continue;
-                }
-            };
-            return Ok(Place { directory: walk.at, above: walk.above, name, file, links: walk.links });
-        }
-    }
-
-    /// To the end, which may be anything; only over links that `may` says yes to.
-    fn go(&mut self, may: Option<&dyn Fn(&Link) -> bool>) -> Tried<()> {
-        while let Some(name) = self.ahead.pop_front() {
-            let found = openat(&self.at, &name, LOOK, Mode::empty())?;
-            if is_link(&found)? {
-                self.follow(&found, &name)?;
-                if let (Some(may), Some(link)) = (may, self.links.last())
-                    && !may(link)
-                {
-                    return Err(Errno::LOOP);
-                }
-            } else {
-                self.enter(found, &name);
-            }
-        }
-        Ok(())
-    }
-
-    fn enter(&mut self, found: OwnedFd, name: &OsStr) {
-        self.at = found;
-        if name == ".." {
-            self.above.pop();
-        } else {
-            self.above.push(name);
-        }
-    }
-
-    fn follow(&mut self, link: &OwnedFd, name: &OsStr) -> Tried<()> {
-        if self.links.len() >= MOST_LINKS {
-            return Err(Errno::LOOP);
-        }
-        self.links.push(Link { path: self.above.join(name), owner: fstat(link)?.st_uid });
-        let target = readlinkat(link, "", Vec::new())?;
-        self.push(Path::new(OsStr::from_bytes(target.as_bytes())))
-    }
-
-    fn push(&mut self, path: &Path) -> Tried<()> {
-        for component in path.components().rev() {
-            match component {
-                Component::Normal(name) => self.ahead.push_front(name.to_owned()),
-                Component::ParentDir => self.ahead.push_front(OsString::from("..")),
-                Component::CurDir | Component::Prefix(_) => {}
-                Component::RootDir => {
-                    self.at = open("/", LOOK | OFlags::DIRECTORY, Mode::empty())?;
-                    self.above = PathBuf::from("/");
-                }
-            }
-        }
-        Ok(())
-    }
 }

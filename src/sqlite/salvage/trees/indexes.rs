@@ -1,17 +1,17 @@
 //! The trees of the indexes: which pages are theirs, how many entries they have, which is how many rows their table had,
 //! and what these entries are, taken together. What they say of single rows is asked of them later.
 
-use super::entry::Sum;
-use super::schema::DEEPEST;
-use super::trees::Trees;
+use super::Trees;
 use crate::error::Result;
+use crate::sqlite::salvage::entry::Sum;
+use crate::sqlite::salvage::schema::DEEPEST;
 
 impl Trees<'_, '_, '_> {
     /// Follows all indexes, and says of each table how many rows they know of, where they agree.
-    pub(super) fn follow_indexes(&mut self) -> Result<()> {
+    pub(in crate::sqlite::salvage) fn follow_indexes(&mut self) -> Result<()> {
         let mut counts: Vec<Vec<u64>> = vec![Vec::new(); self.tables.len()];
         for number in 0..self.indexes.len() {
-            self.follow_index(number, super::trees::tree(self.tables.len() + number))?;
+            self.follow_index(number, super::tree(self.tables.len() + number))?;
         }
         for index in self.indexes.iter().filter(|index| index.is_whole && !index.is_partial) {
             if let Some(counts) = counts.get_mut(index.of) {

@@ -7,23 +7,23 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::evidence::Says;
-use super::leaf::{self, Cells};
-use super::schema::DEEPEST;
-use super::table::Fit;
-use super::trees::{Disputed, Trees, tree};
-use super::write::Place;
+use super::{Disputed, Trees, tree};
 use crate::error::Result;
-use crate::sqlite::pages::{Kind, Page};
+use crate::sqlite::pages::{Page, PageKind};
+use crate::sqlite::salvage::leaf::{self, Cells};
+use crate::sqlite::salvage::schema::DEEPEST;
+use crate::sqlite::salvage::table::Fit;
+use crate::sqlite::salvage::write::Place;
 
 /// How pages that nothing leads to are taken.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rules {
+pub(in crate::sqlite::salvage) struct Rules {
     /// The list of free pages is whole: what is not on it was in use.
-    pub(super) knows_free: bool,
+    pub(in crate::sqlite::salvage) knows_free: bool,
     /// Pages on that list are looked at as well.
-    pub(super) with_free: bool,
+    pub(in crate::sqlite::salvage) with_free: bool,
     /// Every table is known: no row of the schema is lost, and each could be made.
-    pub(super) knows_all_tables: bool,
+    pub(in crate::sqlite::salvage) knows_all_tables: bool,
 }
 
 /// Whose a page is, and how that is known.
@@ -35,7 +35,7 @@ struct Owner {
 
 impl Trees<'_, '_, '_> {
     /// Judges what is left.
-    pub(super) fn gather(&mut self, rules: Rules) -> Result<()> {
+    pub(in crate::sqlite::salvage) fn gather(&mut self, rules: Rules) -> Result<()> {
         for disputed in std::mem::take(&mut self.disputed) {
             self.steps.go_on()?;
             if self.claims.is_disputed(disputed.page) {
@@ -200,7 +200,7 @@ impl Trees<'_, '_, '_> {
             if !self.claims.is_unknown(number) || self.database.is_reserved(number) {
                 continue;
             }
-            let page = self.database.tree_page(number).filter(|page| page.kind == Kind::TableInterior);
+            let page = self.database.tree_page(number).filter(|page| page.kind == PageKind::TableInterior);
             let Some(page) = page else { continue };
             for child in (0..page.len()).filter_map(|at| page.cell(at)?.child).chain(page.right) {
                 if self.claims.is_unknown(child) {
@@ -213,7 +213,7 @@ impl Trees<'_, '_, '_> {
 }
 
 fn has_rows(page: &Page) -> bool {
-    page.kind != Kind::TableInterior
+    page.kind != PageKind::TableInterior
 }
 
 /// The page at the top from which a page is reached.

@@ -1,14 +1,14 @@
 //! What the surviving indexes say of rows when all of these are in their tables. Columns of a row that is lost are kept,
 //! and where a row and its entry disagree, both. Must never change a row: which of the two is right is not known.
 
-use super::entry::{Index, Source, same};
-use super::stopped;
-use super::table::Table;
-use super::trees::Trees;
-use super::write::{Known, What};
+use super::Trees;
 use crate::error::Result;
 use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Page, Value};
+use crate::sqlite::salvage::entry::{IndexTree, Source, same};
+use crate::sqlite::salvage::steps::stopped;
+use crate::sqlite::salvage::table::TableTree;
+use crate::sqlite::salvage::write::{IndexValues, What};
 
 /// An index that disagrees with more than half of its rows, and with more than so many, is not of these rows: it was
 /// spoiled as a whole.
@@ -35,7 +35,7 @@ struct Count {
 
 impl Trees<'_, '_, '_> {
     /// Compares every index that does not have exactly the entries that the saved rows give.
-    pub(super) fn compare(&mut self) -> Result<()> {
+    pub(in crate::sqlite::salvage) fn compare(&mut self) -> Result<()> {
         for number in 0..self.indexes.len() {
             let Some(index) = self.indexes.get(number) else { continue };
             let agrees = index.is_whole && index.given == Some(index.found);
@@ -90,7 +90,7 @@ impl Trees<'_, '_, '_> {
                 _ => None,
             };
             let mut keep = |what, values: &[Option<Value>]| {
-                self.writer.keep_known(&Known {
+                self.writer.keep_known(&IndexValues {
                     table: &table.name,
                     index: &index.name,
                     what,
@@ -129,7 +129,7 @@ pub const fn is_spoiled(differing: u64, all: u64) -> bool {
 
 impl LookUp {
     /// `None` where the entry does not say which row it is of, or the table cannot be asked for it.
-    fn new(index: &Index, table: &Table) -> Option<Self> {
+    fn new(index: &IndexTree, table: &TableTree) -> Option<Self> {
         let of_place = |place: Option<usize>| {
             let source = place.map_or(Source::Rowid, Source::Field);
             // The last one: the columns of the index itself come before what says which row it is.

@@ -1,0 +1,88 @@
+//! `[cleanup]` and its retention rules.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::when::When;
+
+/// `[cleanup]` and its rules.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cleanup {
+    /// When.
+    pub when: When,
+    /// A batch grows or shrinks so that one transaction lasts about this long.
+    pub batch_target: Duration,
+    /// A run that would remove more than this share (0 to 1) of a table is refused.
+    pub max_share: f64,
+    /// `[[database.NAME.cleanup.rule]]`, in the order of the file.
+    pub rules: Vec<Rule>,
+}
+
+/// One retention rule. A row goes as soon as one of `keep`, `keep_rows` and `max_size` says so; at least one is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The table.
+    pub table: String,
+    /// Its date column; `None`: rows are ordered by their rowid or primary key.
+    pub column: Option<String>,
+    /// Rows older than this are removed; only with a column.
+    pub keep: Option<Duration>,
+    /// All but so many of the newest rows are removed.
+    pub keep_rows: Option<u64>,
+    /// The oldest rows are removed until the table and its indexes take no more bytes.
+    pub max_size: Option<u64>,
+    /// How the column tells the time; `None`: found out.
+    pub format: Option<DateFormat>,
+    /// The zone of dates in text that have no offset.
+    pub timezone: chrono_tz::Tz,
+    /// What to do where the table has DELETE triggers.
+    pub triggers: Triggers,
+    /// What to do where rows point at rows that would go.
+    pub children: Children,
+    /// To what kind of file rows go before they are removed.
+    pub archive: Option<ArchiveFormat>,
+    /// Where that is: a directory in this one, named after the database; `None`: `archive` beside its backups.
+    pub archive_dir: Option<PathBuf>,
+}
+
+/// `rule.archive`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArchiveFormat {
+    /// A database of SQLite for each month.
+    Sqlite,
+    /// A text file for each table and run.
+    Csv,
+}
+
+/// `rule.format`: how a column tells the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DateFormat {
+    /// ISO 8601 text, in the rule's zone where it has no offset.
+    Iso,
+    /// Seconds since 1970.
+    UnixSeconds,
+    /// Milliseconds since 1970.
+    UnixMilliseconds,
+    /// Julian day number.
+    JulianDay,
+}
+
+/// `rule.triggers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Triggers {
+    /// Refuse the rule.
+    Refuse,
+    /// Let them fire.
+    Allow,
+}
+
+/// `rule.children`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Children {
+    /// Refuse the rule while rows that stay point at rows that would go.
+    Refuse,
+    /// Set what points at a row that goes to NULL, and remove nothing else.
+    Unlink,
+    /// Remove what points at a row that goes first, but never a row of the rule's own table that it keeps.
+    Cascade,
+}
