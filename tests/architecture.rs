@@ -219,6 +219,70 @@ fn only_what_sqlite_calls_is_unsafe_and_only_the_pool_names_deadpool() {
     }
 }
 
+/// What waits for a disk, a lock or another process.
+const BLOCKING: [&str; 20] = [
+    "fs::",
+    "File::",
+    "metadata(",
+    "thread::sleep",
+    "Config::load",
+    "wal_bytes(",
+    "file_bytes(",
+    "disk_free(",
+    "resolved(",
+    "access::",
+    "disk::of",
+    "holders::",
+    "Command::new",
+    "State::open",
+    ".lock_",
+    "state.lock(",
+    ".now(|",
+    "recv_timeout",
+    "blocking_",
+    "pool.run(",
+];
+
+/// Without what is handed to a thread that may wait.
+fn on_workers(code: &str) -> String {
+    const HANDED_OVER: &str = "spawn_blocking(";
+    let mut kept = String::new();
+    let mut rest = code;
+    while let Some(at) = rest.find(HANDED_OVER) {
+        let (before, after) = rest.split_at(at + HANDED_OVER.len());
+        kept += before;
+        let mut open = 1;
+        let end = after.find(|c: char| {
+            open += i32::from(c == '(') - i32::from(c == ')');
+            open == 0
+        });
+        rest = &after[end.expect("a call that is not closed")..];
+    }
+    kept + rest
+}
+
+/// A worker of the runtime that waits for a disk keeps all others waiting, too: the loop, its watchdog, the page.
+#[test]
+fn nothing_blocks_a_worker_of_the_runtime() {
+    // `ask` is the other side: the commands that ask a daemon.
+    let is_asynchronous = |source: &&Source| {
+        let path = source.path.to_str().unwrap();
+        matches!(source.room(), "supervisor" | "http") && path != "http/ask.rs" || path == "jobs/runner.rs"
+    };
+    let mut seen = 0;
+    for source in sources().iter().filter(is_asynchronous) {
+        let code = source.code().filter(|line| !line.starts_with("use ")).collect::<Vec<_>>().join("\n");
+        let code = on_workers(&code).replace("TcpListener::bind(address).await", "");
+        for name in BLOCKING {
+            let line = code.lines().find(|line| line.contains(name)).unwrap_or_default();
+            assert!(line.is_empty(), "{}: {line}", source.path.display());
+        }
+        seen += 1;
+    }
+    assert!(seen > 15, "only {seen} files were looked at");
+    assert_eq!(on_workers("a spawn_blocking(f(x)); b"), "a spawn_blocking(); b");
+}
+
 /// A write to a live database holds off checkpoints (HAZARDS H29) and is counted as a hold. Connections to one only read until
 /// `hold` lends them, so that what is left to see to is that no other is opened, lent or written to past its SQL.
 #[test]

@@ -7,7 +7,7 @@ use super::{Advice, Question, judge, read};
 use crate::config::{Database, Query};
 use crate::error::Result;
 use crate::pool::{Call, Pool};
-use crate::queries::known::Known;
+use crate::queries::known::SchemaNames;
 use crate::sqlite::look::schema;
 use crate::sqlite::write::hold;
 use crate::state::slow::Shape;
@@ -18,7 +18,7 @@ const SAMPLING: Duration = Duration::from_secs(10);
 
 /// The watched queries, then the slow statements of those jobs that do what an application does: that VACUUM or a
 /// check of all pages takes its time calls for no index.
-fn questions(watched: &[Query], slow: &[Shape], known: &Known) -> Vec<Question> {
+fn questions(watched: &[Query], slow: &[Shape], known: &SchemaNames) -> Vec<Question> {
     let watched = watched.iter().map(|query| Question::watched(query, known));
     let mut questions: Vec<Question> = watched.collect();
     for shape in slow {
@@ -43,7 +43,7 @@ pub fn advise(pool: &Pool, database: &Database, slow: &[Shape], call: &Call) -> 
     let until = Instant::now() + SAMPLING.min(limit / 2);
     let (material, questions) = pool.run(&call.within(limit), |connection| {
         hold::read_only(connection)?;
-        let known = Known::new(schema::names(connection)?);
+        let known = SchemaNames::new(schema::names(connection)?);
         let questions = questions(watched, &slow, &known);
         let material = read(connection, &questions, until)?.with_declared(&database.indexes);
         Ok((material, questions))

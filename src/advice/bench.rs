@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::conditions::Text;
 use super::cost::{Access, Judge};
-use super::figures::{Figures, Known};
-use super::index::{Index, Key};
+use super::figures::{Figures, QuestionColumns};
+use super::index::{NewIndex, NewKey};
 use super::material::Schema;
 use super::question::Question;
 use super::twin::Twin;
@@ -15,7 +15,7 @@ use crate::config;
 use crate::error::Result;
 use crate::queries::plans::Plan;
 use crate::sql::quoting::quoted;
-use crate::sqlite::look::explain::Step;
+use crate::sqlite::look::explain::PlanStep;
 
 /// Rows that a LIMIT whose value nobody knows lets through.
 const USUAL_LIMIT: f64 = 100.0;
@@ -26,18 +26,18 @@ pub(super) struct Bench<'a> {
     pub(super) figures: &'a Figures,
     pub(super) schema: &'a Schema,
     /// The database's own indexes by name.
-    pub(super) existing: BTreeMap<String, (String, Vec<Key>)>,
+    pub(super) existing: BTreeMap<String, (String, Vec<NewKey>)>,
     /// The names given so far: two that are spoken of never have the same.
-    named: RefCell<BTreeMap<Index, String>>,
+    named: RefCell<BTreeMap<NewIndex, String>>,
 }
 
 /// What a plan comes to.
 #[derive(Debug, Clone)]
 pub(super) struct Outcome {
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<PlanStep>,
     pub(super) cost: f64,
     /// The tried indexes in it.
-    pub(super) used: BTreeSet<Index>,
+    pub(super) used: BTreeSet<NewIndex>,
 }
 
 impl<'a> Bench<'a> {
@@ -47,13 +47,13 @@ impl<'a> Bench<'a> {
     }
 
     /// How the statement is answered with these indexes beside the database's own.
-    pub(super) fn outcome(&mut self, question: &Question, indexes: &[Index]) -> Result<Outcome> {
+    pub(super) fn outcome(&mut self, question: &Question, indexes: &[NewIndex]) -> Result<Outcome> {
         self.twin.try_only(indexes)?;
         let steps = self.twin.plan(question)?;
-        let known = Known::new(question, self.schema);
-        let tried: BTreeMap<&str, &Index> = self.twin.tried().map(|(index, name)| (name, index)).collect();
+        let known = QuestionColumns::new(question, self.schema);
+        let tried: BTreeMap<&str, &NewIndex> = self.twin.tried().map(|(index, name)| (name, index)).collect();
         let own = self.existing.iter().map(|(name, (_, keys))| (name.clone(), keys.clone()));
-        let mut keys: BTreeMap<String, Vec<Key>> = own.collect();
+        let mut keys: BTreeMap<String, Vec<NewKey>> = own.collect();
         keys.extend(tried.iter().map(|(name, index)| ((*name).to_owned(), index.keys.clone())));
         let limit = limit(question);
         let judge =
@@ -65,7 +65,7 @@ impl<'a> Bench<'a> {
     }
 
     /// The names that the tried indexes would have in the database.
-    pub(super) fn names(&self) -> BTreeMap<Index, String> {
+    pub(super) fn names(&self) -> BTreeMap<NewIndex, String> {
         let mut names = self.named.borrow_mut();
         for (index, _) in
             self.twin.tried().filter(|(index, _)| !names.contains_key(index)).collect::<Vec<_>>()
@@ -83,7 +83,7 @@ impl<'a> Bench<'a> {
 
     /// Drops the database's own indexes that are the beginning of this one and do nothing else. `bound` are not
     /// to be dropped.
-    pub(super) fn replaced_by(&self, index: &Index, bound: &BTreeSet<String>) -> Vec<String> {
+    pub(super) fn replaced_by(&self, index: &NewIndex, bound: &BTreeSet<String>) -> Vec<String> {
         let is_plain = |name: &str| {
             let object = self.schema.objects.iter().find(|object| object.name == name);
             object.is_some_and(|object| {
@@ -91,7 +91,8 @@ impl<'a> Bench<'a> {
                 !["UNIQUE", "WHERE", "DESC", "COLLATE"].iter().any(|word| text.has(word))
             })
         };
-        let is_beginning = |table: &str, keys: &[Key]| table == index.table && index.keys.starts_with(keys);
+        let is_beginning =
+            |table: &str, keys: &[NewKey]| table == index.table && index.keys.starts_with(keys);
         let is_wanted = |name: &str| {
             bound.contains(&name.to_ascii_lowercase())
                 || self.schema.declared.iter().any(|declared| declared.name == name)
@@ -104,7 +105,7 @@ impl<'a> Bench<'a> {
     }
 
     /// A plan with the tried indexes under those names.
-    pub(super) fn shown(&self, steps: &[Step]) -> Plan {
+    pub(super) fn shown(&self, steps: &[PlanStep]) -> Plan {
         let names = self.names();
         let tried: BTreeMap<&str, &str> =
             self.twin.tried().filter_map(|(index, name)| Some((name, names.get(index)?.as_str()))).collect();
@@ -113,8 +114,8 @@ impl<'a> Bench<'a> {
                 detail.split(' ').map(|word| tried.get(word).copied().unwrap_or(word)).collect();
             words.join(" ")
         };
-        let steps: Vec<Step> =
-            steps.iter().map(|step| Step { detail: words(&step.detail), ..step.clone() }).collect();
+        let steps: Vec<PlanStep> =
+            steps.iter().map(|step| PlanStep { detail: words(&step.detail), ..step.clone() }).collect();
         Plan::new(&steps)
     }
 
@@ -139,27 +140,27 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn is_declared(index: &Index, declared: &config::Index) -> bool {
-    let columns: Vec<Key> = declared.columns.iter().map(|column| Key::column(column)).collect();
+fn is_declared(index: &NewIndex, declared: &config::Index) -> bool {
+    let columns: Vec<NewKey> = declared.columns.iter().map(|column| NewKey::column(column)).collect();
     index.table == declared.table && index.keys == columns
 }
 
 /// The tables and keys of the indexes that there are, by name.
-pub(super) fn existing(twin: &Twin) -> Result<BTreeMap<String, (String, Vec<Key>)>> {
+pub(super) fn existing(twin: &Twin) -> Result<BTreeMap<String, (String, Vec<NewKey>)>> {
     let mut statement = twin.connection.prepare(
         "SELECT i.name, x.name, x.coll, t.name FROM main.sqlite_schema AS t \
          JOIN pragma_index_list(t.name) AS i JOIN pragma_index_xinfo(i.name) AS x \
          WHERE t.type = 'table' AND t.rootpage > 0 AND x.key ORDER BY i.name, x.seqno",
     )?;
     let mut rows = statement.query([])?;
-    let mut existing: BTreeMap<String, (String, Vec<Key>)> = BTreeMap::new();
+    let mut existing: BTreeMap<String, (String, Vec<NewKey>)> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let (index, column): (String, Option<String>) = (row.get(0)?, row.get(1)?);
         // An expression: of its values nothing is known, and no column has this name.
-        let unknown = || Key { text: "[an expression]".to_owned(), ..Key::column("") };
-        let key = column.map_or_else(unknown, |column| Key {
+        let unknown = || NewKey { text: "[an expression]".to_owned(), ..NewKey::column("") };
+        let key = column.map_or_else(unknown, |column| NewKey {
             nocase: row.get(2).is_ok_and(|c: String| c.eq_ignore_ascii_case("NOCASE")),
-            ..Key::column(&column)
+            ..NewKey::column(&column)
         });
         existing.entry(index).or_insert((row.get(3)?, Vec::new())).1.push(key);
     }

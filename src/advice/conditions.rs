@@ -12,7 +12,7 @@ pub(super) struct Condition {
     /// The table as the text calls it, where it does.
     pub(super) of: Option<String>,
     pub(super) column: String,
-    pub(super) kind: Kind,
+    pub(super) kind: Comparison,
     /// The comparison without the column: `>= '2024-01-01'`. May hold literals.
     pub(super) rest: Range<usize>,
     /// The column with its table, in the text.
@@ -21,7 +21,7 @@ pub(super) struct Condition {
 
 /// How it is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Comparison {
     Equal,
     Null,
     /// With one of so many values.
@@ -131,19 +131,19 @@ impl<'a> Text<'a> {
     }
 
     /// The comparison that begins here and where it ends.
-    pub(super) fn comparison(&self, at: usize) -> Option<(Kind, usize)> {
+    pub(super) fn comparison(&self, at: usize) -> Option<(Comparison, usize)> {
         let word = |word| self.is(at, word);
         if word("IS") && self.is(at + 1, "NULL") {
-            return Some((Kind::Null, at + 2));
+            return Some((Comparison::Null, at + 2));
         }
         if word("ISNULL") {
-            return Some((Kind::Null, at + 1));
+            return Some((Comparison::Null, at + 1));
         }
         if word("IN") && self.is(at + 1, "(") {
             let end = self.end_of_group(at + 1)?;
             let values = (at + 2..end).filter(|&at| self.token(at) == Some(Token::Literal)).count();
             return (!self.of(at + 2..end).is_empty() && !self.is(at + 2, "SELECT") && values > 0)
-                .then_some((Kind::In(values), end + 1));
+                .then_some((Comparison::In(values), end + 1));
         }
         if word("BETWEEN") {
             let and = self.operand(at + 1)?;
@@ -151,12 +151,12 @@ impl<'a> Text<'a> {
                 .is(and, "AND")
                 .then(|| self.operand(and + 1))
                 .flatten()
-                .map(|end| (Kind::Range, end));
+                .map(|end| (Comparison::Range, end));
         }
         let kind = match self.token(at)? {
-            Token::Sign("=" | "==") | Token::Keyword("IS") => Kind::Equal,
-            Token::Sign("<" | ">" | "<=" | ">=") => Kind::Range,
-            Token::Keyword("LIKE" | "GLOB") => Kind::Like,
+            Token::Sign("=" | "==") | Token::Keyword("IS") => Comparison::Equal,
+            Token::Sign("<" | ">" | "<=" | ">=") => Comparison::Range,
+            Token::Keyword("LIKE" | "GLOB") => Comparison::Like,
             _ => return None,
         };
         self.operand(at + 1).map(|end| (kind, end))

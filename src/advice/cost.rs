@@ -4,10 +4,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::figures::{Figures, Known};
-use super::index::Key;
+use super::figures::{Figures, QuestionColumns};
+use super::index::NewKey;
 use crate::queries::plans::index_in;
-use crate::sqlite::look::explain::Step;
+use crate::sqlite::look::explain::PlanStep;
 
 /// Begin and end of a statement.
 const STATEMENT: f64 = 10.0;
@@ -29,9 +29,9 @@ const VALUES_OF_SELECT: f64 = 25.0;
 /// What is needed to judge the plans of one question.
 pub(super) struct Judge<'a> {
     pub(super) figures: &'a Figures,
-    pub(super) known: &'a Known<'a>,
+    pub(super) known: &'a QuestionColumns<'a>,
     /// Keys of the indexes by name.
-    pub(super) indexes: BTreeMap<String, Vec<Key>>,
+    pub(super) indexes: BTreeMap<String, Vec<NewKey>>,
     /// Rows after which the statement may end, where it has a LIMIT.
     pub(super) limit: Option<f64>,
     /// What CO-ROUTINE and MATERIALIZE gave.
@@ -121,14 +121,14 @@ impl Access<'_> {
 
 impl Judge<'_> {
     /// Instructions that a plan takes.
-    pub(super) fn cost(&self, steps: &[Step]) -> f64 {
+    pub(super) fn cost(&self, steps: &[PlanStep]) -> f64 {
         self.parts.borrow_mut().clear();
         let part = self.block(steps, 0, true);
         STATEMENT + part.cost + RESULT * part.rows
     }
 
     /// The steps that are part of `parent`: loops, each within the one before, and what belongs to them.
-    fn block(&self, steps: &[Step], parent: i64, is_whole: bool) -> Part {
+    fn block(&self, steps: &[PlanStep], parent: i64, is_whole: bool) -> Part {
         let mut whole = Part { cost: 0.0, rows: 1.0 };
         // Rows that the innermost loop so far looks at, and what all loops cost.
         let (mut visited, mut loops, mut apart) = (1.0, 0.0, 0.0);
@@ -226,7 +226,7 @@ impl Judge<'_> {
         let own = format!("sqlite_autoindex_{table}_1");
         if access.is_automatic() {
             let columns = access.terms.split(" AND ").filter_map(|term| term.strip_suffix("=?"));
-            let columns: Vec<Key> = columns.map(Key::column).collect();
+            let columns: Vec<NewKey> = columns.map(NewKey::column).collect();
             return (self.figures.share(self.known, table, &columns, None) * total).max(1.0);
         }
         let name = access.index.or(access.is_own_key().then_some(own.as_str()));

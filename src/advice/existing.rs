@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::conditions::{Text, unquoted};
-use super::index::{Index as NewIndex, Key as NewKey};
+use super::index::{NewIndex, NewKey};
 use crate::error::Result;
 use crate::metrics::index_reasons;
 use crate::sql::quoting::quoted;

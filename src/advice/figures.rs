@@ -7,8 +7,8 @@ use std::ffi::CStr;
 
 use rusqlite::{Connection, ToSql, params_from_iter};
 
-use super::conditions::{Condition, Kind, Text};
-use super::index::{Index, Key};
+use super::conditions::{Comparison, Condition, Text};
+use super::index::{NewIndex, NewKey};
 use super::material::{Sample, Schema};
 use super::question::Question;
 use super::rewrite::UNKNOWN;
@@ -58,7 +58,7 @@ impl Figures {
 
     /// Whether CREATE INDEX takes this key for the rows that there are: not `date(at, 'localtime')`, which is another
     /// one tomorrow, nor what cannot be worked out for some row.
-    pub(super) fn can_be_indexed(&self, table: &str, key: &Key) -> bool {
+    pub(super) fn can_be_indexed(&self, table: &str, key: &NewKey) -> bool {
         let create = format!("CREATE INDEX lk_tried ON {} ({})", quoted(table), key.compared());
         let made = self.rows.execute_batch(&create);
         made.and_then(|()| self.rows.execute_batch("DROP INDEX lk_tried")).is_ok()
@@ -75,11 +75,11 @@ impl Figures {
     }
 
     /// Share of the rows with one value of all these keys, on the average.
-    pub(super) fn share_of_one(&self, table: &str, keys: &[Key]) -> f64 {
+    pub(super) fn share_of_one(&self, table: &str, keys: &[NewKey]) -> f64 {
         if keys.is_empty() {
             return 1.0;
         }
-        let keys: Vec<String> = keys.iter().map(Key::compared).collect();
+        let keys: Vec<String> = keys.iter().map(NewKey::compared).collect();
         let (list, total) = (keys.join(", "), self.total(table));
         let memory = format!("{table}: {list}");
         if let Some(known) = self.shares.borrow().get(&memory) {
@@ -110,7 +110,7 @@ impl Figures {
 
     /// Share of the rows that this condition leaves, where its values are known and the sample has such rows.
     fn share_of(&self, question: &Question, table: &str, condition: &Condition) -> Option<f64> {
-        if question.values.is_none() && condition.kind != Kind::Null {
+        if question.values.is_none() && condition.kind != Comparison::Null {
             return None;
         }
         let rest = Text::new(&question.sql).of(condition.rest.clone());
@@ -134,26 +134,28 @@ impl Figures {
     /// which has so many sides. A known value that is rarer than the average counts as what it is.
     pub(super) fn share(
         &self,
-        known: &Known<'_>,
+        known: &QuestionColumns<'_>,
         table: &str,
-        equal: &[Key],
-        range: Option<(&Key, usize)>,
+        equal: &[NewKey],
+        range: Option<(&NewKey, usize)>,
     ) -> f64 {
-        let of = |key: &Key, is: fn(Kind) -> bool| known.of(table, &key.column).find(|c| is(c.kind));
-        let is_null = |key: &&Key| of(key, |kind| kind == Kind::Null).is_some();
-        let is_column = |key: &&Key| key.text == quoted(&key.column);
-        let (nulls, values): (Vec<&Key>, Vec<&Key>) = equal.iter().partition(is_null);
-        let values: Vec<Key> = values.into_iter().cloned().collect();
+        let of = |key: &NewKey, is: fn(Comparison) -> bool| known.of(table, &key.column).find(|c| is(c.kind));
+        let is_null = |key: &&NewKey| of(key, |kind| kind == Comparison::Null).is_some();
+        let is_column = |key: &&NewKey| key.text == quoted(&key.column);
+        let (nulls, values): (Vec<&NewKey>, Vec<&NewKey>) = equal.iter().partition(is_null);
+        let values: Vec<NewKey> = values.into_iter().cloned().collect();
         let mut share = self.share_of_one(table, &values);
         for key in nulls {
-            let condition = of(key, |kind| kind == Kind::Null);
+            let condition = of(key, |kind| kind == Comparison::Null);
             share *= condition.and_then(|c| self.share_of(known.question, table, c)).unwrap_or(1.0);
         }
         for key in &values {
-            if let Some(Condition { kind: Kind::In(values), .. }) = of(key, |k| matches!(k, Kind::In(_))) {
+            if let Some(Condition { kind: Comparison::In(values), .. }) =
+                of(key, |k| matches!(k, Comparison::In(_)))
+            {
                 share *= *values as f64;
             }
-            let exact = Some(key).filter(is_column).and_then(|key| of(key, |kind| kind == Kind::Equal));
+            let exact = Some(key).filter(is_column).and_then(|key| of(key, |kind| kind == Comparison::Equal));
             let exact =
                 exact.and_then(|c| self.share_of(known.question, table, c)).filter(|share| *share > 0.0);
             if let Some(exact) = exact {
@@ -166,9 +168,10 @@ impl Figures {
         share.clamp(1.0 / self.total(table), 1.0)
     }
 
-    fn range(&self, known: &Known<'_>, table: &str, key: &Key, sides: usize) -> f64 {
+    fn range(&self, known: &QuestionColumns<'_>, table: &str, key: &NewKey, sides: usize) -> f64 {
         let guess = if sides > 1 { BOTH_SIDES } else { ONE_SIDE };
-        let ranges = known.of(table, &key.column).filter(|c| matches!(c.kind, Kind::Range | Kind::Like));
+        let ranges =
+            known.of(table, &key.column).filter(|c| matches!(c.kind, Comparison::Range | Comparison::Like));
         let shares: Vec<Option<f64>> = ranges.map(|c| self.share_of(known.question, table, c)).collect();
         let all: Option<Vec<f64>> = shares.into_iter().collect();
         match all {
@@ -179,24 +182,24 @@ impl Figures {
     }
 
     /// Share of the rows that all conditions of the text leave, whatever is used to find them.
-    pub(super) fn left(&self, known: &Known<'_>, table: &str) -> f64 {
+    pub(super) fn left(&self, known: &QuestionColumns<'_>, table: &str) -> f64 {
         if known.is_alternative {
             return 1.0;
         }
         let has_column = |c: &&Condition| self.has_column(table, &c.column);
         let conditions: Vec<&Condition> = known.all(table).filter(has_column).collect();
-        let mut equal: Vec<Key> = Vec::new();
+        let mut equal: Vec<NewKey> = Vec::new();
         let mut ranges: BTreeMap<&str, usize> = BTreeMap::new();
         for condition in conditions {
             match condition.kind {
-                Kind::Range | Kind::Like => *ranges.entry(&condition.column).or_default() += 1,
+                Comparison::Range | Comparison::Like => *ranges.entry(&condition.column).or_default() += 1,
                 _ if equal.iter().any(|key| key.column == condition.column) => {}
-                _ => equal.push(Key::column(&condition.column)),
+                _ => equal.push(NewKey::column(&condition.column)),
             }
         }
         let mut share = self.share(known, table, &equal, None);
         for (column, sides) in ranges {
-            share *= self.range(known, table, &Key::column(column), sides);
+            share *= self.range(known, table, &NewKey::column(column), sides);
         }
         share.clamp(1.0 / self.total(table), 1.0)
     }
@@ -207,7 +210,7 @@ impl Figures {
     }
 
     /// Whether all that the sample has in a column is text, and it has some.
-    pub(super) fn holds_text(&self, table: &str, key: &Key) -> bool {
+    pub(super) fn holds_text(&self, table: &str, key: &NewKey) -> bool {
         let sql = format!(
             "SELECT min(typeof({0}) = 'text') FROM {1} WHERE {0} IS NOT NULL",
             key.text,
@@ -217,7 +220,7 @@ impl Figures {
     }
 
     /// Bytes that an index would take.
-    pub(super) fn bytes(&self, index: &Index) -> f64 {
+    pub(super) fn bytes(&self, index: &NewIndex) -> f64 {
         let total = self.total(&index.table);
         let ends = self.ends.get(&index.table.to_ascii_lowercase()).map(Vec::as_slice).unwrap_or_default();
         let is_new = |column: &&String| !index.keys.iter().any(|key| key.text == quoted(column));
@@ -232,7 +235,7 @@ impl Figures {
     }
 
     /// The row that ANALYZE would write to sqlite_stat1 for an index.
-    pub(super) fn statistics(&self, table: &str, keys: &[Key]) -> String {
+    pub(super) fn statistics(&self, table: &str, keys: &[NewKey]) -> String {
         let total = self.total(table);
         let rows = (1..=keys.len()).map(|n| (self.share_of_one(table, &keys[..n]) * total).max(1.0));
         std::iter::once(total).chain(rows).map(|n| format!("{n:.0}")).collect::<Vec<_>>().join(" ")
@@ -286,7 +289,7 @@ fn stored(value: &str) -> String {
 }
 
 /// What a question says about its columns.
-pub(super) struct Known<'a> {
+pub(super) struct QuestionColumns<'a> {
     pub(super) question: &'a Question,
     conditions: Vec<Condition>,
     /// Tables by the other names that the text gives them.
@@ -296,7 +299,7 @@ pub(super) struct Known<'a> {
     in_select: bool,
 }
 
-impl<'a> Known<'a> {
+impl<'a> QuestionColumns<'a> {
     pub(super) fn new(question: &'a Question, schema: &Schema) -> Self {
         let text = Text::new(&question.sql);
         let is_table = |name: &str| {

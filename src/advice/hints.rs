@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::bench::{Bench, Outcome};
 use super::conditions::Text;
 use super::cost::Access;
-use super::figures::Known;
-use super::index::{Index, Key};
+use super::figures::QuestionColumns;
+use super::index::{NewIndex, NewKey};
 use super::question::Question;
 use super::rewrite::{self, Rewrite, Subject};
 use super::search::LEAST_GAIN;
@@ -44,7 +44,7 @@ pub struct Hint {
 }
 
 /// All that can be said of a query's text. `chosen` are the indexes that are proposed.
-pub(super) fn hints(bench: &mut Bench<'_>, question: &Question, chosen: &[Index]) -> Result<Vec<Hint>> {
+pub(super) fn hints(bench: &mut Bench<'_>, question: &Question, chosen: &[NewIndex]) -> Result<Vec<Hint>> {
     let before = bench.outcome(question, &[])?;
     let mut rewrites = rewrite::all(question);
     rewrites.extend(casts(bench, question));
@@ -61,7 +61,7 @@ fn hint(
     question: &Question,
     before: &Outcome,
     rewrite: &Rewrite,
-    chosen: &[Index],
+    chosen: &[NewIndex],
 ) -> Result<Option<Hint>> {
     let index = index_for(bench, rewrite);
     if rewrite.needs_text
@@ -85,7 +85,7 @@ fn hint(
         if gain < least || !shows(rewrite, &after) {
             continue;
         }
-        let used: Vec<Index> = after.used.iter().cloned().collect();
+        let used: Vec<NewIndex> = after.used.iter().cloned().collect();
         let names = bench.names();
         return Ok(Some(Hint {
             subject: rewrite.subject,
@@ -112,22 +112,22 @@ fn shows(rewrite: &Rewrite, after: &Outcome) -> bool {
 }
 
 /// The index that the other text would need, on the table that it means.
-fn index_for(bench: &Bench<'_>, rewrite: &Rewrite) -> Option<Index> {
+fn index_for(bench: &Bench<'_>, rewrite: &Rewrite) -> Option<NewIndex> {
     let (of, column) = rewrite.column.as_ref()?;
-    let known = Known::new(&rewrite.question, bench.schema);
+    let known = QuestionColumns::new(&rewrite.question, bench.schema);
     let table = if let Some(of) = of {
         known.table(of).to_owned()
     } else {
         let columns = bench.twin.reads(&rewrite.question).ok()?;
         columns.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(column))?.0
     };
-    Some(Index::on(&table, Key { nocase: rewrite.nocase, ..Key::column(column) }))
+    Some(NewIndex::on(&table, NewKey { nocase: rewrite.nocase, ..NewKey::column(column) }))
 }
 
 /// Columns of text that are compared with columns of numbers.
 fn casts(bench: &Bench<'_>, question: &Question) -> Vec<Rewrite> {
     let text = Text::new(&question.sql);
-    let known = Known::new(question, bench.schema);
+    let known = QuestionColumns::new(question, bench.schema);
     let is_text = |of: &str, column: &str| bench.is_text(known.table(of), column);
     let mut casts = Vec::new();
     for [left, right] in rewrite::joined(&text) {

@@ -4,7 +4,7 @@ use crate::sql::quoting::quoted;
 
 /// One part of an index's key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Key {
+pub(super) struct NewKey {
     /// As in the CREATE INDEX: a quoted column or an expression.
     pub(super) text: String,
     /// The column, or the only column of the expression.
@@ -15,7 +15,7 @@ pub(super) struct Key {
     pub(super) descending: bool,
 }
 
-impl Key {
+impl NewKey {
     /// A plain column.
     pub(super) fn column(name: &str) -> Self {
         Self { text: quoted(name), column: name.to_owned(), nocase: false, descending: false }
@@ -29,19 +29,19 @@ impl Key {
 
 /// An index that might be created.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Index {
+pub(super) struct NewIndex {
     pub(super) table: String,
-    pub(super) keys: Vec<Key>,
+    pub(super) keys: Vec<NewKey>,
 }
 
-impl Index {
+impl NewIndex {
     /// On one key.
-    pub(super) fn on(table: &str, key: Key) -> Self {
+    pub(super) fn on(table: &str, key: NewKey) -> Self {
         Self { table: table.to_owned(), keys: vec![key] }
     }
 
     /// With one key more, before the one at this place.
-    pub(super) fn with(&self, at: usize, key: Key) -> Self {
+    pub(super) fn with(&self, at: usize, key: NewKey) -> Self {
         let mut keys = self.keys.clone();
         keys.insert(at, key);
         Self { table: self.table.clone(), keys }
@@ -49,7 +49,7 @@ impl Index {
 
     /// The statement that creates it.
     pub(super) fn sql(&self, name: &str) -> String {
-        let key = |key: &Key| format!("{}{}", key.compared(), if key.descending { " DESC" } else { "" });
+        let key = |key: &NewKey| format!("{}{}", key.compared(), if key.descending { " DESC" } else { "" });
         let keys: Vec<String> = self.keys.iter().map(key).collect();
         format!("CREATE INDEX {} ON {} ({})", quoted(name), quoted(&self.table), keys.join(", "))
     }
@@ -77,7 +77,7 @@ impl Index {
         if self.keys.len() > 4 {
             return Vec::new();
         }
-        let mut orders: Vec<Vec<Key>> = vec![Vec::new()];
+        let mut orders: Vec<Vec<NewKey>> = vec![Vec::new()];
         for _ in &self.keys {
             orders = orders
                 .iter()

@@ -1,7 +1,7 @@
 //! One set of indexes for all statements: as few as serve them all, each of them worth it.
 
 use super::bench::Bench;
-use super::index::Index;
+use super::index::NewIndex;
 use super::question::Question;
 use super::search::LEAST_GAIN;
 use crate::error::Result;
@@ -11,7 +11,11 @@ const MAY_LOSE: f64 = 1.5;
 const MAY_LOSE_AT_LEAST: f64 = 50.0;
 
 /// The fewest of these indexes that serve as well as all of them.
-pub(super) fn merge(bench: &mut Bench<'_>, questions: &[&Question], all: Vec<Index>) -> Result<Vec<Index>> {
+pub(super) fn merge(
+    bench: &mut Bench<'_>,
+    questions: &[&Question],
+    all: Vec<NewIndex>,
+) -> Result<Vec<NewIndex>> {
     let mut kept = all;
     kept.sort();
     kept.dedup();
@@ -20,7 +24,7 @@ pub(super) fn merge(bench: &mut Bench<'_>, questions: &[&Question], all: Vec<Ind
     kept.sort_by_key(|index| index.keys.len());
     let mut at = 0;
     while at < kept.len() {
-        let without: Vec<Index> = kept.iter().filter(|index| **index != kept[at]).cloned().collect();
+        let without: Vec<NewIndex> = kept.iter().filter(|index| **index != kept[at]).cloned().collect();
         if serves(bench, questions, &without, &best)? {
             kept = without;
         } else if let Some(with_other) = in_another_order(bench, questions, &kept, at, &best)? {
@@ -37,10 +41,10 @@ pub(super) fn merge(bench: &mut Bench<'_>, questions: &[&Question], all: Vec<Ind
 fn in_another_order(
     bench: &mut Bench<'_>,
     questions: &[&Question],
-    kept: &[Index],
+    kept: &[NewIndex],
     at: usize,
     best: &[f64],
-) -> Result<Option<Vec<Index>>> {
+) -> Result<Option<Vec<NewIndex>>> {
     let shorter = &kept[at];
     for (place, longer) in kept.iter().enumerate().filter(|(place, _)| *place != at) {
         for order in longer.rearranged().into_iter().filter(|order| shorter.is_prefix_of(order)) {
@@ -55,13 +59,18 @@ fn in_another_order(
     Ok(None)
 }
 
-fn serves(bench: &mut Bench<'_>, questions: &[&Question], indexes: &[Index], best: &[f64]) -> Result<bool> {
+fn serves(
+    bench: &mut Bench<'_>,
+    questions: &[&Question],
+    indexes: &[NewIndex],
+    best: &[f64],
+) -> Result<bool> {
     let costs = costs(bench, questions, indexes)?;
     let is_as_good = |(cost, best): (&f64, &f64)| *cost <= (best * MAY_LOSE).max(best + MAY_LOSE_AT_LEAST);
     Ok(costs.iter().zip(best).all(is_as_good))
 }
 
-fn costs(bench: &mut Bench<'_>, questions: &[&Question], indexes: &[Index]) -> Result<Vec<f64>> {
+fn costs(bench: &mut Bench<'_>, questions: &[&Question], indexes: &[NewIndex]) -> Result<Vec<f64>> {
     questions.iter().map(|question| Ok(bench.outcome(question, indexes)?.cost)).collect()
 }
 

@@ -42,7 +42,7 @@ pub use rewrite::Subject;
 
 use self::bench::{Bench, Outcome};
 use self::figures::Figures;
-use self::index::{Index, Key};
+use self::index::{NewIndex, NewKey};
 use self::material::{Sample, Schema};
 use self::twin::Twin;
 use crate::config;
@@ -181,10 +181,10 @@ fn confirmed(
     material: &Material,
     figures: &Figures,
     judged: &[&Question],
-    mut chosen: Vec<Index>,
-) -> Result<Vec<Index>> {
+    mut chosen: Vec<NewIndex>,
+) -> Result<Vec<NewIndex>> {
     loop {
-        let mut used: Option<BTreeSet<Index>> = None;
+        let mut used: Option<BTreeSet<NewIndex>> = None;
         for is_analyzed in [false, true] {
             let mut bench = bench_after(material, figures, &chosen, is_analyzed)?;
             let mut now = BTreeSet::new();
@@ -206,7 +206,7 @@ fn confirmed(
 fn bench_after<'a>(
     material: &'a Material,
     figures: &'a Figures,
-    chosen: &[Index],
+    chosen: &[NewIndex],
     is_analyzed: bool,
 ) -> Result<Bench<'a>> {
     let schema = &material.schema;
@@ -215,7 +215,7 @@ fn bench_after<'a>(
     if is_analyzed {
         let mut rows = schema.statistics.clone().unwrap_or_default();
         let text = |text: &str| Value::Text(text.to_owned());
-        let row = |table: &str, index: &str, keys: &[Key]| {
+        let row = |table: &str, index: &str, keys: &[NewKey]| {
             [text(table), text(index), Value::Text(figures.statistics(table, keys))]
         };
         if schema.statistics.is_none() {
@@ -233,7 +233,7 @@ fn bench_after<'a>(
 fn proposals(
     bench: &mut Bench<'_>,
     judged: &[&Question],
-    chosen: &[Index],
+    chosen: &[NewIndex],
     bound: &BTreeSet<String>,
 ) -> Result<Vec<Proposal>> {
     let mut outcomes: Vec<(&Question, Outcome, Outcome, Plan)> = Vec::new();
@@ -277,7 +277,7 @@ fn proposals(
     Ok(proposals)
 }
 
-fn writers(bench: &Bench<'_>, index: &Index) -> String {
+fn writers(bench: &Bench<'_>, index: &NewIndex) -> String {
     let others = bench.schema.objects.iter().filter(|o| o.kind == "index" && o.table == index.table).count();
     let columns: Vec<&str> = index.keys.iter().map(|key| key.column.as_str()).collect();
     format!(

@@ -3,7 +3,7 @@
 use rusqlite::types;
 
 use crate::config::Query;
-use crate::queries::known::Known;
+use crate::queries::known::SchemaNames;
 use crate::queries::watched::values;
 use crate::sql::fingerprint::LONGEST;
 
@@ -27,7 +27,7 @@ pub struct Question {
 
 impl Question {
     /// A query of the watch-list, with the names that its database has: its shape is that of its slow runs.
-    pub fn watched(query: &Query, known: &Known) -> Self {
+    pub fn watched(query: &Query, known: &SchemaNames) -> Self {
         Self {
             name: Some(query.name.clone()),
             shape: known.shape(&query.sql),

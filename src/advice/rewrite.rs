@@ -2,7 +2,7 @@
 
 use rusqlite::types::Value;
 
-use super::conditions::{Condition, Kind, Text, unquoted};
+use super::conditions::{Comparison, Condition, Text, unquoted};
 use super::question::Question;
 use crate::sql::quoting::quoted;
 use crate::sql::tokens::{Token, tokens};
@@ -54,7 +54,7 @@ pub(super) fn all(question: &Question) -> Vec<Rewrite> {
     all.extend((0..text.tokens.len()).filter_map(|at| exists(question, &text, at)));
     all.extend((0..text.tokens.len()).filter_map(|at| function(question, &text, at)));
     for condition in
-        text.conditions().iter().filter(|c| c.kind == Kind::Like && text.is(c.rest.start, "LIKE"))
+        text.conditions().iter().filter(|c| c.kind == Comparison::Like && text.is(c.rest.start, "LIKE"))
     {
         all.extend(pattern(question, &text, condition));
     }
@@ -187,7 +187,7 @@ fn function(question: &Question, text: &Text<'_>, at: usize) -> Option<Rewrite> 
     };
     let (kind, after) = text.comparison(end + 1)?;
     let (column, value) = (text.of(column), text.of(end + 2..after));
-    let is_equal = kind == Kind::Equal && !text.is(end + 1, "IS");
+    let is_equal = kind == Comparison::Equal && !text.is(end + 1, "IS");
     let (condition, nocase) = match name.to_ascii_lowercase().as_str() {
         "date" if is_equal => {
             (format!("({column} >= {value} AND {column} < date({value}, '+1 day'))"), false)

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::bench::Bench;
-use super::conditions::{Kind, Text, unquoted};
+use super::conditions::{Comparison, Text, unquoted};
 use super::cost::Access;
-use super::index::{Index, Key};
+use super::index::{NewIndex, NewKey};
 use super::question::Question;
 use super::twin::Column;
 use crate::error::Result;
@@ -24,10 +24,10 @@ const INDEXES: usize = 3;
 
 impl Bench<'_> {
     /// The indexes that make the statement [`LEAST_GAIN`] times cheaper; none where there are no such.
-    pub(super) fn search(&mut self, question: &Question) -> Result<Vec<Index>> {
+    pub(super) fn search(&mut self, question: &Question) -> Result<Vec<NewIndex>> {
         let keys = self.keys(question)?;
         let before = self.outcome(question, &[])?.cost;
-        let (mut chosen, mut cost): (Vec<Index>, f64) = (Vec::new(), before);
+        let (mut chosen, mut cost): (Vec<NewIndex>, f64) = (Vec::new(), before);
         while chosen.len() < INDEXES {
             let Some((more, with)) = self.next(question, &chosen, cost, &keys)? else { break };
             chosen.extend(more);
@@ -44,10 +44,10 @@ impl Bench<'_> {
     fn trimmed(
         &mut self,
         question: &Question,
-        mut chosen: Vec<Index>,
+        mut chosen: Vec<NewIndex>,
         mut cost: f64,
         most: f64,
-    ) -> (Vec<Index>, f64) {
+    ) -> (Vec<NewIndex>, f64) {
         for at in 0..chosen.len() {
             for key in (0..chosen[at].keys.len()).rev() {
                 let mut all = chosen.clone();
@@ -69,13 +69,13 @@ impl Bench<'_> {
     fn next(
         &mut self,
         question: &Question,
-        chosen: &[Index],
+        chosen: &[NewIndex],
         cost: f64,
-        keys: &[(String, Key)],
-    ) -> Result<Option<(Vec<Index>, f64)>> {
-        let mut best: Option<(Vec<Index>, f64)> = None;
-        let mut starts: Vec<Vec<Index>> =
-            keys.iter().map(|(table, key)| vec![Index::on(table, key.clone())]).collect();
+        keys: &[(String, NewKey)],
+    ) -> Result<Option<(Vec<NewIndex>, f64)>> {
+        let mut best: Option<(Vec<NewIndex>, f64)> = None;
+        let mut starts: Vec<Vec<NewIndex>> =
+            keys.iter().map(|(table, key)| vec![NewIndex::on(table, key.clone())]).collect();
         if Text::new(&question.sql).has("OR") {
             let singles = starts.clone();
             for (at, one) in singles.iter().enumerate() {
@@ -92,7 +92,7 @@ impl Bench<'_> {
         let Some((start, mut with)) = best else { return Ok(None) };
         let mut grown = Vec::new();
         for index in &start {
-            let others: Vec<Index> =
+            let others: Vec<NewIndex> =
                 chosen.iter().chain(start.iter().filter(|other| *other != index)).cloned().collect();
             let (index, cost) = self.grow(question, &others, index.clone(), with, keys);
             grown.push(index);
@@ -106,14 +106,14 @@ impl Bench<'_> {
     fn extended(
         &mut self,
         question: &Question,
-        chosen: &[Index],
-        keys: &[(String, Key)],
-    ) -> Result<Vec<Index>> {
+        chosen: &[NewIndex],
+        keys: &[(String, NewKey)],
+    ) -> Result<Vec<NewIndex>> {
         let steps = self.outcome(question, chosen)?.steps;
         let used = steps.iter().filter_map(|step| self.existing.get(Access::of(&step.detail)?.index?));
         let mut extended = Vec::new();
         for (table, has) in used {
-            let index = Index { table: table.clone(), keys: has.clone() };
+            let index = NewIndex { table: table.clone(), keys: has.clone() };
             let more = keys
                 .iter()
                 .filter(|(of, key)| of == table && !has.iter().any(|has| has.column == key.column));
@@ -128,11 +128,11 @@ impl Bench<'_> {
     fn grow(
         &mut self,
         question: &Question,
-        others: &[Index],
-        mut index: Index,
+        others: &[NewIndex],
+        mut index: NewIndex,
         mut cost: f64,
-        keys: &[(String, Key)],
-    ) -> (Index, f64) {
+        keys: &[(String, NewKey)],
+    ) -> (NewIndex, f64) {
         while index.keys.len() < KEYS {
             let mut best = None;
             let more = keys.iter().filter(|(table, key)| {
@@ -140,7 +140,7 @@ impl Bench<'_> {
             });
             for (_, key) in more {
                 for at in (0..=index.keys.len()).rev() {
-                    let down = Key { descending: true, ..key.clone() };
+                    let down = NewKey { descending: true, ..key.clone() };
                     // Alone or before all others, the direction does not matter: SQLite reads both ways.
                     let ways = if at > 0 { vec![key.clone(), down] } else { vec![key.clone()] };
                     for key in ways {
@@ -158,7 +158,13 @@ impl Bench<'_> {
     }
 
     /// The cost with these as well, where it is below `least` and all are used.
-    fn cheaper(&mut self, question: &Question, chosen: &[Index], more: &[Index], least: f64) -> Option<f64> {
+    fn cheaper(
+        &mut self,
+        question: &Question,
+        chosen: &[NewIndex],
+        more: &[NewIndex],
+        least: f64,
+    ) -> Option<f64> {
         let all = [chosen, more].concat();
         // An expression that cannot be in an index, and a query that it makes ambiguous.
         let outcome = self.outcome(question, &all).ok()?;
@@ -169,9 +175,14 @@ impl Bench<'_> {
 
     /// Where the order of keys makes no difference, as between columns that are each compared with one value, they
     /// come in the order of the text.
-    fn in_order_of_text(&mut self, question: &Question, mut chosen: Vec<Index>, cost: f64) -> Vec<Index> {
+    fn in_order_of_text(
+        &mut self,
+        question: &Question,
+        mut chosen: Vec<NewIndex>,
+        cost: f64,
+    ) -> Vec<NewIndex> {
         let text = Text::new(&question.sql);
-        let place = |key: &Key| {
+        let place = |key: &NewKey| {
             let is = |at: &usize| matches!(text.token(*at), Some(Token::Name(name)) if unquoted(name) == key.column);
             let mut places = (0..text.tokens.len()).filter(is);
             let compared = places.clone().find(|at| text.comparison(at + 1).is_some());
@@ -179,7 +190,7 @@ impl Bench<'_> {
         };
         for at in 0..chosen.len() {
             let mut orders = chosen[at].rearranged();
-            let rank = |index: &Index| index.keys.iter().map(place).collect::<Vec<_>>();
+            let rank = |index: &NewIndex| index.keys.iter().map(place).collect::<Vec<_>>();
             orders.retain(|order| rank(order) < rank(&chosen[at]));
             orders.sort_by_key(rank);
             for order in orders {
@@ -196,7 +207,7 @@ impl Bench<'_> {
 
     /// What may be the key of an index for this statement: the columns that its text names, those that LIKE
     /// compares also without regard to case, and functions of one column.
-    fn keys(&mut self, question: &Question) -> Result<Vec<(String, Key)>> {
+    fn keys(&mut self, question: &Question) -> Result<Vec<(String, NewKey)>> {
         self.twin.try_only(&[])?;
         let read = self.twin.reads(question)?;
         let text = Text::new(&question.sql);
@@ -209,7 +220,7 @@ impl Bench<'_> {
         let liked: BTreeSet<String> = text
             .conditions()
             .into_iter()
-            .filter(|c| c.kind == Kind::Like)
+            .filter(|c| c.kind == Comparison::Like)
             .map(|c| c.column.to_ascii_lowercase())
             .collect();
         let mut keys = Vec::new();
@@ -217,9 +228,9 @@ impl Bench<'_> {
             if !self.schema.has_table(table) || self.is_rowid(table, column)? {
                 continue;
             }
-            let key = Key::column(column);
+            let key = NewKey::column(column);
             if liked.contains(&column.to_ascii_lowercase()) || text.has("NOCASE") {
-                keys.push((table.clone(), Key { nocase: true, ..key.clone() }));
+                keys.push((table.clone(), NewKey { nocase: true, ..key.clone() }));
             }
             keys.push((table.clone(), key));
         }
@@ -240,7 +251,7 @@ impl Bench<'_> {
 }
 
 /// `lower(email)` and the like: a function in which one column is all that is not a literal.
-fn expressions(text: &Text<'_>, read: &BTreeSet<Column>) -> Vec<(String, Key)> {
+fn expressions(text: &Text<'_>, read: &BTreeSet<Column>) -> Vec<(String, NewKey)> {
     let mut found = Vec::new();
     for at in 0..text.tokens.len() {
         let (Some(Token::Name(_)), true) = (text.token(at), text.is(at + 1, "(")) else { continue };
@@ -261,7 +272,7 @@ fn expressions(text: &Text<'_>, read: &BTreeSet<Column>) -> Vec<(String, Key)> {
         });
         let owners = read.iter().filter(|(_, c)| c.eq_ignore_ascii_case(&column));
         if let ([(table, column)], false) = (&owners.collect::<Vec<_>>()[..], parameter) {
-            let key = Key { text: expression, column: column.clone(), nocase: false, descending: false };
+            let key = NewKey { text: expression, column: column.clone(), nocase: false, descending: false };
             found.push((table.clone(), key));
         }
     }

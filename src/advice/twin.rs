@@ -9,12 +9,12 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::index::Index;
+use super::index::NewIndex;
 use super::material::{Object, Schema};
 use super::question::Question;
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
-use crate::sqlite::look::explain::{self, Step};
+use crate::sqlite::look::explain::{self, PlanStep};
 
 /// A column of a table.
 pub(super) type Column = (String, String);
@@ -24,7 +24,7 @@ pub(super) struct Twin {
     pub(super) connection: Connection,
     read: Arc<Mutex<BTreeSet<Column>>>,
     /// Indexes that are tried, with their names here.
-    tried: BTreeMap<Index, String>,
+    tried: BTreeMap<NewIndex, String>,
     named: usize,
     /// What the copy lacks, by its name in lower case, and why.
     lacks: BTreeMap<String, String>,
@@ -99,8 +99,9 @@ impl Twin {
     }
 
     /// Has these indexes and no other beside those of the database.
-    pub(super) fn try_only(&mut self, wanted: &[Index]) -> Result<()> {
-        let gone: Vec<Index> = self.tried.keys().filter(|index| !wanted.contains(index)).cloned().collect();
+    pub(super) fn try_only(&mut self, wanted: &[NewIndex]) -> Result<()> {
+        let gone: Vec<NewIndex> =
+            self.tried.keys().filter(|index| !wanted.contains(index)).cloned().collect();
         for index in gone {
             if let Some(name) = self.tried.remove(&index) {
                 self.connection.execute_batch(&format!("DROP INDEX {}", quoted(&name)))?;
@@ -118,12 +119,12 @@ impl Twin {
     }
 
     /// The name under which an index is tried, and the other way round.
-    pub(super) fn tried(&self) -> impl Iterator<Item = (&Index, &str)> {
+    pub(super) fn tried(&self) -> impl Iterator<Item = (&NewIndex, &str)> {
         self.tried.iter().map(|(index, name)| (index, name.as_str()))
     }
 
     /// How the database would answer it.
-    pub(super) fn plan(&self, question: &Question) -> Result<Vec<Step>> {
+    pub(super) fn plan(&self, question: &Question) -> Result<Vec<PlanStep>> {
         match &question.values {
             Some(values) => explain::steps(&self.connection, &question.sql, values),
             None => explain::without_values(&self.connection, &question.sql),

@@ -8,7 +8,7 @@ use crate::error::{Error, Reason};
 
 /// Why a configuration was not accepted: every problem that was found, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
+pub struct Rejection {
     /// The file, as it was named.
     pub file: String,
     /// At least one.
@@ -62,7 +62,7 @@ fn floor(source: &str, at: usize) -> usize {
     (0..=at.min(source.len())).rev().find(|at| source.is_char_boundary(*at)).unwrap_or(0)
 }
 
-impl Rejected {
+impl Rejection {
     /// The first problem in one line, and how many more there are: for a service manager's status.
     pub fn summary(&self) -> String {
         let Some(first) = self.problems.first() else { return self.file.clone() };
@@ -86,7 +86,7 @@ impl fmt::Display for At<'_> {
     }
 }
 
-impl fmt::Display for Rejected {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, problem) in self.problems.iter().enumerate() {
             if n > 0 {
@@ -110,10 +110,10 @@ impl fmt::Display for Rejected {
     }
 }
 
-impl std::error::Error for Rejected {}
+impl std::error::Error for Rejection {}
 
-impl From<Rejected> for Error {
-    fn from(rejected: Rejected) -> Self {
+impl From<Rejection> for Error {
+    fn from(rejected: Rejection) -> Self {
         Self::new(Reason::Config, rejected.to_string())
     }
 }

@@ -9,7 +9,7 @@ pub use backup::{Backup, BackupCopy, Compression, Keep, Verify};
 pub use cleanup::{ArchiveFormat, Children, Cleanup, DateFormat, Rule, Triggers};
 pub use daemon::{Daemon, LogFormat};
 pub use database::{Database, Pool, SCRATCH};
-pub use diagnostic::{Position, Problem, Rejected};
+pub use diagnostic::{Position, Problem, Rejection};
 pub use diff::{Change, Diff, diff};
 pub use health::{Health, Integrity};
 pub use maintain::{Analyze, Index, Maintain, Missing, Reindex, RowidPolicy, Vacuum};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::sample::Written;
+use super::sample::SampleSummary;
 
 /// Where everything of a demo lies; all paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,5 +18,5 @@ pub struct Demo {
     /// The daemon's own state.
     pub state: PathBuf,
     /// What was written; `None` where an earlier demo's database is used again.
-    pub written: Option<Written>,
+    pub written: Option<SampleSummary>,
 }

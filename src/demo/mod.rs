@@ -15,7 +15,7 @@ mod sample;
 
 pub use layout::Demo;
 pub use player::{Played, Player};
-pub use sample::Written;
+pub use sample::SampleSummary;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -115,7 +115,7 @@ fn is_empty(dir: &Path) -> Result<bool> {
 }
 
 /// Under another name until it is whole: a database by its own name is never half a sample.
-fn write_database(path: &Path, now: DateTime<Utc>) -> Result<Written> {
+fn write_database(path: &Path, now: DateTime<Utc>) -> Result<SampleSummary> {
     let doing = || format!("cannot write the sample database {}", path.display());
     let part = path.with_extension("sqlite.part");
     match fs::remove_file(&part) {

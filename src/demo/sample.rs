@@ -55,7 +55,7 @@ const INDEXES: &str = "
 
 /// What the sample holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
+pub struct SampleSummary {
     /// Rows of `users`.
     pub users: usize,
     /// Rows of `attendance`.
@@ -64,7 +64,7 @@ pub struct Written {
 
 /// Writes the sample to a file that does not exist yet: weekdays of the three years up to the day before
 /// `now`, in WAL mode, on disk when this returns.
-pub(super) fn write(path: &Path, now: DateTime<Utc>) -> Result<Written> {
+pub(super) fn write(path: &Path, now: DateTime<Utc>) -> Result<SampleSummary> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
@@ -86,7 +86,7 @@ pub(super) fn write(path: &Path, now: DateTime<Utc>) -> Result<Written> {
     // disk.
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL;")?;
     connection.close().map_err(|(_, cause)| cause)?;
-    Ok(Written { users: joined.len(), attendance })
+    Ok(SampleSummary { users: joined.len(), attendance })
 }
 
 /// Users with their face samples; gives the first day of each.

@@ -36,7 +36,7 @@ use crate::error::{Error, Reason, Result};
 use crate::metrics::{Format, Metrics};
 use crate::state::status::Status;
 use hosts::Hosts;
-use shared::Shared;
+use shared::SharedPage;
 
 /// What the window looks upon.
 #[derive(Debug, Clone)]
@@ -56,10 +56,10 @@ pub struct Window {
 struct Views {
     window: Window,
     /// By the snapshot that it shows, and why the daemon is not ready.
-    page: Shared<Shown>,
-    status: Shared<Shown>,
-    text: Shared<()>,
-    open: Shared<()>,
+    page: SharedPage<Shown>,
+    status: SharedPage<Shown>,
+    text: SharedPage<()>,
+    open: SharedPage<()>,
 }
 
 /// After the shutdown, how long answers under way may take before their connections are cut.
@@ -96,8 +96,8 @@ pub async fn serve(listener: TcpListener, window: Window, shutdown: Cancellation
 }
 
 fn router(window: Window, hosts: Hosts) -> Router {
-    let (page, status) = (Shared::default(), Shared::default());
-    let views = Views { window, page, status, text: Shared::default(), open: Shared::default() };
+    let (page, status) = (SharedPage::default(), SharedPage::default());
+    let views = Views { window, page, status, text: SharedPage::default(), open: SharedPage::default() };
     let named = from_fn(move |request: Request, next: Next| known_by(hosts.clone(), request, next));
     Router::new()
         .route("/", get(status_page))

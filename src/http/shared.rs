@@ -13,12 +13,12 @@ const MOST: usize = 4;
 
 /// The newest of one kind. A clone is another handle to the same.
 #[derive(Debug)]
-pub(super) struct Shared<K> {
-    held: Arc<Mutex<Held<K>>>,
+pub(super) struct SharedPage<K> {
+    held: Arc<Mutex<Renderings<K>>>,
 }
 
 #[derive(Debug)]
-struct Held<K> {
+struct Renderings<K> {
     newest: Option<Newest<K>>,
     /// Those before it, of which some may be in the hands of clients.
     older: Vec<Weak<[u8]>>,
@@ -32,19 +32,19 @@ struct Newest<K> {
     bytes: Arc<[u8]>,
 }
 
-impl<K> Clone for Shared<K> {
+impl<K> Clone for SharedPage<K> {
     fn clone(&self) -> Self {
         Self { held: Arc::clone(&self.held) }
     }
 }
 
-impl<K> Default for Shared<K> {
+impl<K> Default for SharedPage<K> {
     fn default() -> Self {
-        Self { held: Arc::new(Mutex::new(Held { newest: None, older: Vec::new() })) }
+        Self { held: Arc::new(Mutex::new(Renderings { newest: None, older: Vec::new() })) }
     }
 }
 
-impl<K: PartialEq> Shared<K> {
+impl<K: PartialEq> SharedPage<K> {
     /// The newest, where it was made of the same and no longer than `age` ago; made anew otherwise. Others who ask meanwhile
     /// wait for it.
     pub(super) async fn get(&self, of: K, age: Duration, make: impl FnOnce() -> String) -> Bytes {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     /// All that are in the hands of clients who do not read.
-    async fn asked(shared: &Shared<usize>, times: std::ops::Range<usize>) -> Vec<Bytes> {
+    async fn asked(shared: &SharedPage<usize>, times: std::ops::Range<usize>) -> Vec<Bytes> {
         let mut answers = Vec::new();
         for n in times {
             answers.push(shared.get(n, Duration::ZERO, || n.to_string()).await);
@@ -84,7 +84,7 @@ mod tests {
 
     #[tokio::test]
     async fn clients_who_never_read_keep_no_more_than_the_most() {
-        let shared = Shared::default();
+        let shared = SharedPage::default();
         let answers = asked(&shared, 0..60).await;
         let places: std::collections::HashSet<_> = answers.iter().map(|bytes| bytes.as_ptr()).collect();
         assert_eq!(places.len(), MOST);
@@ -93,7 +93,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_who_is_done_makes_room_for_a_newer() {
-        let shared = Shared::default();
+        let shared = SharedPage::default();
         let mut answers = asked(&shared, 0..60).await;
         answers.remove(0);
         assert_eq!(asked(&shared, 60..61).await, [Bytes::from("60")]);

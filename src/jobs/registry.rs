@@ -8,7 +8,7 @@ use super::integrity::Integrity;
 use super::maintain::{Checkpoint, Maintain};
 use super::recover::Recover;
 use super::verify::Verify;
-use super::watch::Watch;
+use super::watch::WatchList;
 use crate::config::Database;
 use crate::terms::JobKind;
 
@@ -31,7 +31,7 @@ pub fn task(kind: JobKind) -> Task {
         JobKind::Verify => Verify { backup: None, from: None }.into(),
         JobKind::Health => Health.into(),
         JobKind::Integrity => Integrity.into(),
-        JobKind::Watch => Watch.into(),
+        JobKind::Watch => WatchList.into(),
         JobKind::Checkpoint => Checkpoint.into(),
         JobKind::Recover => Recover::default().into(),
     }

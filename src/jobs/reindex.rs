@@ -13,7 +13,7 @@ use crate::terms::progress::Unit;
 
 /// What became of the indexes.
 #[derive(Debug, Default)]
-pub struct Rebuilt {
+pub struct ReindexReport {
     /// Those that were built anew.
     pub built: Vec<String>,
     /// Of these, those that were wrong, and are right by a check.
@@ -31,8 +31,8 @@ pub fn rebuild(
     builds: &mut Builds,
     indexes: &[Rebuildable],
     wrong: impl Fn(&str) -> bool,
-) -> Result<Rebuilt> {
-    let mut rebuilt = Rebuilt::default();
+) -> Result<ReindexReport> {
+    let mut rebuilt = ReindexReport::default();
     let mut has_given_up = false;
     for (done, index) in indexes.iter().enumerate() {
         run.at(done as u64, indexes.len() as u64, Unit::Steps);

@@ -54,7 +54,7 @@ pub struct Order {
 
 /// How a run ended, for whoever asked for it.
 #[derive(Debug)]
-pub struct Finished {
+pub struct RunEnd {
     /// As in the history.
     pub outcome: Outcome,
     /// The report, or why there is none.
@@ -63,11 +63,11 @@ pub struct Finished {
 
 /// Makes a run and writes it down. Never panics and never fails itself: trouble with the history is logged, and
 /// the run counts all the same.
-pub async fn run(state: &State, order: Order) -> Finished {
+pub async fn run(state: &State, order: Order) -> RunEnd {
     if order.task.access == Access::Preview {
         let run = started_run(state, &order, clock::now());
         let result = attempts(&order.task, &run, None).await;
-        return Finished { outcome: ending(&result).outcome, result };
+        return RunEnd { outcome: ending(&result).outcome, result };
     }
     let (kind, database) = (order.task.kind, Arc::clone(&order.database));
     let lock = match order.task.access {
@@ -123,7 +123,7 @@ pub async fn run(state: &State, order: Order) -> Finished {
     if let Some(id) = id {
         noted(state.with(move |c| runs::end(c, id, finished, &ending)).await);
     }
-    Finished { outcome, result }
+    RunEnd { outcome, result }
 }
 
 /// The lock of the database, for a run that must be alone.
@@ -166,11 +166,11 @@ pub async fn skip_overlap(state: &State, database: &Database, task: &Task, has_b
     write_skip(state, database, task, Cause::Schedule, &error).await;
 }
 
-async fn skip(state: &State, order: &Order, error: Error) -> Finished {
+async fn skip(state: &State, order: &Order, error: Error) -> RunEnd {
     if order.task.terms != Terms::Optional {
         write_skip(state, &order.database, &order.task, order.cause, &error).await;
     }
-    Finished { outcome: Outcome::Skipped, result: Err(error) }
+    RunEnd { outcome: Outcome::Skipped, result: Err(error) }
 }
 
 async fn write_skip(state: &State, database: &Database, task: &Task, cause: Cause, error: &Error) {

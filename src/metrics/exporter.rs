@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::names::{self, Kind, Metric};
+use super::names::{self, Metric, MetricKind};
 
 /// The form of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,10 +91,10 @@ pub(super) fn merge(pages: &[String], format: Format) -> String {
 
 fn header(out: &mut String, metric: &Metric, format: Format) {
     let (family, kind) = match (format, metric.kind) {
-        (Format::Text, Kind::Info) => (metric.name, "gauge"),
+        (Format::Text, MetricKind::Info) => (metric.name, "gauge"),
         // OpenMetrics names the family without what the kind adds to its samples' names.
-        (Format::OpenMetrics, Kind::Counter) => (metric.name.trim_end_matches("_total"), "counter"),
-        (Format::OpenMetrics, Kind::Info) => (metric.name.trim_end_matches("_info"), "info"),
+        (Format::OpenMetrics, MetricKind::Counter) => (metric.name.trim_end_matches("_total"), "counter"),
+        (Format::OpenMetrics, MetricKind::Info) => (metric.name.trim_end_matches("_info"), "info"),
         (_, kind) => (metric.name, kind.as_str()),
     };
     let help = metric.help.replace('\\', r"\\").replace('\n', r"\n");

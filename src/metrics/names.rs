@@ -5,7 +5,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata};
 
 /// What a metric is, in Prometheus' terms.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only grows, until the daemon starts anew.
     Counter,
     /// The state now. Set to NaN, the series is absent from the page.
@@ -16,7 +16,7 @@ pub enum Kind {
     Histogram(&'static [f64]),
 }
 
-impl Kind {
+impl MetricKind {
     /// The word in the reference and, but for `info`, in the text format.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ pub struct Metric {
     /// The whole name, with its unit and `_total`.
     pub name: &'static str,
     /// What it is.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// Its label names, in the order in which values are given.
     pub labels: &'static [&'static str],
     /// The HELP text.
@@ -70,96 +70,96 @@ macro_rules! table {
 }
 
 table! {
-    BUILD_INFO = Kind::Info, "litekeeper_build_info" ["version", "sqlite_version"]
+    BUILD_INFO = MetricKind::Info, "litekeeper_build_info" ["version", "sqlite_version"]
         "Version of litekeeper and of the SQLite in it; always 1.";
-    CONFIG_LAST_RELOAD_SUCCESSFUL = Kind::Gauge, "litekeeper_config_last_reload_successful" []
+    CONFIG_LAST_RELOAD_SUCCESSFUL = MetricKind::Gauge, "litekeeper_config_last_reload_successful" []
         "Whether the last load or reload of the configuration succeeded (1) or the old one stays in force (0).";
-    CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP = Kind::Gauge, "litekeeper_config_last_reload_success_timestamp_seconds" []
+    CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP = MetricKind::Gauge, "litekeeper_config_last_reload_success_timestamp_seconds" []
         "Unix time at which the configuration in force was loaded.";
-    CONFIG_RELOADS = Kind::Counter, "litekeeper_config_reloads_total" ["outcome"]
+    CONFIG_RELOADS = MetricKind::Counter, "litekeeper_config_reloads_total" ["outcome"]
         "Reloads of the configuration by outcome (success, failure).";
 
-    JOB_RUNS = Kind::Counter, "litekeeper_job_runs_total" ["database", "job", "outcome"]
+    JOB_RUNS = MetricKind::Counter, "litekeeper_job_runs_total" ["database", "job", "outcome"]
         "Job runs by outcome (success, failure, skipped, interrupted).";
-    JOB_DURATION = Kind::Histogram(JOB_SECONDS), "litekeeper_job_duration_seconds" ["database", "job"]
+    JOB_DURATION = MetricKind::Histogram(JOB_SECONDS), "litekeeper_job_duration_seconds" ["database", "job"]
         "How long job runs took, whatever their outcome.";
-    JOB_RUNNING = Kind::Gauge, "litekeeper_job_running" ["database", "job"]
+    JOB_RUNNING = MetricKind::Gauge, "litekeeper_job_running" ["database", "job"]
         "Whether the job is running now (1) or not (0).";
-    JOB_LAST_SUCCESS = Kind::Gauge, "litekeeper_job_last_success_timestamp_seconds" ["database", "job"]
+    JOB_LAST_SUCCESS = MetricKind::Gauge, "litekeeper_job_last_success_timestamp_seconds" ["database", "job"]
         "Unix time at which the job last ended well; absent when it never did.";
-    JOB_NEXT_RUN = Kind::Gauge, "litekeeper_job_next_run_timestamp_seconds" ["database", "job"]
+    JOB_NEXT_RUN = MetricKind::Gauge, "litekeeper_job_next_run_timestamp_seconds" ["database", "job"]
         "Unix time at which the job is due next; absent when it is not scheduled.";
 
-    POOL_CONNECTIONS = Kind::Gauge, "litekeeper_pool_connections" ["database", "state"]
+    POOL_CONNECTIONS = MetricKind::Gauge, "litekeeper_pool_connections" ["database", "state"]
         "Open connections of the pool by state (idle, in_use).";
-    POOL_MAX_CONNECTIONS = Kind::Gauge, "litekeeper_pool_max_connections" ["database"]
+    POOL_MAX_CONNECTIONS = MetricKind::Gauge, "litekeeper_pool_max_connections" ["database"]
         "Most connections that the pool opens: size and max_overflow together.";
-    POOL_WAITING = Kind::Gauge, "litekeeper_pool_waiting" ["database"]
+    POOL_WAITING = MetricKind::Gauge, "litekeeper_pool_waiting" ["database"]
         "Callers that wait for a connection now.";
-    POOL_WAIT = Kind::Histogram(QUERY_SECONDS), "litekeeper_pool_wait_seconds" ["database"]
+    POOL_WAIT = MetricKind::Histogram(QUERY_SECONDS), "litekeeper_pool_wait_seconds" ["database"]
         "How long callers waited for a connection.";
-    POOL_TIMEOUTS = Kind::Counter, "litekeeper_pool_timeouts_total" ["database"]
+    POOL_TIMEOUTS = MetricKind::Counter, "litekeeper_pool_timeouts_total" ["database"]
         "Callers that got no connection within pool.timeout.";
-    POOL_RECYCLED = Kind::Counter, "litekeeper_pool_recycled_total" ["database"]
+    POOL_RECYCLED = MetricKind::Counter, "litekeeper_pool_recycled_total" ["database"]
         "Connections replaced because they were older than pool.recycle or no longer worked.";
-    BUSY_RETRIES = Kind::Counter, "litekeeper_busy_retries_total" ["database"]
+    BUSY_RETRIES = MetricKind::Counter, "litekeeper_busy_retries_total" ["database"]
         "Times that a statement found the database locked by the application and was tried again.";
 
-    QUERY_DURATION = Kind::Histogram(QUERY_SECONDS), "litekeeper_query_duration_seconds" ["database", "job"]
+    QUERY_DURATION = MetricKind::Histogram(QUERY_SECONDS), "litekeeper_query_duration_seconds" ["database", "job"]
         "How long litekeeper's own statements took, by the job that ran them.";
-    WRITE_HOLD = Kind::Histogram(HOLD_SECONDS), "litekeeper_write_hold_seconds" ["database", "job"]
+    WRITE_HOLD = MetricKind::Histogram(HOLD_SECONDS), "litekeeper_write_hold_seconds" ["database", "job"]
         "How long litekeeper kept the application's writers out, each time it did.";
-    SLOW_QUERIES = Kind::Counter, "litekeeper_slow_queries_total" ["database", "job"]
+    SLOW_QUERIES = MetricKind::Counter, "litekeeper_slow_queries_total" ["database", "job"]
         "Statements slower than watch.slow_threshold.";
-    WATCH_DURATION = Kind::Histogram(QUERY_SECONDS), "litekeeper_watch_duration_seconds" ["database", "query"]
+    WATCH_DURATION = MetricKind::Histogram(QUERY_SECONDS), "litekeeper_watch_duration_seconds" ["database", "query"]
         "How long the queries of the watch-list took.";
-    WATCH_PLAN_CHANGES = Kind::Counter, "litekeeper_watch_plan_changes_total" ["database", "query"]
+    WATCH_PLAN_CHANGES = MetricKind::Counter, "litekeeper_watch_plan_changes_total" ["database", "query"]
         "Times that the query plan of a watched query became another one.";
 
-    DATABASE_SIZE = Kind::Gauge, "litekeeper_database_size_bytes" ["database"]
+    DATABASE_SIZE = MetricKind::Gauge, "litekeeper_database_size_bytes" ["database"]
         "Size of the database file, without its write-ahead log.";
-    DATABASE_FREE = Kind::Gauge, "litekeeper_database_free_bytes" ["database"]
+    DATABASE_FREE = MetricKind::Gauge, "litekeeper_database_free_bytes" ["database"]
         "Bytes in free pages of the database file, which VACUUM would give back.";
-    DATABASE_GROWTH = Kind::Gauge, "litekeeper_database_growth_bytes_per_day" ["database"]
+    DATABASE_GROWTH = MetricKind::Gauge, "litekeeper_database_growth_bytes_per_day" ["database"]
         "How much more the database holds each day, its free pages left out; absent before three days of samples.";
-    DISK_FULL = Kind::Gauge, "litekeeper_disk_full_seconds" ["database"]
+    DISK_FULL = MetricKind::Gauge, "litekeeper_disk_full_seconds" ["database"]
         "Time until the filesystem of the database is full at its own growth; absent while it does not grow.";
-    WAL_SIZE = Kind::Gauge, "litekeeper_wal_size_bytes" ["database"]
+    WAL_SIZE = MetricKind::Gauge, "litekeeper_wal_size_bytes" ["database"]
         "Size of the write-ahead log; 0 when there is none.";
-    WAL_PINNED = Kind::Gauge, "litekeeper_wal_pinned_seconds" ["database"]
+    WAL_PINNED = MetricKind::Gauge, "litekeeper_wal_pinned_seconds" ["database"]
         "For how long one reader has kept a write-ahead log past maintain.max_wal from being emptied; 0 when none does.";
-    TABLE_SIZE = Kind::Gauge, "litekeeper_table_size_bytes" ["database", "table"]
+    TABLE_SIZE = MetricKind::Gauge, "litekeeper_table_size_bytes" ["database", "table"]
         "Size of a table with its indexes.";
-    TABLE_ROWS = Kind::Gauge, "litekeeper_table_rows" ["database", "table"]
+    TABLE_ROWS = MetricKind::Gauge, "litekeeper_table_rows" ["database", "table"]
         "Rows of a table at the last count; absent where counting would be costly.";
-    HEALTHY = Kind::Gauge, "litekeeper_healthy" ["database", "check"]
+    HEALTHY = MetricKind::Gauge, "litekeeper_healthy" ["database", "check"]
         "Whether a health check found all well (1) or not (0); absent when it cannot be told.";
-    DATABASE_DAMAGED = Kind::Gauge, "litekeeper_database_damaged" ["database"]
+    DATABASE_DAMAGED = MetricKind::Gauge, "litekeeper_database_damaged" ["database"]
         "Whether the file of the database is known to be damaged (1) or not (0).";
-    INDEX_PROBLEMS = Kind::Gauge, "litekeeper_index_problems" ["database", "index", "reason"]
+    INDEX_PROBLEMS = MetricKind::Gauge, "litekeeper_index_problems" ["database", "index", "reason"]
         "An index that is not as configured, is damaged, or that health advises to drop or create (1); absent when solved.";
-    DISK_FREE = Kind::Gauge, "litekeeper_disk_free_bytes" ["database", "place"]
+    DISK_FREE = MetricKind::Gauge, "litekeeper_disk_free_bytes" ["database", "place"]
         "Free bytes on the filesystem of the database (data) and of its backups (backup).";
 
-    BACKUP_SIZE = Kind::Gauge, "litekeeper_backup_size_bytes" ["database", "kind"]
+    BACKUP_SIZE = MetricKind::Gauge, "litekeeper_backup_size_bytes" ["database", "kind"]
         "Size of the newest backup: the database in it (raw) and the file as stored (stored).";
-    BACKUPS = Kind::Gauge, "litekeeper_backups" ["database"]
+    BACKUPS = MetricKind::Gauge, "litekeeper_backups" ["database"]
         "Good backups that exist.";
-    BACKUPS_DAMAGED = Kind::Gauge, "litekeeper_backups_damaged" ["database"]
+    BACKUPS_DAMAGED = MetricKind::Gauge, "litekeeper_backups_damaged" ["database"]
         "Backups that are known to be damaged, but for copies of a damaged database.";
-    BACKUP_NEWEST = Kind::Gauge, "litekeeper_backup_newest_timestamp_seconds" ["database"]
+    BACKUP_NEWEST = MetricKind::Gauge, "litekeeper_backup_newest_timestamp_seconds" ["database"]
         "Unix time until which the newest backup is known to hold what the database holds; absent when there is none.";
-    BACKUP_VERIFIED = Kind::Gauge, "litekeeper_backup_verified_timestamp_seconds" ["database"]
+    BACKUP_VERIFIED = MetricKind::Gauge, "litekeeper_backup_verified_timestamp_seconds" ["database"]
         "Unix time until which the newest restored and checked backup is known to hold what the database holds; absent when none was checked.";
-    BACKUP_COPIES = Kind::Gauge, "litekeeper_backup_copies" ["database", "copy"]
+    BACKUP_COPIES = MetricKind::Gauge, "litekeeper_backup_copies" ["database", "copy"]
         "Good backups in a copy; absent while it cannot be looked at.";
-    BACKUP_COPY_NEWEST = Kind::Gauge, "litekeeper_backup_copy_newest_timestamp_seconds" ["database", "copy"]
+    BACKUP_COPY_NEWEST = MetricKind::Gauge, "litekeeper_backup_copy_newest_timestamp_seconds" ["database", "copy"]
         "Unix time until which the newest backup in a copy is known to hold what the database holds; absent when there is none.";
-    BACKUP_COPY_FAILURES = Kind::Counter, "litekeeper_backup_copy_failures_total" ["database", "copy"]
+    BACKUP_COPY_FAILURES = MetricKind::Counter, "litekeeper_backup_copy_failures_total" ["database", "copy"]
         "Runs that could not bring a copy up to date.";
-    CLEANUP_ROWS = Kind::Counter, "litekeeper_cleanup_rows_total" ["database", "table"]
+    CLEANUP_ROWS = MetricKind::Counter, "litekeeper_cleanup_rows_total" ["database", "table"]
         "Rows that cleanup removed.";
-    RECLAIMED = Kind::Counter, "litekeeper_reclaimed_bytes_total" ["database"]
+    RECLAIMED = MetricKind::Counter, "litekeeper_reclaimed_bytes_total" ["database"]
         "Bytes that maintenance gave back to the filesystem.";
 }
 

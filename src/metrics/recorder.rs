@@ -10,7 +10,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 
 use super::exporter::{self, Format};
-use super::names::{self, Kind};
+use super::names::{self, MetricKind};
 use crate::error::{Error, Reason, Result};
 use crate::terms::Outcome;
 
@@ -159,7 +159,7 @@ fn start_at_zero(database: &str, expected: Expected<'_>) {
 fn prometheus() -> PrometheusRecorder {
     let mut builder = PrometheusBuilder::new();
     for metric in names::ALL {
-        if let Kind::Histogram(buckets) = metric.kind {
+        if let MetricKind::Histogram(buckets) = metric.kind {
             let name = Matcher::Full(metric.name.to_owned());
             // The one possible error is an empty list of buckets.
             builder = builder.set_buckets_for_metric(name, buckets).unwrap_or_default();

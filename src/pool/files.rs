@@ -23,13 +23,13 @@ use crate::sqlite::files::{access, aliases, replicator};
 use crate::sqlite::open;
 
 /// A connection that was taken out of the pool.
-pub(super) type Taken = <deadpool_sqlite::Object as Deref>::Target;
+pub(super) type Wrapper = <deadpool_sqlite::Object as Deref>::Target;
 
 /// Of one database.
-pub(super) struct Files {
+pub(super) struct FileWatch {
     database: String,
     path: PathBuf,
-    known: Mutex<Known>,
+    known: Mutex<OpenFiles>,
     is_damaged: AtomicBool,
     /// Shared by those that open connections, had alone by one that closes some.
     gate: RwLock<()>,
@@ -38,7 +38,7 @@ pub(super) struct Files {
 }
 
 #[derive(Default)]
-struct Known {
+struct OpenFiles {
     /// Grows whenever other files are found than before: connections of earlier ones are of no use.
     generation: u64,
     /// What the connections of this generation have open.
@@ -54,11 +54,11 @@ struct Known {
 pub(super) enum Admission<'a> {
     /// Connections of this generation may be opened while the guard is there.
     Granted(RwLockReadGuard<'a, ()>, u64),
-    /// Other files than the open connections have, it seems: see [`Files::renew`].
+    /// Other files than the open connections have, it seems: see [`FileWatch::renew`].
     Replaced,
 }
 
-impl Files {
+impl FileWatch {
     pub(super) fn new(database: &str, path: PathBuf) -> Self {
         Self {
             database: database.to_owned(),
@@ -70,7 +70,7 @@ impl Files {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, OpenFiles> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -130,7 +130,7 @@ impl Files {
     /// idle connections, which are closed when this returns.
     ///
     /// Errors: as of [`Self::admit`].
-    pub(super) async fn renew(self: &Arc<Self>, idle: impl FnOnce() -> Vec<Taken>) -> Result<()> {
+    pub(super) async fn renew(self: &Arc<Self>, idle: impl FnOnce() -> Vec<Wrapper>) -> Result<()> {
         let alone = self.gate.write().await;
         // Looked at again: the application may have closed its last connection, and one of ours have opened the next log,
         // after the look that it seemed by. What was known to be open before a look must be there in it.
@@ -157,7 +157,7 @@ impl Files {
         Ok(())
     }
 
-    fn tell(&self, known: &Known, is_same: bool) {
+    fn tell(&self, known: &OpenFiles, is_same: bool) {
         let (database, path) = (&self.database, self.path.display());
         if is_same {
             tracing::warn!(
@@ -219,7 +219,7 @@ impl Files {
     }
 
     /// Has connections of a generation closed, one after the other, on a thread that may wait for the disk.
-    pub(super) fn close(self: &Arc<Self>, connections: Vec<Taken>, generation: u64) {
+    pub(super) fn close(self: &Arc<Self>, connections: Vec<Wrapper>, generation: u64) {
         // Without a runtime the process ends.
         let Ok(runtime) = Handle::try_current() else { return };
         if connections.is_empty() {
@@ -234,7 +234,7 @@ impl Files {
         });
     }
 
-    async fn all_closed(self: &Arc<Self>, connections: Vec<Taken>, generation: u64) {
+    async fn all_closed(self: &Arc<Self>, connections: Vec<Wrapper>, generation: u64) {
         let this = Arc::clone(self);
         let close = move || connections.into_iter().for_each(|taken| this.close_one(&taken, generation));
         // A panic there has left connections that close without touching anything.
@@ -247,7 +247,7 @@ impl Files {
         let _ = self.closing.subscribe().wait_for(|closing| *closing == 0).await;
     }
 
-    fn close_one(&self, taken: &Taken, generation: u64) {
+    fn close_one(&self, taken: &Wrapper, generation: u64) {
         match taken.lock() {
             Ok(mut connection) => {
                 self.prepare(&connection, generation);

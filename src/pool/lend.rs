@@ -41,7 +41,7 @@ impl Pool {
     }
 
     /// A connection, with as many attempts as `pool.retries` says.
-    fn get(&self, call: &Call) -> Result<Lent> {
+    fn get(&self, call: &Call) -> Result<Loan> {
         let settings = &self.inner.settings;
         let mut attempt = 1;
         loop {
@@ -57,7 +57,7 @@ impl Pool {
         }
     }
 
-    fn try_get(&self, call: &Call, attempt: u32) -> Result<Lent> {
+    fn try_get(&self, call: &Call, attempt: u32) -> Result<Loan> {
         let inner = &self.inner;
         inner.replace_old();
         // Until the connection is open, none is closed.
@@ -72,7 +72,7 @@ impl Pool {
         match got {
             Ok(connection) => {
                 PoolWaited { database: &inner.database, waited }.emit();
-                Ok(Lent {
+                Ok(Loan {
                     inner: Arc::clone(inner),
                     connection: Some(connection),
                     generation,
@@ -161,7 +161,7 @@ fn ended(call: &Call) -> Error {
 }
 
 /// A connection, and which files it belongs to.
-struct Lent {
+struct Loan {
     inner: Arc<Inner>,
     connection: Option<Object>,
     generation: u64,
@@ -169,7 +169,7 @@ struct Lent {
     is_clean: bool,
 }
 
-impl Lent {
+impl Loan {
     fn use_for<T>(mut self, call: &Call, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         let Some(object) = &self.connection else { return Err(super::panicked()) };
         // A connection whose work panicked is never given back.
@@ -196,7 +196,7 @@ impl Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for Loan {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         if self.is_clean {

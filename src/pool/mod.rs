@@ -21,7 +21,7 @@ use crate::config::{self, Database};
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::{PoolGauges, PoolRecycled};
 pub use call::{Call, LogLimit};
-use files::{Files, Taken};
+use files::{FileWatch, Wrapper};
 pub use session::wait_for_locks;
 pub use statements::SlowStatement;
 
@@ -61,7 +61,7 @@ struct Inner {
     pool: deadpool_sqlite::Pool,
     slow: UnboundedSender<SlowStatement>,
     /// Which files the open connections belong to: others may be put in their place under us.
-    files: Arc<Files>,
+    files: Arc<FileWatch>,
     /// When a connection was last given back.
     last_use: Mutex<Instant>,
     /// Whether somebody waits to close those that are idle for too long.
@@ -84,7 +84,7 @@ impl Pool {
                 slow_threshold: database.watch.slow_threshold,
                 pool,
                 slow,
-                files: Arc::new(Files::new(&database.name, database.path.clone())),
+                files: Arc::new(FileWatch::new(&database.name, database.path.clone())),
                 last_use: Mutex::new(Instant::now()),
                 is_watched: AtomicBool::new(false),
                 timeouts: AtomicU64::new(0),
@@ -200,7 +200,7 @@ impl Inner {
     }
 
     /// Takes those idle connections out of the pool.
-    fn idle(&self, mut choose: impl FnMut(&Metrics) -> bool) -> Vec<Taken> {
+    fn idle(&self, mut choose: impl FnMut(&Metrics) -> bool) -> Vec<Wrapper> {
         self.pool.retain(|_, metrics| !choose(&metrics)).removed
     }
 }

@@ -98,7 +98,7 @@ impl Limits {
 
 /// What is known of one finished statement.
 #[derive(Debug, Clone)]
-pub(super) struct Finished<'a> {
+pub(super) struct StatementTiming<'a> {
     /// With its literals: never to be logged as it is.
     pub(super) sql: &'a str,
     pub(super) duration: Duration,
@@ -111,12 +111,12 @@ pub(super) struct Finished<'a> {
 /// Receives what the session sees.
 pub(super) trait Observer {
     /// A statement of the work has finished.
-    fn statement(&self, finished: &Finished<'_>);
+    fn statement(&self, finished: &StatementTiming<'_>);
     /// A lock was held by somebody else and is tried for again.
     fn busy(&self, attempt: u32);
 }
 
-struct Running {
+struct StatementStart {
     /// Address of the statement's SQL text: the one thing that a trace event tells of a statement's identity,
     /// and unique while the statement lives.
     key: usize,
@@ -147,7 +147,7 @@ impl Counters {
 struct Session {
     limits: Arc<Limits>,
     observer: Box<dyn Observer>,
-    running: Vec<Running>,
+    running: Vec<StatementStart>,
     busy_since: Instant,
     /// A lock was waited for in vain.
     gave_up: bool,
@@ -270,7 +270,7 @@ fn on_trace(event: TraceEvent<'_>) {
                 if text != sql {
                     return;
                 }
-                session.running.push(Running {
+                session.running.push(StatementStart {
                     key: sql.as_ptr().addr(),
                     since: Instant::now(),
                     before: Counters::of(&statement),
@@ -289,7 +289,7 @@ fn on_trace(event: TraceEvent<'_>) {
                 let after = Counters::of(&statement);
                 // SQLite counts in 32 bits without a sign: half a minute of work already turns them negative.
                 let since = |after: i32, before: i32| u64::from(after.wrapping_sub(before).cast_unsigned());
-                session.observer.statement(&Finished {
+                session.observer.statement(&StatementTiming {
                     sql: &sql,
                     duration: started.since.elapsed(),
                     vm_steps: since(after.vm_steps, started.before.vm_steps),

@@ -10,9 +10,9 @@ use rusqlite::Connection;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Inner;
-use super::session::{Finished, Observer};
+use super::session::{Observer, StatementTiming};
 use crate::metrics::events::{BusyRetry, QueryTimed};
-use crate::sqlite::look::explain::{self, Step};
+use crate::sqlite::look::explain::{self, PlanStep};
 use crate::sqlite::look::schema;
 
 /// Different statements of one piece of work whose plans are asked for.
@@ -40,7 +40,7 @@ pub struct SlowStatement {
     /// Rows put into automatic indexes (SQLITE_STMTSTATUS_AUTOINDEX).
     pub automatic_indexes: u64,
     /// Its plan, asked for after the work; `None` where it has none, or could not be asked for without waiting.
-    pub plan: Option<Vec<Step>>,
+    pub plan: Option<Vec<PlanStep>>,
     /// The names that the schema has: what else is in the statement or its plan may be data.
     pub names: Arc<[String]>,
 }
@@ -72,7 +72,7 @@ impl Statements {
 }
 
 impl Observer for Statements {
-    fn statement(&self, finished: &Finished<'_>) {
+    fn statement(&self, finished: &StatementTiming<'_>) {
         let database = &self.database;
         QueryTimed { database, job: self.job, duration: finished.duration }.emit();
         if finished.duration < self.slow_threshold {
@@ -109,7 +109,7 @@ pub(super) fn tell(
         return;
     }
     let names: Arc<[String]> = schema::names(connection).unwrap_or_default().into();
-    let mut plans: BTreeMap<String, Option<Vec<Step>>> = BTreeMap::new();
+    let mut plans: BTreeMap<String, Option<Vec<PlanStep>>> = BTreeMap::new();
     for statement in &mut slow {
         statement.names = Arc::clone(&names);
         if plans.len() < EXPLAINED || plans.contains_key(&statement.sql) {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::plans::Plan;
 use crate::sql::fingerprint;
 use crate::sql::tokens::{Token, tokens};
-use crate::sqlite::look::explain::Step;
+use crate::sqlite::look::explain::PlanStep;
 
 /// The words of plans (`sqlite3WhereExplainOneScan` in wherecode.c and the callers of `ExplainQueryPlan`).
 const PLAN_WORDS: &str = "\
@@ -19,11 +19,11 @@ const PLAN_WORDS: &str = "\
 
 /// The names that a database's schema has.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct SchemaNames {
     names: BTreeSet<String>,
 }
 
-impl Known {
+impl SchemaNames {
     /// These.
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self { names: names.into_iter().map(|name| name.to_lowercase()).collect() }
@@ -39,7 +39,7 @@ impl Known {
     }
 
     /// The plan of a statement, in which `?` stands for every word that is neither SQLite's nor a name.
-    pub fn plan(&self, sql: &str, steps: &[Step]) -> Plan {
+    pub fn plan(&self, sql: &str, steps: &[PlanStep]) -> Plan {
         let mut known: BTreeSet<String> = PLAN_WORDS.split(' ').map(str::to_lowercase).collect();
         known.extend(self.names.iter().flat_map(|name| words(name)).map(str::to_owned));
         for token in tokens(sql) {
@@ -54,7 +54,7 @@ impl Known {
     }
 }
 
-/// How the plans that [`Known::plan`] gives write a name of the schema.
+/// How the plans that [`SchemaNames::plan`] gives write a name of the schema.
 pub fn in_plans(name: &str) -> String {
     let known = words(name).map(str::to_lowercase).collect();
     shown(&name.split_whitespace().collect::<Vec<_>>().join(" "), &known)
@@ -92,8 +92,8 @@ mod tests {
     use super::*;
 
     fn plan(sql: &str, detail: &str) -> String {
-        let known = Known::new(["Users".to_owned(), "my table".to_owned(), "idx".to_owned()]);
-        known.plan(sql, &[Step { id: 1, parent: 0, detail: detail.to_owned() }]).one_line()
+        let known = SchemaNames::new(["Users".to_owned(), "my table".to_owned(), "idx".to_owned()]);
+        known.plan(sql, &[PlanStep { id: 1, parent: 0, detail: detail.to_owned() }]).one_line()
     }
 
     #[test]
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_word_in_double_quotes_stays_where_the_schema_has_it() {
-        let known = Known::new(["Users".to_owned()]);
+        let known = SchemaNames::new(["Users".to_owned()]);
         assert_eq!(
             known.shape(r#"SELECT "users", "Ann", [Ann] FROM "USERS""#),
             r#"SELECT "users", ?, [Ann] FROM "USERS""#

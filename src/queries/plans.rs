@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sqlite::look::explain::Step;
+use crate::sqlite::look::explain::PlanStep;
 
 /// A normalised plan: a line for each step, indented under the step that it is a part of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ enum Access {
 
 impl Plan {
     /// The plan that these steps describe, which come in SQLite's order: each after the one that it is part of.
-    pub fn new(steps: &[Step]) -> Self {
+    pub fn new(steps: &[PlanStep]) -> Self {
         let mut depths: Vec<(i64, usize)> = Vec::new();
         let mut lines = Vec::new();
         for step in steps {
@@ -124,8 +124,8 @@ fn unnumbered(word: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn step(id: i64, parent: i64, detail: &str) -> Step {
-        Step { id, parent, detail: detail.to_owned() }
+    fn step(id: i64, parent: i64, detail: &str) -> PlanStep {
+        PlanStep { id, parent, detail: detail.to_owned() }
     }
 
     #[test]

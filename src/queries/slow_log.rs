@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::known::Known;
+use super::known::SchemaNames;
 use crate::metrics::events::SlowQuery;
 use crate::pool::SlowStatement;
 use crate::state::State;
@@ -19,7 +19,7 @@ pub async fn keep(state: State, mut statements: UnboundedReceiver<SlowStatement>
     let mut complained: Option<Instant> = None;
     while let Some(statement) = statements.recv().await {
         let SlowStatement { database, job, duration, vm_steps, .. } = &statement;
-        let known = Known::new(statement.names.iter().cloned());
+        let known = SchemaNames::new(statement.names.iter().cloned());
         let shape = known.shape(&statement.sql);
         let plan = statement.plan.as_ref().map(|steps| known.plan(&statement.sql, steps).lines);
         SlowQuery { database, job, shape: &shape, duration: *duration, vm_steps: *vm_steps }.emit();

@@ -48,7 +48,7 @@ pub struct Width {
 
 /// The answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     /// Start it now; it counts as running until [`Admission::finished`].
     Start,
     /// It waits; a later call returns its ticket.
@@ -76,17 +76,17 @@ impl Admission {
     }
 
     /// Asks to start a job.
-    pub fn request(&mut self, database: &str, kind: JobKind, claim: Claim) -> Verdict {
+    pub fn request(&mut self, database: &str, kind: JobKind, claim: Claim) -> Decision {
         let waits = self.waiting.iter().any(|t| t.kind == kind && t.database == database);
         if waits || self.running.contains_key(&(database.to_owned(), kind)) {
-            return Verdict::Skipped;
+            return Decision::Skipped;
         }
         if !self.has_place_for(database, claim) {
             self.waiting.push_back(Ticket { database: database.to_owned(), kind, claim });
-            return Verdict::Queued;
+            return Decision::Queued;
         }
         self.running.insert((database.to_owned(), kind), claim);
-        Verdict::Start
+        Decision::Start
     }
 
     /// A run has ended: returns those to start now.

@@ -36,11 +36,11 @@ pub struct Timetable {
 #[derive(Debug, Clone)]
 struct Job {
     when: When,
-    next: Option<Run>,
+    next: Option<Entry>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Run {
+struct Entry {
     due_at: DateTime<Utc>,
     /// `due_at` and its jitter.
     starts_at: DateTime<Utc>,
@@ -119,14 +119,14 @@ impl Timetable {
 
 /// The first run that starts strictly after `now`. One that was due before and waits for its jitter counts,
 /// so that a restart in that moment does not lose it.
-fn next_run(zone: Tz, database: &str, kind: JobKind, when: &When, now: DateTime<Utc>) -> Option<Run> {
+fn next_run(zone: Tz, database: &str, kind: JobKind, when: &When, now: DateTime<Utc>) -> Option<Entry> {
     let jitter = TimeDelta::from_std(when.jitter).ok()?;
     let mut after = now.checked_sub_signed(jitter)?;
     loop {
         let due_at = calendar::next(&when.schedule, zone, after)?;
         let starts_at = due_at + jitter::offset(database, kind, due_at, when.jitter);
         if starts_at > now {
-            return Some(Run { due_at, starts_at });
+            return Some(Entry { due_at, starts_at });
         }
         after = due_at;
     }

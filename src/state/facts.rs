@@ -41,7 +41,7 @@ impl<T> Fact<T> {
 /// Which tables ANALYZE treated the last time. Written and read by maintenance.
 pub const ANALYZED: Fact<Vec<String>> = Fact::new("analyzed");
 /// What the files looked like before the newest backup was made. Written and read by the backup.
-pub const BACKED_UP: Fact<Option<BackedUp>> = Fact::new("backed_up");
+pub const BACKED_UP: Fact<Option<BackupMark>> = Fact::new("backed_up");
 /// The last attempt at each index, by its name. Written and read by maintenance.
 pub const BUILDS: Fact<BTreeMap<String, Build>> = Fact::new("index_builds");
 /// What the newest backup holds, to notice a database that has shrunk. Written by the backup, and lowered by maintenance
@@ -62,11 +62,11 @@ pub const INDEX_PROBLEMS: Fact<Vec<(String, String)>> = Fact::new("index_problem
 /// Which indexes the plans of watched queries and slow statements had. Written and read by health.
 pub const INDEX_USE: Fact<IndexUse> = Fact::new("index_use");
 /// What the file looked like when its tables were measured. Written and read by health.
-pub const MEASURED: Fact<Option<Measured>> = Fact::new("measured");
+pub const MEASURED: Fact<Option<Measurement>> = Fact::new("measured");
 /// Who has kept the write-ahead log from being emptied. Written and read by the checkpoint.
 pub const PIN: Fact<Option<Pin>> = Fact::new("pin");
 /// The watched queries by name. Written by watch, read by health.
-pub const PLANS: Fact<BTreeMap<String, Watched>> = Fact::new("plans");
+pub const PLANS: Fact<BTreeMap<String, WatchedPlan>> = Fact::new("plans");
 /// Callers that got no connection in time when health last looked. Written and read by health.
 pub const POOL_TIMEOUTS: Fact<Option<PoolTimeouts>> = Fact::new("pool_timeouts");
 /// What the largest tables and indexes measured. Written and read by health.
@@ -197,7 +197,7 @@ pub struct Content {
 
 /// A file by `stat`, and when its tables were last measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Measured {
+pub struct Measurement {
     /// The database and its write-ahead log.
     pub stamp: Stamp,
     /// When.
@@ -218,14 +218,14 @@ pub struct PoolTimeouts {
 pub struct IndexUse {
     /// Their names, as plans write them.
     pub used: BTreeSet<String>,
-    /// The watched queries by name, with [`Watched::query`] and since when each has that text.
+    /// The watched queries by name, with [`WatchedPlan::query`] and since when each has that text.
     #[serde(default)]
     pub queries: BTreeMap<String, (String, DateTime<Utc>)>,
 }
 
 /// A watched query and its plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Watched {
+pub struct WatchedPlan {
     /// SHA-256 of its text: another query under the same name has another plan by right.
     pub query: String,
     /// The lines of its plan.
@@ -234,7 +234,7 @@ pub struct Watched {
 
 /// What the files looked like before the newest backup was made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct BackedUp {
+pub struct BackupMark {
     /// The database's files before its pages were read.
     pub stamp: Stamp,
     /// The backup that holds that state.

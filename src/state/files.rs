@@ -18,13 +18,13 @@ const DIRECTORY: OFlags =
 const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 /// The directory, or one in it.
-pub(super) struct Files {
+pub(super) struct StateFiles {
     fd: OwnedFd,
     path: PathBuf,
     owner: Owner,
 }
 
-impl Files {
+impl StateFiles {
     /// Opens the directory, which must exist.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let (found, real) = place::directory(path)?;

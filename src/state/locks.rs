@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::State;
-use super::files::Files;
+use super::files::StateFiles;
 use crate::error::{Error, Reason, Result};
 use crate::terms::JobKind;
 
@@ -45,7 +45,7 @@ impl State {
     /// Takes the place of the one daemon that may work with this state, or says which has it (`locked`): two would
     /// make every run twice, or skip each other's.
     pub fn lock_daemon(&self) -> Result<Lock> {
-        let directory = Files::open(self.directory())?;
+        let directory = StateFiles::open(self.directory())?;
         take(&directory, "daemon.lock", &format!("process {}", std::process::id()))?.map_err(|holder| {
             Error::new(
                 Reason::Locked,
@@ -78,7 +78,7 @@ pub(super) fn take_file(
     ending: &str,
     who: &str,
 ) -> Result<Result<Lock, String>> {
-    let locks = Files::open(directory)?.below(DIRECTORY)?;
+    let locks = StateFiles::open(directory)?.below(DIRECTORY)?;
     take(&locks, &name(database, ending), &format!("{who} (process {})", std::process::id()))
 }
 
@@ -94,7 +94,7 @@ pub(super) fn process(holder: &str) -> Option<u32> {
 /// What the holder of a lock wrote into it; `None` where nobody holds it. Two who look are not in each other's way.
 pub(super) fn holder(directory: &Path, database: &str, ending: &str) -> Result<Option<String>> {
     let name = name(database, ending);
-    let Some(mut file) = Files::open(directory)?.look(DIRECTORY, &name)? else { return Ok(None) };
+    let Some(mut file) = StateFiles::open(directory)?.look(DIRECTORY, &name)? else { return Ok(None) };
     match file.try_lock_shared() {
         Ok(()) => {
             release(&file);
@@ -122,7 +122,7 @@ fn words_in(file: &mut File) -> String {
 
 /// Locks the file, which is made where it is missing, and writes our own words into it; or gives what its holder
 /// wrote.
-fn take(directory: &Files, name: &str, ours: &str) -> Result<Result<Lock, String>> {
+fn take(directory: &StateFiles, name: &str, ours: &str) -> Result<Result<Lock, String>> {
     let mut file = directory.file(name)?;
     match file.try_lock() {
         Ok(()) => {

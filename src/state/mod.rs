@@ -47,7 +47,7 @@ impl State {
     /// Errors name the file, and say what to do where it is from a newer version or another program.
     pub fn open(directory: &Path) -> Result<Self> {
         let path = directory.join("state.db");
-        files::Files::create(directory).map_err(|e| match e.reason {
+        files::StateFiles::create(directory).map_err(|e| match e.reason {
             Reason::Permission => cannot_open(&path, e),
             _ => e,
         })?;

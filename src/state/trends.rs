@@ -38,7 +38,7 @@ const SECONDS_A_DAY: f64 = 86_400.0;
 /// What has a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum Measure {
     /// The database, its free pages included.
     File,
     /// Its free pages.
@@ -51,7 +51,7 @@ pub enum Kind {
     Index,
 }
 
-impl Kind {
+impl Measure {
     const SAMPLED: [Self; 4] = [Self::File, Self::Free, Self::Table, Self::Index];
 
     /// The word for the status.
@@ -70,7 +70,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
     /// Of what.
-    pub kind: Kind,
+    pub kind: Measure,
     /// Its name; of the database, none.
     pub name: String,
     /// How large it is.
@@ -81,7 +81,7 @@ pub struct Size {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trend {
     /// Of what.
-    pub kind: Kind,
+    pub kind: Measure,
     /// Its name; of the database, none.
     pub name: String,
     /// At the last sample.
@@ -215,21 +215,21 @@ pub fn of(connection: &Connection, database: &str, now: DateTime<Utc>) -> Result
             (row.get::<_, i64>(2)?, row.get::<_, u64>(3)?),
         ))
     })?;
-    let mut series: BTreeMap<(Kind, String), Vec<(i64, u64)>> = BTreeMap::new();
+    let mut series: BTreeMap<(Measure, String), Vec<(i64, u64)>> = BTreeMap::new();
     for row in rows {
         let (kind, name, sample) = row?;
-        if let Some(kind) = Kind::SAMPLED.into_iter().find(|known| known.as_str() == kind) {
+        if let Some(kind) = Measure::SAMPLED.into_iter().find(|known| known.as_str() == kind) {
             series.entry((kind, name)).or_default().push(sample);
         }
     }
     let none = Vec::new();
     let of_database = |kind| series.get(&(kind, String::new())).unwrap_or(&none);
-    let free: BTreeMap<i64, u64> = of_database(Kind::Free).iter().copied().collect();
-    let content = of_database(Kind::File)
+    let free: BTreeMap<i64, u64> = of_database(Measure::Free).iter().copied().collect();
+    let content = of_database(Measure::File)
         .iter()
         .filter_map(|(at, file)| Some((*at, file.saturating_sub(*free.get(at)?))))
         .collect();
-    series.insert((Kind::Content, String::new()), content);
+    series.insert((Measure::Content, String::new()), content);
     let mut trends: Vec<Trend> =
         series.iter().filter_map(|((kind, name), samples)| trend(*kind, name, samples, now)).collect();
     trends.sort_by(|a, b| a.kind.cmp(&b.kind).then_with(|| b.bytes.cmp(&a.bytes)));
@@ -237,7 +237,7 @@ pub fn of(connection: &Connection, database: &str, now: DateTime<Utc>) -> Result
 }
 
 /// Of samples in the order of their times; `None` without any.
-fn trend(kind: Kind, name: &str, samples: &[(i64, u64)], now: DateTime<Utc>) -> Option<Trend> {
+fn trend(kind: Measure, name: &str, samples: &[(i64, u64)], now: DateTime<Utc>) -> Option<Trend> {
     let (_, bytes) = *samples.last()?;
     let daily: BTreeMap<i64, (i64, u64)> = samples.iter().map(|sample| (day(sample.0), *sample)).collect();
     let daily: Vec<(i64, u64)> = daily.into_values().collect();

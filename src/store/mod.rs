@@ -13,8 +13,8 @@ mod object;
 mod pace;
 pub mod restore;
 
-pub use catalogue::backup::{Added, Backup, Made, State};
-pub use catalogue::inventory::Known;
+pub use catalogue::backup::{Backup, BackupOutcome, NewBackup, State};
+pub use catalogue::inventory::Inventory;
 pub use catalogue::manifest::{FORMAT, Manifest, Snapshot, Verification};
 pub use catalogue::manifests::Manifests;
 pub use catalogue::name::BackupName;

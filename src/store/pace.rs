@@ -39,7 +39,7 @@ impl Allowance {
 }
 
 /// A writer that writes no faster than it may, and not at all once it must stop.
-pub(super) struct Paced<'a, W> {
+pub(super) struct PacedWriter<'a, W> {
     out: W,
     allowance: Option<Allowance>,
     begun: Instant,
@@ -47,7 +47,7 @@ pub(super) struct Paced<'a, W> {
     stopped: &'a mut Option<Error>,
 }
 
-impl<'a, W: Write> Paced<'a, W> {
+impl<'a, W: Write> PacedWriter<'a, W> {
     /// Before `out`, with at most `rate` bytes a second, if that is limited. Where `watch` has an error, so has the
     /// next write, and `stopped` is what it was.
     pub(super) fn new(
@@ -79,7 +79,7 @@ impl<'a, W: Write> Paced<'a, W> {
     }
 }
 
-impl<W: Write> Write for Paced<'_, W> {
+impl<W: Write> Write for PacedWriter<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.check()?;
         let Some(mut allowance) = self.allowance else { return self.out.write(bytes) };
@@ -153,7 +153,7 @@ mod tests {
             if looks.get() < 3 { Ok(()) } else { Err(Error::new(Reason::Cancelled, "stopped")) }
         };
         let (mut out, mut stopped) = (Vec::new(), None);
-        let mut paced = Paced::new(&mut out, NonZeroU64::new(1), &go_on, &mut stopped);
+        let mut paced = PacedWriter::new(&mut out, NonZeroU64::new(1), &go_on, &mut stopped);
         assert!(paced.write_all(&[7; 10_000]).is_err());
         assert_eq!(stopped.map(|error| error.reason), Some(Reason::Cancelled));
         assert_eq!(out.len(), 1 << 10);

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::Supervisor;
-use super::runs::Ended;
+use super::runs::EndOfRun;
 use super::signals::{Signal, Signals};
 use super::systemd::Systemd;
 
@@ -19,7 +19,7 @@ impl Supervisor {
         &mut self,
         signals: &mut Signals,
         beat: &mut mpsc::Receiver<()>,
-        endings: &mut mpsc::UnboundedReceiver<Ended>,
+        endings: &mut mpsc::UnboundedReceiver<EndOfRun>,
     ) {
         let grace = self.config.daemon.shutdown_grace;
         Systemd::stopping(grace + TO_WIND_UP);

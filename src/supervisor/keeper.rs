@@ -47,11 +47,11 @@ pub(super) enum Slot {
     /// It waits for its turn.
     Waiting(Cause),
     /// It is at work.
-    Running(Running),
+    Running(RunInProgress),
 }
 
 /// A run at work.
-pub(super) struct Running {
+pub(super) struct RunInProgress {
     pub(super) cancel: CancellationToken,
     pub(super) blackout: CancellationToken,
     since: DateTime<Utc>,
@@ -60,7 +60,7 @@ pub(super) struct Running {
     pub(super) again: Option<Cause>,
 }
 
-impl Running {
+impl RunInProgress {
     pub(super) fn new(progress: watch::Receiver<Option<Progress>>) -> Self {
         let (cancel, blackout) = (CancellationToken::new(), CancellationToken::new());
         Self { cancel, blackout, since: clock::now(), progress, again: None }
@@ -78,7 +78,7 @@ impl Keeper {
     }
 
     /// The runs at work.
-    pub(super) fn running(&self) -> impl Iterator<Item = (JobKind, &Running)> {
+    pub(super) fn running(&self) -> impl Iterator<Item = (JobKind, &RunInProgress)> {
         self.jobs.iter().filter_map(|(kind, slot)| match slot {
             Slot::Running(run) => Some((*kind, run)),
             _ => None,
@@ -176,14 +176,14 @@ pub(super) struct Disk {
 }
 
 /// What a look saw.
-pub(super) struct Looked {
+pub(super) struct Look {
     pub(super) database: String,
     seen: OnDisk,
 }
 
 impl Disk {
     /// Begins a look, unless one is under way.
-    pub(super) fn look(&mut self, at: &Arc<Database>, remote: &Remote, tell: &mpsc::UnboundedSender<Looked>) {
+    pub(super) fn look(&mut self, at: &Arc<Database>, remote: &Remote, tell: &mpsc::UnboundedSender<Look>) {
         if self.looking.is_some() {
             return;
         }
@@ -192,12 +192,12 @@ impl Disk {
         tokio::task::spawn_blocking(move || {
             let seen = disk::of(&database, Some(&remote));
             // Nobody listens any more only while the process ends.
-            let _ = tell.send(Looked { database: database.name.clone(), seen });
+            let _ = tell.send(Look { database: database.name.clone(), seen });
         });
     }
 
     /// The look has come back.
-    pub(super) fn saw(&mut self, looked: Looked) {
+    pub(super) fn saw(&mut self, looked: Look) {
         self.looking = None;
         self.seen = Some(Arc::new(looked.seen));
     }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::{Config, Database};
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 use crate::http::{self, Readiness, Window};
 use crate::jobs::registry;
 use crate::metrics::events::{BackupCopy, ConfigLoaded};
@@ -42,9 +42,9 @@ use crate::survey::overview::{self, Live};
 use crate::survey::remote::Remote;
 use crate::terms::JobKind;
 use handover::{Handover, News};
-use keeper::{Keeper, Looked};
-use reload::{Again, Prepared};
-use runs::Ended;
+use keeper::{Keeper, Look};
+use reload::{Candidate, Repeat};
+use runs::EndOfRun;
 use signals::{Signal, Signals};
 use systemd::Systemd;
 
@@ -71,12 +71,12 @@ pub struct Supervisor {
     admission: Admission,
     /// When a log that has grown too large is looked after again.
     upkeep: Upkeep,
-    ended: mpsc::UnboundedSender<Ended>,
+    ended: mpsc::UnboundedSender<EndOfRun>,
     handed: mpsc::UnboundedSender<News>,
-    looked: mpsc::UnboundedSender<Looked>,
-    prepared: mpsc::UnboundedSender<Prepared>,
+    looked: mpsc::UnboundedSender<Look>,
+    prepared: mpsc::UnboundedSender<Candidate>,
     /// Whether a configuration is being read, and whether it is to be read once more after that.
-    reloading: Option<Again>,
+    reloading: Option<Repeat>,
     slow: mpsc::UnboundedSender<SlowStatement>,
     started: chrono::DateTime<chrono::Utc>,
     loaded_at: chrono::DateTime<chrono::Utc>,
@@ -105,9 +105,16 @@ pub async fn run(
     started: impl FnOnce(Option<std::net::SocketAddr>),
 ) -> Result<()> {
     let mut signals = Signals::install()?;
-    let state = State::open(&config.daemon.state_dir)?;
-    let _only_daemon = state.lock_daemon()?;
-    let dead = state.with(|c| history::end_those_of_dead_processes(c)).await?;
+    let directory = config.daemon.state_dir.clone();
+    let opening = tokio::task::spawn_blocking(move || {
+        let state = State::open(&directory)?;
+        let only_daemon = state.lock_daemon()?;
+        let dead = state.now(|c| history::end_those_of_dead_processes(c))?;
+        Ok::<_, Error>((state, only_daemon, dead))
+    });
+    let opened =
+        opening.await.unwrap_or_else(|_| Err(Error::new(Reason::Panic, "opening state.db panicked")));
+    let (state, _only_daemon, dead) = opened?;
     if dead > 0 {
         tracing::warn!(runs = dead, "runs had not ended when their process did; they count as interrupted");
     }
@@ -192,7 +199,7 @@ pub async fn run(
 }
 
 impl Supervisor {
-    async fn begin(&mut self, looks: &mut mpsc::UnboundedReceiver<Looked>) -> Result<()> {
+    async fn begin(&mut self, looks: &mut mpsc::UnboundedReceiver<Look>) -> Result<()> {
         let now = clock::now();
         self.readiness.configured();
         ConfigLoaded { path: &self.path, databases: self.config.databases.len(), at: now }.emit();
@@ -275,7 +282,7 @@ impl Supervisor {
     }
 
     /// A look has come back.
-    fn saw(&mut self, looked: Looked) {
+    fn saw(&mut self, looked: Look) {
         if let Some(keeper) = self.keepers.get_mut(&looked.database) {
             keeper.disk.saw(looked);
         }
@@ -346,7 +353,7 @@ impl Supervisor {
     }
 
     /// So that the first runs know of each other. A disk that hangs must not hang the start.
-    async fn look_at_disks(&mut self, looks: &mut mpsc::UnboundedReceiver<Looked>) {
+    async fn look_at_disks(&mut self, looks: &mut mpsc::UnboundedReceiver<Look>) {
         for keeper in self.keepers.values_mut() {
             keeper.disk.look(&keeper.database, &self.remote, &self.looked);
         }

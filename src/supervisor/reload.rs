@@ -16,11 +16,11 @@ use crate::pool::Pool;
 use crate::state::status::Reload;
 
 /// A configuration that was read, or what is wrong with it.
-pub(super) struct Prepared(Result<Config>);
+pub(super) struct Candidate(Result<Config>);
 
 /// Whether the configuration is to be read once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum Repeat {
     /// It is as it was when the last signal came.
     No,
     /// A signal has come since.
@@ -39,21 +39,21 @@ impl Supervisor {
     /// Has the configuration read, on a thread that may wait for its disk.
     pub(super) fn reload(&mut self) {
         if self.reloading.is_some() {
-            self.reloading = Some(Again::Yes);
+            self.reloading = Some(Repeat::Yes);
             return;
         }
-        self.reloading = Some(Again::No);
+        self.reloading = Some(Repeat::No);
         Systemd::reloading();
         let (path, prepared) = (self.path.clone(), self.prepared.clone());
         tokio::task::spawn_blocking(move || {
             // Nobody listens any more only while the process ends.
-            let _ = prepared.send(Prepared(Config::load(&path).map_err(Error::from)));
+            let _ = prepared.send(Candidate(Config::load(&path).map_err(Error::from)));
         });
     }
 
     /// Puts a configuration that was read in force, if it may be.
-    pub(super) fn take_over(&mut self, prepared: Prepared) {
-        if self.reloading.take() == Some(Again::Yes) {
+    pub(super) fn take_over(&mut self, prepared: Candidate) {
+        if self.reloading.take() == Some(Repeat::Yes) {
             return self.reload();
         }
         let at = clock::now();

@@ -7,18 +7,18 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::Supervisor;
-use super::keeper::{Running, Slot};
+use super::keeper::{RunInProgress, Slot};
 use crate::clock;
 use crate::error::Result;
 use crate::jobs::runner::{self, Order};
 use crate::jobs::{Access, Terms, registry};
-use crate::schedule::admission::{Claim, Ticket, Verdict};
+use crate::schedule::admission::{Claim, Decision, Ticket};
 use crate::schedule::{blackout, catch_up};
 use crate::state::runs::{self as history, Run};
 use crate::terms::{Cause, JobKind};
 
 /// A run that has ended.
-pub(super) struct Ended {
+pub(super) struct EndOfRun {
     database: String,
     kind: JobKind,
 }
@@ -125,17 +125,17 @@ impl Supervisor {
         let disk = keeper.disk.seen.as_ref().and_then(|seen| seen.device);
         let claim = Claim { exclusive: task.access == Access::Exclusive, heavy: kind.is_heavy(), disk };
         match self.admission.request(name, kind, claim) {
-            Verdict::Start => self.start(name, kind, cause),
-            Verdict::Queued => *keeper.slot(kind) = Slot::Waiting(cause),
+            Decision::Start => self.start(name, kind, cause),
+            Decision::Queued => *keeper.slot(kind) = Slot::Waiting(cause),
             // The slot and the admission know the same runs.
-            Verdict::Skipped => {}
+            Decision::Skipped => {}
         }
     }
 
     fn start(&mut self, name: &str, kind: JobKind, cause: Cause) {
         let Some(keeper) = self.keepers.get_mut(name) else { return };
         let (progress, watched) = watch::channel(None);
-        let run = Running::new(watched);
+        let run = RunInProgress::new(watched);
         let order = Order {
             task: registry::task(kind),
             database: Arc::clone(&keeper.database),
@@ -152,13 +152,13 @@ impl Supervisor {
         tokio::spawn(async move {
             runner::run(&state, order).await;
             // Nobody listens any more only while the process ends.
-            let _ = ended.send(Ended { database, kind });
+            let _ = ended.send(EndOfRun { database, kind });
         });
     }
 
     /// Takes note of the end of a run, and starts what waited for it.
-    pub(super) fn finished(&mut self, ended: &Ended) {
-        let Ended { database: name, kind } = ended;
+    pub(super) fn finished(&mut self, ended: &EndOfRun) {
+        let EndOfRun { database: name, kind } = ended;
         // A database's files lie in a directory of its name, whatever the bucket.
         self.remote.look_again(|place| place.ends_with(&format!("/{name}")));
         let mut again = None;

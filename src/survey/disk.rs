@@ -12,7 +12,7 @@ use crate::sqlite::files::aliases::{self, SecondName};
 use crate::sqlite::files::facts::{disk_free, resolved, wal_bytes};
 use crate::sqlite::files::replicator;
 use crate::state::status::DiskFree;
-use crate::store::{self, Catalogue, Known};
+use crate::store::{self, Catalogue, Inventory};
 
 /// The files of one database.
 pub struct OnDisk {
@@ -29,9 +29,9 @@ pub struct OnDisk {
     /// Free bytes.
     pub disk_free: DiskFree,
     /// Its backups.
-    pub backups: Result<Known>,
+    pub backups: Result<Inventory>,
     /// Its copies, by their names in the order of the configuration.
-    pub copies: Vec<(String, Result<Known>)>,
+    pub copies: Vec<(String, Result<Inventory>)>,
 }
 
 /// Looks at the files of a database. Of buckets what `remote` knows; without it, asks them.
@@ -64,7 +64,7 @@ fn device(file: &Path) -> Option<Disk> {
     std::fs::metadata(file).or_else(|_| directory()).ok().map(|known| known.dev())
 }
 
-fn backups(database: &Database, place: &Place, remote: Option<&Remote>) -> Result<Known> {
+fn backups(database: &Database, place: &Place, remote: Option<&Remote>) -> Result<Inventory> {
     let (name, at) = (database.name.clone(), place.clone());
     // Opened at each look: the disk may be another one.
     let manifests = remote.map(|remote| remote.manifests(&place.join(&name))).unwrap_or_default();
@@ -74,7 +74,7 @@ fn backups(database: &Database, place: &Place, remote: Option<&Remote>) -> Resul
     }
     match open() {
         Ok(catalogue) => catalogue.known(),
-        Err(error) if error.reason == Reason::NotFound => Ok(Known::default()),
+        Err(error) if error.reason == Reason::NotFound => Ok(Inventory::default()),
         Err(error) => Err(error),
     }
 }

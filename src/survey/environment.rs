@@ -24,7 +24,7 @@ pub struct Look {
     /// What: a key of the configuration.
     pub about: String,
     /// What came of it.
-    pub result: Verdict,
+    pub result: LookResult,
     /// In words.
     pub text: String,
 }
@@ -32,7 +32,7 @@ pub struct Look {
 /// What came of a [`Look`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum LookResult {
     /// As it must be.
     Ok,
     /// Works, but its operator should know.
@@ -41,7 +41,7 @@ pub enum Verdict {
     Problem,
 }
 
-impl Verdict {
+impl LookResult {
     /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -70,7 +70,7 @@ pub fn look(config: &Config, path: &Path) -> Vec<Look> {
         });
         let is_told = reached.as_ref().is_err_and(|error| error.reason == Reason::SecondName);
         looks.push(one(key("path"), reached));
-        let warning = |text| Look { about: key("path"), result: Verdict::Warning, text };
+        let warning = |text| Look { about: key("path"), result: LookResult::Warning, text };
         let warnings = if is_told { Vec::new() } else { access::warnings(&database.path) };
         looks.extend(warnings.into_iter().map(warning));
         looks.extend(cut_off(&database.path).map(warning));
@@ -95,9 +95,9 @@ fn applications(config: &Config) -> Vec<Look> {
             let who = user.in_words(&user.process.to_string());
             let about = format!("database.{}.path", database.name);
             let (result, text) = match &user.sqlite {
-                Some(_) if user.is_faulty() => (Verdict::Warning, format!("{who}; {FAULT}")),
-                Some(_) => (Verdict::Ok, who),
-                None => (Verdict::Warning, who),
+                Some(_) if user.is_faulty() => (LookResult::Warning, format!("{who}; {FAULT}")),
+                Some(_) => (LookResult::Ok, who),
+                None => (LookResult::Warning, who),
             };
             looks.push(Look { about, result, text });
         }
@@ -105,15 +105,15 @@ fn applications(config: &Config) -> Vec<Look> {
     }
     if let Some(why) = unseen {
         let text = format!("which SQLite the applications use cannot be seen of all: {why}");
-        looks.push(Look { about: String::from("database"), result: Verdict::Warning, text });
+        looks.push(Look { about: String::from("database"), result: LookResult::Warning, text });
     }
     looks
 }
 
 fn one(about: impl Into<String>, result: Result<String>) -> Look {
     let (result, text) = match result {
-        Ok(text) => (Verdict::Ok, text),
-        Err(error) => (Verdict::Problem, error.message),
+        Ok(text) => (LookResult::Ok, text),
+        Err(error) => (LookResult::Problem, error.message),
     };
     Look { about: about.into(), result, text }
 }

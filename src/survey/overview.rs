@@ -18,11 +18,11 @@ use crate::metrics::events::{self, JobScheduled, JobSucceededBefore, TableSize};
 use crate::pool::PoolState;
 use crate::schedule::{blackout, calendar};
 use crate::state::status::{
-    ConfigState, CopyStatus, DatabaseStatus, HandedOver, JobStatus, Kind, LastRun, PoolStatus, Progress,
-    Running, SlowShape, Status, Trend, WalPinned,
+    ConfigState, CopyStatus, DatabaseStatus, HandedOver, JobStatus, LastRun, Measure, PoolStatus, Progress,
+    RunStatus, SlowShape, Status, Trend, WalPinned,
 };
 use crate::state::{facts, pin, runs, slow};
-use crate::store::Known;
+use crate::store::Inventory;
 use crate::terms::{JobKind, progress};
 
 /// Slow statements shown per database, and how far back.
@@ -164,7 +164,7 @@ fn database_status(
     let trends = facts::recall(connection, name, facts::TRENDS)?;
     // Free pages are filled before the file grows.
     let room = disk_free.data.map(|free| free.saturating_add(space.map_or(0, |space| space.free_bytes)));
-    let content = trends.iter().find(|trend| trend.kind == Kind::Content);
+    let content = trends.iter().find(|trend| trend.kind == Measure::Content);
     Ok(DatabaseStatus {
         name: name.to_owned(),
         path: database.path.display().to_string(),
@@ -203,7 +203,7 @@ fn database_status(
     })
 }
 
-fn copy_status(name: &str, known: &Result<Known>) -> CopyStatus {
+fn copy_status(name: &str, known: &Result<Inventory>) -> CopyStatus {
     let seen = known.as_ref().ok();
     CopyStatus {
         name: name.to_owned(),
@@ -240,7 +240,7 @@ fn job_status(
             Some(live) => live.next_run.map(not_in_blackout),
             None => calendar::next(&when.schedule, zone, now).map(not_in_blackout),
         },
-        running: running.map(|(since, progress)| Running {
+        running: running.map(|(since, progress)| RunStatus {
             since,
             progress: progress.map(|p| Progress {
                 done: p.done,

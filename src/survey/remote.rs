@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Reason, Result};
-use crate::store::{Catalogue, Known, Manifests};
+use crate::store::{Catalogue, Inventory, Manifests};
 
 /// What is seen is at most this old, and what this process did not do itself is noticed as late.
 const LOOK_EVERY: Duration = Duration::from_secs(300);
@@ -20,14 +20,14 @@ pub struct Remote(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    seen: Mutex<HashMap<String, Seen>>,
+    seen: Mutex<HashMap<String, Sighting>>,
     changed: Condvar,
     manifests: Mutex<HashMap<String, Arc<Manifests>>>,
 }
 
 #[derive(Default)]
-struct Seen {
-    known: Option<Result<Known>>,
+struct Sighting {
+    known: Option<Result<Inventory>>,
     /// Kept from look to look, with its connections.
     catalogue: Option<Catalogue>,
     /// When the look began; `None`: look again.
@@ -47,7 +47,7 @@ impl Remote {
         &self,
         place: &str,
         open: impl FnOnce() -> Result<Catalogue> + Send + 'static,
-    ) -> Result<Known> {
+    ) -> Result<Inventory> {
         let mut all = self.lock();
         let seen = all.entry(place.to_owned()).or_default();
         if !seen.looking && seen.at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
@@ -64,7 +64,7 @@ impl Remote {
             });
         }
         let is_unknown =
-            |all: &mut HashMap<String, Seen>| all.get(place).is_none_or(|seen| seen.known.is_none());
+            |all: &mut HashMap<String, Sighting>| all.get(place).is_none_or(|seen| seen.known.is_none());
         let waited = self.0.changed.wait_timeout_while(all, FIRST_LOOK, is_unknown);
         let (all, _) = waited.unwrap_or_else(PoisonError::into_inner);
         all.get(place)
@@ -79,7 +79,7 @@ impl Remote {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Seen>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Sighting>> {
         // Whoever panicked was only reading or writing one value.
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use litekeeper::config::{ArchiveFormat, Rule, Triggers};
 use litekeeper::error::Reason;
-use litekeeper::jobs::runner::Finished;
+use litekeeper::jobs::runner::RunEnd;
 use litekeeper::terms::Outcome;
 use serde_json::json;
 
@@ -26,7 +26,7 @@ fn untouched(place: &Place) {
     assert_eq!(place.number("SELECT count(*) FROM page WHERE latest IS id"), 50);
 }
 
-fn succeeded(finished: &Finished) {
+fn succeeded(finished: &RunEnd) {
     assert_eq!(finished.outcome, Outcome::Success, "{:?}", finished.result);
 }
 

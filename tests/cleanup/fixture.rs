@@ -11,7 +11,7 @@ use litekeeper::config::{Children, Database};
 use litekeeper::error::Reason;
 use litekeeper::jobs::Task;
 use litekeeper::jobs::cleanup::{Cleanup, Preview};
-use litekeeper::jobs::runner::{self, Finished, Order};
+use litekeeper::jobs::runner::{self, Order, RunEnd};
 use litekeeper::pool::Pool;
 use litekeeper::state::State;
 use litekeeper::terms::progress::Progress;
@@ -77,15 +77,15 @@ impl Place {
         statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     }
 
-    pub(crate) async fn run(&self, rules: Vec<Rule>) -> Finished {
+    pub(crate) async fn run(&self, rules: Vec<Rule>) -> RunEnd {
         self.run_as(database(&self.path(), rules), false).await
     }
 
-    pub(crate) async fn preview(&self, rules: Vec<Rule>) -> Finished {
+    pub(crate) async fn preview(&self, rules: Vec<Rule>) -> RunEnd {
         self.run_as(database(&self.path(), rules), true).await
     }
 
-    pub(crate) async fn run_as(&self, database: Database, dry_run: bool) -> Finished {
+    pub(crate) async fn run_as(&self, database: Database, dry_run: bool) -> RunEnd {
         self.run_watched(database, dry_run, |_, _| {}).await
     }
 
@@ -95,7 +95,7 @@ impl Place {
         database: Database,
         dry_run: bool,
         mut look: impl FnMut(Progress, &CancellationToken) + Send + 'static,
-    ) -> Finished {
+    ) -> RunEnd {
         let state = State::open(&self.directory.path().join("state")).unwrap();
         let pool = Pool::new(&database, mpsc::unbounded_channel().0).unwrap();
         let (progress, mut seen) = watch::channel(None);
@@ -116,11 +116,11 @@ impl Place {
     }
 }
 
-pub(crate) fn detail(finished: &Finished) -> &Value {
+pub(crate) fn detail(finished: &RunEnd) -> &Value {
     &finished.result.as_ref().unwrap().detail["rules"][0]
 }
 
-pub(crate) fn message(finished: &Finished) -> (Reason, String) {
+pub(crate) fn message(finished: &RunEnd) -> (Reason, String) {
     let error = finished.result.as_ref().unwrap_err();
     (error.reason, error.message.clone())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use litekeeper::config::{Rule, Triggers};
 use litekeeper::error::Reason;
-use litekeeper::jobs::runner::Finished;
+use litekeeper::jobs::runner::RunEnd;
 use litekeeper::terms::Outcome;
 
 use super::fixture::{Place, database, hundred_rows, message, rule, unlink};
@@ -37,7 +37,7 @@ fn notes(module: &str, said: &str, triggers: &str) -> Place {
     place
 }
 
-async fn run(place: &Place) -> Finished {
+async fn run(place: &Place) -> RunEnd {
     place.run(vec![Rule { triggers: Triggers::Allow, ..rule("notes") }]).await
 }
 

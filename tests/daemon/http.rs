@@ -5,8 +5,8 @@ use litekeeper::error::Reason;
 use litekeeper::http::{self, Readiness, Window};
 use litekeeper::metrics::{Expected, Metrics};
 use litekeeper::state::status::{
-    CheckStatus, ConfigState, DatabaseStatus, DiskFree, HandedOver, JobStatus, Kind, LastRun, Progress,
-    Reload, Running, Severity, SlowShape, Status, TableStatus, Trend, WalPinned,
+    CheckStatus, ConfigState, DatabaseStatus, DiskFree, HandedOver, JobStatus, LastRun, Measure, Progress,
+    Reload, RunStatus, Severity, SlowShape, Status, TableStatus, Trend, WalPinned,
 };
 use litekeeper::terms::JobKind;
 use litekeeper::terms::Outcome;
@@ -49,7 +49,7 @@ fn job(kind: JobKind, now: DateTime<Utc>) -> JobStatus {
     }
 }
 
-fn evil_trend(kind: Kind) -> Trend {
+fn evil_trend(kind: Measure) -> Trend {
     let (bytes, days) = (4096, 30);
     let (week_bytes_per_day, month_bytes_per_day) = (Some(4096.0), Some(1.0));
     Trend { kind, name: EVIL.into(), bytes, days, week_bytes_per_day, month_bytes_per_day }
@@ -64,7 +64,7 @@ fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
     failed.schedule = EVIL.into();
     let mut running = job(JobKind::Backup, now);
     let progress = Progress { done: 3, total: Some(4), unit: EVIL.into() };
-    running.running = Some(Running { since: started, progress: Some(progress) });
+    running.running = Some(RunStatus { since: started, progress: Some(progress) });
     let detail = EVIL.into();
     DatabaseStatus {
         name: EVIL.into(),
@@ -94,7 +94,7 @@ fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
             max_seconds: 1.0,
         }],
         disk_free: DiskFree::default(),
-        trends: [Kind::Content, Kind::Table, Kind::Index].map(evil_trend).into(),
+        trends: [Measure::Content, Measure::Table, Measure::Index].map(evil_trend).into(),
         disk_full_seconds: Some(90.0 * 86_400.0),
     }
 }
@@ -263,8 +263,12 @@ async fn a_run_that_found_damage_is_not_shown_as_done_and_growth_that_is_not_kno
     let (started, finished) = (status.now, status.now);
     deep.last = Some(LastRun { id: 8, started, finished, outcome, reason, summary: "checked".into() });
     database.jobs = vec![deep];
-    let unknown =
-        Trend { week_bytes_per_day: None, month_bytes_per_day: None, days: 1, ..evil_trend(Kind::Content) };
+    let unknown = Trend {
+        week_bytes_per_day: None,
+        month_bytes_per_day: None,
+        days: 1,
+        ..evil_trend(Measure::Content)
+    };
     database.trends = vec![unknown];
     database.disk_full_seconds = None;
     status.databases = vec![database];

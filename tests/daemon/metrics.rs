@@ -4,7 +4,7 @@
 use super::page::{parse, value};
 use chrono::{DateTime, TimeZone, Utc};
 use litekeeper::metrics::events::*;
-use litekeeper::metrics::names::{self, Kind};
+use litekeeper::metrics::names::{self, MetricKind};
 use litekeeper::metrics::{Expected, Format, Metrics};
 use litekeeper::terms::{Outcome, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,7 +102,7 @@ fn every_metric_of_the_table_is_on_the_page_with_its_help_type_and_labels() {
     for metric in names::ALL {
         let family = families.get(metric.name).unwrap_or_else(|| panic!("{} is missing", metric.name));
         assert!(page.contains(&format!("# HELP {} {}\n", metric.name, metric.help)));
-        let kind = if metric.kind == Kind::Info { "gauge" } else { metric.kind.as_str() };
+        let kind = if metric.kind == MetricKind::Info { "gauge" } else { metric.kind.as_str() };
         assert_eq!(family.kind, kind, "{}", metric.name);
         for (name, labels, _) in &family.samples {
             let mut expected: BTreeSet<&str> = metric.labels.iter().copied().collect();
@@ -143,7 +143,7 @@ fn buckets_rise_and_end_with_the_count() {
 fn every_counter_of_a_database_is_there_at_zero_before_anything_happens() {
     let page = metrics_of(&["attendance"]).render(Format::Text);
     let families = parse(&page, Format::Text);
-    for metric in names::ALL.iter().filter(|m| m.kind == Kind::Counter) {
+    for metric in names::ALL.iter().filter(|m| m.kind == MetricKind::Counter) {
         let family = families.get(metric.name).unwrap_or_else(|| panic!("{} is missing", metric.name));
         assert!(family.samples.iter().all(|s| s.2 == 0.0), "{}", metric.name);
     }

@@ -7,7 +7,7 @@ use crate::support::sandbox::Sandbox;
 use crate::support::{PATIENCE, configured, counted, skip, wait_until};
 use litekeeper::config::Database;
 use litekeeper::error::{Error, Reason, Result};
-use litekeeper::jobs::runner::{self, Finished, Order};
+use litekeeper::jobs::runner::{self, Order, RunEnd};
 use litekeeper::jobs::{Access, Job, Report, Run as Working, Task};
 use litekeeper::pool::Pool;
 use litekeeper::state::State;
@@ -71,11 +71,11 @@ impl Fixture {
         Self { sandbox, database, pool, state }
     }
 
-    async fn run(&self, job: Task) -> Finished {
+    async fn run(&self, job: Task) -> RunEnd {
         self.run_until(job, CancellationToken::new()).await
     }
 
-    async fn run_until(&self, job: Task, cancel: CancellationToken) -> Finished {
+    async fn run_until(&self, job: Task, cancel: CancellationToken) -> RunEnd {
         let order = Order { cancel, ..order(job, &self.database, &self.pool) };
         tokio::time::timeout(PATIENCE, runner::run(&self.state, order)).await.expect("the run hangs")
     }

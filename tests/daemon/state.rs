@@ -350,7 +350,7 @@ fn count_up(state: &State) {
 #[test]
 fn a_fact_that_processes_change_at_once_loses_no_change() {
     let (_directory, state) = state();
-    let others = [(); 2].map(|()| Child::start("counter", state.directory()));
+    let others = [(); 2].map(|()| Child::start("state::counter", state.directory()));
     count_up(&state);
     for other in others {
         other.said("counted");

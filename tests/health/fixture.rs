@@ -5,7 +5,7 @@ use crate::support::keeper::Keeper;
 use crate::support::sql::{self, edit};
 use litekeeper::config::{Index, Missing};
 use litekeeper::error::Error;
-use litekeeper::jobs::runner::Finished;
+use litekeeper::jobs::runner::RunEnd;
 use litekeeper::terms::Verdict;
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -37,11 +37,11 @@ pub(crate) fn overwrite_page(path: &Path, page: u64) {
     file.write_all_at(&vec![0xA5; usize::try_from(size).unwrap()], (page - 1) * size).unwrap();
 }
 
-pub(crate) fn findings(finished: &Finished) -> &[Error] {
+pub(crate) fn findings(finished: &RunEnd) -> &[Error] {
     &finished.result.as_ref().unwrap().findings
 }
 
-pub(crate) fn problems(finished: &Finished) -> &[Error] {
+pub(crate) fn problems(finished: &RunEnd) -> &[Error] {
     &finished.result.as_ref().unwrap().problems
 }
 

@@ -9,7 +9,7 @@ use litekeeper::jobs::health::Health;
 use litekeeper::sqlite::files::facts::disk_free;
 use litekeeper::state::State;
 use litekeeper::state::facts::{self, TRENDS};
-use litekeeper::state::trends::{self, Kind, Size, Trend};
+use litekeeper::state::trends::{self, Measure, Size, Trend};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -25,12 +25,12 @@ fn state() -> (tempfile::TempDir, State) {
     (directory, state)
 }
 
-fn size(kind: Kind, name: &str, bytes: u64) -> Size {
+fn size(kind: Measure, name: &str, bytes: u64) -> Size {
     Size { kind, name: name.to_owned(), bytes }
 }
 
 fn file(bytes: u64) -> Vec<Size> {
-    vec![size(Kind::File, "", bytes), size(Kind::Free, "", 0)]
+    vec![size(Measure::File, "", bytes), size(Measure::Free, "", 0)]
 }
 
 fn record(state: &State, at: DateTime<Utc>, sizes: &[Size]) {
@@ -40,7 +40,7 @@ fn record(state: &State, at: DateTime<Utc>, sizes: &[Size]) {
 /// What is known of the content of the database.
 fn content(state: &State, now: DateTime<Utc>) -> Trend {
     let all = state.now(|c| trends::of(c, "a", now)).unwrap();
-    all.into_iter().find(|trend| trend.kind == Kind::Content).unwrap()
+    all.into_iter().find(|trend| trend.kind == Measure::Content).unwrap()
 }
 
 /// The times of the samples of the file.
@@ -96,7 +96,7 @@ fn of_a_quarter_of_an_hour_one_sample_is_kept_however_often_health_runs() {
 fn what_is_gone_is_forgotten_when_there_is_much_that_came_and_went() {
     let (_directory, state) = state();
     for n in 0..400 {
-        let table = size(Kind::Table, &format!("t{n}"), 1);
+        let table = size(Measure::Table, &format!("t{n}"), 1);
         record(&state, start() + TimeDelta::days(n), &[file(1), vec![table]].concat());
     }
     let count = |sql: &str| state.now(|c| Ok(c.query_row(sql, [], |row| row.get::<_, i64>(0))?)).unwrap();
@@ -105,7 +105,8 @@ fn what_is_gone_is_forgotten_when_there_is_much_that_came_and_went() {
     assert_eq!(count(orphans), 0);
     let now = start() + TimeDelta::days(399);
     let known = state.now(|c| trends::of(c, "a", now)).unwrap();
-    let tables: Vec<&str> = known.iter().filter(|t| t.kind == Kind::Table).map(|t| t.name.as_str()).collect();
+    let tables: Vec<&str> =
+        known.iter().filter(|t| t.kind == Measure::Table).map(|t| t.name.as_str()).collect();
     assert_eq!(tables, ["t399"], "only what is there now is shown");
 }
 
@@ -125,11 +126,12 @@ fn a_clock_that_was_wrong_for_a_while_removes_nothing_but_its_own_samples() {
 #[test]
 fn a_table_dropped_while_the_clock_was_wrong_does_not_hide_those_that_there_are() {
     let (_directory, state) = state();
-    let with = |table: &str| [file(1), vec![size(Kind::Table, table, 1)]].concat();
+    let with = |table: &str| [file(1), vec![size(Measure::Table, table, 1)]].concat();
     record(&state, start() + TimeDelta::days(30_000), &with("dropped"));
     record(&state, start(), &with("living"));
     let known = state.now(|c| trends::of(c, "a", start())).unwrap();
-    let tables: Vec<&str> = known.iter().filter(|t| t.kind == Kind::Table).map(|t| t.name.as_str()).collect();
+    let tables: Vec<&str> =
+        known.iter().filter(|t| t.kind == Measure::Table).map(|t| t.name.as_str()).collect();
     assert_eq!(tables, ["living"]);
 }
 
@@ -179,7 +181,7 @@ fn free_pages_are_no_growth() {
     let (_directory, state) = state();
     for day in 0..10_u64 {
         // The file keeps its size, while its free pages are filled.
-        let sizes = [size(Kind::File, "", 100_000), size(Kind::Free, "", 50_000 - 1000 * day)];
+        let sizes = [size(Measure::File, "", 100_000), size(Measure::Free, "", 50_000 - 1000 * day)];
         record(&state, start() + TimeDelta::days(i64::try_from(day).unwrap()), &sizes);
     }
     assert_eq!(content(&state, start() + TimeDelta::days(9)).bytes_per_day(), Some(1000.0));
@@ -218,14 +220,14 @@ async fn health_samples_the_file_its_tables_and_its_indexes() {
     };
     let size = |sql: &str| Some(crate::support::sql::value::<u64>(&keeper.sandbox.database(), sql));
     assert_eq!(
-        of(Kind::Index, "idx_users_name"),
+        of(Measure::Index, "idx_users_name"),
         size("SELECT sum(pgsize) FROM dbstat WHERE name = 'idx_users_name'")
     );
     let with_indexes = "SELECT sum(pgsize) FROM dbstat WHERE name IN \
                         (SELECT name FROM sqlite_schema WHERE tbl_name = 'users')";
-    assert_eq!(of(Kind::Table, "users"), size(with_indexes));
+    assert_eq!(of(Measure::Table, "users"), size(with_indexes));
     let pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
-    assert_eq!(of(Kind::File, ""), size(pages));
+    assert_eq!(of(Measure::File, ""), size(pages));
 
     // What nobody wrote to is sampled again all the same; what is gone is not.
     let of_index = "SELECT max(at) FROM size_sample WHERE series = (SELECT id FROM size_series WHERE name = 'idx_users_name')";
@@ -235,7 +237,7 @@ async fn health_samples_the_file_its_tables_and_its_indexes() {
     assert!(last() > before);
     edit(&keeper.sandbox.database(), "DROP INDEX idx_users_name");
     keeper.run(Health).await;
-    assert_eq!(of(Kind::Index, "idx_users_name"), None);
+    assert_eq!(of(Measure::Index, "idx_users_name"), None);
 }
 
 #[tokio::test]
@@ -245,11 +247,11 @@ async fn health_and_status_tell_growth_and_when_the_disk_is_full() {
     keeper.run(Health).await;
     assert!(keeper.check("table_sizes").1.contains("how fast it grows is told after 3 days; 1 day so far"));
     let now = litekeeper::clock::now();
-    let held = trends_of(&keeper).iter().find(|t| t.kind == Kind::Content).unwrap().bytes;
+    let held = trends_of(&keeper).iter().find(|t| t.kind == Measure::Content).unwrap().bytes;
     for ago in (1..10_u64).rev() {
         let at = now - TimeDelta::days(i64::try_from(ago).unwrap());
         let bytes = held - held / 20 * ago;
-        let table = |name: &str, bytes| size(Kind::Table, name, bytes);
+        let table = |name: &str, bytes| size(Measure::Table, name, bytes);
         let tables = [table("users", 100), table("attendance", 50_000_000 - 1_048_576 * ago)];
         let sizes = [&file(bytes)[..], &tables].concat();
         keeper.state.now(|c| trends::record(c, "attendance", at, &sizes)).unwrap();

@@ -8,8 +8,8 @@ use crate::support::keeper::Keeper;
 use crate::support::sandbox::Sandbox;
 use litekeeper::config::Value;
 use litekeeper::error::{Error, Reason};
-use litekeeper::jobs::runner::Finished;
-use litekeeper::jobs::watch::Watch;
+use litekeeper::jobs::runner::RunEnd;
+use litekeeper::jobs::watch::WatchList;
 use litekeeper::pool::SlowStatement;
 use litekeeper::queries::slow_log;
 use litekeeper::state::slow;
@@ -31,11 +31,11 @@ fn told(database: &str, queries: &[&str]) -> &'static Log {
     Log::of_this_process()
 }
 
-fn problems(finished: &Finished) -> &[Error] {
+fn problems(finished: &RunEnd) -> &[Error] {
     &finished.result.as_ref().unwrap().problems
 }
 
-fn summary(finished: &Finished) -> &str {
+fn summary(finished: &RunEnd) -> &str {
     &finished.result.as_ref().unwrap().summary
 }
 
@@ -54,7 +54,7 @@ async fn a_slow_statement_is_logged_counted_and_kept_by_its_shape() {
     keeper.watch("numbers", SLOW);
     let log = slow_log::keep(keeper.state.clone(), keeper.slow_statements.take().unwrap());
     let log = tokio::spawn(log);
-    let finished = keeper.run(Watch).await;
+    let finished = keeper.run(WatchList).await;
     assert_eq!(finished.outcome, Outcome::Success, "{finished:?}");
     let state = keeper.state.clone();
     // The log ends when nobody can send any more.
@@ -113,7 +113,7 @@ async fn a_memory_that_cannot_be_written_is_told_of_once_and_not_for_each_statem
 #[tokio::test]
 async fn nothing_to_watch_is_a_success() {
     let keeper = keeper("nothing", &[]);
-    let finished = keeper.run(Watch).await;
+    let finished = keeper.run(WatchList).await;
     assert_eq!((finished.outcome, summary(&finished)), (Outcome::Success, "no queries to watch"));
 }
 
@@ -125,7 +125,7 @@ async fn a_query_is_run_with_its_values_to_its_last_row() {
     keeper.database.watch.queries[0].params =
         [("most".to_owned(), Value::Integer(7)), ("name".to_owned(), Value::Text("User 3".to_owned()))]
             .into();
-    let finished = keeper.run(Watch).await;
+    let finished = keeper.run(WatchList).await;
     let report = finished.result.unwrap();
     assert_eq!(report.detail[0]["rows"], 6, "{report:?}");
     assert_eq!(report.detail[0]["plan"][0], "SEARCH users USING INTEGER PRIMARY KEY (rowid<?)");
@@ -140,7 +140,7 @@ async fn a_query_that_fails_or_would_write_is_a_problem_and_the_others_run() {
     keeper.watch("writes", "DELETE FROM users");
     keeper.watch("unbound", "SELECT * FROM users WHERE id = :id");
     keeper.watch("right", "SELECT name FROM users");
-    let finished = keeper.run(Watch).await;
+    let finished = keeper.run(WatchList).await;
     assert_eq!(finished.outcome, Outcome::Failure);
     let reasons: Vec<_> = problems(&finished).iter().map(|e| e.reason).collect();
     assert_eq!(reasons, [Reason::Sqlite, Reason::Refused, Reason::Config]);
@@ -164,7 +164,7 @@ async fn what_sqlite_has_against_a_query_quotes_no_value_of_it() {
     ] {
         keeper.watch(name, sql);
     }
-    let finished = keeper.run(Watch).await;
+    let finished = keeper.run(WatchList).await;
     let told: Vec<_> = problems(&finished).iter().map(|problem| problem.message.to_lowercase()).collect();
     assert_eq!(told.len(), 6, "{told:?}");
     assert!(told.iter().all(|text| !text.contains("zebulon") && !text.contains("2eb010")), "{told:?}");
@@ -181,13 +181,13 @@ async fn a_plan_that_changed_is_told_of_once() {
     let labels = [("database", "plans"), ("query", "by_name")];
     let changes = || counted::so_far().get("litekeeper_watch_plan_changes_total", &labels);
     for _ in 0..2 {
-        let finished = keeper.run(Watch).await;
+        let finished = keeper.run(WatchList).await;
         assert!(!summary(&finished).contains("another plan"), "{finished:?}");
     }
     assert_eq!(changes(), Some(0.0));
 
     application.sql("DROP INDEX idx_users_name");
-    let finished = keeper.run(Watch).await;
+    let finished = keeper.run(WatchList).await;
     let said = "another plan than before: by_name now reads users from end to end";
     assert!(summary(&finished).ends_with(said), "{finished:?}");
     assert_eq!(finished.result.as_ref().unwrap().detail[0]["scans_new"][0], "users");
@@ -202,11 +202,11 @@ async fn a_plan_that_changed_is_told_of_once() {
         assert!(lines[0].contains(words), "{words:?} is not in {}", lines[0]);
     }
 
-    let finished = keeper.run(Watch).await;
+    let finished = keeper.run(WatchList).await;
     assert!(!summary(&finished).contains("another plan"), "{finished:?}");
     // Another query by the same name has another plan by right.
     "SELECT id FROM users WHERE id = 1".clone_into(&mut keeper.database.watch.queries[0].sql);
-    keeper.run(Watch).await;
+    keeper.run(WatchList).await;
     assert_eq!(changes(), Some(1.0));
 }
 
@@ -215,12 +215,12 @@ async fn a_query_that_failed_once_is_compared_with_its_plan_before_that() {
     let mut keeper = keeper("gaps", &[]);
     keeper.watch("by_name", "SELECT id FROM users WHERE name = 'User 1'");
     let mut application = Application::start(&keeper.sandbox.database());
-    keeper.run(Watch).await;
+    keeper.run(WatchList).await;
     application.sql("ALTER TABLE users RENAME TO people");
-    assert_eq!(keeper.run(Watch).await.outcome, Outcome::Failure);
+    assert_eq!(keeper.run(WatchList).await.outcome, Outcome::Failure);
     application.sql("ALTER TABLE people RENAME TO users");
     application.sql("DROP INDEX idx_users_name");
-    let finished = keeper.run(Watch).await;
+    let finished = keeper.run(WatchList).await;
     assert!(summary(&finished).contains("another plan than before: by_name"), "{finished:?}");
 }
 
@@ -229,9 +229,9 @@ async fn a_plan_that_became_better_is_told_of_without_alarm() {
     let mut keeper = keeper("better", &[]);
     let told = told("better", &["by_email"]);
     keeper.watch("by_email", "SELECT id FROM users WHERE email = 'a'");
-    keeper.run(Watch).await;
+    keeper.run(WatchList).await;
     Application::start(&keeper.sandbox.database()).sql("CREATE INDEX by_email ON users (email)");
-    let finished = keeper.run(Watch).await;
+    let finished = keeper.run(WatchList).await;
     assert!(summary(&finished).ends_with("another plan than before: by_email"), "{finished:?}");
     let lines = told.lines(&["the query plan changed", "database=\"better\""]);
     assert!(lines.len() == 1 && !lines[0].contains("became a SCAN"), "{lines:?}");
@@ -242,13 +242,13 @@ async fn an_alias_that_is_text_is_in_no_plan() {
     let mut keeper = keeper("aliases", &[]);
     let told = told("aliases", &["alias"]);
     keeper.watch("alias", "SELECT name FROM users AS 'Zacharias' WHERE name > ''");
-    let finished = keeper.run(Watch).await;
+    let finished = keeper.run(WatchList).await;
     assert_eq!(
         finished.result.as_ref().unwrap().detail[0]["plan"][0],
         "SEARCH ? USING COVERING INDEX idx_users_name (name>?)"
     );
     Application::start(&keeper.sandbox.database()).sql("DROP INDEX idx_users_name");
-    keeper.run(Watch).await;
+    keeper.run(WatchList).await;
     assert_eq!(told.lines(&["the query plan changed", "database=\"aliases\""]).len(), 1);
     assert!(told.lines(&["Zacharias"]).is_empty());
 }
@@ -263,7 +263,7 @@ async fn h09_a_watched_query_holds_up_writers_no_longer_than_they_may_be() {
     let mut application = Application::start(&keeper.sandbox.database());
     application.write_every(Duration::from_millis(20));
     application.wait_for_commits(5);
-    let finished = keeper.run(Watch).await;
+    let finished = keeper.run(WatchList).await;
     let reasons: Vec<_> = problems(&finished).iter().map(|e| e.reason).collect();
     assert_eq!(reasons, [Reason::Deadline], "{finished:?}");
     assert_eq!(finished.result.as_ref().unwrap().detail[0]["query"], "short");
@@ -278,7 +278,7 @@ async fn a_watched_query_has_the_same_limit_where_writers_do_not_wait() {
     told("unending", &["endless"]);
     keeper.database.maintain.max_block = Duration::from_millis(100);
     keeper.watch("endless", ENDLESS);
-    let finished = keeper.run(Watch).await;
+    let finished = keeper.run(WatchList).await;
     let [problem] = problems(&finished) else { panic!("{finished:?}") };
     assert_eq!((problem.reason, problem.message.contains("maintain.max_block")), (Reason::Deadline, true));
     // That it took so long is what whoever watches wants to see.
@@ -293,7 +293,7 @@ async fn h11_a_long_read_gives_up_when_the_log_grows_behind_it() {
     keeper.watch("endless", ENDLESS);
     let mut application = Application::start(&keeper.sandbox.database());
     application.write_every(Duration::from_millis(1));
-    let finished = keeper.run(Watch).await;
+    let finished = keeper.run(WatchList).await;
     let [problem] = problems(&finished) else { panic!("{finished:?}") };
     assert_eq!(problem.reason, Reason::Deadline);
     assert!(problem.message.contains("maintain.max_wal"), "{}", problem.message);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use litekeeper::config::{Database, Vacuum};
 use litekeeper::error::Reason;
-use litekeeper::sqlite::upkeep::overwrite::{Overwritten, Watcher, overwrite};
+use litekeeper::sqlite::upkeep::overwrite::{OverwriteOutcome, Watcher, overwrite};
 use litekeeper::sqlite::upkeep::vacuum;
 use litekeeper::sqlite::write::hold::Holds;
 use litekeeper::state::facts::{self, SPEEDS, Speeds};
@@ -121,9 +121,9 @@ fn a_commit_at_any_moment_is_never_lost() {
         let watcher = Watcher::new(&path).unwrap();
         let copy = compact(&live, &sandbox);
         match overwrite(&mut live, &copy, &watcher, PATIENCE, &holds, &|| Ok(())).unwrap() {
-            Overwritten::Done(_) => done += 1,
-            Overwritten::Outdated => outdated += 1,
-            Overwritten::TooLong => panic!("nothing limits it"),
+            OverwriteOutcome::Done(_) => done += 1,
+            OverwriteOutcome::Outdated => outdated += 1,
+            OverwriteOutcome::TooLong => panic!("nothing limits it"),
         }
         application.wait_for_commits(1);
         let last = application.pause();
@@ -160,7 +160,7 @@ fn a_commit_while_the_lock_is_waited_for_is_seen() {
     });
     wait_until("the lock is waited for", || WAITS.load(Ordering::SeqCst).then_some(()));
     application.sql("COMMIT");
-    assert_eq!(waits.join().unwrap(), Overwritten::Outdated);
+    assert_eq!(waits.join().unwrap(), OverwriteOutcome::Outdated);
     assert_eq!(number(&path, "SELECT count(*) FROM users WHERE id = 4711"), 1);
     application.stop();
 }

@@ -7,7 +7,7 @@ use litekeeper::config::{self, Analyze, Database, Reindex, RowidPolicy, Vacuum};
 use litekeeper::error::Reason;
 use litekeeper::jobs::Task;
 use litekeeper::jobs::maintain::{Maintain, Preview};
-use litekeeper::jobs::runner::{self, Finished};
+use litekeeper::jobs::runner::{self, RunEnd};
 use litekeeper::pool::Pool;
 use litekeeper::state::State;
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub(crate) fn database(path: &Path, change: impl FnOnce(&mut Database)) -> Datab
 }
 
 pub(crate) struct Ran {
-    pub(crate) finished: Finished,
+    pub(crate) finished: RunEnd,
     /// The statements that were run, in their order.
     pub(crate) statements: Vec<String>,
 }

@@ -8,7 +8,7 @@ use litekeeper::error::Reason;
 use litekeeper::jobs::maintain::Maintain;
 use litekeeper::jobs::runner;
 use litekeeper::pool::Pool;
-use litekeeper::sqlite::upkeep::incremental::Freeing;
+use litekeeper::sqlite::upkeep::incremental::IncrementalVacuum;
 use litekeeper::sqlite::upkeep::vacuum::{AutoVacuum, vacuum};
 use litekeeper::sqlite::write::hold::Holds;
 use litekeeper::terms::Outcome;
@@ -103,7 +103,7 @@ fn a_slice_that_must_stop_is_rolled_back_and_a_replicator_ends_them_all() {
     fill(&path, 2);
     let holds = Holds::new(|_| {});
     let free = number(&path, "PRAGMA freelist_count");
-    let mut freeing = Freeing::begin(&path, Duration::ZERO).unwrap();
+    let mut freeing = IncrementalVacuum::begin(&path, Duration::ZERO).unwrap();
     assert_eq!(freeing.slice(&holds, None, 500, || true).unwrap_err().reason, Reason::Cancelled);
     assert_eq!(number(&path, "PRAGMA freelist_count"), free);
     freeing.slice(&holds, None, 10, || false).unwrap();

@@ -1,7 +1,7 @@
 //! The rows of a database as texts that can be compared, and what was found of them elsewhere.
 
 use litekeeper::sqlite::pages;
-use litekeeper::sqlite::salvage::{self, Salvaged};
+use litekeeper::sqlite::salvage::{self, Salvage};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -145,7 +145,7 @@ pub fn measure(original: &Tables, found: &Connection) -> Measured {
 }
 
 /// Our salvage of these bytes.
-pub fn salvaged(bytes: &[u8]) -> Option<(Connection, Salvaged)> {
+pub fn salvaged(bytes: &[u8]) -> Option<(Connection, Salvage)> {
     let holder = Held(bytes);
     let database = pages::Database::open(&holder)?;
     let target = Connection::open_in_memory().unwrap();

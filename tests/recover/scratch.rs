@@ -5,7 +5,7 @@ use crate::support::process::child::{self, Child};
 use crate::support::restoring::{can_trace, killed_in_wal_mode, stderr, traced};
 use crate::support::soundness::assert_sound;
 use crate::support::{skip, wait_until};
-use litekeeper::store::scratch::{Named, Scratch};
+use litekeeper::store::scratch::{Scratch, ScratchDirectory};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +20,7 @@ fn listed(directory: &Path) -> Vec<PathBuf> {
 #[ignore = "the other process in the tests of this file"]
 fn uses_scratch_files_until_it_is_told_to_end() {
     let Some(directory) = child::argument() else { return };
-    let named = Named::create(&directory, "recover").unwrap();
+    let named = ScratchDirectory::create(&directory, "recover").unwrap();
     named.beside("-wal").unwrap();
     let _scratch = Scratch::create(&directory, "verify").unwrap();
     child::say("has them");
@@ -44,7 +44,7 @@ fn what_a_process_of_another_container_uses_is_left_alone_until_it_has_died() {
     assert_eq!(before.len(), 2, "a directory with a database and its log, and their lock: {before:?}");
     assert!(before.iter().any(|path| path.to_str().unwrap().contains(&format!("-{free}-"))), "{before:?}");
     drop(Scratch::create(base.path(), "verify").unwrap());
-    drop(Named::create(base.path(), "recover").unwrap());
+    drop(ScratchDirectory::create(base.path(), "recover").unwrap());
     assert_eq!(listed(base.path()), before, "somebody else's files");
     other.kill();
     // Its locks end with the last process of the container, which is not our child.

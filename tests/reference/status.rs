@@ -6,7 +6,7 @@ use crate::table;
 
 /// Where those types are. Each is shown that serializes.
 const SOURCES: [&str; 2] =
-    [include_str!("../../src/state/status.rs"), include_str!("../../src/state/trends.rs")];
+    [include_str!("../../src/state/status/mod.rs"), include_str!("../../src/state/trends.rs")];
 
 /// Not values of JSON of their own: `Option<DateTime<Utc>>` is a time, or null.
 const PLAIN: [(&str, &str); 12] = [
@@ -21,7 +21,7 @@ const PLAIN: [(&str, &str); 12] = [
     ("JobKind", "text: a kind of job"),
     ("Outcome", "text: success, failure, skipped or interrupted"),
     ("Verdict", "text: good, warning, bad or unknown"),
-    ("Kind", "text: file, free, content, table or index"),
+    ("Measure", "text: file, free, content, table or index"),
 ];
 
 struct Type {

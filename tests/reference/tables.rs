@@ -18,7 +18,7 @@ fn the_page_of_metrics_has_every_metric() {
     });
     let metrics = table(&["metric", "kind", "labels", "what it tells"], rows);
     let buckets = names::ALL.iter().filter_map(|metric| match metric.kind {
-        names::Kind::Histogram(bounds) => {
+        names::MetricKind::Histogram(bounds) => {
             let bounds: Vec<String> = bounds.iter().map(ToString::to_string).collect();
             Some(vec![code(&[metric.name]), bounds.join(", ")])
         }

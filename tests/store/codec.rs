@@ -4,7 +4,7 @@ use super::{noise, read_all};
 use crate::support::skip;
 use litekeeper::config::Compression;
 use litekeeper::error::Reason;
-use litekeeper::store::codec::hash::{Hashing, sha256};
+use litekeeper::store::codec::hash::{Hasher, sha256};
 use litekeeper::store::codec::{Compressor, Encoding, Sums, read_error, reader, suffix};
 use proptest::prelude::*;
 use std::io::{self, Cursor, Read, Write};
@@ -277,11 +277,11 @@ fn a_disk_that_cannot_be_read_is_not_a_damaged_file() {
 fn hashes_what_goes_by_in_both_directions() {
     // FIPS 180-2, appendix B.1.
     let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    let mut writer = Hashing::new(Vec::new());
+    let mut writer = Hasher::new(Vec::new());
     writer.write_all(b"a").unwrap();
     writer.write_all(b"bc").unwrap();
     assert_eq!((writer.sum().bytes, writer.sum().sha256.as_str()), (3, expected));
-    let mut reader = Hashing::new(&b"abc"[..]);
+    let mut reader = Hasher::new(&b"abc"[..]);
     io::copy(&mut reader, &mut io::sink()).unwrap();
     assert_eq!((reader.sum().bytes, reader.sum().sha256.as_str()), (3, expected));
     for encoding in [gzip(6, 3), zstd(6, 3), Encoding { compression: Compression::None, ..gzip(6, 1) }] {

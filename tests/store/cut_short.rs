@@ -31,6 +31,9 @@ impl Store for Breaks {
     fn get(&self, name: &str) -> Result<Box<dyn Read + Send>> {
         self.inner.get(name)
     }
+    fn entry(&self, name: &str) -> Result<Option<Entry>> {
+        self.inner.entry(name)
+    }
     fn list(&self) -> Result<Vec<Entry>> {
         self.inner.list()
     }

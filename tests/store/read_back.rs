@@ -31,6 +31,9 @@ impl Store for Lies {
     fn get(&self, name: &str) -> Result<Box<dyn Read + Send>> {
         self.0.get(name)
     }
+    fn entry(&self, name: &str) -> Result<Option<Entry>> {
+        self.0.entry(name)
+    }
     fn list(&self) -> Result<Vec<Entry>> {
         self.0.list()
     }

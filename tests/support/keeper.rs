@@ -4,7 +4,7 @@ use super::sandbox::Sandbox;
 use super::{PATIENCE, configured};
 use litekeeper::config::{Database, Query};
 use litekeeper::jobs::Task;
-use litekeeper::jobs::runner::{self, Finished, Order};
+use litekeeper::jobs::runner::{self, Order, RunEnd};
 use litekeeper::pool::{Pool, SlowStatement};
 use litekeeper::state::State;
 use litekeeper::state::facts::{self, Fact, HEALTH};
@@ -46,11 +46,11 @@ impl Keeper {
     }
 
     /// Runs a job to its end, over connections of its own.
-    pub async fn run(&self, job: impl Into<Task>) -> Finished {
+    pub async fn run(&self, job: impl Into<Task>) -> RunEnd {
         self.run_over(&self.pool(), job).await
     }
 
-    pub async fn run_over(&self, pool: &Pool, job: impl Into<Task>) -> Finished {
+    pub async fn run_over(&self, pool: &Pool, job: impl Into<Task>) -> RunEnd {
         let order = order(job, &self.database, pool);
         tokio::time::timeout(PATIENCE, runner::run(&self.state, order)).await.expect("the run hangs")
     }

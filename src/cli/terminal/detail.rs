@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::page::Page;
-use super::table::Table;
+use super::table::TextTable;
 use crate::jobs::Report;
 use crate::words;
 
@@ -90,7 +90,7 @@ fn list_of_objects(page: &mut Page, objects: &[&Map<String, Value>]) {
     }
 }
 
-fn table(objects: &[&Map<String, Value>]) -> Table {
+fn table(objects: &[&Map<String, Value>]) -> TextTable {
     let mut names: Vec<&String> = Vec::new();
     for name in objects.iter().flat_map(|object| object.keys()) {
         if !names.contains(&name) {
@@ -113,7 +113,7 @@ fn table(objects: &[&Map<String, Value>]) -> Table {
         _ => String::new(),
     };
     let head = short.iter().map(|name| title(name).to_uppercase()).chain([heading]);
-    let mut table = Table::new(head).right(&right);
+    let mut table = TextTable::new(head).right(&right);
     for object in objects {
         let value = |name: &String| object.get(name).and_then(|value| cell(name, value));
         let sentence = |name: &&String| match long.len() {

@@ -1,7 +1,7 @@
 //! Text for a terminal, line by line, in the width that it has; for a pipe, where there is none, unbroken.
 
 use super::lines::{broken, count};
-use super::table::Table;
+use super::table::TextTable;
 
 /// What a verb prints.
 pub(in crate::cli) struct Page {
@@ -40,7 +40,7 @@ impl Page {
     }
 
     /// Adds a table after `indent` spaces.
-    pub(in crate::cli) fn table(&mut self, indent: usize, table: &Table) {
+    pub(in crate::cli) fn table(&mut self, indent: usize, table: &TextTable) {
         let text = table.render(indent, self.width);
         self.line(text);
     }

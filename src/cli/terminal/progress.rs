@@ -60,19 +60,19 @@ impl Drop for Line {
 }
 
 /// Follows work that is no run of a job: shows on the line how far it is, and ends it when its call ends.
-pub(in crate::cli) struct Followed<'c> {
+pub(in crate::cli) struct Follower<'c> {
     call: &'c Call,
     line: RefCell<Line>,
 }
 
-impl<'c> Followed<'c> {
+impl<'c> Follower<'c> {
     /// This work.
     pub(in crate::cli) fn new(call: &'c Call, what: impl Into<String>) -> Self {
         Self { call, line: RefCell::new(Line::new(what)) }
     }
 }
 
-impl Watch for Followed<'_> {
+impl Watch for Follower<'_> {
     fn go_on(&self) -> Result<()> {
         self.call.check()
     }

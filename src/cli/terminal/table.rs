@@ -10,13 +10,13 @@ const NARROWEST: usize = 30;
 const BENEATH: usize = 4;
 
 /// Rows of cells. The last column holds sentences: it alone is broken into lines.
-pub(in crate::cli) struct Table {
+pub(in crate::cli) struct TextTable {
     head: Vec<String>,
     right: Vec<usize>,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     /// With these headings.
     pub(in crate::cli) fn new<S: Into<String>>(head: impl IntoIterator<Item = S>) -> Self {
         let head = head.into_iter().map(Into::into).collect();
@@ -93,8 +93,8 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn table() -> Table {
-        let mut table = Table::new(["ID", "JOB", "SUMMARY"]).right(&[0]);
+    fn table() -> TextTable {
+        let mut table = TextTable::new(["ID", "JOB", "SUMMARY"]).right(&[0]);
         table.row(["9", "backup", "made one"]);
         table.row(["10", "été", "one two three four five six seven eight nine ten"]);
         table
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_line_end_in_a_cell_stays_in_its_row() {
-        let mut table = Table::new(["A", "B"]);
+        let mut table = TextTable::new(["A", "B"]);
         table.row(["x\ny", "1\n2"]);
         assert_eq!(table.render(0, None), "A    B\nx y  1 2\n");
     }

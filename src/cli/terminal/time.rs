@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 
 /// A time on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Given {
+pub(in crate::cli) enum TimeArgument {
     /// With its offset: one instant.
     Instant(DateTime<Utc>),
     /// As a clock on the wall shows it.
@@ -14,14 +14,14 @@ pub(in crate::cli) enum Given {
 }
 
 /// Reads `2026-11-23T05:00:00Z`, `2026-11-23 05:00` or `2026-11-23 05:00:30`.
-pub(in crate::cli) fn read(text: &str) -> Result<Given, String> {
+pub(in crate::cli) fn read(text: &str) -> Result<TimeArgument, String> {
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
-        return Ok(Given::Instant(instant.to_utc()));
+        return Ok(TimeArgument::Instant(instant.to_utc()));
     }
     ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"]
         .into_iter()
         .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
-        .map(Given::Wall)
+        .map(TimeArgument::Wall)
         .ok_or_else(|| {
             String::from(
                 "a time is written 2026-11-23 05:00, 2026-11-23 05:00:30 or 2026-11-23T05:00:00+01:00",
@@ -29,7 +29,7 @@ pub(in crate::cli) fn read(text: &str) -> Result<Given, String> {
         })
 }
 
-impl Given {
+impl TimeArgument {
     /// The instant, where a clock in `zone` shows this time exactly once.
     pub(in crate::cli) fn instant(self, zone: Tz) -> Result<DateTime<Utc>, String> {
         let wall = match self {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::cli::exit;
 use crate::cli::global::{Global, database};
 use crate::cli::terminal::out;
-use crate::cli::terminal::table::Table;
+use crate::cli::terminal::table::TextTable;
 use crate::config::{Database, Keep, Place};
 use crate::error::{Error, Reason, Result};
 use crate::store::rotation::Decision;
@@ -43,7 +43,7 @@ pub(in crate::cli) struct Backups {
 
 /// What is printed of a backup.
 #[derive(Serialize)]
-struct Told<'a> {
+struct BackupOutput<'a> {
     name: &'a str,
     path: String,
     /// When it began.
@@ -105,7 +105,7 @@ impl Backups {
     }
 }
 
-fn told<'a>(place: &str, backup: &'a store::Backup, decision: &Decision) -> Told<'a> {
+fn told<'a>(place: &str, backup: &'a store::Backup, decision: &Decision) -> BackupOutput<'a> {
     let manifest = backup.manifest.as_ref();
     let (state, why) = match &backup.state {
         store::State::Good => ("good", None),
@@ -114,7 +114,7 @@ fn told<'a>(place: &str, backup: &'a store::Backup, decision: &Decision) -> Told
         store::State::Damaged(why) => ("damaged", Some(why.as_str())),
         store::State::Unknown(why) => ("unknown", Some(why.as_str())),
     };
-    Told {
+    BackupOutput {
         name: &backup.name,
         path: format!("{place}/{}", backup.name),
         time: backup.time,
@@ -129,8 +129,8 @@ fn told<'a>(place: &str, backup: &'a store::Backup, decision: &Decision) -> Told
     }
 }
 
-fn render(backups: &[Told<'_>], now: DateTime<Utc>) -> Table {
-    let mut table = Table::new(["NAME", "BEGUN", "STORED", "RAW", "STATE", "ROTATION"]).right(&[2, 3]);
+fn render(backups: &[BackupOutput<'_>], now: DateTime<Utc>) -> TextTable {
+    let mut table = TextTable::new(["NAME", "BEGUN", "STORED", "RAW", "STATE", "ROTATION"]).right(&[2, 3]);
     for backup in backups {
         let state = match backup.verification {
             Some(verification) if backup.state == "good" => {

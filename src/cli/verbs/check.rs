@@ -9,10 +9,10 @@ use crate::cli::exit;
 use crate::cli::global::Global;
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
-use crate::cli::terminal::table::Table;
-use crate::config::{Config, Rejected};
+use crate::cli::terminal::table::TextTable;
+use crate::config::{Config, Rejection};
 use crate::error::Result;
-use crate::survey::environment::{self, Look, Verdict};
+use crate::survey::environment::{self, Look, LookResult};
 use crate::words;
 
 /// Check the configuration, by the same code as a reload.
@@ -61,12 +61,12 @@ impl Check {
             render(&mut page, &global.config, &config, looks.as_deref().unwrap_or_default());
             out::text(page.text())?;
         }
-        let has_problem = looks.iter().flatten().any(|look| look.result == Verdict::Problem);
+        let has_problem = looks.iter().flatten().any(|look| look.result == LookResult::Problem);
         Ok(if has_problem { exit::FAILED } else { exit::OK })
     }
 }
 
-fn rejected(path: &Path, rejected: &Rejected) -> Value {
+fn rejected(path: &Path, rejected: &Rejection) -> Value {
     let problems: Vec<_> = rejected
         .problems
         .iter()
@@ -97,7 +97,7 @@ fn render(page: &mut Page, path: &Path, config: &Config, looks: &[Look]) {
         page.beside("warning: ", warning);
     }
     if !looks.is_empty() {
-        let mut table = Table::new(["RESULT", "ABOUT", "FOUND"]);
+        let mut table = TextTable::new(["RESULT", "ABOUT", "FOUND"]);
         for look in looks {
             table.row([look.result.as_str(), &look.about, &look.text]);
         }

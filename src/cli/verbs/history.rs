@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::cli::exit;
 use crate::cli::global::{Global, database};
-use crate::cli::terminal::table::Table;
+use crate::cli::terminal::table::TextTable;
 use crate::cli::terminal::{out, time};
 use crate::error::Result;
 use crate::state::State;
@@ -56,9 +56,9 @@ impl History {
     }
 }
 
-fn render(runs: &[Run], zone: Tz) -> Table {
+fn render(runs: &[Run], zone: Tz) -> TextTable {
     let head = ["ID", "STARTED", "DATABASE", "JOB", "CAUSE", "OUTCOME", "TOOK", "SUMMARY"];
-    let mut table = Table::new(head).right(&[0]);
+    let mut table = TextTable::new(head).right(&[0]);
     for run in runs {
         let took = run.finished.map(|finished| (finished - run.started).as_seconds_f64());
         table.row([

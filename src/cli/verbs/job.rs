@@ -16,7 +16,7 @@ use crate::cli::{exit, interrupt, log};
 use crate::clock;
 use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
-use crate::jobs::runner::{self, Finished, Order};
+use crate::jobs::runner::{self, Order, RunEnd};
 use crate::jobs::{self, Access, Task, registry};
 use crate::pool::Pool;
 use crate::queries::slow_log;
@@ -160,7 +160,7 @@ impl Health {
 
 /// What is printed of a run.
 #[derive(Serialize)]
-struct Told<'a> {
+struct RunOutput<'a> {
     database: &'a str,
     job: JobKind,
     outcome: Outcome,
@@ -186,7 +186,7 @@ pub(in crate::cli) fn tell(
     global: &Global,
     name: &str,
     kinds: &[JobKind],
-    finished: &[Finished],
+    finished: &[RunEnd],
 ) -> Result<u8> {
     let runs: Vec<_> = kinds.iter().copied().zip(finished).collect();
     if global.json {
@@ -216,7 +216,7 @@ pub(in crate::cli) fn tell(
     Ok(codes.iter().copied().find(|code| *code == exit::DAMAGED).or(first_bad).unwrap_or(exit::OK))
 }
 
-async fn work(config: &Config, database: &Arc<Database>, tasks: Vec<Task>) -> Result<Vec<Finished>> {
+async fn work(config: &Config, database: &Arc<Database>, tasks: Vec<Task>) -> Result<Vec<RunEnd>> {
     let cancel = interrupt::token()?;
     let state = State::open(&config.daemon.state_dir)?;
     // A command that was killed has left its run open, and perhaps no daemon has started since.
@@ -229,7 +229,7 @@ async fn work(config: &Config, database: &Arc<Database>, tasks: Vec<Task>) -> Re
     for task in tasks {
         if cancel.is_cancelled() {
             let result = Err(Error::new(Reason::Cancelled, "stopped before it began"));
-            finished.push(Finished { outcome: Outcome::Interrupted, result });
+            finished.push(RunEnd { outcome: Outcome::Interrupted, result });
             continue;
         }
         if task.access != Access::Preview {
@@ -276,10 +276,10 @@ fn tell_of_blackout(config: &Config, database: &Database, kind: JobKind) {
     }
 }
 
-fn told<'a>(database: &'a str, job: JobKind, finished: &'a Finished) -> Told<'a> {
+fn told<'a>(database: &'a str, job: JobKind, finished: &'a RunEnd) -> RunOutput<'a> {
     let outcome = finished.outcome;
     match &finished.result {
-        Ok(report) => Told {
+        Ok(report) => RunOutput {
             database,
             job,
             outcome,
@@ -289,7 +289,7 @@ fn told<'a>(database: &'a str, job: JobKind, finished: &'a Finished) -> Told<'a>
             problems: report.problems.iter().map(Into::into).collect(),
             findings: report.findings.iter().map(Into::into).collect(),
         },
-        Err(error) => Told {
+        Err(error) => RunOutput {
             database,
             job,
             outcome,
@@ -302,7 +302,7 @@ fn told<'a>(database: &'a str, job: JobKind, finished: &'a Finished) -> Told<'a>
     }
 }
 
-fn code(finished: &Finished) -> u8 {
+fn code(finished: &RunEnd) -> u8 {
     let report = match &finished.result {
         Ok(report) => report,
         Err(error) => return exit::code(error.reason),

@@ -11,7 +11,7 @@ use crate::cli::{interrupt, log};
 use crate::config::LogFormat;
 use crate::error::{Error, Result};
 use crate::jobs::recover;
-use crate::jobs::runner::Finished;
+use crate::jobs::runner::RunEnd;
 use crate::pool::Call;
 use crate::terms::{JobKind, Outcome};
 
@@ -82,13 +82,13 @@ impl Recover {
         let file = self.file.clone().unwrap_or_default();
         log::start_quietly(global, LogFormat::Text);
         let call = Call::new("recover", &interrupt::token()?, None);
-        let watch = progress::Followed::new(&call, format!("recover of {}", file.display()));
+        let watch = progress::Follower::new(&call, format!("recover of {}", file.display()));
         let result = work.run_on_file(&file, &watch);
         drop(watch);
         let outcome = match &result {
             Ok(report) if report.problems.is_empty() => Outcome::Success,
             _ => Outcome::Failure,
         };
-        job::tell(global, &file.display().to_string(), &[JobKind::Recover], &[Finished { outcome, result }])
+        job::tell(global, &file.display().to_string(), &[JobKind::Recover], &[RunEnd { outcome, result }])
     }
 }

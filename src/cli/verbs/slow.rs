@@ -7,7 +7,7 @@ use crate::cli::exit;
 use crate::cli::global::{Global, database};
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
-use crate::cli::terminal::table::Table;
+use crate::cli::terminal::table::TextTable;
 use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::state::State;
@@ -88,9 +88,9 @@ fn one(id: &str, shapes: &[Shape], json: bool) -> Result<u8> {
     Ok(exit::OK)
 }
 
-fn list(shapes: &[Shape], now: DateTime<Utc>) -> Table {
+fn list(shapes: &[Shape], now: DateTime<Utc>) -> TextTable {
     let head = ["ID", "DATABASE", "JOB", "COUNT", "TOTAL", "P50", "P95", "LONGEST", "LAST SEEN", "STATEMENT"];
-    let mut table = Table::new(head).right(&[3, 4, 5, 6, 7]);
+    let mut table = TextTable::new(head).right(&[3, 4, 5, 6, 7]);
     for shape in shapes {
         table.row([
             shape.id.clone(),

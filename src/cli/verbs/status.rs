@@ -11,13 +11,13 @@ use crate::cli::exit;
 use crate::cli::global::{Global, database};
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
-use crate::cli::terminal::table::Table;
+use crate::cli::terminal::table::TextTable;
 use crate::config::Config;
 use crate::error::{Error, Reason, Result};
 use crate::http::ask;
 use crate::state::State;
 use crate::state::status::{
-    BackupStatus, CopyStatus, DatabaseStatus, JobStatus, Kind, PoolStatus, Severity, Status as Snapshot,
+    BackupStatus, CopyStatus, DatabaseStatus, JobStatus, Measure, PoolStatus, Severity, Status as Snapshot,
     Trend,
 };
 use crate::survey::{disk, overview};
@@ -192,7 +192,7 @@ fn size(database: &DatabaseStatus) -> String {
 fn growth(content: &Trend, database: &DatabaseStatus) -> String {
     let full = database.disk_full_seconds;
     let full = full.map(|seconds| format!("; the disk is full in {}", words::duration(seconds)));
-    let tables = database.trends.iter().filter(|trend| trend.kind == Kind::Table);
+    let tables = database.trends.iter().filter(|trend| trend.kind == Measure::Table);
     let daily =
         tables.filter_map(|trend| Some((trend.bytes_per_day().filter(|daily| *daily >= 1.0)?, trend)));
     let most = daily.max_by(|a, b| a.0.total_cmp(&b.0));
@@ -215,10 +215,10 @@ fn connections(pool: &PoolStatus) -> String {
     format!("{} of {} in use, {} idle{waiting}{timeouts}", pool.in_use, pool.max, pool.idle)
 }
 
-fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Tz) -> Table {
+fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Tz) -> TextTable {
     // Without a daemon nothing comes next.
     let next = if is_live { "NEXT" } else { "WOULD BE DUE" };
-    let mut table = Table::new(["JOB", "LAST RUN", "TOOK", next, "SCHEDULE"]);
+    let mut table = TextTable::new(["JOB", "LAST RUN", "TOOK", next, "SCHEDULE"]);
     for job in jobs {
         let last = job.last.as_ref();
         let took = last.map(|last| words::duration((last.finished - last.started).as_seconds_f64()));

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::wrong::{Span, Wrong, describe};
-use crate::config::diagnostic::{Position, Problem, Rejected};
+use super::wrong::{Mistake, Span, describe};
+use crate::config::diagnostic::{Position, Problem, Rejection};
 
 /// What reading has brought to light so far.
 pub(in crate::config) struct Findings<'t> {
     text: &'t str,
-    problems: RefCell<Vec<(Span, Wrong)>>,
+    problems: RefCell<Vec<(Span, Mistake)>>,
     /// Every key that was asked for, by its full name, and where the file sets it.
     keys: RefCell<BTreeMap<String, Option<Span>>>,
 }
@@ -24,7 +24,7 @@ impl<'t> Findings<'t> {
     }
 
     /// Notes something wrong at this place. Once: defaults that several databases share are checked with each.
-    pub(in crate::config) fn note(&self, span: Span, wrong: Wrong) {
+    pub(in crate::config) fn note(&self, span: Span, wrong: Mistake) {
         let mut problems = self.problems.borrow_mut();
         if !problems.iter().any(|(s, w)| *s == span && w.message == wrong.message) {
             problems.push((span, wrong));
@@ -42,7 +42,7 @@ impl<'t> Findings<'t> {
     }
 
     /// The problems in the order of the file, if there are any.
-    pub(in crate::config) fn rejected(&self, name: &str) -> Option<Rejected> {
+    pub(in crate::config) fn rejected(&self, name: &str) -> Option<Rejection> {
         let mut found = self.problems.borrow().clone();
         found.sort_by_key(|(span, _)| (span.start, span.end));
         let problems: Vec<Problem> = found
@@ -53,7 +53,7 @@ impl<'t> Findings<'t> {
                 help: wrong.help,
             })
             .collect();
-        (!problems.is_empty()).then(|| Rejected { file: name.to_owned(), problems })
+        (!problems.is_empty()).then(|| Rejection { file: name.to_owned(), problems })
     }
 }
 
@@ -73,8 +73,8 @@ pub(in crate::config) fn parse<'t>(findings: &Findings<'t>) -> Option<DeTable<'t
     let more = lines.len().saturating_sub(ENOUGH);
     for (n, (span, message)) in lines.into_values().take(ENOUGH).enumerate() {
         let mut wrong = match unquoted(&Position::new(findings.text, &span).text) {
-            Some(help) => Wrong::new("this is not TOML: text without quotes").help(help),
-            None => Wrong::new(format!("this is not TOML: {message}")),
+            Some(help) => Mistake::new("this is not TOML: text without quotes").help(help),
+            None => Mistake::new(format!("this is not TOML: {message}")),
         };
         if more > 0 && n + 1 == ENOUGH {
             wrong = wrong.help(format!("so are {more} more lines: is this the right file?"));
@@ -135,7 +135,7 @@ impl<'t> Table<'t> {
     pub(in crate::config) fn get<T>(
         &mut self,
         key: &str,
-        read: impl FnOnce(&DeValue<'t>) -> Result<T, Wrong>,
+        read: impl FnOnce(&DeValue<'t>) -> Result<T, Mistake>,
     ) -> Option<T> {
         let value = self.value(key)?;
         match read(value.get_ref()) {
@@ -150,7 +150,7 @@ impl<'t> Table<'t> {
 
     /// The place of a list's element, or of a part of a text: that only where the text stands in the file as it is,
     /// without escapes.
-    fn within(&self, value: &Spanned<DeValue<'_>>, wrong: &Wrong) -> Span {
+    fn within(&self, value: &Spanned<DeValue<'_>>, wrong: &Mistake) -> Span {
         let item = wrong.item.and_then(|n| value.get_ref().as_array()?.get(n));
         let value = item.unwrap_or(value);
         let (whole, part) = (value.span(), wrong.within.as_ref());
@@ -166,7 +166,7 @@ impl<'t> Table<'t> {
     pub(in crate::config) fn set<T>(
         &mut self,
         key: &str,
-        read: impl FnOnce(&DeValue<'t>) -> Result<T, Wrong>,
+        read: impl FnOnce(&DeValue<'t>) -> Result<T, Mistake>,
         target: &mut T,
     ) {
         if let Some(value) = self.get(key, read) {
@@ -178,12 +178,12 @@ impl<'t> Table<'t> {
     pub(in crate::config) fn need<T>(
         &mut self,
         key: &str,
-        read: impl FnOnce(&DeValue<'t>) -> Result<T, Wrong>,
+        read: impl FnOnce(&DeValue<'t>) -> Result<T, Mistake>,
     ) -> Option<T> {
         let read = self.get(key, read);
         // A table that is none has been noted as that.
         if self.entries.is_some_and(|entries| !entries.contains_key(key)) {
-            self.note(None, Wrong::new(format!("`{}` is missing", self.full(key))));
+            self.note(None, Mistake::new(format!("`{}` is missing", self.full(key))));
         }
         read
     }
@@ -199,7 +199,7 @@ impl<'t> Table<'t> {
         let Some(value) = value else { return Self::new(name, self.span.clone(), None, self.findings) };
         let entries = value.get_ref().as_table();
         if entries.is_none() {
-            let wrong = Wrong::new(format!("`{name}` must be a table, not {}", describe(value.get_ref())));
+            let wrong = Mistake::new(format!("`{name}` must be a table, not {}", describe(value.get_ref())));
             self.findings.note(value.span(), wrong.help(format!("write [{name}] on a line of its own")));
         }
         Self::new(name, value.span(), entries, self.findings)
@@ -221,7 +221,7 @@ impl<'t> Table<'t> {
                 }
                 (_, other) => {
                     let wrong =
-                        Wrong::new(format!("`{name}` must be a list of tables, not {}", describe(other)));
+                        Mistake::new(format!("`{name}` must be a list of tables, not {}", describe(other)));
                     self.findings.note(item.span(), wrong.help(format!("write [[{name}]], once for each")));
                 }
             }
@@ -255,20 +255,20 @@ impl<'t> Table<'t> {
     }
 
     /// Notes something wrong at a key of this table, or at the table.
-    pub(in crate::config) fn note(&self, key: Option<&str>, wrong: Wrong) {
+    pub(in crate::config) fn note(&self, key: Option<&str>, wrong: Mistake) {
         let span = key.and_then(|key| self.findings.span(&self.full(key)));
         self.findings.note(span.unwrap_or_else(|| self.span.clone()), wrong);
     }
 
     /// Notes something wrong at these bytes.
-    pub(in crate::config) fn note_at(&self, span: Span, wrong: Wrong) {
+    pub(in crate::config) fn note_at(&self, span: Span, wrong: Mistake) {
         self.findings.note(span, wrong);
     }
 
     /// Refuses a key that belongs elsewhere, with a help that says where.
     pub(in crate::config) fn misplaced(&mut self, key: &str, help: &str) {
         if let Some((own, key, _)) = self.entries().find(|(own, ..)| *own == key) {
-            let wrong = Wrong::new(format!("`{}` does not belong here", self.full(own)));
+            let wrong = Mistake::new(format!("`{}` does not belong here", self.full(own)));
             self.findings.note(key, wrong.help(help));
             self.misplaced.push(own.to_owned());
         }
@@ -297,7 +297,7 @@ impl<'t> Table<'t> {
                 .filter(|(distance, known)| *distance <= known.len().max(3) / 3)
                 .min();
             let mean = nearest.map_or(String::new(), |(_, known)| format!("did you mean `{known}`? "));
-            let wrong = Wrong::new(format!("unknown key `{}`", self.full(own)));
+            let wrong = Mistake::new(format!("unknown key `{}`", self.full(own)));
             self.findings.note(key, wrong.help(format!("{mean}{here} takes {}", self.asked.join(", "))));
         }
     }

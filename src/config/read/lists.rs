@@ -9,7 +9,7 @@ use super::file::Table;
 use super::place::place;
 use super::tables;
 use super::value::{at_least, auto_or_path, choice, count, parameter, size, text, texts};
-use super::wrong::Wrong;
+use super::wrong::Mistake;
 use super::zone::{self, Zone};
 use crate::config::{
     ArchiveFormat, BackupCopy, Children, DateFormat, Index, Keep, Missing, Query, Rule, Triggers,
@@ -70,18 +70,18 @@ pub(in crate::config) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
             archive_dir: t.get("archive_dir", auto_or_path).flatten(),
         };
         if !t.entries().any(|(name, ..)| ["keep", "keep_rows", "max_size"].contains(&name)) {
-            let wrong = Wrong::new("this rule limits nothing");
+            let wrong = Mistake::new("this rule limits nothing");
             t.note(None, wrong.help("set keep, keep_rows or max_size, or several of them"));
         }
         if rule.column.is_none() && rule.keep.is_some() {
-            let wrong = Wrong::new("`keep` needs the column with the date");
+            let wrong = Mistake::new("`keep` needs the column with the date");
             t.note(
                 Some("keep"),
                 wrong.help("set column; without one, only keep_rows and max_size can be used"),
             );
         }
         if rule.archive.is_none() && rule.archive_dir.is_some() {
-            let wrong = Wrong::new("`archive_dir` without an archive");
+            let wrong = Mistake::new("`archive_dir` without an archive");
             t.note(Some("archive_dir"), wrong.help("set archive = \"sqlite\" or \"csv\""));
         }
         if table.is_some() {
@@ -94,7 +94,7 @@ pub(in crate::config) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
                     }
                     None => format!("a second rule without a column for table {:?}", rule.table),
                 };
-                t.note(None, Wrong::new(wrong).help("the stricter of the two would win: remove one"));
+                t.note(None, Mistake::new(wrong).help("the stricter of the two would win: remove one"));
             }
             rules.push(rule);
         }
@@ -115,10 +115,10 @@ pub(in crate::config) fn copies(backup: &mut Table<'_>, keep: Keep) -> Vec<Backu
             t.note(Some("name"), wrong);
         }
         if let Some(name) = name.as_ref().filter(|name| copies.iter().any(|c| c.name == **name)) {
-            t.note(Some("name"), Wrong::new(format!("a second copy named {name:?}")));
+            t.note(Some("name"), Mistake::new(format!("a second copy named {name:?}")));
         }
         if keep.is_none() {
-            let wrong = Wrong::new("no backup would be kept in this copy: every `keep_` key is 0");
+            let wrong = Mistake::new("no backup would be kept in this copy: every `keep_` key is 0");
             t.note(
                 None,
                 wrong.help("set one of them here, or leave them all out to keep as many as in `backup.dir`"),
@@ -126,7 +126,7 @@ pub(in crate::config) fn copies(backup: &mut Table<'_>, keep: Keep) -> Vec<Backu
         }
         if let (Some(name), Some(dir)) = (name, dir) {
             if copies.iter().any(|c| c.dir == dir) {
-                t.note(Some("dir"), Wrong::new(format!("a second copy in {dir}")));
+                t.note(Some("dir"), Mistake::new(format!("a second copy in {dir}")));
             }
             copies.push(BackupCopy { name, dir, keep });
         }
@@ -148,11 +148,14 @@ pub(in crate::config) fn indexes(database: &mut Table<'_>) -> Vec<Index> {
             let repeated =
                 columns.iter().enumerate().find(|(n, c)| columns[..*n].iter().any(|b| same_name(b, c)));
             if let Some((_, column)) = repeated {
-                t.note(Some("columns"), Wrong::new(format!("column {column:?} appears twice in one index")));
+                t.note(
+                    Some("columns"),
+                    Mistake::new(format!("column {column:?} appears twice in one index")),
+                );
             }
         }
         if let Some(name) = name.as_ref().filter(|name| indexes.iter().any(|i| same_name(&i.name, name))) {
-            t.note(Some("name"), Wrong::new(format!("a second index named {name:?}")));
+            t.note(Some("name"), Mistake::new(format!("a second index named {name:?}")));
         }
         if let (Some(name), Some(table), Some(columns)) = (name, table, columns) {
             indexes.push(Index { name, table, columns, missing });
@@ -174,13 +177,13 @@ pub(in crate::config) fn queries(watch: &mut Table<'_>) -> Vec<Query> {
         if let Some(sql) = sql {
             let tokens = placed(&sql);
             if !matches!(tokens.first(), Some((Token::Keyword("SELECT" | "WITH"), _))) {
-                let wrong = Wrong::new(format!("query {name:?} must begin with SELECT or WITH"));
+                let wrong = Mistake::new(format!("query {name:?} must begin with SELECT or WITH"));
                 t.note(Some("sql"), wrong.help("a watched query is run on every schedule and may only read"));
             }
             let mut rest =
                 tokens.iter().map(|(token, _)| *token).skip_while(|token| *token != Token::Sign(";"));
             if rest.any(|token| token != Token::Sign(";")) {
-                let wrong = Wrong::new(format!("query {name:?} has more than one statement"));
+                let wrong = Mistake::new(format!("query {name:?} has more than one statement"));
                 t.note(
                     Some("sql"),
                     wrong.help("leave out what follows the first `;`, or make it another query"),
@@ -203,7 +206,7 @@ fn params(query: &mut Table<'_>, sql: Option<&str>) -> BTreeMap<String, crate::c
                 Some(bare) => format!("write the name without its sign: {bare}"),
                 None => format!("the query would name it :{name}, and does not"),
             };
-            table.note_at(key, Wrong::new(format!("parameter `{name}` is not in the query")).help(help));
+            table.note_at(key, Mistake::new(format!("parameter `{name}` is not in the query")).help(help));
         }
         match parameter(value.get_ref()) {
             Ok(value) => drop(params.insert(name.to_owned(), value)),
@@ -222,7 +225,7 @@ fn params(query: &mut Table<'_>, sql: Option<&str>) -> BTreeMap<String, crate::c
                 "write it as :name, and give it a value in params".to_owned(),
             ),
         };
-        query.note(Some("sql"), Wrong::new(wrong).help(help));
+        query.note(Some("sql"), Mistake::new(wrong).help(help));
     }
     params
 }
@@ -245,11 +248,11 @@ fn same_name(a: &str, b: &str) -> bool {
 }
 
 /// What is wrong with a name that becomes a label, a file name and an argument.
-pub(in crate::config) fn bad_name(what: &str, name: &str) -> Option<Wrong> {
+pub(in crate::config) fn bad_name(what: &str, name: &str) -> Option<Mistake> {
     let safe = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !name.is_empty() && name.len() <= 64 && !name.starts_with('-') && name.chars().all(safe) {
         return None;
     }
-    let wrong = Wrong::new(format!("{name:?} cannot be the name of a {what}"));
+    let wrong = Mistake::new(format!("{name:?} cannot be the name of a {what}"));
     Some(wrong.help("a name has 1 to 64 of the characters A-Z, a-z, 0-9, _ and -, and does not begin with -"))
 }

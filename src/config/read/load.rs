@@ -8,14 +8,14 @@ use super::file::{self, Findings};
 use super::resolve::resolve;
 use super::validate::{doubts, validate};
 use crate::config::Config;
-use crate::config::diagnostic::{Position, Problem, Rejected};
+use crate::config::diagnostic::{Position, Problem, Rejection};
 
 /// Where the configuration lies unless another file is named.
 pub const DEFAULT_PATH: &str = "/etc/litekeeper/litekeeper.toml";
 
 impl Config {
     /// Reads the file. A file that cannot be read is rejected like one that is wrong.
-    pub fn load(path: &Path) -> Result<Self, Rejected> {
+    pub fn load(path: &Path) -> Result<Self, Rejection> {
         let name = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|cause| unreadable(&name, &cause))?;
         match String::from_utf8(bytes) {
@@ -28,13 +28,13 @@ impl Config {
                     message: "this is not UTF-8 text".to_owned(),
                     help: Some("save the file in UTF-8".to_owned()),
                 };
-                Err(Rejected { file: name, problems: vec![problem] })
+                Err(Rejection { file: name, problems: vec![problem] })
             }
         }
     }
 
     /// Reads a text; `name` stands for it in messages.
-    pub fn parse(text: &str, name: &str) -> Result<Self, Rejected> {
+    pub fn parse(text: &str, name: &str) -> Result<Self, Rejection> {
         let findings = Findings::new(text);
         let config = file::parse(&findings).map(|document| {
             let mut config = resolve(&document, &findings);
@@ -46,13 +46,13 @@ impl Config {
             (None, Some(config)) => Ok(config),
             // `file::parse` withholds the document only where it noted why: there always is a rejection.
             (rejected, _) => {
-                Err(rejected.unwrap_or(Rejected { file: name.to_owned(), problems: Vec::new() }))
+                Err(rejected.unwrap_or(Rejection { file: name.to_owned(), problems: Vec::new() }))
             }
         }
     }
 }
 
-fn unreadable(name: &str, cause: &std::io::Error) -> Rejected {
+fn unreadable(name: &str, cause: &std::io::Error) -> Rejection {
     let (message, help) = match cause.kind() {
         ErrorKind::NotFound => (
             "there is no such file".to_owned(),
@@ -69,7 +69,7 @@ fn unreadable(name: &str, cause: &std::io::Error) -> Rejected {
         }
         _ => (format!("this file cannot be read: {cause}"), "name another file with --config".to_owned()),
     };
-    Rejected { file: name.to_owned(), problems: vec![Problem { place: None, message, help: Some(help) }] }
+    Rejection { file: name.to_owned(), problems: vec![Problem { place: None, message, help: Some(help) }] }
 }
 
 /// Every key that a file may have, by its full name: `pool.size`, `database.NAME.path`,

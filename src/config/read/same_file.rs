@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Device and inode of the files that are there. Those behind a disk that hangs are not known.
-pub(in crate::config) struct Files(BTreeMap<PathBuf, (u64, u64)>);
+pub(in crate::config) struct FileIdentities(BTreeMap<PathBuf, (u64, u64)>);
 
-impl Files {
+impl FileIdentities {
     /// Looks at each path, as far as that is done in time.
     pub(in crate::config) fn look(paths: Vec<PathBuf>) -> Self {
         let (found, files) = mpsc::channel();

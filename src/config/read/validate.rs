@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::file::Findings;
-use super::same_file::Files;
+use super::same_file::FileIdentities;
+use super::wrong::Mistake;
 use super::wrong::Span;
-use super::wrong::Wrong;
 use crate::config::units::show_duration;
 use crate::config::{Config, Database, Rule};
 use crate::terms::JobKind;
@@ -87,7 +87,7 @@ fn place(database: &str, key: &str, findings: &Findings<'_>) -> Span {
 /// H26: a policy that keeps nothing would leave rotation with nothing to protect.
 fn keeps_some_backup(database: &Database, findings: &Findings<'_>) {
     if database.backup.keep.is_none() {
-        let wrong = Wrong::new("no backup would be kept: every `keep_` key of `backup` is 0");
+        let wrong = Mistake::new("no backup would be kept: every `keep_` key of `backup` is 0");
         let help = "set one of keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly";
         findings.note(place(&database.name, "backup.keep_last", findings), wrong.help(help));
     }
@@ -98,7 +98,7 @@ fn level_exists(database: &Database, findings: &Findings<'_>) {
     let (format, level) = (database.backup.compression, database.backup.level);
     if level > format.highest_level() {
         let highest = format.highest_level();
-        let wrong = Wrong::new(format!(
+        let wrong = Mistake::new(format!(
             "`backup.level` must be a whole number from 1 to {highest} for {}, not {level}",
             format.as_str()
         ));
@@ -109,7 +109,7 @@ fn level_exists(database: &Database, findings: &Findings<'_>) {
 /// A copy beside its original would be rotated twice and protect from nothing.
 fn copies_lie_elsewhere(database: &Database, findings: &Findings<'_>) {
     for copy in database.backup.copies.iter().filter(|copy| copy.dir == database.backup.dir) {
-        let wrong = Wrong::new(format!("the copy `{}` lies where the backups themselves do", copy.name));
+        let wrong = Mistake::new(format!("the copy `{}` lies where the backups themselves do", copy.name));
         let help = format!("{} is `backup.dir`: name another place", copy.dir);
         findings.note(place(&database.name, "backup.copy", findings), wrong.help(help));
     }
@@ -120,7 +120,7 @@ fn archives_have_a_directory(database: &Database, findings: &Findings<'_>) {
     let archives = |rule: &&Rule| rule.archive.is_some() && rule.archive_dir.is_none();
     let in_a_bucket = database.backup.dir.directory().is_none();
     if let Some(rule) = database.cleanup.rules.iter().find(archives).filter(|_| in_a_bucket) {
-        let wrong = Wrong::new(format!("the archive of table {:?} has no place", rule.table));
+        let wrong = Mistake::new(format!("the archive of table {:?} has no place", rule.table));
         let help = format!(
             "backups are in {}, and an archive needs a directory: set archive_dir in the rule",
             database.backup.dir
@@ -131,7 +131,7 @@ fn archives_have_a_directory(database: &Database, findings: &Findings<'_>) {
 
 fn paths_are_different(config: &Config, findings: &Findings<'_>) {
     let paths = config.databases.values().map(|database| database.path.clone());
-    let files = Files::look(paths.filter(|path| path.has_root()).collect());
+    let files = FileIdentities::look(paths.filter(|path| path.has_root()).collect());
     for database in config.databases.values() {
         let twin = config
             .databases
@@ -141,7 +141,7 @@ fn paths_are_different(config: &Config, findings: &Findings<'_>) {
         // One whose path was missing or wrong has an empty one, which is noted already.
         if let Some(twin) = twin.filter(|twin| twin.path.has_root()) {
             let wrong =
-                Wrong::new(format!("databases `{}` and `{}` are the same file", twin.name, database.name));
+                Mistake::new(format!("databases `{}` and `{}` are the same file", twin.name, database.name));
             let help = "two sets of jobs would work on it at the same time: remove one";
             findings.note(place(&database.name, "path", findings), wrong.help(help));
         }
@@ -155,22 +155,24 @@ fn paths_do_not_meet(database: &Database, state_dir: &Path, findings: &Findings<
         return;
     }
     if *path == state_dir.join("state.db") {
-        let wrong = Wrong::new(format!("database `{name}` is litekeeper's own state, {}", path.display()));
+        let wrong = Mistake::new(format!("database `{name}` is litekeeper's own state, {}", path.display()));
         findings.note(place(name, "path", findings), wrong.help("litekeeper keeps that file itself"));
     }
     if state_dir.starts_with(path) {
-        let wrong = Wrong::new(format!("`daemon.state_dir` lies inside database `{name}`, which is a file"));
+        let wrong =
+            Mistake::new(format!("`daemon.state_dir` lies inside database `{name}`, which is a file"));
         findings.note(findings.span("daemon.state_dir").unwrap_or_default(), wrong);
     }
     let copies = database.backup.copies.iter().map(|copy| ("backup.copy", &copy.dir));
     for (key, dir) in std::iter::once(("backup.dir", &database.backup.dir)).chain(copies) {
         let Some(dir) = dir.directory() else { continue };
         if dir.starts_with(path) {
-            let wrong = Wrong::new(format!("`{key}` lies inside database `{name}`, which is a file"));
+            let wrong = Mistake::new(format!("`{key}` lies inside database `{name}`, which is a file"));
             findings.note(place(name, key, findings), wrong);
         }
         if path.starts_with(dir.join(name)) {
-            let wrong = Wrong::new(format!("database `{name}` lies inside the directory of its own backups"));
+            let wrong =
+                Mistake::new(format!("database `{name}` lies inside the directory of its own backups"));
             let help =
                 format!("{} is for litekeeper's files only: choose another {key}", dir.join(name).display());
             findings.note(place(name, "path", findings), wrong.help(help));

@@ -9,8 +9,8 @@ pub(in crate::config) type Span = Range<usize>;
 
 /// What is wrong with a value.
 #[derive(Debug, Clone)]
-pub(in crate::config) struct Wrong {
-    /// A sentence without its subject, which is the key's name, until [`Wrong::about`] puts it in front.
+pub(in crate::config) struct Mistake {
+    /// A sentence without its subject, which is the key's name, until [`Mistake::about`] puts it in front.
     pub(in crate::config) message: String,
     /// What to do.
     pub(in crate::config) help: Option<String>,
@@ -20,7 +20,7 @@ pub(in crate::config) struct Wrong {
     pub(in crate::config) within: Option<Span>,
 }
 
-impl Wrong {
+impl Mistake {
     pub(in crate::config) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), help: None, item: None, within: None }
     }

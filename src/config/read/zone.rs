@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 use super::file::Table;
 use super::value;
-use super::wrong::Wrong;
+use super::wrong::Mistake;
 
 /// What the key `timezone` may say.
 pub(in crate::config) enum Zone {
@@ -23,7 +23,7 @@ pub(in crate::config) fn read(table: &mut Table<'_>) -> Option<Zone> {
             return Ok(Zone::Local);
         }
         name.parse().map(Zone::Named).map_err(|_| {
-            Wrong::new(format!("must be \"UTC\", \"local\" or an IANA name, not {name:?}"))
+            Mistake::new(format!("must be \"UTC\", \"local\" or an IANA name, not {name:?}"))
                 .help(nearest(&name))
         })
     };

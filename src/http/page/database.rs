@@ -6,8 +6,8 @@ use maud::{Markup, html};
 use super::time::when;
 use crate::error::Reason;
 use crate::state::status::{
-    BackupStatus, DatabaseStatus, JobStatus, Kind, PoolStatus, Running, Severity, SlowShape, TableStatus,
-    Trend,
+    BackupStatus, DatabaseStatus, JobStatus, Measure, PoolStatus, RunStatus, Severity, SlowShape,
+    TableStatus, Trend,
 };
 use crate::terms::Outcome;
 use crate::terms::Verdict;
@@ -199,7 +199,7 @@ fn outcome(outcome: Outcome, found: Option<&str>) -> Markup {
     html! { span class=(class) { (word) } }
 }
 
-fn progress(running: &Running, now: DateTime<Utc>) -> Markup {
+fn progress(running: &RunStatus, now: DateTime<Utc>) -> Markup {
     let amount = |count: u64, unit: &str| match unit {
         "bytes" => words::bytes(count),
         unit => format!("{} {unit}", words::count(count)),
@@ -264,7 +264,7 @@ fn tables(db: &DatabaseStatus) -> Markup {
 }
 
 fn daily(db: &DatabaseStatus, table: &TableStatus) -> String {
-    let trend = db.trends.iter().find(|trend| trend.kind == Kind::Table && trend.name == table.table);
+    let trend = db.trends.iter().find(|trend| trend.kind == Measure::Table && trend.name == table.table);
     trend.and_then(Trend::bytes_per_day).map_or_else(|| "–".to_owned(), words::change)
 }
 

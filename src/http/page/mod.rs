@@ -72,12 +72,12 @@ pub(super) fn render(status: &Status, now: DateTime<Utc>) -> Markup {
     }
 }
 
-struct Verdict {
+struct Headline {
     words: String,
     class: &'static str,
 }
 
-fn verdict(status: &Status, problems: &[(&str, Problem)], now: DateTime<Utc>) -> Verdict {
+fn verdict(status: &Status, problems: &[(&str, Problem)], now: DateTime<Utc>) -> Headline {
     let of = |severity| problems.iter().filter(|(_, p)| p.severity == severity).count() as u64;
     let (failures, warnings) = (of(Severity::Failure), of(Severity::Warning));
     let stale = now - status.now > FRESH;
@@ -98,7 +98,7 @@ fn verdict(status: &Status, problems: &[(&str, Problem)], now: DateTime<Utc>) ->
         _ if stale || !status.ready || failures > 0 => ("bad", words::capitalised(&parts.join(", "))),
         _ => ("warn", words::capitalised(&parts.join(", "))),
     };
-    Verdict { words, class }
+    Headline { words, class }
 }
 
 fn summary(status: &Status, now: DateTime<Utc>) -> Markup {

@@ -42,16 +42,16 @@ pub(super) fn read(snapshot: &Snapshot<'_>, place: PathBuf, watch: &dyn Watch) -
         let counted = match rows(connection, &table.name, until) {
             Err(error) if error.reason == Reason::Damaged => {
                 met.get_or_insert(error);
-                Counted::Unknown
+                RowCount::Unknown
             }
             // Needs something that only the application has.
-            other => other.unwrap_or(Counted::Unknown),
+            other => other.unwrap_or(RowCount::Unknown),
         };
         // A table that we cannot read is not an empty one.
-        if counted != Counted::All(0) {
+        if counted != RowCount::All(0) {
             with_rows.push(table.name.clone());
         }
-        tables.insert(table.name, if let Counted::All(rows) = counted { Some(rows) } else { None });
+        tables.insert(table.name, if let RowCount::All(rows) = counted { Some(rows) } else { None });
     }
     let content = Content { place, bytes: snapshot.facts.used_bytes(), tables: with_rows };
     Ok(Contents { tables, content, met })
@@ -80,13 +80,13 @@ pub(super) fn described(
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Counted {
+enum RowCount {
     All(u64),
     Unknown,
 }
 
 /// Rows of a table; `Unknown` where `until` came first.
-fn rows(connection: &Connection, table: &str, until: Instant) -> Result<Counted> {
+fn rows(connection: &Connection, table: &str, until: Instant) -> Result<RowCount> {
     /// Rows between two looks at the clock.
     const STRIDE: u64 = 256;
     let named = |e: rusqlite::Error| Error::from(e).context(table);
@@ -97,10 +97,10 @@ fn rows(connection: &Connection, table: &str, until: Instant) -> Result<Counted>
     while all.next().map_err(named)?.is_some() {
         count += 1;
         if count % STRIDE == 1 && Instant::now() > until {
-            return Ok(Counted::Unknown);
+            return Ok(RowCount::Unknown);
         }
     }
-    Ok(Counted::All(count))
+    Ok(RowCount::All(count))
 }
 
 #[cfg(test)]
@@ -119,8 +119,8 @@ mod tests {
             .unwrap();
         let rows = |table, until| rows(&connection, table, until).unwrap();
         let later = Instant::now() + Duration::from_secs(3600);
-        assert_eq!(rows("t", later), Counted::All(50_000));
-        assert_eq!(rows("t", Instant::now()), Counted::Unknown);
-        assert_eq!(rows("empty", Instant::now()), Counted::All(0), "that it is empty is always known");
+        assert_eq!(rows("t", later), RowCount::All(50_000));
+        assert_eq!(rows("t", Instant::now()), RowCount::Unknown);
+        assert_eq!(rows("empty", Instant::now()), RowCount::All(0), "that it is empty is always known");
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use serde::Serialize;
 
-use super::rotate::{self, May, Rotated};
+use super::rotate::{self, May, RotationReport};
 use crate::config::{self, BackupCopy, Database};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
@@ -16,16 +16,16 @@ use crate::terms::progress::Part;
 
 /// What became of the copies.
 #[derive(Debug, Default)]
-pub(super) struct Copied {
+pub(super) struct CopyReport {
     /// What was brought where.
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<CopiedPlace>,
     /// What went wrong: parts of the run that failed.
     pub(super) problems: Vec<Error>,
 }
 
 /// What was done in one place.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Place {
+pub(super) struct CopiedPlace {
     /// The copy's name.
     pub(super) copy: String,
     /// Backups that were brought there, the newest first.
@@ -35,10 +35,10 @@ pub(super) struct Place {
 }
 
 /// Brings every copy up to date with `primary`, and removes there what `may` go.
-pub(super) fn copy(run: &Run, primary: &Catalogue, may: May) -> Copied {
-    let mut copied = Copied::default();
+pub(super) fn copy(run: &Run, primary: &Catalogue, may: May) -> CopyReport {
+    let mut copied = CopyReport::default();
     for copy in &run.database.backup.copies {
-        let mut place = Place { copy: copy.name.clone(), ..Place::default() };
+        let mut place = CopiedPlace { copy: copy.name.clone(), ..CopiedPlace::default() };
         let problems = match one(run, primary, copy, may) {
             Ok((brought, rotated)) => {
                 (place.brought, place.removed) = (brought, rotated.removed);
@@ -56,7 +56,7 @@ pub(super) fn copy(run: &Run, primary: &Catalogue, may: May) -> Copied {
     copied
 }
 
-fn one(run: &Run, primary: &Catalogue, copy: &BackupCopy, may: May) -> Result<(Vec<String>, Rotated)> {
+fn one(run: &Run, primary: &Catalogue, copy: &BackupCopy, may: May) -> Result<(Vec<String>, RotationReport)> {
     // Without our memory a copy is made all the same.
     let places = run.recall(COPIES).unwrap_or_default();
     let was_there = places.get(&copy.name) == Some(&copy.dir.to_string());
@@ -74,7 +74,7 @@ fn bring(
     copy: &BackupCopy,
     was_there: bool,
     may: May,
-) -> Result<(Vec<String>, Rotated)> {
+) -> Result<(Vec<String>, RotationReport)> {
     let database = &run.database;
     let there = super::catalogue(&database.name, &copy.dir, was_there, "copies")?;
     if let (Some(one), Some(other)) = (inode(database, &database.backup.dir), inode(database, &copy.dir))

@@ -1,6 +1,6 @@
 //! What speaks against removing old backups, whatever the policy says: any of them may be the last good one (HAZARDS H26).
 
-use super::rotate::{self, May, Rotated};
+use super::rotate::{self, May, RotationReport};
 use crate::error::{Error, Result};
 use crate::jobs::{Run, damage};
 use crate::state::facts::DAMAGED_INDEXES;
@@ -69,7 +69,7 @@ impl Doubts {
     }
 
     /// Removes what is past the policy and may go.
-    pub(super) fn rotate(&self, run: &Run, catalogue: &Catalogue) -> Result<Rotated> {
+    pub(super) fn rotate(&self, run: &Run, catalogue: &Catalogue) -> Result<RotationReport> {
         match &self.forgotten {
             Some(error) => Err(error.clone().context("whether the database has shrunk is not known")),
             None => {

@@ -23,15 +23,15 @@ use crate::sqlite::copy::snapshot::{Bounds, Snapshot};
 use crate::sqlite::files::facts::Facts;
 use crate::sqlite::files::space::no_room;
 use crate::sqlite::files::stamp::Stamp;
-use crate::state::facts::{BACKED_UP, BackedUp, CONTENT, Content};
+use crate::state::facts::{BACKED_UP, BackupMark, CONTENT, Content};
 use crate::store::codec::Encoding;
-use crate::store::{self, Added, Catalogue};
+use crate::store::{self, BackupOutcome, Catalogue};
 use crate::terms::JobKind;
 use crate::terms::progress::{Stop, Unit, Watch};
 use crate::words;
 use contents::Contents;
 use doubts::{Damage, Doubts};
-use rotate::{May, Rotated};
+use rotate::{May, RotationReport};
 
 /// The backup job.
 pub struct Backup {
@@ -41,7 +41,7 @@ pub struct Backup {
 
 /// What a run did.
 #[derive(Debug, Serialize)]
-struct Done {
+struct Detail {
     name: String,
     /// No file was made: the newest backup, `name`, holds what the database holds.
     unchanged: bool,
@@ -61,20 +61,20 @@ struct Done {
     /// Copies of the damaged database that are kept.
     #[serde(skip_serializing_if = "is_none")]
     damaged_copies: usize,
-    copies: Vec<copies::Place>,
+    copies: Vec<copies::CopiedPlace>,
 }
 
 /// What earlier runs remembered.
 #[derive(Default)]
 struct Memory {
     content: Option<Content>,
-    backed_up: Option<BackedUp>,
+    backed_up: Option<BackupMark>,
     doubts: Doubts,
 }
 
 /// A state that was read whole.
-struct Taken {
-    made: Added,
+struct Capture {
+    made: BackupOutcome,
     facts: Facts,
     contents: Contents,
     held: Duration,
@@ -130,13 +130,13 @@ fn back_up(run: &Run, accept_smaller: bool) -> Result<Report> {
         doubts.damage = Some(Damage::new(met.message.clone(), &damage::met(run, met)));
     }
     let newest = match &taken.made {
-        Added::Made(made) => made.backup.clone(),
-        Added::Same(same) => confirm(run, &catalogue, same.clone(), &doubts)?,
+        BackupOutcome::Made(made) => made.backup.clone(),
+        BackupOutcome::Same(same) => confirm(run, &catalogue, same.clone(), &doubts)?,
     };
     let is_forgotten = doubts.is_forgotten();
     let mut report = finish(run, &catalogue, &newest, Some(&taken), doubts);
     if !is_forgotten {
-        let backed_up = BackedUp::new(stamp, stamped, &newest.name);
+        let backed_up = BackupMark::new(stamp, stamped, &newest.name);
         report.problems.extend(remember(run, taken.contents.content, backed_up).err());
     }
     Ok(report)
@@ -147,7 +147,7 @@ fn finish(
     run: &Run,
     catalogue: &Catalogue,
     newest: &store::Backup,
-    taken: Option<&Taken>,
+    taken: Option<&Capture>,
     doubts: Doubts,
 ) -> Report {
     let spared = doubts.in_words();
@@ -163,7 +163,7 @@ fn recall(run: &Run) -> Result<Memory> {
     Ok(Memory { content, backed_up, doubts: Doubts::recall(run)? })
 }
 
-fn remember(run: &Run, now: Content, backed_up: Option<BackedUp>) -> Result<()> {
+fn remember(run: &Run, now: Content, backed_up: Option<BackupMark>) -> Result<()> {
     run.remember(CONTENT, &Some(now))?;
     run.remember(BACKED_UP, &backed_up)
 }
@@ -188,12 +188,12 @@ fn catalogue(database: &str, place: &Place, was_there: bool, what: &str) -> Resu
 }
 
 /// A state that is held open while it is backed up: the work may go on while both the run and the state may.
-struct Held<'s> {
+struct CaptureWatch<'s> {
     run: &'s Run,
     snapshot: &'s Snapshot<'s>,
 }
 
-impl Watch for Held<'_> {
+impl Watch for CaptureWatch<'_> {
     fn go_on(&self) -> Result<()> {
         self.run.go_on()?;
         self.snapshot.within_bounds()
@@ -215,7 +215,7 @@ fn take(
     before: Option<&Content>,
     skip: bool,
     damage: Option<&Damage>,
-) -> Result<Taken> {
+) -> Result<Capture> {
     let shut_out = |error| shut_out(&run.database, error);
     let bytes = run.sql(|source| Facts::read(source)).map_err(shut_out)?.bytes();
     // Not by `Run::sql`: damage that the catalogue tells of is that of a backup.
@@ -238,7 +238,7 @@ fn pages(
     before: Option<&Content>,
     skip: bool,
     damage: Option<&Damage>,
-) -> Result<Taken> {
+) -> Result<Capture> {
     let database = &run.database;
     let mut writers_wait = snapshot.blocks_writers().then(|| run.holds.begin());
     let contents = contents::read(snapshot, database.backup.dir.to_string().into(), run)?;
@@ -252,7 +252,7 @@ fn pages(
     let newest = if damage.is_some() { newest } else { catalogue.latest()? };
     let known = newest.filter(|newest| skip && newest.is_packed(encoding.compression));
     // Also while a slow place is waited for, the database is held no longer than it may be.
-    let watch = Held { run, snapshot };
+    let watch = CaptureWatch { run, snapshot };
     let mut held = Duration::ZERO;
     let made = catalogue.add(run.started, encoding, known, &watch, &mut |out| {
         snapshot.pages(
@@ -269,7 +269,7 @@ fn pages(
     }
     let made = made?;
     let writers_held_seconds = run.holds.take().longest_seconds;
-    Ok(Taken { made, facts: snapshot.facts.clone(), contents, held, writers_held_seconds })
+    Ok(Capture { made, facts: snapshot.facts.clone(), contents, held, writers_held_seconds })
 }
 
 /// Notes that a backup holds what the database holds now. One that holds what a damaged database holds is none to
@@ -292,14 +292,14 @@ fn confirm(
 fn report(
     started: DateTime<Utc>,
     newest: &store::Backup,
-    taken: Option<&Taken>,
-    rotated: Result<Rotated>,
-    copied: copies::Copied,
+    taken: Option<&Capture>,
+    rotated: Result<RotationReport>,
+    copied: copies::CopyReport,
     spared: Option<String>,
 ) -> Report {
     let manifest = newest.manifest.as_ref();
-    let unchanged = taken.is_none_or(|taken| matches!(taken.made, Added::Same(_)));
-    let done = Done {
+    let unchanged = taken.is_none_or(|taken| matches!(taken.made, BackupOutcome::Same(_)));
+    let done = Detail {
         name: newest.name.clone(),
         unchanged,
         current: started,
@@ -309,7 +309,7 @@ fn report(
         read_transaction_seconds: taken.map_or(0.0, |taken| taken.held.as_secs_f64()),
         writers_held_seconds: taken.map_or(0.0, |taken| taken.writers_held_seconds),
         read_back_seconds: match taken.map(|taken| &taken.made) {
-            Some(Added::Made(made)) => made.read_back.as_secs_f64(),
+            Some(BackupOutcome::Made(made)) => made.read_back.as_secs_f64(),
             _ => 0.0,
         },
         removed: rotated.as_ref().map(|r| r.removed.clone()).unwrap_or_default(),
@@ -327,7 +327,7 @@ fn report(
     report
 }
 
-fn summary(done: &Done, newest: &store::Backup) -> String {
+fn summary(done: &Detail, newest: &store::Backup) -> String {
     let what = if done.unchanged {
         unchanged::summary(newest, done.current)
     } else {
@@ -358,7 +358,7 @@ fn summary(done: &Done, newest: &store::Backup) -> String {
 }
 
 /// So that nobody has to count them, nor fears for the disk.
-fn damaged_copies(done: &Done) -> String {
+fn damaged_copies(done: &Detail) -> String {
     if done.damaged_copies == 0 {
         return String::new();
     }

@@ -8,7 +8,7 @@ use crate::store::{Catalogue, rotation};
 
 /// What rotation did.
 #[derive(Debug, Default)]
-pub(super) struct Rotated {
+pub(super) struct RotationReport {
     /// Names of the backups that are gone.
     pub(super) removed: Vec<String>,
     /// Copies of a damaged database that stay.
@@ -33,8 +33,8 @@ pub(super) fn sweep(
     zone: Tz,
     database: &str,
     may: May,
-) -> Result<Rotated> {
-    let mut rotated = Rotated::default();
+) -> Result<RotationReport> {
+    let mut rotated = RotationReport::default();
     for (backup, decision) in catalogue.plan(keep, zone)? {
         let is_surplus = decision.reasons.contains(&rotation::Reason::EnoughOfDamaged);
         if decision.keep || (may == May::DamagedCopies && !is_surplus) {

@@ -9,10 +9,10 @@ use chrono::{DateTime, Utc};
 use crate::config::Compression;
 use crate::error::Result;
 use crate::sqlite::files::stamp::Stamp;
-use crate::state::facts::BackedUp;
+use crate::state::facts::BackupMark;
 use crate::store::{Backup, Catalogue};
 
-impl BackedUp {
+impl BackupMark {
     /// That `backup` holds the state of the files at `stamp`; `None` where the stamp is too young to tell.
     pub(super) fn new(stamp: Stamp, at: SystemTime, backup: &str) -> Option<Self> {
         stamp.is_settled(at).then(|| Self { stamp, backup: backup.to_owned() })
@@ -24,7 +24,7 @@ impl BackedUp {
 /// a disk forgets changes no stamp.
 pub(super) fn still_current(
     catalogue: &Catalogue,
-    backed_up: Option<&BackedUp>,
+    backed_up: Option<&BackupMark>,
     stamp: &Stamp,
     compression: Compression,
     is_damaged: bool,

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension as _, ffi, params_from_iter};
 
 use super::archive::Archive;
-use super::children::{Graph, Seen};
+use super::children::{Graph, KnownRows};
 use super::links::Action;
 use super::plan::{Plan, schema_version};
-use super::report::Touched;
+use super::report::RowCounts;
 use super::walk::{Position, Slice};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
@@ -23,11 +23,11 @@ use crate::sqlite::write::checkpoint::{ByHand, Checkpoint, settle, settle_when_d
 use crate::sqlite::write::hold;
 
 /// Rows removed and changed, by table.
-pub(super) type Tally = BTreeMap<String, Touched>;
+pub(super) type Tally = BTreeMap<String, RowCounts>;
 
 /// What a batch did.
 #[derive(Debug, Default)]
-pub(super) struct Step {
+pub(super) struct BatchReport {
     pub(super) tally: Tally,
     /// How long its transaction lasted; `None` where nothing was there to remove.
     pub(super) lasted: Option<Duration>,
@@ -44,7 +44,7 @@ pub(super) struct Step {
 #[derive(Debug)]
 pub(super) enum Attempt {
     /// It was committed.
-    Done(Step),
+    Done(BatchReport),
     /// A transaction of the application began first, or meanwhile: nothing was changed.
     Taken,
 }
@@ -109,7 +109,7 @@ pub(super) fn remove(
         (true, None) => settle(&connection)?,
     };
     let moved = made.map(|made| (since.elapsed(), made));
-    Ok(Attempt::Done(Step { tally, lasted: Some(lasted), worked, moved, next }))
+    Ok(Attempt::Done(BatchReport { tally, lasted: Some(lasted), worked, moved, next }))
 }
 
 /// Removes `rows` as far as they still have to go, and what goes with them. Also how long it took to do what a single row
@@ -132,7 +132,7 @@ fn take_out(
     }
     let rows = existing(connection, plan, rows, &condition)?;
     let graph = &plan.graph;
-    let doomed = graph.doomed(connection, &plan.goes, &rows, &mut Seen::new())?;
+    let doomed = graph.doomed(connection, &plan.goes, &rows, &mut KnownRows::new())?;
     if !doomed.blocked.is_empty() {
         let blockers = doomed.blocked.iter().map(|(edge, rows)| (*edge, rows.len() as u64)).collect();
         let text = graph.in_words(&blockers);

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::goes::Goes;
 use super::links::{Action, Edge};
 use super::report::rows_of;
+use super::retention::Retention;
 use crate::config::Children;
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
@@ -37,7 +37,7 @@ pub(super) type Blockers = BTreeMap<usize, u64>;
 
 /// What goes together with some rows of the rule's table.
 #[derive(Debug, Default)]
-pub(super) struct Doomed {
+pub(super) struct Deletions {
     /// Rows to delete by table, parents before their children.
     pub(super) deletes: Vec<(usize, Vec<Key>)>,
     /// Rows that stay and are to be changed, by foreign key.
@@ -51,7 +51,7 @@ pub(super) struct Doomed {
 }
 
 /// Rows that are known to go, so that none is counted twice and a circle of references ends.
-pub(super) type Seen = HashSet<(usize, Vec<u8>)>;
+pub(super) type KnownRows = HashSet<(usize, Vec<u8>)>;
 
 impl Graph {
     /// Follows the foreign keys from `root` down: all the way to `cascade`, one step to `refuse` and to `unlink`.
@@ -126,11 +126,11 @@ impl Graph {
     pub(super) fn doomed(
         &self,
         connection: &Connection,
-        goes: &Goes,
+        goes: &Retention,
         rows: &[Key],
-        seen: &mut Seen,
-    ) -> Result<Doomed> {
-        let mut doomed = Doomed::default();
+        seen: &mut KnownRows,
+    ) -> Result<Deletions> {
+        let mut doomed = Deletions::default();
         let first: Vec<Key> = rows.iter().filter(|row| seen.insert((0, id(row)))).cloned().collect();
         let mut to_follow = VecDeque::from([(0, first)]);
         while let Some((parent, rows)) = to_follow.pop_front() {

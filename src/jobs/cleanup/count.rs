@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::batch::Tally;
-use super::children::{Blockers, Doomed, Graph, Seen};
+use super::children::{Blockers, Deletions, Graph, KnownRows};
 use super::plan::Plan;
-use super::report::Touched;
+use super::report::RowCounts;
 use super::walk::{self, Extent, Position};
 use crate::error::Result;
 use crate::jobs::reading::Reader;
@@ -36,7 +36,7 @@ impl Count {
     pub(super) fn of(reader: &Reader<'_>, plan: &Plan, graph: &Graph) -> Result<Self> {
         let mut count = Self::default();
         let mut position = Some(Position::default());
-        let mut seen = Seen::new();
+        let mut seen = KnownRows::new();
         let alone = graph.edges.is_empty();
         let wanted = if alone { usize::MAX } else { ROWS_PER_READ };
         while let Some(from) = position {
@@ -77,11 +77,11 @@ impl Count {
         self.tally.get(table).map_or(0, |touched| touched.removed)
     }
 
-    fn touched(&mut self, table: &str) -> &mut Touched {
+    fn touched(&mut self, table: &str) -> &mut RowCounts {
         self.tally.entry(table.to_owned()).or_default()
     }
 
-    fn add(&mut self, graph: &Graph, doomed: Doomed) {
+    fn add(&mut self, graph: &Graph, doomed: Deletions) {
         for (table, rows) in doomed.deletes {
             self.touched(&graph.tables[table].name).removed += rows.len() as u64;
         }

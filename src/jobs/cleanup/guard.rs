@@ -9,11 +9,11 @@ use crate::words;
 /// What a run has removed so far from the tables it has touched.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
-    tables: BTreeMap<String, Table>,
+    tables: BTreeMap<String, TableShare>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Table {
+struct TableShare {
     rows_before: u64,
     removed: u64,
 }
@@ -22,7 +22,7 @@ impl Guard {
     /// Refuses when removing `more` rows would take the run past `max_share` of the table, which has `rows` now; `why`
     /// they go, as an operator would say it.
     pub(super) fn check(&self, table: &str, rows: u64, more: u64, max_share: f64, why: &str) -> Result<()> {
-        let known = self.tables.get(table).copied().unwrap_or(Table { rows_before: rows, removed: 0 });
+        let known = self.tables.get(table).copied().unwrap_or(TableShare { rows_before: rows, removed: 0 });
         let removed = known.removed + more;
         if removed as f64 <= max_share * known.rows_before as f64 {
             return Ok(());
@@ -43,7 +43,8 @@ impl Guard {
 
     /// Writes down that a rule removed `removed` rows of a table that had `rows` before it.
     pub(super) fn note(&mut self, table: &str, rows: u64, removed: u64) {
-        let known = self.tables.entry(table.to_owned()).or_insert(Table { rows_before: rows, removed: 0 });
+        let known =
+            self.tables.entry(table.to_owned()).or_insert(TableShare { rows_before: rows, removed: 0 });
         known.removed += removed;
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::batch::Step;
+use super::batch::BatchReport;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
@@ -35,7 +35,7 @@ impl Log {
     }
 
     /// After a batch: goes on at once, or when the log is short again. [`Reason::Deadline`] where that takes too long.
-    pub(super) fn watch(&mut self, run: &Run, step: &Step, page_size: u64) -> Result<()> {
+    pub(super) fn watch(&mut self, run: &Run, step: &BatchReport, page_size: u64) -> Result<()> {
         let path = &run.database.path;
         let bytes = wal_bytes(path);
         self.peak = self.peak.max(bytes);
@@ -63,7 +63,7 @@ impl Log {
         Err(self.too_long(run, step, patience))
     }
 
-    fn too_long(&self, run: &Run, step: &Step, patience: Duration) -> Error {
+    fn too_long(&self, run: &Run, step: &BatchReport, patience: Duration) -> Error {
         let who = match step.moved {
             Some(_) => "a transaction of another connection, which has been reading",
             None => "the replicator that owns it, which has not taken it over",

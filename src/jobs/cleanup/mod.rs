@@ -2,7 +2,7 @@
 //! Never deletes what it cannot read as a date, more of a table than it may, or past triggers and child rows that
 //! the rule does not allow (HAZARDS H14, H15, H28).
 //!
-//! `plan` checks a rule against the database, `goes` and `dates` say what goes, `walk` finds it in short reads,
+//! `plan` checks a rule against the database, `retention` and `dates` say what goes, `walk` finds it in short reads,
 //! `children` what points at it and `links` what becomes of that, `triggers` what the application does then, `count` does
 //! all of it without removing, `choices` says what stands in the way. `batch` removes some of it, `archive` has it before,
 //! `sweep` goes from the first row to the last, `log` keeps the write-ahead log short, `guard` limits the whole, `report`
@@ -18,7 +18,7 @@ mod children;
 mod choices;
 mod count;
 mod dates;
-mod goes;
+mod retention;
 mod guard;
 mod links;
 mod log;

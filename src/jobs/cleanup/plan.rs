@@ -7,9 +7,9 @@ use rusqlite::types::Value;
 
 use super::children::Graph;
 use super::dates::{self, Age, FORMATS};
-use super::goes::{Column, Goes};
 use super::links::Action;
-use super::triggers::{self, Fired};
+use super::retention::{Column, Retention};
+use super::triggers::{self, TriggerEffects};
 use crate::config::{DateFormat, Rule, Triggers};
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
@@ -27,12 +27,12 @@ pub(super) struct Plan {
     /// The index by which old rows are found.
     pub(super) index: Option<String>,
     /// Which rows go.
-    pub(super) goes: Goes,
+    pub(super) goes: Retention,
     /// For people: why those.
     pub(super) why: Vec<String>,
     pub(super) graph: Graph,
     /// Triggers that will fire; the rule allows them.
-    pub(super) triggers: Fired,
+    pub(super) triggers: TriggerEffects,
     /// A batch is not begun when the schema is another one by then.
     pub(super) schema_version: i64,
     /// What the operator may do to make it cheaper.
@@ -75,7 +75,7 @@ impl Plan {
         let plan = Self {
             advice: advice(&table.name, column.as_ref(), index.as_deref(), &graph),
             why: age.iter().map(|age| format!("older than {}", shown(age))).collect(),
-            goes: Goes { column, key, age, newest: None },
+            goes: Retention { column, key, age, newest: None },
             table: table.name,
             index,
             triggers: triggers::fired(connection, &graph)?,

@@ -26,7 +26,7 @@ pub(super) struct Detail {
 
 /// Rows of one table that a rule touched, or would touch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Touched {
+pub(super) struct RowCounts {
     /// Deleted.
     pub(super) removed: u64,
     /// Their foreign key was set to NULL or to its default.
@@ -61,7 +61,7 @@ pub(super) struct RuleReport {
     /// What the rule removed of `rows`, 0 to 1; where it was refused, what it would have removed.
     pub(super) share: f64,
     /// The same for tables that point here.
-    pub(super) children: BTreeMap<String, Touched>,
+    pub(super) children: BTreeMap<String, RowCounts>,
     /// The application's triggers that fired.
     pub(super) triggers: Vec<String>,
     /// Transactions.

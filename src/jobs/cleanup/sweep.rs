@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::archive::Archive;
-use super::batch::{self, Attempt, Share, Step, Tally};
+use super::batch::{self, Attempt, BatchReport, Share, Tally};
 use super::choices;
 use super::count::Count;
 use super::guard::Guard;
@@ -241,7 +241,7 @@ impl Sweep<'_> {
         from: &Position,
         slices: &mut Slices<'_>,
         mut archive: Option<&mut Archive>,
-    ) -> Result<Step> {
+    ) -> Result<BatchReport> {
         let (run, plan) = (self.run, self.plan);
         let limit = run.database.maintain.max_block;
         let mut attempt = 1;
@@ -252,7 +252,7 @@ impl Sweep<'_> {
                 .sql_within(limit, |c| walk::slice(c, plan, Extent::Old, from, rows))
                 .map_err(|e| self.too_long(e, rows))?;
             if slice.old.is_empty() {
-                return Ok(Step { next: slice.next, ..Step::default() });
+                return Ok(BatchReport { next: slice.next, ..BatchReport::default() });
             }
             let Some(timed) = slices.moment(slice.old.len() as u64)? else { continue };
             let share = Share { slice, checked: self.in_batches, timed };

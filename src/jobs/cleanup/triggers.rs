@@ -19,7 +19,7 @@ use crate::sqlite::look::schema;
 
 /// What the statements of a rule set off.
 #[derive(Debug, Default)]
-pub(super) struct Fired {
+pub(super) struct TriggerEffects {
     /// The triggers, as `table.trigger`.
     pub(super) names: Vec<String>,
     /// The full-text tables that they write to, and whether only to remove.
@@ -27,12 +27,12 @@ pub(super) struct Fired {
 }
 
 /// Tables that a statement writes to, those of its triggers included, and whether it only deletes there.
-type Written = BTreeMap<String, bool>;
+type WrittenTables = BTreeMap<String, bool>;
 
 /// EXPLAIN compiles the statements: a trigger, a check or an index that needs a function or a collation which we lack
 /// fails here, and not in the middle.
-pub(super) fn fired(connection: &Connection, graph: &Graph) -> Result<Fired> {
-    let (mut names, mut written) = (Vec::new(), Written::new());
+pub(super) fn fired(connection: &Connection, graph: &Graph) -> Result<TriggerEffects> {
+    let (mut names, mut written) = (Vec::new(), WrittenTables::new());
     for node in graph.tables.iter().filter(|node| node.deleted) {
         let delete = format!("DELETE FROM {} WHERE {}", quoted(&node.name), among("", &node.key, 1));
         if fires(connection, &delete, &node.name, "deleted", &mut written)? {
@@ -53,12 +53,12 @@ pub(super) fn fired(connection: &Connection, graph: &Graph) -> Result<Fired> {
             fulltext.insert(table, only_deletes);
         }
     }
-    Ok(Fired { names, fulltext })
+    Ok(TriggerEffects { names, fulltext })
 }
 
 /// Refuses where one of them would write to a full-text table that does not agree with its content by our tokenizers: what
 /// it takes out of the index would not be what the application's put in (HAZARDS H34).
-pub(super) fn in_step(run: &Run, reader: &Reader<'_>, fired: &Fired) -> Result<()> {
+pub(super) fn in_step(run: &Run, reader: &Reader<'_>, fired: &TriggerEffects) -> Result<()> {
     for (table, &only_deletes) in &fired.fulltext {
         let found = reader.read(|c| fulltext::agreement(c, table));
         run.go_on()?;
@@ -93,7 +93,13 @@ pub(super) fn in_step(run: &Run, reader: &Reader<'_>, fired: &Fired) -> Result<(
     Ok(())
 }
 
-fn fires(connection: &Connection, sql: &str, table: &str, what: &str, written: &mut Written) -> Result<bool> {
+fn fires(
+    connection: &Connection,
+    sql: &str,
+    table: &str,
+    what: &str,
+    written: &mut WrittenTables,
+) -> Result<bool> {
     let explain = || -> rusqlite::Result<bool> {
         let mut statement = connection.prepare(&format!("EXPLAIN {sql}"))?;
         // Its parameters stay NULL: EXPLAIN runs nothing.
@@ -118,7 +124,7 @@ fn fires(connection: &Connection, sql: &str, table: &str, what: &str, written: &
 }
 
 /// Does `work`, and notes which tables what is compiled meanwhile writes to. Triggers of triggers are compiled with them.
-fn noting<T>(connection: &Connection, written: &mut Written, work: impl FnOnce() -> T) -> Result<T> {
+fn noting<T>(connection: &Connection, written: &mut WrittenTables, work: impl FnOnce() -> T) -> Result<T> {
     let seen = Arc::new(Mutex::new(std::mem::take(written)));
     let note = {
         let seen = Arc::clone(&seen);

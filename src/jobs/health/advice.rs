@@ -14,7 +14,7 @@ use crate::metrics::index_reasons;
 use crate::queries::known::in_plans;
 use crate::queries::plans::{Plan, index_in};
 use crate::sql::quoting::quoted;
-use crate::state::facts::{self, INDEX_USE, PLANS, TABLES, Watched};
+use crate::state::facts::{self, INDEX_USE, PLANS, TABLES, WatchedPlan};
 use crate::state::slow;
 
 /// So many queries must be watched, so many of them of the index's own table, and for so long, before one that none
@@ -56,7 +56,7 @@ impl Evidence {
                 let all =
                     plans.values().map(|watched| &watched.plan).chain(slow.iter().map(|shape| &shape.plan));
                 known.used.extend(all.flat_map(|plan| indexes_in(plan)));
-                let since = |query: &String, watched: &Watched| match known.queries.get(query) {
+                let since = |query: &String, watched: &WatchedPlan| match known.queries.get(query) {
                     // A time to come is one by a clock that was wrong.
                     Some((text, since)) if *text == watched.query => (*since).min(now),
                     _ => now,

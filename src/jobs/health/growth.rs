@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::jobs::Run;
 use crate::sqlite::files::facts::{Facts, disk_free, resolved};
 use crate::state::facts::{self, SIZES, TRENDS};
-use crate::state::trends::{self, Kind, Size};
+use crate::state::trends::{self, Measure, Size};
 use crate::words;
 
 /// The sizes of tables and indexes.
@@ -24,7 +24,7 @@ pub(super) enum Trees {
 pub(super) fn keep(run: &Run, file: &Facts, trees: Trees) -> Result<String> {
     let (name, at) = (run.database.name.as_str(), run.started);
     let of_file = |kind, bytes| Size { kind, name: String::new(), bytes };
-    let mut sizes = vec![of_file(Kind::File, file.bytes()), of_file(Kind::Free, file.free_bytes())];
+    let mut sizes = vec![of_file(Measure::File, file.bytes()), of_file(Measure::Free, file.free_bytes())];
     let trends = run.state.now(|connection| {
         match trees {
             Trees::Measured(trees) => {
@@ -39,7 +39,7 @@ pub(super) fn keep(run: &Run, file: &Facts, trees: Trees) -> Result<String> {
         facts::remember(connection, name, TRENDS, &trends)?;
         Ok(trends)
     })?;
-    let Some(all_of_it) = trends.iter().find(|trend| trend.kind == Kind::Content) else {
+    let Some(all_of_it) = trends.iter().find(|trend| trend.kind == Measure::Content) else {
         return Ok(String::new());
     };
     let path = resolved(&run.database.path);

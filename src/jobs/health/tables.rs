@@ -13,9 +13,9 @@ use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, met};
 use crate::sqlite::files::stamp::Stamp;
 use crate::sqlite::look::sizes::{self, Tree};
-use crate::state::facts::{MEASURED, Measured, SPACE, Space, TABLES};
+use crate::state::facts::{MEASURED, Measurement, SPACE, Space, TABLES};
 use crate::state::status::TableStatus;
-use crate::state::trends::{Kind, SAMPLED, Size};
+use crate::state::trends::{Measure, SAMPLED, Size};
 use crate::terms::progress::Unit;
 use crate::words;
 
@@ -59,7 +59,7 @@ fn measure(run: &Run) -> Result<Check> {
         return Ok(verdict(&tables, &[], &growth));
     }
     // From before the reading: what is written meanwhile is measured the next time.
-    let measured = Measured { stamp, at: run.started };
+    let measured = Measurement { stamp, at: run.started };
     let (tables, sizes, left_out) = of_all(run, &reader)?;
     run.remember(TABLES, &tables)?;
     run.remember(MEASURED, &Some(measured))?;
@@ -68,7 +68,7 @@ fn measure(run: &Run) -> Result<Check> {
 }
 
 /// Whether what is known need not be measured again.
-fn is_fresh(known: &Measured, stamp: &Stamp, now: DateTime<Utc>, tables: &[TableStatus]) -> bool {
+fn is_fresh(known: &Measurement, stamp: &Stamp, now: DateTime<Utc>, tables: &[TableStatus]) -> bool {
     if stamp.bytes() >= LARGE && now - known.at < LARGE_EVERY {
         return true;
     }
@@ -100,7 +100,7 @@ fn of_all(run: &Run, reader: &Reader<'_>) -> Result<(Vec<TableStatus>, Vec<Size>
             }
         };
         if let Some(bytes) = bytes.filter(|_| tree.name != tree.table) {
-            sizes.push(Size { kind: Kind::Index, name: tree.name.clone(), bytes });
+            sizes.push(Size { kind: Measure::Index, name: tree.name.clone(), bytes });
         }
         add(&mut tables, tree, bytes);
     }
@@ -110,7 +110,7 @@ fn of_all(run: &Run, reader: &Reader<'_>) -> Result<(Vec<TableStatus>, Vec<Size>
     let mut tables: Vec<TableStatus> = tables.into_values().collect();
     tables.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.table.cmp(&b.table)));
     sizes.extend(tables.iter().filter_map(|table| {
-        Some(Size { kind: Kind::Table, name: table.table.clone(), bytes: table.size_bytes? })
+        Some(Size { kind: Measure::Table, name: table.table.clone(), bytes: table.size_bytes? })
     }));
     sizes.sort_by_key(|size| std::cmp::Reverse(size.bytes));
     sizes.truncate(SAMPLED);
@@ -176,7 +176,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let at = DateTime::UNIX_EPOCH;
         let fresh = |size, hours, measured| {
-            let known = Measured { stamp: stamp(directory.path(), 1), at };
+            let known = Measurement { stamp: stamp(directory.path(), 1), at };
             let table = TableStatus { table: "t".to_owned(), size_bytes: measured, rows: None };
             is_fresh(&known, &stamp(directory.path(), size), at + TimeDelta::hours(hours), &[table])
         };
@@ -190,7 +190,7 @@ mod tests {
     fn what_was_left_out_of_a_small_file_is_tried_again() {
         let directory = tempfile::tempdir().unwrap();
         let stamp = stamp(directory.path(), 4096);
-        let known = Measured { stamp: stamp.clone(), at: DateTime::UNIX_EPOCH };
+        let known = Measurement { stamp: stamp.clone(), at: DateTime::UNIX_EPOCH };
         let table = |size_bytes| [TableStatus { table: "t".to_owned(), size_bytes, rows: None }];
         assert!(is_fresh(&known, &stamp, known.at, &table(Some(1))));
         assert!(!is_fresh(&known, &stamp, known.at, &table(None)));

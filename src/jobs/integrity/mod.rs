@@ -82,9 +82,9 @@ fn was_dropped(reader: &Reader<'_>, table: &str, error: &Error) -> bool {
 
 /// What a check of several tables could not check, and why.
 #[derive(Default)]
-struct Unchecked(Vec<String>);
+struct Omissions(Vec<String>);
 
-impl Unchecked {
+impl Omissions {
     /// Takes an error that one table met. It is a problem of the run as well where the check was kept from being
     /// done, unless it is one that this database's schema always has.
     fn add(&mut self, run: &Run, table: &str, error: Error, problems: &mut Vec<Error>) -> Result<()> {

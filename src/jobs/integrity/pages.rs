@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::indexes::Suspects;
-use super::{Unchecked, indexes, search, was_dropped};
+use super::{Omissions, indexes, search, was_dropped};
 use crate::config::{Integrity, Reindex};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
@@ -43,7 +43,7 @@ pub(super) fn check(
     // Until a whole pass finds none, which may be given up for the log's length.
     let is_known_sound = matches!(damage::known(run), Ok(None));
     let mut found = Found::default();
-    let mut unchecked = Unchecked::default();
+    let mut unchecked = Omissions::default();
     let mut as_a_whole = None;
     let mut is_missing_some = false;
     let mut is_ended_early = None;
@@ -127,7 +127,7 @@ fn pass(
     })
 }
 
-fn verdict(run: &Run, found: &Found, unchecked: &Unchecked, checked: usize, as_a_whole: bool) -> Check {
+fn verdict(run: &Run, found: &Found, unchecked: &Omissions, checked: usize, as_a_whole: bool) -> Check {
     let mut parts = Vec::new();
     if !found.structure.is_empty() {
         let few = few(&found.structure);

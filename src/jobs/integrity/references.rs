@@ -1,7 +1,7 @@
 //! The check `foreign_keys`: rows whose parent is not there. SQLite enforces foreign keys only on connections that
 //! turn them on, so that they are broken in many files whose application never noticed.
 
-use super::{Unchecked, was_dropped};
+use super::{Omissions, was_dropped};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::Reader;
@@ -16,7 +16,7 @@ pub(super) fn check(
     tables: &[String],
     problems: &mut Vec<Error>,
 ) -> Result<Check> {
-    let (mut broken, mut unchecked, mut checked) = (Vec::new(), Unchecked::default(), 0_usize);
+    let (mut broken, mut unchecked, mut checked) = (Vec::new(), Omissions::default(), 0_usize);
     let mut reason = Reason::Sqlite;
     for (done, table) in tables.iter().enumerate() {
         run.at(done as u64, tables.len() as u64, Unit::Steps);

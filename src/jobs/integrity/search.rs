@@ -1,7 +1,7 @@
 //! Full-text tables that SQLite's check does not compare with their content, or that it finds different from it. Only
 //! reads; one that may have been made by a tokenizer of the application is not called wrong (HAZARDS H16, H34).
 
-use super::Unchecked;
+use super::Omissions;
 use crate::error::{Error, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::Reader;
@@ -15,7 +15,7 @@ pub(super) fn check(
     reader: &Reader<'_>,
     tables: &[String],
     found: &mut Found,
-    unchecked: &mut Unchecked,
+    unchecked: &mut Omissions,
     problems: &mut Vec<Error>,
 ) -> Result<()> {
     let is_named = found.virtual_tables.iter().any(|line| tokenizer::is_about(line));

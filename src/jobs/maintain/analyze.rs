@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::plans::Plans;
 use super::statistics;
-use super::step::{Cost, Step, StepName};
+use super::step::{Cost, StepName, StepReport};
 use crate::config::Analyze;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
@@ -31,7 +31,7 @@ const ESTIMATE: Duration = Duration::from_millis(4);
 const NANOS_PER_ENTRY: u64 = 20;
 
 /// What there is to know before anything is done.
-struct Looked {
+struct Findings {
     facts: Facts,
     /// The tables to treat.
     tables: Vec<String>,
@@ -40,17 +40,17 @@ struct Looked {
     found: String,
 }
 
-pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
+pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
     let policy = run.database.maintain.analyze;
     if policy == Analyze::Never {
-        return Ok(Step::skipped(STEP, "ANALYZE is off"));
+        return Ok(StepReport::skipped(STEP, "ANALYZE is off"));
     }
     let looked = match part(run, "ANALYZE", look(run, policy))? {
         Ok(looked) => looked,
-        Err(problem) => return Ok(Step::failed(STEP, problem)),
+        Err(problem) => return Ok(StepReport::failed(STEP, problem)),
     };
     if looked.tables.is_empty() {
-        return Ok(Step::skipped(STEP, "ANALYZE not needed").found(looked.found));
+        return Ok(StepReport::skipped(STEP, "ANALYZE not needed").found(looked.found));
     }
     let in_full = policy == Analyze::Always || looked.samples;
     let prevented = if in_full { statistics::prevented(&looked.facts)? } else { None };
@@ -66,10 +66,10 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
         run.remember(ANALYZED, &step.treated)?;
     }
     let plans_changed = Some(plans.changed(run)?);
-    Ok(Step { plans_changed, ..step.found(looked.found) })
+    Ok(StepReport { plans_changed, ..step.found(looked.found) })
 }
 
-fn look(run: &Run, policy: Analyze) -> Result<Looked> {
+fn look(run: &Run, policy: Analyze) -> Result<Findings> {
     let last = run.state.now(|c| recall_dated(c, &run.database.name, ANALYZED))?;
     let last = last.map(|(_, at)| format!("; last refreshed {}", words::relative(run.started, at)));
     let read = |c: &mut Connection| {
@@ -85,7 +85,7 @@ fn look(run: &Run, policy: Analyze) -> Result<Looked> {
         let found = format!("statistics of {} of {of} are missing or off by a factor of ten", due.len());
         (due, found)
     };
-    Ok(Looked { facts, tables, samples, found: found + &last.unwrap_or_default() })
+    Ok(Findings { facts, tables, samples, found: found + &last.unwrap_or_default() })
 }
 
 /// The tables that need it. Even to look, SQLite takes the write lock where there are several.
@@ -119,7 +119,7 @@ fn rows(run: &Run, table: &str) -> Result<u64> {
     }
 }
 
-fn planned(run: &Run, looked: &Looked, in_full: bool, prevented: Option<String>, rows: u64) -> Step {
+fn planned(run: &Run, looked: &Findings, in_full: bool, prevented: Option<String>, rows: u64) -> StepReport {
     let of = plural(looked.tables.len() as u64, "table", "tables");
     let (how, hold_seconds, needed_bytes) = match (in_full, prevented) {
         (true, None) => (
@@ -131,21 +131,21 @@ fn planned(run: &Run, looked: &Looked, in_full: bool, prevented: Option<String>,
         (false, _) => (String::from("by an estimate"), Some(estimate(rows).as_secs_f64()), None),
     };
     let longest_hold_seconds = run.database.maintain.max_block.as_secs_f64();
-    Step::planned(
+    StepReport::planned(
         STEP,
         format!("would run ANALYZE of {of} {how}"),
         Cost { hold_seconds, longest_hold_seconds, needed_bytes },
     )
 }
 
-fn from_a_copy(run: &Run, looked: &Looked) -> Result<Step> {
+fn from_a_copy(run: &Run, looked: &Findings) -> Result<StepReport> {
     match statistics::refresh(run, Some(&looked.tables))? {
         Ok(done) => Ok(step(done.tables, done.lacking, Vec::new(), "on a copy")),
-        Err(problem) => Ok(Step::failed(STEP, problem)),
+        Err(problem) => Ok(StepReport::failed(STEP, problem)),
     }
 }
 
-fn in_place(run: &Run, looked: &Looked, in_full: bool, prevented: Option<String>) -> Result<Step> {
+fn in_place(run: &Run, looked: &Findings, in_full: bool, prevented: Option<String>) -> Result<StepReport> {
     let (mut analyzed, mut lacking, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     let (mut later, mut how) = (Vec::new(), prevented.unwrap_or_default());
     for table in &looked.tables {
@@ -190,12 +190,12 @@ fn one(run: &Run, table: &str, in_full: bool) -> Result<Result<()>> {
     Ok(done)
 }
 
-fn step(done: Vec<String>, lacking: Vec<(String, Error)>, problems: Vec<Error>, how: &str) -> Step {
+fn step(done: Vec<String>, lacking: Vec<(String, Error)>, problems: Vec<Error>, how: &str) -> StepReport {
     let mut why = format!("ANALYZE of {} done", plural(done.len() as u64, "table", "tables"));
     if !how.is_empty() {
         why = format!("{why} {how}");
     }
     let names: BTreeSet<String> =
         lacking.into_iter().map(|(table, e)| format!("{table}: {}", e.message)).collect();
-    Step { left_out: names.into_iter().collect(), ..Step::of_parts(STEP, why, done, problems) }
+    StepReport { left_out: names.into_iter().collect(), ..StepReport::of_parts(STEP, why, done, problems) }
 }

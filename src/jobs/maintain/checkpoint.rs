@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::step::{Step, StepName};
+use super::step::{StepName, StepReport};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::{Job, Report, Run, Terms, writing};
 use crate::metrics::events::{LogFreed, LogPinned};
 use crate::sqlite::files::access;
 use crate::sqlite::files::facts::{Facts, resolved, sidecar, wal_bytes};
-use crate::sqlite::files::holders::{self, Files, Holder};
+use crate::sqlite::files::holders::{self, FileSelection, Holder};
 use crate::sqlite::files::replicator;
 use crate::sqlite::write::checkpoint::{Checkpoint as Made, Mode, checkpoint};
 use crate::state::pin;
@@ -59,14 +59,14 @@ impl Job for Checkpoint {
     }
 }
 
-pub(super) fn run(run: &Run, after_vacuum: bool) -> Result<Step> {
+pub(super) fn run(run: &Run, after_vacuum: bool) -> Result<StepReport> {
     let path = &run.database.path;
     let (facts, owned) = run.sql(|c| Ok((Facts::read(c)?, replicator::owns(c, path))))?;
     if facts.journal_mode != "wal" {
-        return Ok(Step::skipped(STEP, ""));
+        return Ok(StepReport::skipped(STEP, ""));
     }
     if owned {
-        return Ok(Step::skipped(
+        return Ok(StepReport::skipped(
             STEP,
             "checkpoint skipped: a replicator owns the database's write-ahead log",
         ));
@@ -99,7 +99,7 @@ pub(super) fn run(run: &Run, after_vacuum: bool) -> Result<Step> {
             LogFreed { database: &run.database.name, seconds }.emit();
         }
     }
-    Ok(Step { wal_bytes: Some(bytes), checkpoint: last, ..Step::done(STEP, why) })
+    Ok(StepReport { wal_bytes: Some(bytes), checkpoint: last, ..StepReport::done(STEP, why) })
 }
 
 /// Whether pages stayed behind in the log.
@@ -168,7 +168,7 @@ fn who(path: &Path) -> String {
         return format!("it is of {}", listed(&readers));
     }
     let there: Vec<_> = access::identity(&resolved(path)).into_iter().collect();
-    let users = holders::of(Files { there: &there, removed: &[] }).holders;
+    let users = holders::of(FileSelection { there: &there, removed: &[] }).holders;
     if users.is_empty() { String::new() } else { format!("the database is open in {}", listed(&users)) }
 }
 

@@ -13,9 +13,9 @@ use crate::jobs::Run;
 use crate::jobs::reading::Reader;
 use crate::sqlite::files::space::temp_directory;
 use crate::sqlite::open;
-use crate::sqlite::upkeep::overwrite::{Overwritten, Watcher, overwrite};
+use crate::sqlite::upkeep::overwrite::{OverwriteOutcome, Watcher, overwrite};
 use crate::sqlite::upkeep::vacuum;
-use crate::store::scratch::Named;
+use crate::store::scratch::ScratchDirectory;
 
 /// Copies that are made before the application's writes are taken to be there to stay.
 const ATTEMPTS: u32 = 3;
@@ -28,7 +28,7 @@ const QUIET: Duration = Duration::from_millis(300);
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// What came of it.
-pub(super) enum Compacted {
+pub(super) enum Compaction {
     /// The file is compact; writers were held for so long, and it is the attempt of this number.
     Done(Duration, u32),
     /// Nothing was changed, and why.
@@ -38,7 +38,7 @@ pub(super) enum Compacted {
 }
 
 /// Writers are held for about as long as is `expected`.
-pub(super) fn run(run: &Run, expected: Duration) -> Result<Compacted> {
+pub(super) fn run(run: &Run, expected: Duration) -> Result<Compaction> {
     let mut why = String::new();
     for number in 1..=ATTEMPTS {
         let Some(watcher) = quiet(run)? else {
@@ -46,9 +46,9 @@ pub(super) fn run(run: &Run, expected: Duration) -> Result<Compacted> {
             break;
         };
         match attempt(run, watcher, expected) {
-            Ok(Overwritten::Done(held)) => return Ok(Compacted::Done(held, number)),
-            Ok(Overwritten::TooLong) => return Ok(Compacted::TooLong),
-            Ok(Overwritten::Outdated) => {
+            Ok(OverwriteOutcome::Done(held)) => return Ok(Compaction::Done(held, number)),
+            Ok(OverwriteOutcome::TooLong) => return Ok(Compaction::TooLong),
+            Ok(OverwriteOutcome::Outdated) => {
                 why = format!("the application wrote during each of {ATTEMPTS} attempts");
             }
             // Somebody kept the lock, or the copy took longer to read than a read may.
@@ -59,7 +59,7 @@ pub(super) fn run(run: &Run, expected: Duration) -> Result<Compacted> {
             Err(error) => return Err(error),
         }
     }
-    Ok(Compacted::NotNow(why))
+    Ok(Compaction::NotNow(why))
 }
 
 /// A watcher that has seen no commit for a while; none where the application does not stop writing.
@@ -78,10 +78,10 @@ fn quiet(run: &Run) -> Result<Option<Watcher>> {
     Ok(None)
 }
 
-fn attempt(run: &Run, watcher: Watcher, expected: Duration) -> Result<Overwritten> {
+fn attempt(run: &Run, watcher: Watcher, expected: Duration) -> Result<OverwriteOutcome> {
     let longest = run.database.backup.max_snapshot;
     let copy = Reader::new(run)?.read_within(longest, |connection| {
-        let named = Named::create(&temp_directory(), "compact")?;
+        let named = ScratchDirectory::create(&temp_directory(), "compact")?;
         vacuum::into(connection, &named.path())?;
         Ok(open::immutable(&named.path())?)
     })?;

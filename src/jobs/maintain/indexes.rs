@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 
-use super::step::{Cost, Step, StepName};
+use super::step::{Cost, StepName, StepReport};
 use crate::config::{Index, Missing};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
@@ -14,17 +14,17 @@ use crate::words::plural;
 
 const STEP: StepName = StepName::Indexes;
 
-pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
+pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
     let mut wanted: Vec<Index> =
         run.database.indexes.iter().filter(|i| i.missing == Missing::Create).cloned().collect();
     if wanted.is_empty() {
-        return Ok(Step::skipped(STEP, "").found("no index is declared with missing = \"create\""));
+        return Ok(StepReport::skipped(STEP, "").found("no index is declared with missing = \"create\""));
     }
     let there = run.sql(|c| wanted.iter().map(|i| schema::sql_of(c, &i.name)).collect::<Result<Vec<_>>>())?;
     let mut there = there.into_iter();
     wanted.retain(|_| there.next().flatten().is_none());
     if wanted.is_empty() {
-        return Ok(Step::skipped(STEP, "no declared index is missing"));
+        return Ok(StepReport::skipped(STEP, "no declared index is missing"));
     }
     let missing = plural(wanted.len() as u64, "declared index is missing", "declared indexes are missing");
     let mut builds = Builds::recall(run)?;
@@ -35,7 +35,7 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
         let cost =
             Cost { longest_hold_seconds: run.database.maintain.max_block.as_secs_f64(), ..Cost::default() };
         let why = format!("would create {}", names.join(", "));
-        return Ok(Step { problems, ..Step::planned(STEP, why, cost) }.found(missing));
+        return Ok(StepReport { problems, ..StepReport::planned(STEP, why, cost) }.found(missing));
     }
     let mut created = Vec::new();
     for index in wanted {
@@ -46,7 +46,7 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
         }
     }
     let why = format!("created {}", plural(created.len() as u64, "index", "indexes"));
-    Ok(Step::of_parts(STEP, why, created, problems).found(missing))
+    Ok(StepReport::of_parts(STEP, why, created, problems).found(missing))
 }
 
 fn what(index: &Index) -> String {

@@ -24,7 +24,7 @@ use crate::terms::JobKind;
 use crate::terms::progress::Unit;
 use crate::words;
 pub use checkpoint::Checkpoint;
-pub use step::{Cost, Decision, Step, StepName};
+pub use step::{Cost, Decision, StepName, StepReport};
 
 /// The maintenance job, as `[maintain]` of the database says.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,7 @@ fn steps(run: &Run, preview: bool) -> Result<Report> {
         // Learns of the application before anything is decided.
         run.watch_pauses()?;
     }
-    let mut steps: Vec<Step> = Vec::new();
+    let mut steps: Vec<StepReport> = Vec::new();
     for name in StepName::ALL {
         run.at(steps.len() as u64, StepName::ALL.len() as u64, Unit::Steps);
         let stopped = |error: Error| error.context(format!("{name}{}", before(&steps)));
@@ -74,7 +74,7 @@ fn steps(run: &Run, preview: bool) -> Result<Report> {
             Err(error) => {
                 // The run's own end goes before the error that it caused.
                 run.go_on().map_err(stopped)?;
-                Step::failed(name, limits::in_step(name.as_str(), run, error))
+                StepReport::failed(name, limits::in_step(name.as_str(), run, error))
             }
         };
         step.seconds = clock.elapsed().as_secs_f64();
@@ -93,7 +93,7 @@ fn steps(run: &Run, preview: bool) -> Result<Report> {
     Ok(report)
 }
 
-fn one(name: StepName, run: &Run, preview: bool, before: &[Step]) -> Result<Step> {
+fn one(name: StepName, run: &Run, preview: bool, before: &[StepReport]) -> Result<StepReport> {
     match name {
         StepName::Indexes => indexes::run(run, preview),
         StepName::Reindex => reindex::run(run, preview),
@@ -101,28 +101,28 @@ fn one(name: StepName, run: &Run, preview: bool, before: &[Step]) -> Result<Step
         StepName::Analyze => analyze::run(run, preview),
         StepName::Checkpoint if preview => Ok(checkpoint_planned(run)),
         StepName::Checkpoint => {
-            let vacuumed = |s: &Step| s.step == StepName::Vacuum && s.decision == Decision::Done;
+            let vacuumed = |s: &StepReport| s.step == StepName::Vacuum && s.decision == Decision::Done;
             checkpoint::run(run, before.iter().any(vacuumed))
         }
     }
 }
 
 /// What the checkpoint would find now; the steps before it would change that.
-fn checkpoint_planned(run: &Run) -> Step {
+fn checkpoint_planned(run: &Run) -> StepReport {
     let (bytes, limit) = (wal_bytes(&run.database.path), run.database.maintain.max_wal);
     let why = match bytes {
-        0 => return Step::skipped(StepName::Checkpoint, "no write-ahead log to empty"),
+        0 => return StepReport::skipped(StepName::Checkpoint, "no write-ahead log to empty"),
         _ if bytes > limit => {
             "would make a checkpoint and cut the write-ahead log, which is larger than maintain.max_wal"
         }
         _ => "would make a PASSIVE checkpoint, which holds nobody up",
     };
-    let step = Step::planned(StepName::Checkpoint, why, Cost::default());
+    let step = StepReport::planned(StepName::Checkpoint, why, Cost::default());
     step.found(format!("WAL {}", words::bytes(bytes)))
 }
 
 /// What a run that is stopped had already done: its report is lost, its message is not.
-fn before(steps: &[Step]) -> String {
+fn before(steps: &[StepReport]) -> String {
     let done: Vec<_> =
         steps.iter().filter(|s| s.decision == Decision::Done).map(|s| s.why.as_str()).collect();
     if done.is_empty() { String::new() } else { format!(" (before it: {})", done.join("; ")) }

@@ -1,6 +1,6 @@
 //! Rebuilds indexes one at a time, each in a transaction of its own: those that a check found wrong, or all.
 
-use super::step::{Cost, Step, StepName};
+use super::step::{Cost, StepName, StepReport};
 use crate::config::Reindex;
 use crate::error::{Error, Result};
 use crate::jobs::builds::Builds;
@@ -12,10 +12,10 @@ use crate::words::plural;
 
 const STEP: StepName = StepName::Reindex;
 
-pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
+pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
     let policy = run.database.maintain.reindex;
     if policy == Reindex::Never {
-        return Ok(Step::skipped(STEP, "REINDEX is off"));
+        return Ok(StepReport::skipped(STEP, "REINDEX is off"));
     }
     let damaged = run.recall(DAMAGED_INDEXES)?;
     let found = match damaged.as_slice() {
@@ -23,7 +23,7 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
         names => format!("found wrong by a check: {}", names.join(", ")),
     };
     if policy == Reindex::Auto && damaged.is_empty() {
-        return Ok(Step::skipped(STEP, "no index needed rebuilding").found(found));
+        return Ok(StepReport::skipped(STEP, "no index needed rebuilding").found(found));
     }
     let mut indexes = run.sql(|c| rebuild::rebuildable(c))?;
     // One that is gone was dropped by the application, and its damage with it.
@@ -38,7 +38,7 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
     let mut problems = Vec::new();
     indexes.retain(|index| builds.may_try(&index.name, &reindex::what(index), &mut problems));
     if preview {
-        return Ok(Step { left_out, ..planned(run, &indexes, &builds, problems).found(found) });
+        return Ok(StepReport { left_out, ..planned(run, &indexes, &builds, problems).found(found) });
     }
     let is_wrong = |name: &str| wrong.iter().any(|wrong| wrong == name);
     let mut done = reindex::rebuild(run, &mut builds, &indexes, is_wrong)?;
@@ -48,10 +48,10 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
     problems.append(&mut done.problems);
     let rebuilt = done.built;
     if rebuilt.is_empty() && problems.is_empty() && left_out.is_empty() {
-        return Ok(Step::skipped(STEP, "no index needed rebuilding").found(found));
+        return Ok(StepReport::skipped(STEP, "no index needed rebuilding").found(found));
     }
     let why = format!("rebuilt {}", plural(rebuilt.len() as u64, "index", "indexes"));
-    Ok(Step { left_out, ..Step::of_parts(STEP, why, rebuilt, problems).found(found) })
+    Ok(StepReport { left_out, ..StepReport::of_parts(STEP, why, rebuilt, problems).found(found) })
 }
 
 /// Takes out what may be wrong by our words alone, and says so: rebuilt by them, it would be wrong for the application.
@@ -75,10 +75,10 @@ fn leave_relative(run: &Run, indexes: &mut Vec<Rebuildable>) -> Result<Vec<Strin
     Ok(left_out)
 }
 
-fn planned(run: &Run, indexes: &[Rebuildable], builds: &Builds, problems: Vec<Error>) -> Step {
+fn planned(run: &Run, indexes: &[Rebuildable], builds: &Builds, problems: Vec<Error>) -> StepReport {
     if indexes.is_empty() {
-        let none = Step::skipped(STEP, "no index needed rebuilding");
-        return if problems.is_empty() { none } else { Step::of_parts(STEP, "", Vec::new(), problems) };
+        let none = StepReport::skipped(STEP, "no index needed rebuilding");
+        return if problems.is_empty() { none } else { StepReport::of_parts(STEP, "", Vec::new(), problems) };
     }
     let known: Vec<f64> = indexes.iter().filter_map(|index| builds.expected(&index.name)).collect();
     let cost = Cost {
@@ -88,5 +88,5 @@ fn planned(run: &Run, indexes: &[Rebuildable], builds: &Builds, problems: Vec<Er
     };
     let names: Vec<_> = indexes.iter().map(|index| index.name.as_str()).collect();
     let why = format!("would rebuild {}, one after the other", names.join(", "));
-    Step { problems, ..Step::planned(STEP, why, cost) }
+    StepReport { problems, ..StepReport::planned(STEP, why, cost) }
 }

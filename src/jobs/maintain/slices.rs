@@ -1,7 +1,7 @@
 //! Incremental VACUUM, slice by slice: each holds writers about as long as a batch of a cleanup, and for three quarters of
 //! the time they have the lock to themselves.
 
-use super::step::{Cost, Step, StepName};
+use super::step::{Cost, StepName, StepReport};
 use super::vacuum::freed;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
@@ -9,7 +9,7 @@ use crate::jobs::limits::part;
 use crate::jobs::moment::Slices;
 use crate::jobs::pace::Pace;
 use crate::sqlite::files::facts::Facts;
-use crate::sqlite::upkeep::incremental::Freeing;
+use crate::sqlite::upkeep::incremental::IncrementalVacuum;
 use crate::words::{count, plural};
 
 const STEP: StepName = StepName::Vacuum;
@@ -23,7 +23,7 @@ const MOST: u64 = 8192;
 /// Three parts of pause to one of work.
 const PAUSE_PER_HOLD: u32 = 3;
 
-pub(super) fn run(run: &Run, before: &Facts, preview: bool) -> Result<Step> {
+pub(super) fn run(run: &Run, before: &Facts, preview: bool) -> Result<StepReport> {
     let target = run.database.cleanup.batch_target;
     if preview {
         let why = format!("would free {} pages in slices", count(before.free_pages));
@@ -32,11 +32,11 @@ pub(super) fn run(run: &Run, before: &Facts, preview: bool) -> Result<Step> {
             longest_hold_seconds: run.database.maintain.max_block.as_secs_f64(),
             needed_bytes: None,
         };
-        return Ok(Step::planned(STEP, why, cost));
+        return Ok(StepReport::planned(STEP, why, cost));
     }
     let (path, wait) = (&run.database.path, run.database.pool.busy_timeout);
     // Beside one of the pool, which knows that opening does no harm.
-    let mut freeing = run.sql(|_| Freeing::begin(path, wait))?;
+    let mut freeing = run.sql(|_| IncrementalVacuum::begin(path, wait))?;
     let mut slices = Slices::begin(run, Pace::new(target, FIRST, MOST))?;
     let (mut asked, mut number) = (0, 0);
     // The application may free and take pages meanwhile; what was free at the beginning bounds the whole.
@@ -65,7 +65,7 @@ pub(super) fn run(run: &Run, before: &Facts, preview: bool) -> Result<Step> {
             Err(problem) => {
                 let so_far = freed(run, before, "")?;
                 let (freed_bytes, freed_pages) = (so_far.freed_bytes, so_far.freed_pages);
-                return Ok(Step { freed_bytes, freed_pages, ..Step::failed(STEP, problem) });
+                return Ok(StepReport { freed_bytes, freed_pages, ..StepReport::failed(STEP, problem) });
             }
         };
         (asked, number) = (asked + pages, number + 1);
@@ -79,7 +79,7 @@ pub(super) fn run(run: &Run, before: &Facts, preview: bool) -> Result<Step> {
 }
 
 /// What is free stays free until the next run; the other steps go on.
-fn gave_up(run: &Run, before: &Facts, slices: u64, why: Error) -> Result<Step> {
+fn gave_up(run: &Run, before: &Facts, slices: u64, why: Error) -> Result<StepReport> {
     if why.reason != Reason::NoPause {
         return Err(why);
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Reason};
 use crate::sqlite::write::checkpoint::Checkpoint;
-use crate::sqlite::write::hold::Held;
+use crate::sqlite::write::hold::HoldTimes;
 
 /// The steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -79,7 +79,7 @@ pub struct Cost {
 
 /// A step in the report.
 #[derive(Debug, Serialize)]
-pub struct Step {
+pub struct StepReport {
     /// Which.
     pub step: StepName,
     /// What became of it.
@@ -107,7 +107,7 @@ pub struct Step {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plans_changed: Option<Vec<String>>,
     /// How long the application's writers were held.
-    pub held: Held,
+    pub held: HoldTimes,
     /// What it would cost: of a run that only looks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<Cost>,
@@ -122,7 +122,7 @@ pub struct Step {
     pub problems: Vec<Error>,
 }
 
-impl Step {
+impl StepReport {
     fn new(step: StepName, decision: Decision, why: impl Into<String>) -> Self {
         Self {
             step,
@@ -135,7 +135,7 @@ impl Step {
             freed_bytes: None,
             freed_pages: None,
             plans_changed: None,
-            held: Held::default(),
+            held: HoldTimes::default(),
             expected: None,
             wal_bytes: None,
             checkpoint: None,

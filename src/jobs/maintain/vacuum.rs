@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::compact::{self, Compacted};
+use super::compact::{self, Compaction};
 use super::slices;
 use super::speed::interruptible;
-use super::step::{Cost, Decision, Step, StepName};
+use super::step::{Cost, Decision, StepName, StepReport};
 use crate::config::units::show_duration;
 use crate::config::{Maintain, RowidPolicy, Vacuum};
 use crate::error::{Error, Reason, Result};
@@ -29,7 +29,7 @@ const STEP: StepName = StepName::Vacuum;
 const MARGIN: u64 = 1 << 20;
 
 /// What there is to know before anything is done.
-struct Looked {
+struct Findings {
     facts: Facts,
     /// A replicator owns the write-ahead log.
     owned: bool,
@@ -47,13 +47,13 @@ enum Way {
     Rewrite(AutoVacuum),
 }
 
-pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
+pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
     let settings = &run.database.maintain;
     if settings.vacuum == Vacuum::Never {
-        return Ok(Step::skipped(STEP, "VACUUM is off"));
+        return Ok(StepReport::skipped(STEP, "VACUUM is off"));
     }
     let looked = run.sql(|c| {
-        Ok(Looked {
+        Ok(Findings {
             facts: Facts::read(c)?,
             owned: replicator::owns(c, &run.database.path),
             renumbered: rowids::renumbered_by_vacuum(c)?,
@@ -61,7 +61,7 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<Step> {
     })?;
     let facts = &looked.facts;
     let step = match way(settings, &looked) {
-        Way::Not(why) => Step::skipped(STEP, why),
+        Way::Not(why) => StepReport::skipped(STEP, why),
         Way::Slices => slices::run(run, facts, preview)?,
         Way::Rewrite(mode) => rewrite(run, facts, mode, preview)?,
     };
@@ -74,8 +74,8 @@ fn free(facts: &Facts) -> String {
     format!("{} of the file ({}) is free", words::percent(share), words::bytes(facts.free_bytes()))
 }
 
-fn way(settings: &Maintain, looked: &Looked) -> Way {
-    let Looked { facts, owned, renumbered } = looked;
+fn way(settings: &Maintain, looked: &Findings) -> Way {
+    let Findings { facts, owned, renumbered } = looked;
     let (mode, free) = (AutoVacuum::of(facts.auto_vacuum), free(facts));
     if *owned {
         return Way::Not(String::from("VACUUM skipped: a replicator owns the database's write-ahead log"));
@@ -113,11 +113,11 @@ fn way(settings: &Maintain, looked: &Looked) -> Way {
     Way::Rewrite(wanted)
 }
 
-fn rewrite(run: &Run, facts: &Facts, mode: AutoVacuum, preview: bool) -> Result<Step> {
+fn rewrite(run: &Run, facts: &Facts, mode: AutoVacuum, preview: bool) -> Result<StepReport> {
     let settings = &run.database.maintain;
     let needed = needed(facts);
     if let Some(problem) = no_room(&run.database.path, needed)? {
-        return Ok(Step::refused(STEP, problem));
+        return Ok(StepReport::refused(STEP, problem));
     }
     let (used, has_log) = (facts.used_bytes(), facts.journal_mode == "wal");
     let speeds = run.recall(SPEEDS)?;
@@ -133,28 +133,28 @@ fn rewrite(run: &Run, facts: &Facts, mode: AutoVacuum, preview: bool) -> Result<
     if waits_for_quiet && speeds.of_overwrite(used) <= limit {
         if preview {
             let why = "would put a compact copy in place, if the application does not write while it is made";
-            return Ok(Step::planned(STEP, why, cost(speeds.of_overwrite(used))));
+            return Ok(StepReport::planned(STEP, why, cost(speeds.of_overwrite(used))));
         }
         match part(run, "VACUUM", compact::run(run, lasting(speeds.of_overwrite(used))))? {
-            Ok(Compacted::Done(took, number)) => {
+            Ok(Compaction::Done(took, number)) => {
                 run.update(SPEEDS, |speeds| speeds.learn_overwrite(used, took))?;
                 let how = format!(" by a compact copy that was put in place, at attempt {number}");
                 return freed(run, facts, &how);
             }
-            Ok(Compacted::NotNow(why)) => {
+            Ok(Compaction::NotNow(why)) => {
                 not_now = format!("; a compact copy could not be put in place: {why}");
             }
-            Ok(Compacted::TooLong) => {
+            Ok(Compaction::TooLong) => {
                 run.update(SPEEDS, |speeds| speeds.learn_overwrite_is_slower(used, settings.max_block))?;
                 let late = Error::new(Reason::Deadline, "");
-                return Ok(Step::failed(STEP, in_step("VACUUM", run, late)));
+                return Ok(StepReport::failed(STEP, in_step("VACUUM", run, late)));
             }
-            Err(problem) => return Ok(Step::failed(STEP, problem)),
+            Err(problem) => return Ok(StepReport::failed(STEP, problem)),
         }
     }
     let expected = speeds.of_vacuum(used);
     if expected > limit {
-        return Ok(Step::refused(STEP, too_slow(run, used, &speeds, &not_now)));
+        return Ok(StepReport::refused(STEP, too_slow(run, used, &speeds, &not_now)));
     }
     if preview {
         let why = if mode == AutoVacuum::of(facts.auto_vacuum) {
@@ -162,14 +162,14 @@ fn rewrite(run: &Run, facts: &Facts, mode: AutoVacuum, preview: bool) -> Result<
         } else {
             "would run VACUUM to convert the file to auto_vacuum = INCREMENTAL"
         };
-        return Ok(Step::planned(STEP, why, cost(expected)));
+        return Ok(StepReport::planned(STEP, why, cost(expected)));
     }
     let done = in_place(run, facts, mode, speeds)?;
-    Ok(if done.decision == Decision::Done { Step { why: done.why + &not_now, ..done } } else { done })
+    Ok(if done.decision == Decision::Done { StepReport { why: done.why + &not_now, ..done } } else { done })
 }
 
 /// By VACUUM itself.
-fn in_place(run: &Run, facts: &Facts, mode: AutoVacuum, speeds: Speeds) -> Result<Step> {
+fn in_place(run: &Run, facts: &Facts, mode: AutoVacuum, speeds: Speeds) -> Result<StepReport> {
     let max_block = run.database.maintain.max_block;
     let used = facts.used_bytes();
     let first_part = interruptible(max_block, used, &speeds, facts.journal_mode == "wal");
@@ -181,7 +181,7 @@ fn in_place(run: &Run, facts: &Facts, mode: AutoVacuum, speeds: Speeds) -> Resul
             if problem.reason == Reason::Deadline {
                 run.update(SPEEDS, |speeds| speeds.learn_vacuum_is_slower(used, max_block))?;
             }
-            return Ok(Step::failed(STEP, problem));
+            return Ok(StepReport::failed(STEP, problem));
         }
     };
     run.update(SPEEDS, |speeds| speeds.learn_vacuum(used, took))?;
@@ -238,7 +238,7 @@ fn no_room(database: &Path, bytes: u64) -> Result<Option<Error>> {
 }
 
 /// The step with what it gained; `how` follows the number of bytes.
-pub(super) fn freed(run: &Run, before: &Facts, how: &str) -> Result<Step> {
+pub(super) fn freed(run: &Run, before: &Facts, how: &str) -> Result<StepReport> {
     let after = run.facts_afterwards()?;
     let bytes = before.bytes().saturating_sub(after.bytes());
     let pages = before.pages.saturating_sub(after.pages);
@@ -246,6 +246,6 @@ pub(super) fn freed(run: &Run, before: &Facts, how: &str) -> Result<Step> {
     let (used, left) = (before.used_bytes(), after.used_bytes());
     run.state.now(|c| facts::shrunk_on_purpose(c, &run.database.name, used, left))?;
     Reclaimed { database: &run.database.name, bytes }.emit();
-    let done = Step::done(STEP, format!("VACUUM freed {}{how}", words::bytes(bytes)));
-    Ok(Step { freed_bytes: Some(bytes), freed_pages: Some(pages), ..done })
+    let done = StepReport::done(STEP, format!("VACUUM freed {}{how}", words::bytes(bytes)));
+    Ok(StepReport { freed_bytes: Some(bytes), freed_pages: Some(pages), ..done })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 
-use super::source::{Copied, Disk, Pages};
+use super::source::{Disk, Pages, SourceCopy};
 use crate::error::{Error, Result};
 use crate::sqlite::checks::{self, Depth, Found};
 use crate::sqlite::salvage::is_spoiled;
@@ -15,7 +15,7 @@ use crate::words::plural;
 
 /// What is to be done.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum Diagnosis {
     /// Nothing.
     Sound,
     /// Pages and indexes are in order, but rows break a constraint of their table, or a virtual table is at odds with its
@@ -32,7 +32,7 @@ pub(super) enum Verdict {
     Unknown(Vec<String>),
 }
 
-impl Verdict {
+impl Diagnosis {
     /// Whether a new file is to be made. Of indexes alone too, where they cannot be rebuilt in place.
     pub(super) const fn needs_salvage(&self) -> bool {
         matches!(self, Self::Damaged(_) | Self::Indexes(_) | Self::Doubts(_))
@@ -40,8 +40,8 @@ impl Verdict {
 }
 
 /// Checks the copy, and gives it back as what pages are read from.
-pub(super) fn examine(copied: Copied, watch: &dyn Watch) -> Result<(Verdict, Pages)> {
-    let Copied { mut scratch, is_mended, warnings } = copied;
+pub(super) fn examine(copied: SourceCopy, watch: &dyn Watch) -> Result<(Diagnosis, Pages)> {
+    let SourceCopy { mut scratch, is_mended, warnings } = copied;
     let pages = Pages { disk: Disk::new(scratch.file())?, warnings };
     let mut connection = scratch.open()?;
     let mut found = stoppable(&mut connection, watch, |connection| check(connection))?;
@@ -52,16 +52,16 @@ pub(super) fn examine(copied: Copied, watch: &dyn Watch) -> Result<(Verdict, Pag
     let verdict = if !found.structure.is_empty() {
         let indexes =
             found.indexes.iter().map(|index| format!("index {index} does not agree with its table"));
-        Verdict::Damaged(found.structure.iter().cloned().chain(indexes).collect())
+        Diagnosis::Damaged(found.structure.iter().cloned().chain(indexes).collect())
     } else if !found.indexes.is_empty() {
         let doubts = stoppable(&mut connection, watch, |connection| doubts(connection, &found.indexes))?;
-        if doubts.is_empty() { Verdict::Indexes(found.indexes) } else { Verdict::Doubts(doubts) }
+        if doubts.is_empty() { Diagnosis::Indexes(found.indexes) } else { Diagnosis::Doubts(doubts) }
     } else if !found.unchecked.is_empty() {
-        Verdict::Unknown(found.rows.into_iter().chain(found.unchecked).collect())
+        Diagnosis::Unknown(found.rows.into_iter().chain(found.unchecked).collect())
     } else if !found.rows.is_empty() {
-        Verdict::Rows(found.rows)
+        Diagnosis::Rows(found.rows)
     } else {
-        Verdict::Sound
+        Diagnosis::Sound
     };
     Ok((verdict, pages))
 }

@@ -11,8 +11,8 @@ mod source;
 
 use std::path::{Path, PathBuf};
 
-use self::examine::Verdict;
-use self::report::{Alternative, Done};
+use self::examine::Diagnosis;
+use self::report::{Alternative, Detail};
 use self::source::Pages;
 use super::{Job, Report, Run, Terms};
 use crate::error::{Error, Reason, Result};
@@ -41,7 +41,7 @@ impl Job for Recover {
         let database = &run.database;
         self.may_be_made_beside(&database.path)?;
         let (verdict, pages) = examine::examine(source::of_live(database, &self.to, run)?, run)?;
-        if let (Verdict::Indexes(indexes), false) = (&verdict, self.always) {
+        if let (Diagnosis::Indexes(indexes), false) = (&verdict, self.always) {
             drop(pages);
             return reindex::run(run, indexes);
         }
@@ -76,11 +76,11 @@ impl Recover {
     fn finish(
         &self,
         pages: &Pages,
-        verdict: &Verdict,
+        verdict: &Diagnosis,
         watch: &dyn Watch,
         alternative: Option<Alternative>,
     ) -> Result<Report> {
-        let mut done = Done::new(verdict, pages.warnings.clone(), alternative);
+        let mut done = Detail::new(verdict, pages.warnings.clone(), alternative);
         if self.always || verdict.needs_salvage() {
             let made = salvage::make(&pages.disk, &self.to, self.with_free, watch)?;
             done.made(&self.to, made);

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::examine::Verdict;
-use super::salvage::{Made, totals};
+use super::examine::Diagnosis;
+use super::salvage::{Recovery, totals};
 use crate::config::Database;
 use crate::error::{Error, Reason};
 use crate::jobs::Report;
-use crate::sqlite::salvage::Salvaged;
+use crate::sqlite::salvage::Salvage;
 use crate::store::{self, Catalogue};
 use crate::words::plural;
 
@@ -30,7 +30,7 @@ enum Outcome {
     /// Indexes were rebuilt in place.
     Reindexed,
     /// A new file was made.
-    Salvaged,
+    Salvage,
 }
 
 /// The newest verified backup, or why there is none to name.
@@ -71,7 +71,7 @@ impl Alternative {
 
 /// The report's detail.
 #[derive(Debug, Serialize)]
-pub(super) struct Done {
+pub(super) struct Detail {
     result: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<PathBuf>,
@@ -80,7 +80,7 @@ pub(super) struct Done {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rebuilt: Vec<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    salvaged: Option<Salvaged>,
+    salvaged: Option<Salvage>,
     /// Full-text tables that were made anew from their content.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rebuilt_search: Vec<String>,
@@ -97,22 +97,22 @@ pub(super) struct Done {
     wrong: Vec<String>,
 }
 
-impl Done {
+impl Detail {
     /// Before anything is made.
-    pub(super) fn new(verdict: &Verdict, warnings: Vec<String>, alternative: Option<Alternative>) -> Self {
+    pub(super) fn new(verdict: &Diagnosis, warnings: Vec<String>, alternative: Option<Alternative>) -> Self {
         let (mut unchecked, none) = (Vec::new(), Vec::new());
         let (result, mut damage) = match verdict {
-            Verdict::Sound => (Outcome::Sound, none),
-            Verdict::Rows(rows) => (Outcome::Rows, rows.clone()),
-            Verdict::Unknown(why) => {
+            Diagnosis::Sound => (Outcome::Sound, none),
+            Diagnosis::Rows(rows) => (Outcome::Rows, rows.clone()),
+            Diagnosis::Unknown(why) => {
                 unchecked.clone_from(why);
                 (Outcome::Unknown, none)
             }
-            Verdict::Damaged(lines) | Verdict::Doubts(lines) => (Outcome::Salvaged, lines.clone()),
-            Verdict::Indexes(indexes) => {
+            Diagnosis::Damaged(lines) | Diagnosis::Doubts(lines) => (Outcome::Salvage, lines.clone()),
+            Diagnosis::Indexes(indexes) => {
                 let lines =
                     indexes.iter().map(|index| format!("index {index} does not agree with its table"));
-                (Outcome::Salvaged, lines.collect())
+                (Outcome::Salvage, lines.collect())
             }
         };
         shorten(&mut damage);
@@ -137,11 +137,11 @@ impl Done {
     }
 
     /// When the new file is made.
-    pub(super) fn made(&mut self, to: &Path, made: Made) {
-        let Made { salvaged, wrong, unchecked, references, rebuilt, notes } = made;
+    pub(super) fn made(&mut self, to: &Path, made: Recovery) {
+        let Recovery { salvaged, wrong, unchecked, references, rebuilt, notes } = made;
         self.warnings.extend(notes);
         self.warnings.extend(doubtful(&salvaged));
-        self.result = Outcome::Salvaged;
+        self.result = Outcome::Salvage;
         self.to = Some(to.to_owned());
         self.salvaged = Some(salvaged);
         self.rebuilt_search = rebuilt;
@@ -215,7 +215,7 @@ fn shorten(lines: &mut Vec<String>) {
 }
 
 /// What is kept as it was found, and may not be as it should.
-fn doubtful(salvaged: &Salvaged) -> Vec<String> {
+fn doubtful(salvaged: &Salvage) -> Vec<String> {
     let mut notes = Vec::new();
     let texts = salvaged.invalid_texts + salvaged.tables.iter().map(|table| table.invalid_texts).sum::<u64>();
     if texts > 0 {
@@ -234,7 +234,7 @@ fn doubtful(salvaged: &Salvaged) -> Vec<String> {
 }
 
 /// What is lost, in words; empty where nothing is known to be.
-fn losses(salvaged: &Salvaged) -> Vec<String> {
+fn losses(salvaged: &Salvage) -> Vec<String> {
     let mut lost = Vec::new();
     let by_index = salvaged.lost_and_found_by_index.as_deref().unwrap_or_default();
     for table in salvaged.tables.iter().filter(|table| !table.is_whole()) {

@@ -12,7 +12,7 @@ use super::search;
 use super::source::Disk;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::pages::Database;
-use crate::sqlite::salvage::{self, Salvaged};
+use crate::sqlite::salvage::{self, Salvage};
 use crate::sqlite::{checks, open};
 use crate::store::restore;
 use crate::terms::progress::{Stop, Unit, Watch};
@@ -21,8 +21,8 @@ use crate::terms::progress::{Stop, Unit, Watch};
 const VERSIONS: u64 = 18;
 
 /// What was made.
-pub(super) struct Made {
-    pub(super) salvaged: Salvaged,
+pub(super) struct Recovery {
+    pub(super) salvaged: Salvage,
     /// What a check of the new file found wrong with it.
     pub(super) wrong: Vec<String>,
     /// What of it could not be checked here.
@@ -36,12 +36,12 @@ pub(super) struct Made {
 }
 
 /// The work goes on while the disk of the copy gives what is read.
-struct Reading<'r> {
+struct DiskWatch<'r> {
     disk: &'r Disk,
     watch: &'r dyn Watch,
 }
 
-impl Watch for Reading<'_> {
+impl Watch for DiskWatch<'_> {
     fn go_on(&self) -> Result<()> {
         self.watch.go_on()?;
         self.disk.check()
@@ -57,7 +57,7 @@ impl Watch for Reading<'_> {
 }
 
 /// Makes it.
-pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &dyn Watch) -> Result<Made> {
+pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &dyn Watch) -> Result<Recovery> {
     let Some(database) = Database::open(disk) else {
         disk.check()?;
         let text = "nothing in the file looks like a page of an SQLite database: it may be encrypted, or of another kind";
@@ -65,7 +65,7 @@ pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &dyn Watch) -
     };
     restore::new_database(to, |path, file| {
         let target = new(path)?;
-        let reading = Reading { disk, watch };
+        let reading = DiskWatch { disk, watch };
         let salvaged = salvage::salvage(&database, &target, with_free, &reading)
             .map_err(|error| watch.go_on().err().unwrap_or(error))?;
         disk.check()?;
@@ -100,10 +100,10 @@ fn new(path: &Path) -> Result<Connection> {
     Ok(target)
 }
 
-fn checked(target: &mut Connection, salvaged: Salvaged) -> Result<Made> {
+fn checked(target: &mut Connection, salvaged: Salvage) -> Result<Recovery> {
     let mut found = check(target)?;
     let is_whole = salvaged.schema_lost == 0 && salvaged.tables.iter().all(salvage::Table::is_whole);
-    let search::Mended { rebuilt, notes } = search::mend(target, &mut found, is_whole)?;
+    let search::SearchRepair { rebuilt, notes } = search::mend(target, &mut found, is_whole)?;
     // What became of the rows of an index says nothing when they were made anew.
     let mut salvaged = salvaged;
     salvaged.tables.retain(|table| !rebuilt.iter().any(|search| search::is_index_of(search, &table.name)));
@@ -124,7 +124,7 @@ fn checked(target: &mut Connection, salvaged: Salvaged) -> Result<Made> {
     let indexes =
         found.indexes.into_iter().map(|index| format!("index {index} does not agree with its table"));
     let wrong = found.structure.into_iter().chain(indexes).chain(found.virtual_tables).collect();
-    Ok(Made { salvaged, wrong, unchecked, references, rebuilt, notes })
+    Ok(Recovery { salvaged, wrong, unchecked, references, rebuilt, notes })
 }
 
 fn notes(database: &Database<'_>) -> Vec<String> {
@@ -148,7 +148,7 @@ fn notes(database: &Database<'_>) -> Vec<String> {
 }
 
 /// How many of each, by a word for them.
-pub(super) fn totals(salvaged: &Salvaged) -> BTreeMap<&'static str, u64> {
+pub(super) fn totals(salvaged: &Salvage) -> BTreeMap<&'static str, u64> {
     let sum = |of: fn(&salvage::Table) -> u64| salvaged.tables.iter().map(of).sum();
     BTreeMap::from([
         ("kept", sum(|table| table.kept)),

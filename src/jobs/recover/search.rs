@@ -12,7 +12,7 @@ use crate::sqlite::look::schema;
 
 /// What became of them.
 #[derive(Debug, Default)]
-pub(super) struct Mended {
+pub(super) struct SearchRepair {
     /// Full-text tables that were made anew.
     pub(super) rebuilt: Vec<String>,
     /// Those of which it is not known, and what to do.
@@ -21,8 +21,8 @@ pub(super) struct Mended {
 
 /// Mends what it can, and puts what is left in `found` in the place of what SQLite's check said. `is_whole`: nothing else
 /// of the file is known to be lost.
-pub(super) fn mend(connection: &mut Connection, found: &mut Found, is_whole: bool) -> Result<Mended> {
-    let mut mended = Mended::default();
+pub(super) fn mend(connection: &mut Connection, found: &mut Found, is_whole: bool) -> Result<SearchRepair> {
+    let mut mended = SearchRepair::default();
     let is_named = found.virtual_tables.iter().any(|line| tokenizer::is_about(line));
     found.virtual_tables.retain(|line| !tokenizer::is_about(line));
     for line in found.virtual_tables.iter_mut().filter(|line| line.starts_with("In RTree ")) {
@@ -47,7 +47,7 @@ fn full_text(
     table: &str,
     ask: bool,
     found: &mut Found,
-    mended: &mut Mended,
+    mended: &mut SearchRepair,
 ) -> Result<()> {
     if !ask {
         return Ok(());

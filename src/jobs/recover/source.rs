@@ -13,12 +13,12 @@ use crate::error::{Error, Reason, Result};
 use crate::sqlite::copy;
 use crate::sqlite::copy::snapshot::Bounds;
 use crate::sqlite::files::facts::{file_bytes, sidecar, wal_bytes};
-use crate::sqlite::files::holders::{self, Files};
+use crate::sqlite::files::holders::{self, FileSelection};
 use crate::sqlite::files::place::{self, Place};
 use crate::sqlite::files::space::{self, Need};
 use crate::sqlite::files::{access, aliases};
 use crate::sqlite::pages::{self, Bytes};
-use crate::store::scratch::{Named, Scratch};
+use crate::store::scratch::{Scratch, ScratchDirectory};
 use crate::terms::progress::{Unit, Watch};
 use crate::words;
 
@@ -33,7 +33,7 @@ const UNBOUNDED: Bounds =
     Bounds { longest_block: Duration::MAX, longest_read: Duration::MAX, most_wal_growth: u64::MAX };
 
 /// A copy of the pages, without a name.
-pub(super) struct Copied {
+pub(super) struct SourceCopy {
     pub(super) scratch: Scratch,
     /// The file's own header was replaced in the copy, so that SQLite reads it.
     pub(super) is_mended: bool,
@@ -49,7 +49,7 @@ pub(super) struct Pages {
 }
 
 /// Of a database that may be in use.
-pub(super) fn of_live(database: &Database, to: &Path, watch: &dyn Watch) -> Result<Copied> {
+pub(super) fn of_live(database: &Database, to: &Path, watch: &dyn Watch) -> Result<SourceCopy> {
     let path = &database.path;
     access::check(path)?;
     has_content(path)?;
@@ -73,13 +73,13 @@ pub(super) fn of_live(database: &Database, to: &Path, watch: &dyn Watch) -> Resu
                     words::bytes(file - copied)
                 )
             });
-            Ok(Copied { scratch, is_mended: false, warnings: more.into_iter().collect() })
+            Ok(SourceCopy { scratch, is_mended: false, warnings: more.into_iter().collect() })
         }
     }
 }
 
 /// Of a file that nobody uses.
-pub(super) fn of_file(path: &Path, to: &Path, watch: &dyn Watch) -> Result<Copied> {
+pub(super) fn of_file(path: &Path, to: &Path, watch: &dyn Watch) -> Result<SourceCopy> {
     let path = Place::of(path)?.path();
     let file =
         std::fs::metadata(&path).map_err(|e| Error::io(format!("cannot read {}", path.display()), &e))?;
@@ -119,7 +119,7 @@ fn through_sqlite(
 }
 
 /// Byte by byte.
-fn plain(path: &Path, directory: &Path, watch: &dyn Watch) -> Result<Copied> {
+fn plain(path: &Path, directory: &Path, watch: &dyn Watch) -> Result<SourceCopy> {
     let beside: Vec<(&str, PathBuf)> = ["-wal", "-journal"]
         .into_iter()
         .map(|suffix| (suffix, sidecar(path, suffix)))
@@ -149,7 +149,7 @@ fn plain(path: &Path, directory: &Path, watch: &dyn Watch) -> Result<Copied> {
         let text = format!("{} was written while it was copied; stop whoever uses it", path.display());
         return Err(Error::new(Reason::Locked, text));
     }
-    Ok(Copied { scratch, is_mended, warnings })
+    Ok(SourceCopy { scratch, is_mended, warnings })
 }
 
 /// The copy with what lies beside the file, and whether it took a header of ours: SQLite rolls the `-journal` back, or reads the `-wal`, on copies of them.
@@ -160,7 +160,7 @@ fn played_in(
     directory: &Path,
     watch: &dyn Watch,
 ) -> Result<(Scratch, bool)> {
-    let named = Named::create(directory, "recover")?;
+    let named = ScratchDirectory::create(directory, "recover")?;
     let failed = |e: std::io::Error| Error::io(UNWRITTEN, &e);
     for (suffix, _) in beside {
         bytes(place, suffix, &mut named.beside(suffix)?, watch)?;
@@ -189,7 +189,7 @@ fn played_in(
 /// while somebody writes may be neither the old nor the new.
 fn nobody_has(path: &Path) -> Result<Option<String>> {
     let (_, there) = holders::set(path);
-    let seen = holders::of(Files { there: &there, removed: &[] });
+    let seen = holders::of(FileSelection { there: &there, removed: &[] });
     if seen.holders.is_empty() {
         return Ok(seen
             .unseen

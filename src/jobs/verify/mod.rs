@@ -27,7 +27,7 @@ pub struct Verify {
 
 /// What a run did.
 #[derive(Debug, Serialize)]
-struct Done {
+struct Detail {
     name: String,
     ok: Option<bool>,
     raw_bytes: u64,
@@ -63,7 +63,7 @@ impl Job for Verify {
 
 impl Verify {
     /// The backup, and what is wrong with those that are newer.
-    fn verified(&self, run: &Run) -> Result<(Done, Vec<Error>)> {
+    fn verified(&self, run: &Run) -> Result<(Detail, Vec<Error>)> {
         let database = &run.database;
         let Some((place, _)) = database.place(self.from.as_deref()) else {
             let text = format!("{} has no copy {}", database.name, self.from.as_deref().unwrap_or_default());
@@ -99,7 +99,7 @@ fn of_damaged_database(copies: &[Backup]) -> Option<Error> {
     Some(Error::new(Reason::Damaged, format!("{}; so are {older}", newest.message)))
 }
 
-fn verify(catalogue: &Catalogue, backup: &Backup, directory: &Path, watch: &dyn Watch) -> Result<Done> {
+fn verify(catalogue: &Catalogue, backup: &Backup, directory: &Path, watch: &dyn Watch) -> Result<Detail> {
     let Some(manifest) = &backup.manifest else {
         return Err(Error::new(
             Reason::NotFound,
@@ -116,9 +116,9 @@ fn verify(catalogue: &Catalogue, backup: &Backup, directory: &Path, watch: &dyn 
     let judged = unpacked
         .and_then(|_| inspect(&mut scratch.inspected(watch)?, Some(manifest), watch))
         .and_then(|judged| match judged {
-            Judged::Good(message) => Ok(message),
+            Judgement::Good(message) => Ok(message),
             // What unpacks to the bytes that were read may have been damaged in the database already.
-            Judged::Damaged(error) => {
+            Judgement::Damaged(error) => {
                 of_database = Some(error.clone());
                 Err(error)
             }
@@ -140,41 +140,41 @@ fn verify(catalogue: &Catalogue, backup: &Backup, directory: &Path, watch: &dyn 
         };
     }
     let seconds = (at - started).as_seconds_f64();
-    Ok(Done { name: backup.name.clone(), ok, raw_bytes: total, seconds, message, of_database })
+    Ok(Detail { name: backup.name.clone(), ok, raw_bytes: total, seconds, message, of_database })
 }
 
 /// What an unpacked file says of itself, against what its manifest says of it, where there is one. In words, where
 /// it is good; `damaged` where it is not, `unsupported` where it takes the application to tell.
 pub fn check(path: &Path, manifest: Option<&Manifest>, watch: &dyn Watch) -> Result<String> {
     match inspect(&mut Inspector::of_copy(path), manifest, watch)? {
-        Judged::Good(message) => Ok(message),
-        Judged::Damaged(error) => Err(error),
+        Judgement::Good(message) => Ok(message),
+        Judgement::Damaged(error) => Err(error),
     }
 }
 
 /// What SQLite's own checks say of a file.
-enum Judged {
+enum Judgement {
     Good(String),
     /// As the pages are.
     Damaged(Error),
 }
 
 /// Errors: `damaged` where the file is not what its manifest says, of which the database knows nothing.
-fn inspect(inspector: &mut Inspector, manifest: Option<&Manifest>, watch: &dyn Watch) -> Result<Judged> {
+fn inspect(inspector: &mut Inspector, manifest: Option<&Manifest>, watch: &dyn Watch) -> Result<Judgement> {
     let tables = match inspector.tables(watch) {
-        Err(error) if error.reason == Reason::Damaged => return Ok(Judged::Damaged(error)),
+        Err(error) if error.reason == Reason::Damaged => return Ok(Judgement::Damaged(error)),
         tables => tables?,
     };
     let mut found = pages(inspector, &tables, watch)?;
     if let Some(first) = found.structure.first() {
-        return Ok(Judged::damaged(format!("integrity_check says: {first}")));
+        return Ok(Judgement::damaged(format!("integrity_check says: {first}")));
     }
     if let Some(manifest) = manifest {
         compare(inspector, manifest, &tables, watch)?;
     }
     for table in &tables {
         let keys = match inspector.references(table, watch) {
-            Err(error) if error.reason == Reason::Damaged => return Ok(Judged::Damaged(error)),
+            Err(error) if error.reason == Reason::Damaged => return Ok(Judgement::Damaged(error)),
             Ok(keys) => {
                 Found { rows: keys.map(|keys| keys.in_words(table)).unwrap_or_default(), ..Found::default() }
             }
@@ -183,19 +183,19 @@ fn inspect(inspector: &mut Inspector, manifest: Option<&Manifest>, watch: &dyn W
         found.add(keys);
     }
     if let Some(index) = found.indexes.first() {
-        return Ok(Judged::damaged(format!("the index {index} does not agree with its table")));
+        return Ok(Judgement::damaged(format!("the index {index} does not agree with its table")));
     }
     if !found.unchecked.is_empty() {
         return Err(Error::new(Reason::Unsupported, found.unchecked.join("; ")));
     }
-    Ok(Judged::Good(match found.rows.iter().chain(&found.virtual_tables).next() {
+    Ok(Judgement::Good(match found.rows.iter().chain(&found.virtual_tables).next() {
         None => String::from("restored, checked, good"),
         // Its bytes are those of the database: no fault of the backup, and nothing that a restore would lose.
         Some(first) => format!("restored, checked, good; as in the database itself, {first}"),
     }))
 }
 
-impl Judged {
+impl Judgement {
     fn damaged(text: String) -> Self {
         Self::Damaged(Error::new(Reason::Damaged, text))
     }

@@ -14,7 +14,7 @@ use crate::config::Query;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::WatchTimed;
-use crate::queries::known::Known;
+use crate::queries::known::SchemaNames;
 use crate::queries::plans::Plan;
 use crate::queries::watched::values;
 use crate::sqlite::look::{explain, query, schema};
@@ -23,16 +23,16 @@ use crate::terms::progress::Unit;
 use crate::words;
 
 /// The job.
-pub struct Watch;
+pub struct WatchList;
 
-impl Job for Watch {
+impl Job for WatchList {
     const KIND: JobKind = JobKind::Watch;
     const ACCESS: Access = Access::Shared;
 
     fn run(&self, run: &Run) -> Result<Report> {
         let queries = &run.database.watch.queries;
         if queries.is_empty() {
-            return Ok(Report::new("no queries to watch", &Vec::<Seen>::new()));
+            return Ok(Report::new("no queries to watch", &Vec::<QueryTiming>::new()));
         }
         let reader = Reader::new(run)?;
         let (mut seen, mut problems) = (Vec::new(), Vec::new());
@@ -54,7 +54,7 @@ impl Job for Watch {
 
 /// What one query did.
 #[derive(Debug, Serialize)]
-struct Seen {
+struct QueryTiming {
     query: String,
     seconds: f64,
     rows: u64,
@@ -67,7 +67,7 @@ struct Seen {
     scans_new: Vec<String>,
 }
 
-fn watch(run: &Run, reader: &Reader<'_>, query: &Query) -> Result<Seen> {
+fn watch(run: &Run, reader: &Reader<'_>, query: &Query) -> Result<QueryTiming> {
     let (sql, values) = (query.sql.as_str(), values(query));
     let timed = |duration: Duration| {
         WatchTimed { database: &run.database.name, query: &query.name, duration }.emit();
@@ -79,7 +79,7 @@ fn watch(run: &Run, reader: &Reader<'_>, query: &Query) -> Result<Seen> {
     let result = reader.read_within(limit, |connection| {
         // Refuses what must not be run, before it is even explained.
         drop(query::prepare(connection, sql, &values)?);
-        let known = Known::new(schema::names(connection)?);
+        let known = SchemaNames::new(schema::names(connection)?);
         let plan = known.plan(sql, &explain::steps(connection, sql, &values)?);
         let began = Instant::now();
         let rows = query::drain(&mut query::prepare(connection, sql, &values)?)?;
@@ -103,7 +103,7 @@ fn watch(run: &Run, reader: &Reader<'_>, query: &Query) -> Result<Seen> {
     };
     timed(duration);
     let scans = plan.scanned().into_iter().map(str::to_owned).collect();
-    Ok(Seen {
+    Ok(QueryTiming {
         query: query.name.clone(),
         seconds: duration.as_secs_f64(),
         rows,
@@ -114,14 +114,14 @@ fn watch(run: &Run, reader: &Reader<'_>, query: &Query) -> Result<Seen> {
     })
 }
 
-fn changed(one: &Seen) -> String {
+fn changed(one: &QueryTiming) -> String {
     match one.scans_new.as_slice() {
         [] => one.query.clone(),
         scans => format!("{} now reads {} from end to end", one.query, scans.join(", ")),
     }
 }
 
-fn summary(all: usize, seen: &[Seen]) -> String {
+fn summary(all: usize, seen: &[QueryTiming]) -> String {
     let slowest = seen.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));
     let slowest =
         slowest.map(|s| format!("; the slowest was {} with {}", s.query, words::duration(s.seconds)));

@@ -5,24 +5,24 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Seen;
+use super::QueryTiming;
 use crate::error::Result;
 use crate::jobs::Run;
 use crate::metrics::events::PlanChanged;
 use crate::queries::plans::Plan;
-use crate::state::facts::{PLANS, Watched};
+use crate::state::facts::{PLANS, WatchedPlan};
 
 /// Says of each query whether its plan is another one, and keeps the plans. One whose text was changed, and one that
 /// failed this time, has nothing to be compared with.
-pub(super) fn compare(run: &Run, seen: &mut [Seen]) -> Result<()> {
+pub(super) fn compare(run: &Run, seen: &mut [QueryTiming]) -> Result<()> {
     let database = &run.database.name;
     let hashes: BTreeMap<&str, String> =
         run.database.watch.queries.iter().map(|q| (q.name.as_str(), hash(&q.sql))).collect();
-    let now: BTreeMap<String, Watched> = seen
+    let now: BTreeMap<String, WatchedPlan> = seen
         .iter()
         .map(|one| {
             let query = hashes.get(one.query.as_str()).cloned().unwrap_or_default();
-            (one.query.clone(), Watched { query, plan: one.plan.lines.clone() })
+            (one.query.clone(), WatchedPlan { query, plan: one.plan.lines.clone() })
         })
         .collect();
     let before = exchange(run, now.clone(), hashes.keys().map(|&name| name.to_owned()).collect())?;
@@ -43,9 +43,9 @@ pub(super) fn compare(run: &Run, seen: &mut [Seen]) -> Result<()> {
 /// Keeps these plans, and those of queries that failed this time; forgets the rest. Gives what was kept before.
 fn exchange(
     run: &Run,
-    now: BTreeMap<String, Watched>,
+    now: BTreeMap<String, WatchedPlan>,
     configured: Vec<String>,
-) -> Result<BTreeMap<String, Watched>> {
+) -> Result<BTreeMap<String, WatchedPlan>> {
     run.update(PLANS, |all| {
         let before = all.clone();
         all.retain(|name, _| configured.contains(name));

@@ -13,7 +13,7 @@ use rusqlite::backup::Backup;
 
 use self::sink::Sink;
 use self::snapshot::Bounds;
-use self::steps::{Locked, to_the_end};
+use self::steps::{OnLock, to_the_end};
 use super::files::facts::{is_wal, wal_bytes};
 use super::open::exclusive;
 use super::write::hold;
@@ -39,8 +39,13 @@ pub fn pages(
     hold::read_only(&source)?;
     // Neither reads the schema, which may be damaged as well; the second one takes hold of the present state.
     source.execute_batch("BEGIN; PRAGMA schema_version")?;
-    let held =
-        Held { path, blocks_writers: !is_wal(&source)?, bounds, began: Instant::now(), log: wal_bytes(path) };
+    let held = ReadLimits {
+        path,
+        blocks_writers: !is_wal(&source)?,
+        bounds,
+        began: Instant::now(),
+        log: wal_bytes(path),
+    };
     let copied = copied(&source, &held, out, watch);
     // Read only: nothing to lose, and the next error would hide the first.
     let _ = source.execute_batch("ROLLBACK");
@@ -49,7 +54,7 @@ pub fn pages(
 
 fn copied(
     source: &Connection,
-    held: &Held<'_>,
+    held: &ReadLimits<'_>,
     out: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
     watch: &dyn Watch,
 ) -> Result<()> {
@@ -64,11 +69,11 @@ fn copied(
         held.within_bounds()?;
         Ok(true)
     };
-    to_the_end(&backup, STEP, Locked::Again, before, || written.each(&mut *out)).map(drop)
+    to_the_end(&backup, STEP, OnLock::Again, before, || written.each(&mut *out)).map(drop)
 }
 
 /// The state that is held while it is read.
-struct Held<'p> {
+struct ReadLimits<'p> {
     path: &'p Path,
     blocks_writers: bool,
     bounds: Bounds,
@@ -76,7 +81,7 @@ struct Held<'p> {
     log: u64,
 }
 
-impl Held<'_> {
+impl ReadLimits<'_> {
     fn within_bounds(&self) -> Result<()> {
         let Bounds { longest_block, longest_read, most_wal_growth } = self.bounds;
         let (limit, key) = if self.blocks_writers {

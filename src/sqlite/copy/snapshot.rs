@@ -12,7 +12,7 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, Transaction};
 
 use super::sink::{self, Sink};
-use super::steps::{Locked, to_the_end};
+use super::steps::{OnLock, to_the_end};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::facts::{Facts, file_bytes, wal_bytes};
 use crate::sqlite::look::schema;
@@ -125,7 +125,7 @@ impl<'c> Snapshot<'c> {
             self.within_bounds()?;
             Ok(true)
         };
-        to_the_end(&backup, step, Locked::Again, before, || {
+        to_the_end(&backup, step, OnLock::Again, before, || {
             written.each(&mut |offset, bytes| order.take(offset, bytes, out))?;
             watch.at(order.next, self.facts.bytes(), Unit::Bytes);
             Ok(())

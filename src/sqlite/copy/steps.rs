@@ -11,7 +11,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 /// What becomes of a step that a lock is in the way of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sqlite) enum Locked {
+pub(in crate::sqlite) enum OnLock {
     /// It is tried again: within a read transaction of our own nobody stands in the way but a rollback that is being
     /// recovered, which does not last.
     Again,
@@ -24,7 +24,7 @@ pub(in crate::sqlite) enum Locked {
 pub(in crate::sqlite) fn to_the_end(
     backup: &Backup<'_, '_>,
     pages: i32,
-    locked: Locked,
+    locked: OnLock,
     mut before: impl FnMut() -> Result<bool>,
     mut after: impl FnMut() -> Result<()>,
 ) -> Result<bool> {
@@ -37,8 +37,8 @@ pub(in crate::sqlite) fn to_the_end(
         match (stepped, locked) {
             (StepResult::Done, _) => return Ok(true),
             (StepResult::More, _) => {}
-            (_, Locked::Again) => std::thread::sleep(AGAIN_AFTER),
-            (_, Locked::Ends) => {
+            (_, OnLock::Again) => std::thread::sleep(AGAIN_AFTER),
+            (_, OnLock::Ends) => {
                 return Err(Error::new(Reason::Busy, "a lock of the application was in the way"));
             }
         }

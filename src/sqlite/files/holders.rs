@@ -63,7 +63,7 @@ impl Holder {
 
 /// What could be seen.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
+pub struct Holders {
     /// Those that have one of the files open or locked, by their number; never this process.
     pub holders: Vec<Holder>,
     /// Why others may have it open unseen; `None` where all processes of this machine were looked into.
@@ -72,7 +72,7 @@ pub struct Seen {
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]
-pub struct Files<'a> {
+pub struct FileSelection<'a> {
     /// Files that are there.
     pub there: &'a [Identity],
     /// Names under which a file may have been removed while somebody had it open, who still goes on with it.
@@ -80,9 +80,9 @@ pub struct Files<'a> {
 }
 
 /// Looks for those that have one of `files` open or locked.
-pub fn of(files: Files<'_>) -> Seen {
+pub fn of(files: FileSelection<'_>) -> Holders {
     let Ok(processes) = fs::read_dir("/proc") else {
-        return Seen { holders: Vec::new(), unseen: Some(String::from("/proc cannot be read")) };
+        return Holders { holders: Vec::new(), unseen: Some(String::from("/proc cannot be read")) };
     };
     let (mut pids, mut hidden) = (lock_holders(files.there, &(0..=u64::MAX), false), 0);
     for pid in processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
@@ -95,7 +95,7 @@ pub fn of(files: Files<'_>) -> Seen {
     pids.sort_unstable();
     pids.dedup();
     pids.retain(|&pid| pid != std::process::id());
-    Seen { holders: pids.into_iter().map(holder).collect(), unseen: unseen(hidden) }
+    Holders { holders: pids.into_iter().map(holder).collect(), unseen: unseen(hidden) }
 }
 
 /// A database's file and those beside it: the names, and the files that are there.
@@ -109,7 +109,7 @@ pub fn set(path: &Path) -> (Vec<PathBuf>, Vec<Identity>) {
 /// Whether this process has the database or a file beside it open.
 pub fn is_open_here(path: &Path) -> bool {
     let (names, there) = set(&resolved(path));
-    has_open(std::process::id(), Files { there: &there, removed: &names }) == Some(true)
+    has_open(std::process::id(), FileSelection { there: &there, removed: &names }) == Some(true)
 }
 
 /// Those that have a file locked so that nobody else gets in, as far as the kernel's list of locks tells.
@@ -146,7 +146,7 @@ pub fn of_log(shm: Identity) -> Vec<Holder> {
 }
 
 /// `None` where we may not know.
-fn has_open(pid: u32, files: Files<'_>) -> Option<bool> {
+fn has_open(pid: u32, files: FileSelection<'_>) -> Option<bool> {
     let listed = match fs::read_dir(format!("/proc/{pid}/fd")) {
         Ok(listed) => listed,
         Err(e) if e.kind() == ErrorKind::PermissionDenied && opens_files(pid) => return None,

@@ -41,7 +41,10 @@ pub fn check(needs: &[Need], purpose: &str) -> Result<()> {
 /// What is said where `place` has no room.
 pub fn no_room(purpose: &str, place: &str, needed: u64, free: u64) -> Error {
     let (needed, free) = (words::bytes(needed), words::bytes(free));
-    Error::new(Reason::NoSpace, format!("{purpose} needs {needed} free in {place}, which has {free}"))
+    Error::new(
+        Reason::NoSpace,
+        format!("{purpose} needs {needed} free on the filesystem of {place}, which has {free}"),
+    )
 }
 
 impl Shortage {

@@ -54,7 +54,7 @@ type Reads = unsafe extern "C" fn(*const c_char, *mut c_char, usize) -> isize;
 
 /// The links that SQLite follows to find out where a path leads, on this thread, right before it opens what is there.
 #[derive(Default)]
-struct Followed {
+struct LinkOwners {
     /// Their owners, where that is neither root nor we.
     owners: Vec<u32>,
     /// A link was read just now: what is looked at next is still the same path.
@@ -64,7 +64,7 @@ struct Followed {
 }
 
 thread_local! {
-    static FOLLOWED: RefCell<Followed> = RefCell::default();
+    static FOLLOWED: RefCell<LinkOwners> = RefCell::default();
 }
 
 /// Puts them in place, the first time that it is called. `false`: SQLite did not take them.

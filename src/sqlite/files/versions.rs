@@ -14,7 +14,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
 use super::facts::resolved;
-use super::holders::{self, Files, Holder};
+use super::holders::{self, FileSelection, Holder};
 
 /// The sources from which on, and before which, a checkpoint goes on with a log that was begun anew meanwhile: 3.7.0, and
 /// what mended it in 3.51.3, 3.50.7 and 3.44.6, all of March 2026 (<https://www.sqlite.org/wal.html#walresetbug>).
@@ -118,7 +118,7 @@ pub struct Users {
 /// Looks for those who have the database open, and for what they run.
 pub fn of_users(path: &Path) -> Users {
     let (_, there) = holders::set(&resolved(path));
-    let found = holders::of(Files { there: &there, removed: &[] });
+    let found = holders::of(FileSelection { there: &there, removed: &[] });
     let user = |process: Holder| User { sqlite: of(process.pid, &there), process };
     Users { seen: found.holders.into_iter().map(user).collect(), unseen: found.unseen }
 }

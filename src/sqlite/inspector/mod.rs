@@ -21,7 +21,7 @@ use super::files::access::Identity;
 use super::process::Process;
 use crate::error::{Error, Reason, Result};
 use crate::terms::progress::Watch;
-use question::{Answer, Inspected, Question, Refused};
+use question::{Answer, Question, Refusal, Subject};
 
 /// Between two looks at whether to go on.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -33,19 +33,19 @@ const TO_END: Duration = Duration::from_secs(1);
 /// Dropped, it ends.
 #[derive(Debug)]
 pub struct Inspector {
-    file: Inspected,
+    file: Subject,
     process: Option<Process>,
 }
 
 impl Inspector {
     /// Of a database that may be in use, which is opened by the same rules as by the pool. Waits for locks for `busy_timeout`.
     pub fn of_database(path: &Path, identity: Option<Identity>, busy_timeout: Duration) -> Self {
-        Self { file: Inspected::Live { path: path.to_owned(), identity, busy_timeout }, process: None }
+        Self { file: Subject::Live { path: path.to_owned(), identity, busy_timeout }, process: None }
     }
 
     /// Of a file of our own that nobody changes. Its name is needed only until [`Self::open`] has returned.
     pub fn of_copy(path: &Path) -> Self {
-        Self { file: Inspected::Copy { path: elsewhere(path) }, process: None }
+        Self { file: Subject::Copy { path: elsewhere(path) }, process: None }
     }
 
     /// Opens the file now.
@@ -83,7 +83,7 @@ impl Inspector {
         match self.answer(question, watch) {
             Ok(line) => match serde_json::from_str(&line).map_err(|e| broken(&e))? {
                 Answer::Found(value) => Ok(value),
-                Answer::Failed(Refused { reason, message, sqlite, file }) => {
+                Answer::Failed(Refusal { reason, message, sqlite, file }) => {
                     Err(Error { reason, message, sqlite, file })
                 }
             },
@@ -111,7 +111,7 @@ impl Inspector {
     }
 }
 
-fn started(file: &Inspected) -> Result<Process> {
+fn started(file: &Subject) -> Result<Process> {
     let started = Process::start(FLAG, [] as [&str; 0], TO_END);
     let mut process =
         started.map_err(|e| Error::io("cannot start the process that checks the database", &e))?;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::question::{Answer, Inspected, Question};
+use super::question::{Answer, Question, Subject};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::checks;
 use crate::sqlite::files::access;
@@ -37,7 +37,7 @@ pub fn answer() -> Result<()> {
     let (handles, interrupts) = channel();
     let lines = read(interrupts)?;
     let Ok(file) = lines.recv() else { return Ok(()) };
-    let file: Inspected = serde_json::from_str(&file).map_err(|e| misunderstood(&e))?;
+    let file: Subject = serde_json::from_str(&file).map_err(|e| misunderstood(&e))?;
     let mut connection = None;
     for line in lines {
         let question: Question = serde_json::from_str(&line).map_err(|e| misunderstood(&e))?;
@@ -76,16 +76,16 @@ fn rows(connection: &Connection, table: &str) -> Result<u64> {
     Ok(connection.query_row(&schema::count_in_steps(table), [], |row| row.get(0))?)
 }
 
-fn opened(file: &Inspected) -> Result<Connection> {
+fn opened(file: &Subject) -> Result<Connection> {
     match file {
-        Inspected::Copy { path } => {
+        Subject::Copy { path } => {
             let bytes = file_bytes(path);
             bounds::of_process(bytes)?;
             let connection = open::immutable(path)?;
             bounds::of_connection(&connection, bytes)?;
             Ok(connection)
         }
-        Inspected::Live { path, identity, busy_timeout } => {
+        Subject::Live { path, identity, busy_timeout } => {
             let found = access::check(path)?;
             let bytes = bounds::bytes_of(path);
             bounds::of_process(bytes)?;

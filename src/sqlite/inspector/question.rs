@@ -14,7 +14,7 @@ pub const FLAG: &str = "inspect";
 
 /// The first line: which file.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Inspected {
+pub(super) enum Subject {
     /// One that its application may be using.
     Live { path: PathBuf, identity: Option<Identity>, busy_timeout: Duration },
     /// One of our own that nobody changes.
@@ -36,19 +36,19 @@ pub(super) enum Question {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer<T> {
     Found(T),
-    Failed(Refused),
+    Failed(Refusal),
 }
 
 /// An [`Error`].
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Refused {
+pub(super) struct Refusal {
     pub(super) reason: Reason,
     pub(super) message: String,
     pub(super) sqlite: Option<Failure>,
     pub(super) file: Option<PathBuf>,
 }
 
-impl From<Error> for Refused {
+impl From<Error> for Refusal {
     fn from(Error { reason, message, sqlite, file }: Error) -> Self {
         Self { reason, message, sqlite, file }
     }

@@ -8,7 +8,7 @@ use super::varint::varint;
 
 /// What a page of a tree is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum PageKind {
     /// Keys of an index, or rows of a table WITHOUT ROWID, and the pages below.
     IndexInterior,
     /// Rowids and the pages below.
@@ -19,7 +19,7 @@ pub enum Kind {
     TableLeaf,
 }
 
-impl Kind {
+impl PageKind {
     const fn of(flag: u8) -> Option<Self> {
         match flag {
             2 => Some(Self::IndexInterior),
@@ -47,7 +47,7 @@ pub struct Page {
     /// Its number.
     pub number: u32,
     /// What it is.
-    pub kind: Kind,
+    pub kind: PageKind,
     /// The last page below it, of an interior one.
     pub right: Option<u32>,
     bytes: Vec<u8>,
@@ -77,12 +77,12 @@ pub struct Cell {
 impl Page {
     /// Reads the header of a page; `None` where it is no page of a tree.
     pub fn parse(number: u32, bytes: Vec<u8>, usable: u32) -> Option<Self> {
-        let kind = Kind::of(*bytes.get(start(number))?)?;
+        let kind = PageKind::of(*bytes.get(start(number))?)?;
         Self::parse_as(kind, number, bytes, usable)
     }
 
     /// The same for a page whose first byte is damaged.
-    pub fn parse_as(kind: Kind, page: u32, bytes: Vec<u8>, usable: u32) -> Option<Self> {
+    pub fn parse_as(kind: PageKind, page: u32, bytes: Vec<u8>, usable: u32) -> Option<Self> {
         let start = start(page);
         let cells = usize::from(u16::from_be_bytes(array(&bytes, start + 3)?));
         let right = if kind.is_interior() { Some(number(&bytes, start + 8)?) } else { None };
@@ -112,7 +112,7 @@ impl Page {
     /// A cell by what the header of its record says of its length, where the cell itself says something else. Only of a
     /// record that lies in the page as a whole.
     pub fn cell_by_record(&self, index: usize) -> Option<Cell> {
-        let head = self.head(index).filter(|_| self.kind != Kind::TableInterior)?;
+        let head = self.head(index).filter(|_| self.kind != PageKind::TableInterior)?;
         let length = Fields::read(self.bytes.get(head.local.start..self.usable)?)?.length;
         self.with_length(length, &head).filter(|cell| cell.overflow.is_none())
     }
@@ -135,7 +135,7 @@ impl Page {
             next += length;
             Some(value)
         };
-        let length = if self.kind == Kind::TableInterior { 0 } else { take()? };
+        let length = if self.kind == PageKind::TableInterior { 0 } else { take()? };
         let rowid = if self.kind.is_table() { Some(take()?.cast_signed()) } else { None };
         Some(Cell { child, rowid, length, local: next..next, overflow: None, place: at..next })
     }
@@ -159,7 +159,7 @@ impl Page {
     }
 
     /// The page read as one of another kind.
-    pub fn read_as(&self, kind: Kind) -> Option<Self> {
+    pub fn read_as(&self, kind: PageKind) -> Option<Self> {
         let usable = u32::try_from(self.usable).ok()?;
         Self::parse_as(kind, self.number, self.bytes.clone(), usable)
     }

@@ -11,7 +11,7 @@ mod header;
 mod record;
 mod varint;
 
-pub use btree::{Cell, Kind, Page};
+pub use btree::{Cell, Page, PageKind};
 pub use bytes::Bytes;
 pub use chain::{Payload, payload};
 pub use freelist::Freelist;

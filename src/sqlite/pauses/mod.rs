@@ -102,8 +102,8 @@ impl Pauses {
     }
 
     /// For looks at who else reads while a transaction on this connection lasts, which has the write lock.
-    pub fn beside<'a>(&'a self, connection: &'a Connection) -> Beside<'a> {
-        Beside { pauses: self, log: descriptor::of_log(connection, &self.database) }
+    pub fn beside<'a>(&'a self, connection: &'a Connection) -> Contention<'a> {
+        Contention { pauses: self, log: descriptor::of_log(connection, &self.database) }
     }
 
     /// The lock that was taken at the moment is let go.
@@ -120,12 +120,12 @@ impl Pauses {
 }
 
 /// Those who read while we write.
-pub struct Beside<'a> {
+pub struct Contention<'a> {
     pauses: &'a Pauses,
     log: Option<BorrowedFd<'a>>,
 }
 
-impl Beside<'_> {
+impl Contention<'_> {
     /// Whether who reads can be seen: in WAL mode.
     pub const fn sees_log(&self) -> bool {
         self.log.is_some()

@@ -10,7 +10,7 @@ const ONLY_READS: u32 = 20;
 
 /// What is known of a process.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Known {
+pub(super) struct ProcessFacts {
     /// Transactions in which it was seen to read without the write lock, less what is forgotten.
     reads: u32,
     /// Those that ended while nobody committed, in a row, without one that wrote.
@@ -26,7 +26,7 @@ pub(super) struct Known {
     pub(super) seen: Duration,
 }
 
-impl Known {
+impl ProcessFacts {
     /// Whether nothing was seen of it but its lock.
     pub(super) const fn is_new(&self) -> bool {
         self.reads == 0 && !self.has_written

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::finish;
 use super::leaf::Row;
 use super::schema::Entry;
-use super::table::Table;
+use super::table::TableTree;
 use crate::error::Result;
 use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Database, Fields, Page, Value, payload};
@@ -45,7 +45,7 @@ pub(super) struct Part {
 
 /// An index.
 #[derive(Debug)]
-pub(super) struct Index {
+pub(super) struct IndexTree {
     pub(super) name: String,
     /// The number of its table.
     pub(super) of: usize,
@@ -117,10 +117,10 @@ pub(super) fn same(one: &Value, other: &Value) -> bool {
     one == other || number(one).is_some_and(|one| Some(one) == number(other))
 }
 
-impl Index {
+impl IndexTree {
     /// Asks for it, while its table is empty and names that only the application has are stood in for. One that cannot
     /// be made has no parts.
-    pub(super) fn describe(target: &Connection, entry: &Entry, tables: &[Table]) -> Option<Self> {
+    pub(super) fn describe(target: &Connection, entry: &Entry, tables: &[TableTree]) -> Option<Self> {
         let of = tables.iter().position(|table| table.name.eq_ignore_ascii_case(&entry.table))?;
         let has_where = entry.sql.as_deref().is_some_and(|sql| sql.to_ascii_uppercase().contains("WHERE"));
         let mut this = Self {
@@ -145,7 +145,7 @@ impl Index {
         Some(this)
     }
 
-    fn ask(&mut self, target: &Connection, table: &Table) -> Result<()> {
+    fn ask(&mut self, target: &Connection, table: &TableTree) -> Result<()> {
         let partial = "SELECT partial FROM pragma_index_list(?1) WHERE name = ?2 COLLATE NOCASE";
         self.is_partial = target.query_row(partial, [&table.name, &self.name], |row| row.get(0))?;
         let mut parts = target

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::schema::{Entry, Sort};
 use super::steps::stopped;
-use super::table::Table;
+use super::table::TableTree;
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Database, Header};
@@ -74,14 +74,14 @@ fn begins_as(sort: Sort, sql: &str) -> bool {
 }
 
 /// SQLite's own tables: made by it where the schema has them.
-pub(super) fn internal(target: &Connection, entries: &[Entry]) -> Result<Vec<Table>> {
+pub(super) fn internal(target: &Connection, entries: &[Entry]) -> Result<Vec<TableTree>> {
     let mut tables = Vec::new();
     for entry in entries.iter().filter(|entry| entry.sort == Sort::Table && entry.is_internal()) {
         if entry.name.starts_with("sqlite_stat") {
             target.execute_batch("ANALYZE main.sqlite_schema")?;
         }
         // One that this SQLite does not make is none that it would use.
-        tables.extend(Table::describe(target, &entry.name, entry.root).ok());
+        tables.extend(TableTree::describe(target, &entry.name, entry.root).ok());
     }
     let has = |name: &str| entries.iter().any(|entry| entry.name == name);
     let made = |name: &str| target.table_exists(Some("main"), name);

@@ -1,7 +1,7 @@
 //! What is on one page, judged before any of it is taken: which cells can be read, whether their rowids are in order, and
 //! of which table they can be rows.
 
-use super::table::{Fit, Table};
+use super::table::{Fit, TableTree};
 use crate::sqlite::pages::{Cell, Database, Fields, Page, Value, payload};
 
 /// A cell whose record has a header that adds up.
@@ -152,7 +152,7 @@ impl Cells {
 
     /// Whether the page is as a whole of a table: how its rows fit, leaving out a quarter of them, which damage may have
     /// changed.
-    pub(super) fn fit(&self, table: &Table) -> Fit {
+    pub(super) fn fit(&self, table: &TableTree) -> Fit {
         let mut fits: Vec<Fit> = self
             .readable
             .iter()
@@ -167,7 +167,7 @@ impl Cells {
     }
 
     /// How many values are of the very kind that their columns are declared for, of rows that fit.
-    pub(super) fn likeness(&self, table: &Table) -> usize {
+    pub(super) fn likeness(&self, table: &TableTree) -> usize {
         self.readable
             .iter()
             .filter(|peek| !peek.is_stray)
@@ -194,7 +194,7 @@ impl Cells {
 }
 
 /// Reads a row, of this table and fitting no worse than that, or of none that is known.
-pub(super) fn row(database: &Database<'_>, page: &Page, peek: &Peek, of: Option<(&Table, Fit)>) -> Row {
+pub(super) fn row(database: &Database<'_>, page: &Page, peek: &Peek, of: Option<(&TableTree, Fit)>) -> Row {
     let record = payload(database, page, &peek.cell);
     let encoding = database.layout.encoding;
     let values = peek.fields.values(&record.bytes, encoding);

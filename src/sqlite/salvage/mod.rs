@@ -18,11 +18,11 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 
-pub use self::report::{Salvaged, Table};
+pub use self::report::{Salvage, Table};
 pub use self::trees::doubts::is_spoiled;
 
 use self::claims::Claims;
-use self::entry::Index;
+use self::entry::IndexTree;
 use self::schema::{Entry, Schema, Sort};
 use self::stand_ins::StandIns;
 use self::steps::{Steps, stopped};
@@ -41,7 +41,7 @@ pub fn salvage(
     target: &Connection,
     with_free: bool,
     watch: &dyn Watch,
-) -> Result<Salvaged> {
+) -> Result<Salvage> {
     let free = Freelist::read(database);
     let schema = Schema::read(database, &free);
     finish::begin(target, database)?;
@@ -54,7 +54,7 @@ pub fn salvage(
         }
         let made = stand_ins
             .create(entry)
-            .and_then(|why| Ok((table::Table::describe(target, &entry.name, entry.root)?, why)));
+            .and_then(|why| Ok((table::TableTree::describe(target, &entry.name, entry.root)?, why)));
         let (mut table, why) = match made {
             Ok(made) => made,
             Err(error) => (unknown(database, entry), Some(stopped(error)?)),
@@ -73,7 +73,7 @@ pub fn salvage(
     let rules = Rules {
         knows_free: free.is_whole && database.header.is_some(),
         with_free,
-        knows_all_tables: schema.lost == 0 && !tables.iter().any(table::Table::is_unknown),
+        knows_all_tables: schema.lost == 0 && !tables.iter().any(table::TableTree::is_unknown),
     };
     let told = tables.iter().map(|table| Table {
         name: table.name.clone(),
@@ -99,7 +99,7 @@ pub fn salvage(
     let shared = shared_roots(&trees);
     // Any record may be of a table that is not known: the others take theirs first.
     let mut order: Vec<usize> = (0..trees.tables.len()).filter(|number| !shared.contains(number)).collect();
-    order.sort_by_key(|number| trees.tables.get(*number).is_some_and(table::Table::is_unknown));
+    order.sort_by_key(|number| trees.tables.get(*number).is_some_and(table::TableTree::is_unknown));
     for number in order {
         if let Some(table) = trees.tables.get(number).filter(|table| table.name.starts_with("sqlite_")) {
             finish::clear(target, &table.name)?;
@@ -116,7 +116,7 @@ pub fn salvage(
     stand_ins.remove()?;
     left_out.extend(finish::rest(target, &schema.entries, watch)?);
     finish::numbers(target, database)?;
-    Ok(Salvaged {
+    Ok(Salvage {
         tables: told.into_iter().filter(|table| !table.name.starts_with("sqlite_")).collect(),
         lost_and_found_rows: lost.as_ref().map_or(0, |(_, rows)| *rows),
         lost_and_found: lost.map(|(name, _)| name),
@@ -130,21 +130,21 @@ pub fn salvage(
 }
 
 /// A table that cannot be made here.
-fn unknown(database: &Database<'_>, entry: &Entry) -> table::Table {
+fn unknown(database: &Database<'_>, entry: &Entry) -> table::TableTree {
     let without_rowid = match database.tree_page(entry.root) {
         Some(page) => !page.kind.is_table(),
         None => entry.sql.as_deref().is_some_and(|sql| sql.to_ascii_uppercase().contains("WITHOUT ROWID")),
     };
-    table::Table::unknown(&entry.name, entry.root, without_rowid)
+    table::TableTree::unknown(&entry.name, entry.root, without_rowid)
 }
 
 /// The indexes that have a tree, in the order of their tables.
-fn indexes(target: &Connection, entries: &[Entry], tables: &[table::Table]) -> Result<Vec<Index>> {
+fn indexes(target: &Connection, entries: &[Entry], tables: &[table::TableTree]) -> Result<Vec<IndexTree>> {
     let mut indexes = Vec::new();
     for entry in entries.iter().filter(|entry| entry.sort == Sort::Index && entry.root > 0) {
-        indexes.extend(Index::describe(target, entry, tables));
+        indexes.extend(IndexTree::describe(target, entry, tables));
     }
-    Index::drop_all(target)?;
+    IndexTree::drop_all(target)?;
     indexes.sort_by_key(|index| index.of);
     Ok(indexes)
 }

@@ -49,7 +49,7 @@ impl Table {
 
 /// What a salvage came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Salvaged {
+pub struct Salvage {
     /// The tables, in the order of the schema.
     pub tables: Vec<Table>,
     /// The table of the rows whose table is not known or that are not sure.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::sqlite::pages::{Database, Fields, Freelist, Kind, Page, Value, payload};
+use crate::sqlite::pages::{Database, Fields, Freelist, Page, PageKind, Value, payload};
 
 /// SQLite's trees are never deeper (`BTCURSOR_MAX_DEPTH`); what is, runs in a circle.
 pub(super) const DEEPEST: usize = 20;
@@ -74,7 +74,7 @@ impl Schema {
                 continue;
             };
             schema.pages.push(number);
-            if page.kind == Kind::TableLeaf {
+            if page.kind == PageKind::TableLeaf {
                 schema.take(database, &page);
                 continue;
             }
@@ -94,7 +94,8 @@ impl Schema {
     fn search(&mut self, database: &Database<'_>, free: &Freelist) {
         let known: HashSet<u32> = self.pages.iter().chain(&free.pages).copied().collect();
         for number in (2..=database.count).filter(|number| !known.contains(number)) {
-            let Some(page) = database.tree_page(number).filter(|page| page.kind == Kind::TableLeaf) else {
+            let Some(page) = database.tree_page(number).filter(|page| page.kind == PageKind::TableLeaf)
+            else {
                 continue;
             };
             let mut found = Self::default();

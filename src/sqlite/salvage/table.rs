@@ -31,7 +31,7 @@ struct Column {
 
 /// A table.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct TableTree {
     pub(super) name: String,
     pub(super) root: u32,
     pub(super) without_rowid: bool,
@@ -57,7 +57,7 @@ pub(super) enum Fit {
     Not,
 }
 
-impl Table {
+impl TableTree {
     /// One that cannot be made here at all: any record may be a row of it.
     pub(super) fn unknown(name: &str, root: u32, without_rowid: bool) -> Self {
         let (columns, name) = (Vec::new(), name.to_owned());

@@ -6,7 +6,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
 use super::leaf::Row;
-use super::table::Table;
+use super::table::TableTree;
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
 use crate::sqlite::pages::Value;
@@ -34,7 +34,7 @@ pub(super) enum What {
 }
 
 /// Values that are known by an index.
-pub(super) struct Known<'v> {
+pub(super) struct IndexValues<'v> {
     pub(super) table: &'v str,
     pub(super) index: &'v str,
     pub(super) what: What,
@@ -50,14 +50,14 @@ pub(super) struct Writer<'c> {
     target: &'c Connection,
     /// By table and number of values.
     statements: HashMap<(usize, usize), (String, Vec<usize>)>,
-    lost: Option<Beside>,
-    known: Option<Beside>,
+    lost: Option<SideTable>,
+    known: Option<SideTable>,
     /// Names that the tables beside must not have.
     taken: Vec<String>,
 }
 
 /// A table beside the file's own, with so many columns for values behind its first ones.
-struct Beside {
+struct SideTable {
     name: String,
     own: &'static [&'static str],
     values: usize,
@@ -85,7 +85,7 @@ impl<'c> Writer<'c> {
     }
 
     /// Inserts a row whose values are all there into the table of this number; `false` where the table refuses it.
-    pub(super) fn insert(&mut self, number: usize, table: &Table, row: &Row) -> Result<bool> {
+    pub(super) fn insert(&mut self, number: usize, table: &TableTree, row: &Row) -> Result<bool> {
         let (sql, taken) = self
             .statements
             .entry((number, row.values.len()))
@@ -101,7 +101,7 @@ impl<'c> Writer<'c> {
     pub(super) fn set_aside(&mut self, place: Place, row: &Row) -> Result<()> {
         let lost = match &mut self.lost {
             Some(lost) => lost,
-            None => self.lost.insert(Beside::create(self.target, LOST, &self.taken)?),
+            None => self.lost.insert(SideTable::create(self.target, LOST, &self.taken)?),
         };
         let own = [
             Value::Integer(place.root.into()),
@@ -113,10 +113,10 @@ impl<'c> Writer<'c> {
     }
 
     /// Keeps what an index knows of a row.
-    pub(super) fn keep_known(&mut self, known: &Known<'_>) -> Result<()> {
+    pub(super) fn keep_known(&mut self, known: &IndexValues<'_>) -> Result<()> {
         let table = match &mut self.known {
             Some(table) => table,
-            None => self.known.insert(Beside::create(self.target, KNOWN, &self.taken)?),
+            None => self.known.insert(SideTable::create(self.target, KNOWN, &self.taken)?),
         };
         let text = |text: &str| Value::Text(text.as_bytes().to_vec());
         let what = match known.what {
@@ -194,7 +194,7 @@ impl<'c> Writer<'c> {
     }
 }
 
-impl Beside {
+impl SideTable {
     fn create(
         target: &Connection,
         (name, own, columns): (&str, &'static [&'static str], &str),

@@ -31,13 +31,13 @@ pub struct Slice {
 }
 
 /// A connection that frees pages, and nothing else: it may be interrupted at any moment.
-pub struct Freeing {
+pub struct IncrementalVacuum {
     connection: Connection,
     path: PathBuf,
     busy_timeout: Duration,
 }
 
-impl Freeing {
+impl IncrementalVacuum {
     /// Opens it. It waits so long for the application's lock.
     pub fn begin(path: &Path, busy_timeout: Duration) -> Result<Self> {
         let connection = open::another(path)?;

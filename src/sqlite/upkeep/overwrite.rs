@@ -19,7 +19,7 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::copy::steps::{Locked, to_the_end};
+use crate::sqlite::copy::steps::{OnLock, to_the_end};
 use crate::sqlite::files::facts::data_version;
 use crate::sqlite::open;
 use crate::sqlite::write::checkpoint::{Mode, checkpoint};
@@ -52,7 +52,7 @@ impl Watcher {
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overwritten {
+pub enum OverwriteOutcome {
     /// The compact pages are in place; writers were held for so long.
     Done(Duration),
     /// Somebody had committed: nothing was changed.
@@ -73,7 +73,7 @@ pub fn overwrite(
     limit: Duration,
     holds: &Holds,
     watch: &dyn Watch,
-) -> Result<Overwritten> {
+) -> Result<OverwriteOutcome> {
     let ended = {
         // By the watcher, for nothing else can be done with a connection that a backup is written to.
         let _no_checkpoint = without_checkpoints(&watcher.connection)?;
@@ -85,7 +85,7 @@ pub fn overwrite(
         drop(hold);
         ended?
     };
-    if matches!(ended, Overwritten::Done(_)) {
+    if matches!(ended, OverwriteOutcome::Done(_)) {
         checkpoint(live, Mode::Passive)?;
     }
     Ok(ended)
@@ -105,15 +105,15 @@ fn copy(
     watcher: &Watcher,
     limit: Duration,
     watch: &dyn Watch,
-) -> Result<Overwritten> {
+) -> Result<OverwriteOutcome> {
     let began = Instant::now();
     if watcher.has_changed()? {
-        return Ok(Overwritten::Outdated);
+        return Ok(OverwriteOutcome::Outdated);
     }
     let before = || watch.go_on().map(|()| began.elapsed() < limit);
-    if !to_the_end(&backup, STEP, Locked::Ends, before, || Ok(()))? {
-        return Ok(Overwritten::TooLong);
+    if !to_the_end(&backup, STEP, OnLock::Ends, before, || Ok(()))? {
+        return Ok(OverwriteOutcome::TooLong);
     }
     drop(backup);
-    Ok(Overwritten::Done(began.elapsed()))
+    Ok(OverwriteOutcome::Done(began.elapsed()))
 }

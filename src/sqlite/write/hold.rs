@@ -32,7 +32,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(2
 
 /// Holds that were made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Held {
+pub struct HoldTimes {
     /// How many.
     pub times: u64,
     /// The longest of them.
@@ -44,7 +44,7 @@ pub struct Held {
 /// Collects the holds of a run, and tells each of them as it ends.
 pub struct Holds {
     tell: Box<dyn Fn(Duration) + Send + Sync>,
-    since_taken: Mutex<Held>,
+    since_taken: Mutex<HoldTimes>,
 }
 
 impl Holds {
@@ -67,7 +67,7 @@ impl Holds {
     }
 
     /// Those since this was last asked.
-    pub fn take(&self) -> Held {
+    pub fn take(&self) -> HoldTimes {
         std::mem::take(&mut self.since_taken.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(told.len(), 3);
         let longest = told.iter().max().unwrap().as_secs_f64();
         assert!((held.longest_seconds - longest).abs() < 1e-9 && held.total_seconds >= longest, "{held:?}");
-        assert_eq!(holds.take(), Held::default());
+        assert_eq!(holds.take(), HoldTimes::default());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use self::problems::{Problem, Severity};
-pub use super::trends::{Kind, Trend};
+pub use super::trends::{Measure, Trend};
 pub use crate::terms::Verdict;
 use crate::terms::{JobKind, Outcome};
 
@@ -165,7 +165,7 @@ pub struct JobStatus {
     /// When it is due next; `None`: never.
     pub next_run: Option<DateTime<Utc>>,
     /// The run at work now.
-    pub running: Option<Running>,
+    pub running: Option<RunStatus>,
     /// Whether a run is due and waits for its turn.
     pub queued: bool,
     /// Whether a run is due and waits until a blackout ends, which is then at `next_run`.
@@ -178,7 +178,7 @@ pub struct JobStatus {
 
 /// A run at work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Running {
+pub struct RunStatus {
     /// When it began.
     pub since: DateTime<Utc>,
     /// How far it is, where it can tell.
@@ -299,7 +299,7 @@ pub struct DiskFree {
 impl DatabaseStatus {
     /// How what it holds went.
     pub fn growth(&self) -> Option<&Trend> {
-        self.trends.iter().find(|trend| trend.kind == Kind::Content)
+        self.trends.iter().find(|trend| trend.kind == Measure::Content)
     }
 
     /// For how long a reader has kept the write-ahead log from being emptied; 0 where none does.

@@ -27,16 +27,16 @@ pub struct Backup {
 
 /// What came of making a backup.
 #[derive(Debug, Clone)]
-pub enum Added {
+pub enum BackupOutcome {
     /// It was made.
-    Made(Made),
+    Made(NewBackup),
     /// Nothing was made: this one holds what it would hold.
     Same(Backup),
 }
 
-impl Added {
+impl BackupOutcome {
     /// The backup, where one was made.
-    pub fn made(self) -> Option<Made> {
+    pub fn made(self) -> Option<NewBackup> {
         match self {
             Self::Made(made) => Some(made),
             Self::Same(_) => None,
@@ -46,7 +46,7 @@ impl Added {
 
 /// A backup that was just made.
 #[derive(Debug, Clone)]
-pub struct Made {
+pub struct NewBackup {
     /// It.
     pub backup: Backup,
     /// How long it took to read its file back.

@@ -60,7 +60,7 @@ impl Catalogue {
     }
 
     /// The backups in short.
-    pub fn known(&self) -> Result<Known> {
+    pub fn known(&self) -> Result<Inventory> {
         let backups = self.list()?;
         let of_damaged_database = backups.iter().filter(|b| b.is_of_damaged_database()).count() as u64;
         let all_damaged = backups.iter().filter(|b| matches!(b.state, State::Damaged(_))).count() as u64;
@@ -78,13 +78,13 @@ impl Catalogue {
             stored_bytes: m.stored_bytes,
             verified: m.verification.as_ref().filter(|v| v.ok).map(|v| v.at),
         });
-        Ok(Known { count: manifests.len() as u64, damaged, of_damaged_database, newest, verified })
+        Ok(Inventory { count: manifests.len() as u64, damaged, of_damaged_database, newest, verified })
     }
 }
 
 /// The backups of a database in short.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct Inventory {
     /// How many good ones there are.
     pub count: u64,
     /// How many are known to be damaged by what they lie on.

@@ -8,15 +8,15 @@ use std::time::Instant;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Catalogue;
-use super::backup::{Added, Backup, Made, State};
-use super::manifest::{Manifest, Snapshot, Written};
+use super::backup::{Backup, BackupOutcome, NewBackup, State};
+use super::manifest::{Manifest, ManifestParts, Snapshot};
 use super::name::BackupName;
 use crate::clock;
 use crate::config::Compression;
 use crate::error::{Class, Error, Reason, Result};
 use crate::store::codec::{self, Compressor, Encoding, Sums};
 use crate::store::files::{Content, Lock, Put};
-use crate::store::pace::Paced;
+use crate::store::pace::PacedWriter;
 use crate::terms::progress::Watch;
 
 /// A manifest without its file is left over when it is older than this.
@@ -42,7 +42,7 @@ impl Catalogue {
         unless: Option<Backup>,
         watch: &dyn Watch,
         write: &mut dyn FnMut(&mut dyn Write) -> Result<Snapshot>,
-    ) -> Result<Added> {
+    ) -> Result<BackupOutcome> {
         let name = self.free_name(started, encoding.compression)?;
         let file = name.file();
         let mut made: Option<(Manifest, Lock)> = None;
@@ -58,7 +58,7 @@ impl Catalogue {
             let edit = self.store.edit()?;
             self.check_free(&name)?;
             let sequence = next_sequence(&self.list()?, started);
-            let written = Written {
+            let written = ManifestParts {
                 database: &self.database,
                 file: &file,
                 sequence,
@@ -75,7 +75,7 @@ impl Catalogue {
             Ok(Content::New)
         });
         match (put, made) {
-            (Ok(Put::Same), _) => unless.map(Added::Same).ok_or_else(|| self.without_content(&file)),
+            (Ok(Put::Same), _) => unless.map(BackupOutcome::Same).ok_or_else(|| self.without_content(&file)),
             (Ok(Put::Made(size)), Some((manifest, edit))) => {
                 let state = State::Unconfirmed;
                 let backup = Backup { name: file, time: name.time, size, state, manifest: Some(manifest) };
@@ -86,17 +86,21 @@ impl Catalogue {
                     self.confirm(&backup, &held, watch)
                 });
                 let read_back = began.elapsed();
-                confirmed.map(|backup| Added::Made(Made { backup, read_back })).map_err(|error| {
-                    if error.class() == Class::Cancelled {
-                        return error
-                            .context(format!("{} was not read back; the next run does it", backup.name));
-                    }
-                    match self.discard(&backup) {
-                        Ok(()) => error,
-                        // It still does not count.
-                        Err(left) => error.context(format!("{} could not be removed ({left})", backup.name)),
-                    }
-                })
+                confirmed.map(|backup| BackupOutcome::Made(NewBackup { backup, read_back })).map_err(
+                    |error| {
+                        if error.class() == Class::Cancelled {
+                            return error
+                                .context(format!("{} was not read back; the next run does it", backup.name));
+                        }
+                        match self.discard(&backup) {
+                            Ok(()) => error,
+                            // It still does not count.
+                            Err(left) => {
+                                error.context(format!("{} could not be removed ({left})", backup.name))
+                            }
+                        }
+                    },
+                )
             }
             (Ok(Put::Made(_)), None) => Err(self.without_content(&file)),
             (Err(e), made) => {
@@ -151,7 +155,7 @@ fn pack(
 ) -> Result<(Snapshot, Sums)> {
     let failed = |e: io::Error| Error::io(format!("cannot write {file}"), &e);
     let mut stopped = None;
-    let packed = Compressor::new(Paced::new(out, encoding.max_rate, watch, &mut stopped), encoding);
+    let packed = Compressor::new(PacedWriter::new(out, encoding.max_rate, watch, &mut stopped), encoding);
     let done = packed.map_err(failed).and_then(|mut packed| {
         let snapshot = write(&mut packed)?;
         Ok((snapshot, packed.finish().map_err(failed)?))

@@ -112,7 +112,7 @@ pub struct Snapshot {
 }
 
 /// What is settled once the bytes are written.
-pub(in crate::store) struct Written<'a> {
+pub(in crate::store) struct ManifestParts<'a> {
     pub(in crate::store) database: &'a str,
     pub(in crate::store) file: &'a str,
     pub(in crate::store) sequence: u64,
@@ -124,7 +124,7 @@ pub(in crate::store) struct Written<'a> {
 }
 
 impl Manifest {
-    pub(in crate::store) fn new(snapshot: Snapshot, written: Written<'_>) -> Self {
+    pub(in crate::store) fn new(snapshot: Snapshot, written: ManifestParts<'_>) -> Self {
         let verification = snapshot.damage.clone().map(|message| Verification {
             started: None,
             at: written.finished,

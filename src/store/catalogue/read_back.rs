@@ -7,7 +7,7 @@ use super::Catalogue;
 use super::backup::{Backup, State};
 use super::manifest::Manifest;
 use crate::error::{Error, Reason, Result};
-use crate::store::codec::hash::{Hashing, Sum};
+use crate::store::codec::hash::{Hasher, Sum};
 use crate::store::files::Lock;
 use crate::terms::progress::Watch;
 
@@ -58,7 +58,7 @@ impl Catalogue {
     }
 
     fn compare(&self, backup: &Backup, manifest: &Manifest, watch: &dyn Watch) -> Result<()> {
-        let mut stored = Hashing::new(self.stored(backup)?);
+        let mut stored = Hasher::new(self.stored(backup)?);
         let mut buffer = vec![0; CHUNK];
         loop {
             watch.go_on()?;

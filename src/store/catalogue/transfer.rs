@@ -13,7 +13,7 @@ use super::name::BackupName;
 use super::rotation::{self, Candidate};
 use crate::config::Keep;
 use crate::error::{Error, Reason, Result};
-use crate::store::codec::hash::Hashing;
+use crate::store::codec::hash::Hasher;
 use crate::store::codec::read_error;
 use crate::store::files::Content;
 use crate::terms::progress::{Unit, Watch};
@@ -135,7 +135,7 @@ fn pass_on(
     out: &mut dyn Write,
     watch: &dyn Watch,
 ) -> Result<()> {
-    let mut file = Hashing::new(source.store.get(&backup.name)?);
+    let mut file = Hasher::new(source.store.get(&backup.name)?);
     let mut buffer = vec![0; CHUNK];
     let mut done = 0;
     loop {

@@ -12,7 +12,7 @@ const CHUNK: usize = 256 << 10;
 const DEPTH: usize = 4;
 
 /// A reader that is read ahead.
-pub(in crate::store) struct Ahead {
+pub(in crate::store) struct ReadAhead {
     /// `None` once the end or an error was met.
     chunks: Option<Receiver<io::Result<Chunk>>>,
     spare: SyncSender<Chunk>,
@@ -28,7 +28,7 @@ struct Chunk {
     length: usize,
 }
 
-impl Ahead {
+impl ReadAhead {
     /// Begins to read.
     pub(in crate::store) fn new(mut from: impl Read + Send + 'static) -> io::Result<Self> {
         let (full, chunks) = sync_channel(DEPTH);
@@ -78,7 +78,7 @@ impl Chunk {
     }
 }
 
-impl Read for Ahead {
+impl Read for ReadAhead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.taken == self.chunk.length {
             self.next()?;
@@ -91,7 +91,7 @@ impl Read for Ahead {
     }
 }
 
-impl Drop for Ahead {
+impl Drop for ReadAhead {
     fn drop(&mut self) {
         // With nobody to take its chunks, the thread ends after the one that it is at.
         self.chunks = None;
@@ -111,7 +111,7 @@ mod tests {
     fn gives_the_bytes_in_their_order_however_they_are_asked_for() {
         for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 11 * CHUNK + 3] {
             let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
-            let mut ahead = Ahead::new(io::Cursor::new(bytes.clone())).unwrap();
+            let mut ahead = ReadAhead::new(io::Cursor::new(bytes.clone())).unwrap();
             let (mut all, mut piece) = (Vec::new(), [0; 10_007]);
             loop {
                 let n = ahead.read(&mut piece).unwrap();
@@ -135,7 +135,7 @@ mod tests {
         }
         let bytes = io::repeat(7).take(3 * CHUNK as u64);
         let mut all = Vec::new();
-        let error = Ahead::new(bytes.chain(Broken)).unwrap().read_to_end(&mut all).unwrap_err();
+        let error = ReadAhead::new(bytes.chain(Broken)).unwrap().read_to_end(&mut all).unwrap_err();
         assert_eq!((error.raw_os_error(), all.len()), (Some(5), 3 * CHUNK));
     }
 
@@ -148,7 +148,7 @@ mod tests {
             }
         }
         let mut all = Vec::new();
-        assert!(Ahead::new(Dying).unwrap().read_to_end(&mut all).is_err());
+        assert!(ReadAhead::new(Dying).unwrap().read_to_end(&mut all).is_err());
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
             }
         }
         let read = Arc::default();
-        let mut ahead = Ahead::new(Endless(Arc::clone(&read))).unwrap();
+        let mut ahead = ReadAhead::new(Endless(Arc::clone(&read))).unwrap();
         ahead.read_exact(&mut [0; 10]).unwrap();
         drop(ahead);
         assert_eq!(Arc::strong_count(&read), 1, "the thread has ended");

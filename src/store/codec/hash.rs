@@ -22,13 +22,13 @@ impl Sum {
 }
 
 /// A writer or reader that counts and hashes what goes through it.
-pub struct Hashing<T> {
+pub struct Hasher<T> {
     inner: T,
     bytes: u64,
     hash: Sha256,
 }
 
-impl<T> Hashing<T> {
+impl<T> Hasher<T> {
     /// Around `inner`.
     pub fn new(inner: T) -> Self {
         Self { inner, bytes: 0, hash: Sha256::new() }
@@ -45,7 +45,7 @@ impl<T> Hashing<T> {
     }
 }
 
-impl<W: Write> Write for Hashing<W> {
+impl<W: Write> Write for Hasher<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.inner.write(bytes)?;
         self.take(&bytes[..n]);
@@ -57,7 +57,7 @@ impl<W: Write> Write for Hashing<W> {
     }
 }
 
-impl<R: Read> Read for Hashing<R> {
+impl<R: Read> Read for Hasher<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         self.take(&buffer[..n]);

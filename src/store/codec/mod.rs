@@ -12,7 +12,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::num::NonZeroU64;
 
 use self::blocks::Blocks;
-use self::hash::{Hashing, Sum};
+use self::hash::{Hasher, Sum};
 use self::member::Members;
 use self::packer::Packer;
 use crate::config::{self, Compression};
@@ -68,8 +68,8 @@ pub struct Sums {
 pub struct Compressor<W: Write>(Format<W>);
 
 enum Format<W: Write> {
-    Plain(Hashing<W>),
-    Blocks(Blocks<Hashing<W>>),
+    Plain(Hasher<W>),
+    Blocks(Blocks<Hasher<W>>),
 }
 
 impl<W: Write> Compressor<W> {
@@ -77,11 +77,11 @@ impl<W: Write> Compressor<W> {
     pub fn new(out: W, encoding: Encoding) -> io::Result<Self> {
         let (level, threads) = (encoding.level, encoding.threads.max(1));
         let packers = match encoding.compression {
-            Compression::None => return Ok(Self(Format::Plain(Hashing::new(out)))),
+            Compression::None => return Ok(Self(Format::Plain(Hasher::new(out)))),
             Compression::Gzip => (0..threads).map(|_| Packer::gzip(level)).collect(),
             Compression::Zstd => (0..threads).map(|_| Packer::zstd(level)).collect::<io::Result<_>>()?,
         };
-        Ok(Self(Format::Blocks(Blocks::new(Hashing::new(out), packers, encoding.low_priority)?)))
+        Ok(Self(Format::Blocks(Blocks::new(Hasher::new(out), packers, encoding.low_priority)?)))
     }
 
     /// Writes all that is still on its way.

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{FileType, Stat};
 
 use self::directory::Directory;
-use self::temp::{Kind, Locked, Passing, Temp};
+use self::temp::{FileLock, LockKind, PassingReader, Temp};
 use super::files::{Content, Entry, Lock, Put, Store, check_name};
 use crate::error::{Error, Reason, Result};
 
@@ -68,7 +68,7 @@ impl Local {
         Ok(Put::Made(size))
     }
 
-    fn locked(&self, file: File, name: &str, kind: Kind, limit: Duration) -> Result<Option<Lock>> {
+    fn locked(&self, file: File, name: &str, kind: LockKind, limit: Duration) -> Result<Option<Lock>> {
         if !temp::lock(&file, kind, limit).map_err(|e| self.dir.failed("cannot lock", name, e))? {
             return Ok(None);
         }
@@ -78,7 +78,7 @@ impl Local {
                 format!("{} was removed just now", self.dir.shown(name)),
             ));
         }
-        Ok(Some(Lock::new(Locked(file))))
+        Ok(Some(Lock::new(FileLock(file))))
     }
 }
 
@@ -107,7 +107,7 @@ impl Store for Local {
 
     fn get(&self, name: &str) -> Result<Box<dyn Read + Send>> {
         check_name(name)?;
-        Ok(Box::new(Passing::new(self.dir.open_file(name, false)?)))
+        Ok(Box::new(PassingReader::new(self.dir.open_file(name, false)?)))
     }
 
     fn list(&self) -> Result<Vec<Entry>> {
@@ -145,7 +145,7 @@ impl Store for Local {
     fn hold(&self, name: &str) -> Result<Lock> {
         check_name(name)?;
         let file = self.dir.open_file(name, false)?;
-        self.locked(file, name, Kind::Shared, PATIENCE)?.ok_or_else(|| {
+        self.locked(file, name, LockKind::Shared, PATIENCE)?.ok_or_else(|| {
             Error::new(Reason::Locked, format!("{} is being removed by another run", self.dir.shown(name)))
         })
     }
@@ -159,7 +159,7 @@ impl Store for Local {
             }
             other => other?,
         };
-        self.locked(file, name, Kind::Exclusive, Duration::ZERO)
+        self.locked(file, name, LockKind::Exclusive, Duration::ZERO)
     }
 
     fn edit(&self) -> Result<Lock> {
@@ -167,7 +167,7 @@ impl Store for Local {
             Some(file) => file,
             None => self.dir.open_file(EDIT_LOCK, true)?,
         };
-        self.locked(file, EDIT_LOCK, Kind::Exclusive, PATIENCE)?.ok_or_else(|| {
+        self.locked(file, EDIT_LOCK, LockKind::Exclusive, PATIENCE)?.ok_or_else(|| {
             Error::new(
                 Reason::Locked,
                 format!(

@@ -85,7 +85,7 @@ impl Scratch {
 
 /// A place for a scratch database that SQLite opens with what lies beside it: a directory of ours alone. All of it is
 /// removed when this is dropped.
-pub struct Named {
+pub struct ScratchDirectory {
     inside: Directory,
     // Dropped last, it removes the directory.
     _in_use: InUse,
@@ -94,7 +94,7 @@ pub struct Named {
 /// The name of the database in its directory.
 const DATABASE: &str = "database";
 
-impl Named {
+impl ScratchDirectory {
     /// Makes an empty one in `directory`. What a process that no longer lives left there is removed.
     pub fn create(directory: &Path, purpose: &str) -> Result<Self> {
         let directory = Directory::open_any(directory)?;

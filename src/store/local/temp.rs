@@ -53,8 +53,8 @@ impl<'a> Temp<'a> {
     }
 
     /// A writer into it that flushes as it goes.
-    pub(in crate::store) fn writer(&self) -> Flushing {
-        Flushing::new(Arc::clone(&self.file), Behind::Forget)
+    pub(in crate::store) fn writer(&self) -> FlushingWriter {
+        FlushingWriter::new(Arc::clone(&self.file), Behind::Forget)
     }
 
     /// Makes it durable and gives it its name; with `new`, only if that is not taken.
@@ -95,7 +95,7 @@ pub(in crate::store) fn taken(dir: &Directory, name: &str) -> Error {
 /// Locks a file that was just made, by which others see that its process lives. `false` where another process has taken
 /// it for dead between its making and its locking. A filesystem without locks is no error: nobody can take it for dead.
 pub(in crate::store) fn is_held(dir: &Directory, name: &str, file: &File) -> Result<bool> {
-    let locked = lock(file, Kind::Exclusive, TO_LOCK).or_else(|e| match () {
+    let locked = lock(file, LockKind::Exclusive, TO_LOCK).or_else(|e| match () {
         () if is_without_locks(&e) => Ok(true),
         () => Err(e),
     });
@@ -126,9 +126,9 @@ pub(in crate::store) fn is_linked(file: &File) -> bool {
 
 /// A locked file. Unlocked by name, not by closing alone: a process forked just now has a copy of the descriptor
 /// until it executes something else.
-pub(in crate::store) struct Locked(pub(super) File);
+pub(in crate::store) struct FileLock(pub(super) File);
 
-impl Drop for Locked {
+impl Drop for FileLock {
     fn drop(&mut self) {
         let _ = self.0.unlock();
     }
@@ -136,7 +136,7 @@ impl Drop for Locked {
 
 /// How a file is locked.
 #[derive(Clone, Copy)]
-pub(in crate::store) enum Kind {
+pub(in crate::store) enum LockKind {
     /// With others.
     Shared,
     /// Alone.
@@ -144,12 +144,12 @@ pub(in crate::store) enum Kind {
 }
 
 /// Locks a file by `flock`, waiting up to `limit`; `false` when another kept it that long.
-pub(in crate::store) fn lock(file: &File, kind: Kind, limit: Duration) -> io::Result<bool> {
+pub(in crate::store) fn lock(file: &File, kind: LockKind, limit: Duration) -> io::Result<bool> {
     let start = Instant::now();
     loop {
         let tried = match kind {
-            Kind::Shared => file.try_lock_shared(),
-            Kind::Exclusive => file.try_lock(),
+            LockKind::Shared => file.try_lock_shared(),
+            LockKind::Exclusive => file.try_lock(),
         };
         match tried {
             Ok(()) => return Ok(true),
@@ -167,7 +167,7 @@ pub(in crate::store) fn is_without_locks(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
-/// What becomes of the page cache behind a [`Flushing`].
+/// What becomes of the page cache behind a [`FlushingWriter`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Behind {
     /// It is let go of: it is the application's, and nobody reads this file soon.
@@ -179,7 +179,7 @@ pub(in crate::store) enum Behind {
 /// Writes to a file, and has it sent to disk every [`FLUSH_EVERY`] bytes by a thread of its own, so that the writer
 /// goes on meanwhile. At most two such stretches are not
 /// on disk: a writer that is faster than the disk waits for it. Remembers its first error, however the caller words it.
-pub(in crate::store) struct Flushing {
+pub(in crate::store) struct FlushingWriter {
     file: Arc<File>,
     behind: Behind,
     written: u64,
@@ -190,7 +190,7 @@ pub(in crate::store) struct Flushing {
     failure: Option<(io::ErrorKind, Option<i32>)>,
 }
 
-impl Flushing {
+impl FlushingWriter {
     /// Into `file`, at its start.
     pub(in crate::store) fn new(file: Arc<File>, behind: Behind) -> Self {
         Self { file, behind, written: 0, given: 0, flusher: None, failure: None }
@@ -229,7 +229,7 @@ impl Flushing {
     }
 }
 
-impl Write for Flushing {
+impl Write for FlushingWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let outcome = (&*self.file).write(bytes).and_then(|n| {
             self.written += n as u64;
@@ -308,20 +308,20 @@ fn forget(file: &File, from: u64, length: Option<NonZeroU64>) {
 }
 
 /// Reads a file, and lets go of the page cache behind it: a backup is large, and read once.
-pub(in crate::store) struct Passing {
+pub(in crate::store) struct PassingReader {
     file: File,
     read: u64,
     forgotten: u64,
 }
 
-impl Passing {
+impl PassingReader {
     /// From the file's start.
     pub(in crate::store) fn new(file: File) -> Self {
         Self { file, read: 0, forgotten: 0 }
     }
 }
 
-impl Read for Passing {
+impl Read for PassingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.file.read(buffer)?;
         self.read += n as u64;

@@ -66,7 +66,7 @@ pub(super) fn client(bucket: &Bucket, patience: Patience) -> Result<(Arc<dyn Obj
     let failed = |e: object_store::Error| super::failure::told(&format!("cannot use {bucket}"), "", &e);
     Ok(match bucket.cloud {
         Cloud::S3 => {
-            let given = Given::<AmazonS3ConfigKey>::read("AWS_")?;
+            let given = Options::<AmazonS3ConfigKey>::read("AWS_")?;
             let set = given.has(&[
                 AmazonS3ConfigKey::AccessKeyId,
                 AmazonS3ConfigKey::WebIdentityTokenFile,
@@ -94,7 +94,7 @@ pub(super) fn client(bucket: &Bucket, patience: Patience) -> Result<(Arc<dyn Obj
             (Arc::new(client.map_err(failed)?), remedy)
         }
         Cloud::Google => {
-            let given = Given::<GoogleConfigKey>::read("GOOGLE_")?;
+            let given = Options::<GoogleConfigKey>::read("GOOGLE_")?;
             let allow = GoogleConfigKey::Client(ClientConfigKey::AllowHttp);
             let builder = GoogleCloudStorageBuilder::new()
                 .with_http_connector(Connector)
@@ -113,7 +113,7 @@ pub(super) fn client(bucket: &Bucket, patience: Patience) -> Result<(Arc<dyn Obj
             )
         }
         Cloud::Azure => {
-            let given = Given::<AzureConfigKey>::read("AZURE_")?;
+            let given = Options::<AzureConfigKey>::read("AZURE_")?;
             let allow = AzureConfigKey::Client(ClientConfigKey::AllowHttp);
             let builder = MicrosoftAzureBuilder::new()
                 .with_http_connector(Connector)
@@ -168,9 +168,9 @@ fn attempts(patience: Patience) -> Result<Patience> {
 }
 
 /// What environment and credentials give of one cloud, the stronger later.
-struct Given<K>(Vec<(K, String)>);
+struct Options<K>(Vec<(K, String)>);
 
-impl<K: FromStr + PartialEq> Given<K> {
+impl<K: FromStr + PartialEq> Options<K> {
     fn read(prefix: &str) -> Result<Self> {
         let mut settings = Vec::new();
         let of_ours =

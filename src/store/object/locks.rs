@@ -64,7 +64,7 @@ pub(super) struct Locks {
 }
 
 /// A lock that is held.
-pub(super) struct Held {
+pub(super) struct LockHolder {
     client: Arc<dyn ObjectStore>,
     path: Path,
     beating: Option<JoinHandle<()>>,
@@ -72,7 +72,7 @@ pub(super) struct Held {
     is_written: bool,
 }
 
-impl Drop for Held {
+impl Drop for LockHolder {
     fn drop(&mut self) {
         if !self.is_written {
             return;
@@ -102,7 +102,7 @@ impl Locks {
     }
 
     /// Locks it, waiting for others for a bounded time.
-    pub(super) fn wait(&self, mode: Mode) -> Result<Held> {
+    pub(super) fn wait(&self, mode: Mode) -> Result<LockHolder> {
         let start = Instant::now();
         let mut pause = Duration::from_millis(20);
         loop {
@@ -124,14 +124,14 @@ impl Locks {
     }
 
     /// Locks it, or gives `None` where another is in the way.
-    pub(super) fn attempt(&self, mode: Mode) -> Result<Option<Held>> {
+    pub(super) fn attempt(&self, mode: Mode) -> Result<Option<LockHolder>> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{}-{}-{number}", mode.letter(), *HOST, std::process::id());
         let (client, path) = (Arc::clone(&self.files.client), self.directory.clone().join(name));
         let (writing, own) = (Arc::clone(&client), path.clone());
         // Before it is written: it may be there although the answer was lost.
-        let mut held = Held { client, path, beating: None, is_written: true };
+        let mut held = LockHolder { client, path, beating: None, is_written: true };
         let written = runtime::run(async move { writing.put(&own, Vec::new().into()).await })?;
         if let Err(cause) = written {
             let error = self.failed(&cause);
@@ -184,7 +184,7 @@ impl Locks {
 }
 
 /// Keeps a lock alive until it is stopped.
-fn beat(held: &Held, every: Duration) -> Result<JoinHandle<()>> {
+fn beat(held: &LockHolder, every: Duration) -> Result<JoinHandle<()>> {
     let (client, path) = (Arc::clone(&held.client), held.path.clone());
     runtime::spawn(async move {
         loop {
@@ -292,7 +292,7 @@ mod tests {
             let (client, path) = (Arc::clone(&client), path.clone());
             runtime::run(async move { client.head(&path).await }).unwrap()
         };
-        let mut held = Held { client: writing, path: at, beating: None, is_written: true };
+        let mut held = LockHolder { client: writing, path: at, beating: None, is_written: true };
         held.beating = Some(beat(&held, Duration::from_millis(1)).unwrap());
         let written = |after| loop {
             match seen() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _, path::Path};
 
 use super::prefix::Prefix;
-use super::runtime::{self, Begun};
+use super::runtime::{self, Task};
 use crate::error::{Error, Reason, Result};
 
 /// Two of them are in memory.
@@ -23,7 +23,7 @@ pub(super) struct Reader {
     /// Where the next range begins.
     next: u64,
     range: Cursor<Vec<u8>>,
-    coming: Option<Begun<object_store::Result<Vec<u8>>>>,
+    coming: Option<Task<object_store::Result<Vec<u8>>>>,
 }
 
 /// A range of a file, and what it is a range of.

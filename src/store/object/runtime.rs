@@ -17,7 +17,7 @@ static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
 });
 
 /// Work that was begun.
-pub(super) struct Begun<T>(Receiver<T>);
+pub(super) struct Task<T>(Receiver<T>);
 
 /// Begins work that nobody waits for.
 pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<JoinHandle<()>> {
@@ -26,11 +26,11 @@ pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<J
 }
 
 /// Begins work.
-pub(super) fn begin<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<Begun<T>> {
+pub(super) fn begin<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<Task<T>> {
     let (done, waiting) = sync_channel(1);
     // Whoever waited may have given up.
     spawn(async move { drop(done.send(work.await)) })?;
-    Ok(Begun(waiting))
+    Ok(Task(waiting))
 }
 
 /// Does work.
@@ -38,7 +38,7 @@ pub(super) fn run<T: Send + 'static>(work: impl Future<Output = T> + Send + 'sta
     begin(work)?.wait()
 }
 
-impl<T> Begun<T> {
+impl<T> Task<T> {
     /// Waits for its end.
     pub(super) fn wait(self) -> Result<T> {
         let lost =

@@ -8,7 +8,7 @@ use std::time::Duration;
 use object_store::{MultipartUpload, ObjectStoreExt as _};
 
 use super::prefix::Prefix;
-use super::runtime::{self, Begun};
+use super::runtime::{self, Task};
 use crate::error::{Error, Result};
 
 /// Two of them are in memory. S3 wants 5 MiB at least.
@@ -39,7 +39,7 @@ pub(super) struct Upload<'a> {
     written: u64,
     /// `None`: nothing was sent yet.
     parts: Option<Parts>,
-    sending: Option<Begun<object_store::Result<()>>>,
+    sending: Option<Task<object_store::Result<()>>>,
     failure: Option<Error>,
 }
 

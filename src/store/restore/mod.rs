@@ -10,8 +10,8 @@ use std::fs::File;
 use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 
-use self::unfinished::Unfinished;
-use super::codec::ahead::Ahead;
+use self::unfinished::HiddenFile;
+use super::codec::ahead::ReadAhead;
 use super::codec::read_error;
 use super::local::directory::Directory;
 use super::{Backup, Catalogue};
@@ -36,7 +36,7 @@ pub fn unpack(
 ) -> Result<u64> {
     let cannot = || format!("cannot restore {}", backup.name);
     // Compared on a thread of its own, as it was unpacked on one.
-    let mut pages = Ahead::new(catalogue.read(backup)?).map_err(|e| Error::io(cannot(), &e))?;
+    let mut pages = ReadAhead::new(catalogue.read(backup)?).map_err(|e| Error::io(cannot(), &e))?;
     // What has a manifest is bounded by it. Anything else may unpack to more than any disk has.
     let most = if backup.manifest.is_some() { u64::MAX } else { room(shown)? };
     let total = backup.manifest.as_ref().map_or(0, |manifest| manifest.raw_bytes);
@@ -83,7 +83,7 @@ pub fn restore(
 ) -> Result<u64> {
     may_be_made(target)?;
     let (dir, name) = open_directory(target)?;
-    let unfinished = Unfinished::create(&dir, &name)?;
+    let unfinished = HiddenFile::create(&dir, &name)?;
     let bytes = checked(catalogue, backup, &unfinished, watch, check)?;
     may_be_made(target)?;
     if !unfinished.publish_new(&name)? {
@@ -98,7 +98,7 @@ pub fn restore(
 pub fn new_database<T>(target: &Path, fill: impl FnOnce(&Path, &File) -> Result<T>) -> Result<T> {
     may_be_made(target)?;
     let (dir, name) = open_directory(target)?;
-    let unfinished = Unfinished::create(&dir, &name)?;
+    let unfinished = HiddenFile::create(&dir, &name)?;
     let made = fill(&unfinished.by_descriptor(), unfinished.file())?;
     unfinished.sync()?;
     may_be_made(target)?;
@@ -112,7 +112,7 @@ pub fn new_database<T>(target: &Path, fill: impl FnOnce(&Path, &File) -> Result<
 pub(super) fn checked(
     catalogue: &Catalogue,
     backup: &Backup,
-    to: &Unfinished<'_>,
+    to: &HiddenFile<'_>,
     watch: &dyn Watch,
     check: &dyn Fn(&Path) -> Result<()>,
 ) -> Result<u64> {

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::place;
 use crate::store::local::directory::Directory;
-use crate::store::local::temp::{Behind, Flushing, is_held, sweep};
+use crate::store::local::temp::{Behind, FlushingWriter, is_held, sweep};
 
 /// The hidden file. Locked by `flock` while it lives, which tells it from one of a dead process.
-pub(in crate::store) struct Unfinished<'a> {
+pub(in crate::store) struct HiddenFile<'a> {
     dir: &'a Directory,
     name: String,
     file: Arc<File>,
@@ -20,7 +20,7 @@ pub(in crate::store) struct Unfinished<'a> {
     pending: bool,
 }
 
-impl<'a> Unfinished<'a> {
+impl<'a> HiddenFile<'a> {
     /// Makes one (0600, of this process) for the file `target`, after removing those of dead processes.
     pub(in crate::store) fn create(dir: &'a Directory, target: &str) -> Result<Self> {
         let prefix = format!(".{target}.restoring-");
@@ -53,7 +53,7 @@ impl<'a> Unfinished<'a> {
 
     /// Has `write` write it, and sends it to disk meanwhile.
     pub(in crate::store) fn write<T>(&self, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
-        let mut out = Flushing::new(Arc::clone(&self.file), Behind::Keep);
+        let mut out = FlushingWriter::new(Arc::clone(&self.file), Behind::Keep);
         let outcome = write(&mut out);
         match out.finish() {
             // What the disk said explains more than what the writer made of it.
@@ -92,7 +92,7 @@ impl<'a> Unfinished<'a> {
     }
 }
 
-impl Drop for Unfinished<'_> {
+impl Drop for HiddenFile<'_> {
     fn drop(&mut self) {
         if self.pending {
             // Gone already, or beyond our reach: the next restore removes it.

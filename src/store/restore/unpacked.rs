@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Error, Result};
 use crate::store::catalogue::manifest::Manifest;
 use crate::store::codec;
-use crate::store::codec::ahead::Ahead;
-use crate::store::codec::hash::{Hashing, Sum};
+use crate::store::codec::ahead::ReadAhead;
+use crate::store::codec::hash::{Hasher, Sum};
 use crate::store::{Backup, Catalogue, Lock};
 
 impl Catalogue {
@@ -19,22 +19,22 @@ impl Catalogue {
         let hold = self.hold(backup)?;
         let stored = Stored::new(self.stored(backup)?);
         let pages = codec::reader(Box::new(stored.clone()), &backup.name).and_then(|pages| {
-            Ahead::new(Whole { pages, stored, bytes: 0, expected: backup.manifest.clone() })
+            ReadAhead::new(Whole { pages, stored, bytes: 0, expected: backup.manifest.clone() })
         });
         let pages = pages.map_err(|e| Error::io(format!("cannot unpack {}", backup.name), &e))?;
         let expected =
             backup.manifest.as_ref().map(|m| Sum { bytes: m.raw_bytes, sha256: m.raw_sha256.clone() });
-        Ok(Box::new(Checked { pages: Hashing::new(pages), expected, _hold: hold }))
+        Ok(Box::new(Checked { pages: Hasher::new(pages), expected, _hold: hold }))
     }
 }
 
 /// The packed file, hashed as the unpacking takes it.
 #[derive(Clone)]
-struct Stored(Arc<Mutex<Hashing<Box<dyn Read + Send>>>>);
+struct Stored(Arc<Mutex<Hasher<Box<dyn Read + Send>>>>);
 
 impl Stored {
     fn new(file: Box<dyn Read + Send>) -> Self {
-        Self(Arc::new(Mutex::new(Hashing::new(file))))
+        Self(Arc::new(Mutex::new(Hasher::new(file))))
     }
 
     /// Of the whole file, also of what the unpacking did not need.
@@ -78,7 +78,7 @@ impl Read for Whole {
 
 /// A reader whose end is an error where the whole is not what the manifest says.
 struct Checked {
-    pages: Hashing<Ahead>,
+    pages: Hasher<ReadAhead>,
     expected: Option<Sum>,
     _hold: Lock,
 }

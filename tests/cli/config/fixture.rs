@@ -1,6 +1,6 @@
 //! A text, accepted or rejected, and the one problem that it has.
 
-use litekeeper::config::{Config, Database, Rejected};
+use litekeeper::config::{Config, Database, Rejection};
 use std::time::Duration;
 
 pub(crate) const APP: &str = "[database.app]\npath = \"/srv/app/data.sqlite\"\n";
@@ -9,7 +9,7 @@ pub(crate) fn accepted(text: &str) -> Config {
     Config::parse(text, "l.toml").unwrap_or_else(|rejected| panic!("{rejected}"))
 }
 
-pub(crate) fn rejected(text: &str) -> Rejected {
+pub(crate) fn rejected(text: &str) -> Rejection {
     Config::parse(text, "l.toml").expect_err(text)
 }
 

@@ -1,6 +1,6 @@
 //! Who may start, against the rules put as plainly as they can be.
 
-use litekeeper::schedule::admission::{Admission, Claim, Ticket, Verdict, Width};
+use litekeeper::schedule::admission::{Admission, Claim, Decision, Ticket, Width};
 use litekeeper::terms::JobKind;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -28,16 +28,16 @@ fn width(all: usize) -> Width {
     Width { all, per_disk: 0 }
 }
 
-fn request(admission: &mut Admission, database: &str, kind: JobKind) -> Verdict {
+fn request(admission: &mut Admission, database: &str, kind: JobKind) -> Decision {
     admission.request(database, kind, claim(database, kind))
 }
 
 #[test]
 fn queues_a_second_exclusive_job_of_a_database() {
     let mut admission = Admission::new(width(2));
-    assert_eq!(request(&mut admission, "a", JobKind::Backup), Verdict::Start);
-    assert_eq!(request(&mut admission, "a", JobKind::Maintain), Verdict::Queued);
-    assert_eq!(request(&mut admission, "b", JobKind::Backup), Verdict::Start);
+    assert_eq!(request(&mut admission, "a", JobKind::Backup), Decision::Start);
+    assert_eq!(request(&mut admission, "a", JobKind::Maintain), Decision::Queued);
+    assert_eq!(request(&mut admission, "b", JobKind::Backup), Decision::Start);
     assert_eq!(admission.finished("b", JobKind::Backup), []);
     assert_eq!(admission.finished("a", JobKind::Backup), [ticket("a", JobKind::Maintain)]);
 }
@@ -45,30 +45,30 @@ fn queues_a_second_exclusive_job_of_a_database() {
 #[test]
 fn skips_a_job_that_runs_or_waits() {
     let mut admission = Admission::new(width(1));
-    assert_eq!(request(&mut admission, "a", JobKind::Backup), Verdict::Start);
-    assert_eq!(request(&mut admission, "a", JobKind::Backup), Verdict::Skipped);
-    assert_eq!(request(&mut admission, "a", JobKind::Cleanup), Verdict::Queued);
-    assert_eq!(request(&mut admission, "a", JobKind::Cleanup), Verdict::Skipped);
-    assert_eq!(request(&mut admission, "a", JobKind::Health), Verdict::Start);
-    assert_eq!(request(&mut admission, "a", JobKind::Health), Verdict::Skipped);
+    assert_eq!(request(&mut admission, "a", JobKind::Backup), Decision::Start);
+    assert_eq!(request(&mut admission, "a", JobKind::Backup), Decision::Skipped);
+    assert_eq!(request(&mut admission, "a", JobKind::Cleanup), Decision::Queued);
+    assert_eq!(request(&mut admission, "a", JobKind::Cleanup), Decision::Skipped);
+    assert_eq!(request(&mut admission, "a", JobKind::Health), Decision::Start);
+    assert_eq!(request(&mut admission, "a", JobKind::Health), Decision::Skipped);
 }
 
 #[test]
 fn never_makes_a_light_job_wait() {
     let mut admission = Admission::new(Width { all: 1, per_disk: 1 });
-    assert_eq!(request(&mut admission, "a", JobKind::Maintain), Verdict::Start);
-    assert_eq!(request(&mut admission, "a", JobKind::Watch), Verdict::Start);
-    assert_eq!(request(&mut admission, "b", JobKind::Health), Verdict::Start);
-    assert_eq!(request(&mut admission, "b", JobKind::Backup), Verdict::Queued);
+    assert_eq!(request(&mut admission, "a", JobKind::Maintain), Decision::Start);
+    assert_eq!(request(&mut admission, "a", JobKind::Watch), Decision::Start);
+    assert_eq!(request(&mut admission, "b", JobKind::Health), Decision::Start);
+    assert_eq!(request(&mut admission, "b", JobKind::Backup), Decision::Queued);
 }
 
 #[test]
 fn makes_an_exclusive_job_that_is_light_wait_for_its_database_alone() {
     let mut admission = Admission::new(Width { all: 1, per_disk: 1 });
-    assert_eq!(request(&mut admission, "a", JobKind::Backup), Verdict::Start);
-    assert_eq!(request(&mut admission, "a", JobKind::Checkpoint), Verdict::Queued);
-    assert_eq!(request(&mut admission, "b", JobKind::Checkpoint), Verdict::Start);
-    assert_eq!(request(&mut admission, "b", JobKind::Maintain), Verdict::Queued);
+    assert_eq!(request(&mut admission, "a", JobKind::Backup), Decision::Start);
+    assert_eq!(request(&mut admission, "a", JobKind::Checkpoint), Decision::Queued);
+    assert_eq!(request(&mut admission, "b", JobKind::Checkpoint), Decision::Start);
+    assert_eq!(request(&mut admission, "b", JobKind::Maintain), Decision::Queued);
     assert_eq!(admission.finished("a", JobKind::Backup), [ticket("a", JobKind::Checkpoint)]);
     assert_eq!(admission.finished("b", JobKind::Checkpoint), [ticket("b", JobKind::Maintain)]);
 }
@@ -78,8 +78,8 @@ fn does_not_hold_up_other_databases_behind_one_that_is_busy() {
     let mut admission = Admission::new(width(2));
     request(&mut admission, "a", JobKind::Backup);
     request(&mut admission, "b", JobKind::Backup);
-    assert_eq!(request(&mut admission, "a", JobKind::Cleanup), Verdict::Queued);
-    assert_eq!(request(&mut admission, "c", JobKind::Backup), Verdict::Queued);
+    assert_eq!(request(&mut admission, "a", JobKind::Cleanup), Decision::Queued);
+    assert_eq!(request(&mut admission, "c", JobKind::Backup), Decision::Queued);
     assert_eq!(admission.finished("b", JobKind::Backup), [ticket("c", JobKind::Backup)]);
     assert_eq!(admission.finished("a", JobKind::Backup), [ticket("a", JobKind::Cleanup)]);
 }
@@ -87,11 +87,11 @@ fn does_not_hold_up_other_databases_behind_one_that_is_busy() {
 #[test]
 fn starts_no_second_heavy_job_on_a_disk_and_those_of_other_disks_at_once() {
     let mut admission = Admission::new(Width { all: 4, per_disk: 1 });
-    assert_eq!(request(&mut admission, "a", JobKind::Backup), Verdict::Start);
-    assert_eq!(request(&mut admission, "b", JobKind::Verify), Verdict::Queued);
-    assert_eq!(request(&mut admission, "c", JobKind::Backup), Verdict::Start);
+    assert_eq!(request(&mut admission, "a", JobKind::Backup), Decision::Start);
+    assert_eq!(request(&mut admission, "b", JobKind::Verify), Decision::Queued);
+    assert_eq!(request(&mut admission, "c", JobKind::Backup), Decision::Start);
     // Of a file that is missing nobody knows the disk; its run will say so.
-    assert_eq!(request(&mut admission, "d", JobKind::Backup), Verdict::Start);
+    assert_eq!(request(&mut admission, "d", JobKind::Backup), Decision::Start);
     assert_eq!(admission.finished("c", JobKind::Backup), []);
     assert_eq!(admission.finished("a", JobKind::Backup), [ticket("b", JobKind::Verify)]);
 }
@@ -156,12 +156,12 @@ impl Model {
         }
     }
 
-    fn request(&mut self, ticket: Ticket) -> Verdict {
+    fn request(&mut self, ticket: Ticket) -> Decision {
         if self.running.contains(&ticket) || self.line.contains(&ticket) {
-            return Verdict::Skipped;
+            return Decision::Skipped;
         }
         self.line.push(ticket);
-        if self.settle().is_empty() { Verdict::Queued } else { Verdict::Start }
+        if self.settle().is_empty() { Decision::Queued } else { Decision::Start }
     }
 }
 

@@ -3,7 +3,7 @@
 use chrono::Utc;
 use litekeeper::advice::{self, Advice, Question};
 use litekeeper::config::{Query, Value};
-use litekeeper::queries::known::Known;
+use litekeeper::queries::known::SchemaNames;
 use litekeeper::state::slow::Execution;
 use rusqlite::{Connection, StatementStatus};
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub(crate) fn database(sql: &str) -> Connection {
 pub(crate) fn watched(name: &str, sql: &str) -> Question {
     let params: BTreeMap<_, _> =
         [("user", 42), ("p", 77)].map(|(n, v)| (n.to_owned(), Value::Integer(v))).into();
-    Question::watched(&Query { name: name.to_owned(), sql: sql.to_owned(), params }, &Known::default())
+    Question::watched(&Query { name: name.to_owned(), sql: sql.to_owned(), params }, &SchemaNames::default())
 }
 
 pub(crate) fn advise(connection: &Connection, questions: &[Question]) -> Advice {

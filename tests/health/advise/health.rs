@@ -7,7 +7,7 @@ use crate::support::sql::edit;
 use chrono::{TimeDelta, Utc};
 use litekeeper::config::{Index, Missing};
 use litekeeper::jobs::health::Health;
-use litekeeper::state::facts::{INDEX_PROBLEMS, INDEX_USE, IndexUse, PLANS, Watched};
+use litekeeper::state::facts::{INDEX_PROBLEMS, INDEX_USE, IndexUse, PLANS, WatchedPlan};
 use litekeeper::state::slow::{self, Execution};
 use litekeeper::terms::Verdict;
 use std::collections::BTreeMap;
@@ -141,13 +141,13 @@ async fn an_index_that_a_statement_names_is_not_to_be_dropped() {
 #[tokio::test]
 async fn an_index_counts_as_unused_only_where_many_queries_were_watched_for_long() {
     let keeper = Keeper::new(Sandbox::new());
-    let queries = |count: usize| -> BTreeMap<String, Watched> {
+    let queries = |count: usize| -> BTreeMap<String, WatchedPlan> {
         let plan = |n: usize| match n % 3 {
             0 => "SEARCH u USING INDEX idx_users_name (name=?)",
             1 => "SCAN users",
             _ => "SEARCH attendance USING COVERING INDEX idx_attendance_user_date (user_id=?)",
         };
-        let watched = |n| Watched { query: String::new(), plan: vec![plan(n).to_owned()] };
+        let watched = |n| WatchedPlan { query: String::new(), plan: vec![plan(n).to_owned()] };
         (0..count).map(|n| (format!("query_{n}"), watched(n))).collect()
     };
     let since = |days| {
@@ -195,8 +195,8 @@ async fn an_index_in_use_is_not_called_unused_whatever_its_name_and_whoever_uses
          CREATE INDEX nobodys ON users (email);",
     );
     let used = "SEARCH users USING INDEX users? index, by name (name=?)";
-    let queries: BTreeMap<String, Watched> = (0..10)
-        .map(|n| (format!("query_{n}"), Watched { query: String::new(), plan: vec![used.to_owned()] }))
+    let queries: BTreeMap<String, WatchedPlan> = (0..10)
+        .map(|n| (format!("query_{n}"), WatchedPlan { query: String::new(), plan: vec![used.to_owned()] }))
         .collect();
     let at = Utc::now() - TimeDelta::days(8);
     let since = queries.keys().map(|query| (query.clone(), (String::new(), at))).collect();

@@ -5,7 +5,7 @@ use super::schemas::{ATTENDANCE, DJANGO, GUIDE};
 
 use litekeeper::advice::Question;
 use litekeeper::config::Query;
-use litekeeper::queries::known::Known;
+use litekeeper::queries::known::SchemaNames;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 
@@ -207,7 +207,7 @@ fn a_view_is_not_read_to_judge_a_query_of_it() {
 
 #[test]
 fn the_slow_runs_of_a_watched_query_are_not_judged_beside_it() {
-    let known = Known::new(["accounts".to_owned(), "id".to_owned()]);
+    let known = SchemaNames::new(["accounts".to_owned(), "id".to_owned()]);
     let sql = "SELECT count(*) AS \"__count\" FROM \"accounts\" WHERE \"id\" = \"Ann\"";
     let query = Query { name: "q".to_owned(), sql: sql.to_owned(), params: BTreeMap::new() };
     assert_eq!(Question::watched(&query, &known).shape, known.shape(sql));

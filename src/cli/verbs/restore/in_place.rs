@@ -18,7 +18,7 @@ use crate::words;
 
 /// What is printed.
 #[derive(Serialize)]
-pub(in crate::cli) struct Told {
+pub(in crate::cli) struct InPlaceOutput {
     plan: Vec<String>,
     refused: Vec<String>,
     holders: Vec<Holder>,
@@ -27,7 +27,7 @@ pub(in crate::cli) struct Told {
     back: Vec<String>,
 }
 
-impl Told {
+impl InPlaceOutput {
     pub(in crate::cli) fn of(plan: &Plan, bytes: Option<u64>) -> Self {
         Self {
             plan: steps(plan, bytes),

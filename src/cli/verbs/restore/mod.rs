@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::backups::catalogue;
 use crate::cli::global::{Global, database};
 use crate::cli::terminal::page::Page;
-use crate::cli::terminal::progress::Followed;
+use crate::cli::terminal::progress::Follower;
 use crate::cli::terminal::shell::quoted;
 use crate::cli::terminal::{out, time};
 use crate::cli::{exit, interrupt, log};
@@ -76,7 +76,7 @@ pub(in crate::cli) struct Restore {
     /// The newest good backup that was begun at this time or before: 2026-11-23 05:00, in daemon.timezone, or
     /// 2026-11-23T05:00:00+01:00.
     #[arg(long, value_name = "TIME", value_parser = time::read)]
-    at: Option<time::Given>,
+    at: Option<time::TimeArgument>,
     /// The new file. Neither it nor a -wal, -shm or -journal file beside it may exist.
     #[arg(long, value_name = "PATH", required_unless_present = "in_place", conflicts_with = "in_place")]
     to: Option<PathBuf>,
@@ -99,7 +99,7 @@ pub(in crate::cli) struct Restore {
 
 /// What is printed.
 #[derive(Serialize)]
-pub(in crate::cli) struct Told {
+pub(in crate::cli) struct RestoreOutput {
     database: String,
     backup: String,
     begun: DateTime<Utc>,
@@ -110,7 +110,7 @@ pub(in crate::cli) struct Told {
     pub(in crate::cli) warnings: Vec<String>,
     next: Vec<String>,
     #[serde(flatten)]
-    in_place: Option<in_place::Told>,
+    in_place: Option<in_place::InPlaceOutput>,
 }
 
 impl Restore {
@@ -132,7 +132,7 @@ impl Restore {
         };
         let to = self.to.as_deref().unwrap_or(&database.path);
         let to = std::path::absolute(to).map_err(|e| Error::io("cannot find the current directory", &e))?;
-        let mut told = Told {
+        let mut told = RestoreOutput {
             database: database.name.clone(),
             backup: backup.name.clone(),
             begun: backup.time,
@@ -191,7 +191,7 @@ impl Restore {
         database: &Database,
         catalogue: &Catalogue,
         backup: &Backup,
-        told: &mut Told,
+        told: &mut RestoreOutput,
     ) -> Result<u8> {
         // Held to the end: no job begins meanwhile, and the daemon leaves the database alone.
         let mut handover = Handover::begin(&config.daemon.state_dir, &database.name);
@@ -202,7 +202,7 @@ impl Restore {
         plan.refusals.extend(handover.as_ref().err().cloned());
         told.to.clone_from(&plan.path);
         told.warnings.extend(plan.warnings.iter().cloned());
-        told.in_place = Some(in_place::Told::of(&plan, told.bytes));
+        told.in_place = Some(in_place::InPlaceOutput::of(&plan, told.bytes));
         if self.dry_run {
             return Ok(plan.refusals.first().map_or(exit::OK, |refusal| exit::code(refusal.reason)));
         }
@@ -211,7 +211,7 @@ impl Restore {
         if let Ok(handover) = &mut handover {
             handover.complete(TO_LET_GO, &mut in_place::letting_go(&call, &database.name))?;
             plan = look(None)?;
-            told.in_place = Some(in_place::Told::of(&plan, told.bytes));
+            told.in_place = Some(in_place::InPlaceOutput::of(&plan, told.bytes));
         }
         let done = self.work(&call, config, told, backup, |watch, check| {
             let hooks = Hooks { check, waiting: &in_place::waiting(&call, &plan) };
@@ -230,11 +230,11 @@ impl Restore {
         &self,
         call: &Call,
         config: &Config,
-        told: &mut Told,
+        told: &mut RestoreOutput,
         backup: &Backup,
         how: impl FnOnce(&dyn Watch, Checking<'_>) -> Result<T>,
     ) -> Result<T> {
-        let watch = Followed::new(call, format!("restore of {}", told.database));
+        let watch = Follower::new(call, format!("restore of {}", told.database));
         let (said, warned) = (RefCell::new(None), RefCell::new(None));
         let done = how(&watch, &|path| match self.judge(config, path, backup, &watch) {
             Ok(text) => {
@@ -312,7 +312,7 @@ fn next(database: &Database, backup: &str, from: Option<&str>, restored: &Path) 
     next
 }
 
-fn render(page: &mut Page, told: &Told, zone: Tz) {
+fn render(page: &mut Page, told: &RestoreOutput, zone: Tz) {
     let verb = match &told.in_place {
         Some(in_place) if in_place.is_refused() => "would not restore",
         _ if told.dry_run => "would restore",

@@ -17,13 +17,13 @@ use crate::store::Directory;
 const MOST_ALIKE: u32 = 1000;
 
 /// The files of one run.
-pub(super) struct Run {
+pub(super) struct CsvFiles {
     directory: Arc<Directory>,
     stamp: String,
-    files: BTreeMap<String, Table>,
+    files: BTreeMap<String, TableFile>,
 }
 
-struct Table {
+struct TableFile {
     path: PathBuf,
     file: File,
     /// The names of the columns.
@@ -36,7 +36,7 @@ struct Table {
     bytes: u64,
 }
 
-impl Run {
+impl CsvFiles {
     pub(super) const fn new(directory: Arc<Directory>, stamp: String) -> Self {
         Self { directory, stamp, files: BTreeMap::new() }
     }
@@ -53,7 +53,8 @@ impl Run {
                     columns.names.iter().map(|name| ValueRef::Text(name.as_bytes())).collect();
                 line(&mut head, &names);
                 let waiting = head.clone();
-                self.files.insert(table.to_owned(), Table { path, file, head, waiting, whole: 0, bytes: 0 });
+                self.files
+                    .insert(table.to_owned(), TableFile { path, file, head, waiting, whole: 0, bytes: 0 });
                 return Ok(());
             }
         }

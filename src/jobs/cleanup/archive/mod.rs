@@ -28,7 +28,7 @@ const LEAST_FREE: u64 = 64 << 20;
 /// An archive that rows are added to.
 pub(super) struct Archive {
     directory: Arc<Directory>,
-    files: Files,
+    files: ArchiveFiles,
     tables: BTreeMap<String, Columns>,
     /// Of batches that were removed.
     rows: u64,
@@ -42,9 +42,9 @@ pub(super) struct Archive {
     met: Vec<Vec<u8>>,
 }
 
-enum Files {
+enum ArchiveFiles {
     Sqlite(sqlite::Month),
-    Csv(csv::Run),
+    Csv(csv::CsvFiles),
 }
 
 /// How the rows of one table are written.
@@ -77,11 +77,14 @@ impl Archive {
         let files = match format {
             ArchiveFormat::Sqlite => {
                 let month = started.format("%Y-%m");
-                Files::Sqlite(sqlite::Month::open(Arc::clone(&directory), &format!("{stem}_{month}.sqlite"))?)
+                ArchiveFiles::Sqlite(sqlite::Month::open(
+                    Arc::clone(&directory),
+                    &format!("{stem}_{month}.sqlite"),
+                )?)
             }
             ArchiveFormat::Csv => {
                 let stamp = started.format("%Y%m%dT%H%M%SZ").to_string();
-                Files::Csv(csv::Run::new(Arc::clone(&directory), stamp))
+                ArchiveFiles::Csv(csv::CsvFiles::new(Arc::clone(&directory), stamp))
             }
         };
         Ok(Some(Self {
@@ -133,8 +136,8 @@ impl Archive {
         if !self.tables.contains_key(&node.name) {
             let columns = columns(from, node)?;
             match &mut self.files {
-                Files::Sqlite(month) => month.prepare(&node.name, &columns)?,
-                Files::Csv(run) => run.begin(&node.name, &columns)?,
+                ArchiveFiles::Sqlite(month) => month.prepare(&node.name, &columns)?,
+                ArchiveFiles::Csv(run) => run.begin(&node.name, &columns)?,
             }
             self.tables.insert(node.name.clone(), columns);
         }
@@ -147,8 +150,8 @@ impl Archive {
                 let values = (0..columns.names.len()).map(|at| row.get_ref(at));
                 let values: Vec<ValueRef<'_>> = values.collect::<rusqlite::Result<_>>()?;
                 match &mut self.files {
-                    Files::Sqlite(month) => month.add(&node.name, &values)?,
-                    Files::Csv(run) => run.add(&node.name, &values)?,
+                    ArchiveFiles::Sqlite(month) => month.add(&node.name, &values)?,
+                    ArchiveFiles::Csv(run) => run.add(&node.name, &values)?,
                 }
                 self.taken += 1;
             }
@@ -159,8 +162,8 @@ impl Archive {
     /// Returns when all of it is on the disk.
     pub(super) fn secure(&mut self) -> Result<()> {
         match &mut self.files {
-            Files::Sqlite(month) => month.commit(),
-            Files::Csv(run) => run.sync(),
+            ArchiveFiles::Sqlite(month) => month.commit(),
+            ArchiveFiles::Csv(run) => run.sync(),
         }
     }
 
@@ -173,16 +176,16 @@ impl Archive {
             self.early.remove(&row);
         }
         match &mut self.files {
-            Files::Sqlite(month) => month.roll_back(),
-            Files::Csv(run) => run.settle(removed),
+            ArchiveFiles::Sqlite(month) => month.roll_back(),
+            ArchiveFiles::Csv(run) => run.settle(removed),
         }
     }
 
     /// Where the rows went: the files, and how many rows.
     pub(super) fn finish(self) -> Result<(Vec<PathBuf>, u64)> {
         let files = match self.files {
-            Files::Sqlite(month) => vec![month.close()?],
-            Files::Csv(run) => run.paths(),
+            ArchiveFiles::Sqlite(month) => vec![month.close()?],
+            ArchiveFiles::Csv(run) => run.paths(),
         };
         Ok((if self.rows == 0 { Vec::new() } else { files }, self.rows))
     }

@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, ffi};
 
-use self::vfs::{NAME, WRITTEN, Written, register};
+use self::vfs::{NAME, WRITTEN, WrittenPages, register};
 use crate::error::{Error, Reason, Result};
 
 /// A write-only database.
@@ -37,7 +37,7 @@ impl Sink {
         if WRITTEN.with_borrow(Option::is_some) {
             return Err(defect("a second one on one thread"));
         }
-        WRITTEN.set(Some(Written::default()));
+        WRITTEN.set(Some(WrittenPages::default()));
         // From here on dropping it gives the thread free again.
         let written = Fetch { _thread: PhantomData };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE

@@ -31,7 +31,7 @@ const SIZE_OF_FILE: c_int = size_of::<ffi::sqlite3_file>() as c_int;
 
 /// What was written and not yet fetched.
 #[derive(Default)]
-pub(super) struct Written {
+pub(super) struct WrittenPages {
     pub(super) bytes: Vec<u8>,
     /// Where the parts of `bytes` belong in the file, in the order of writing; what joins is one part.
     pub(super) parts: Vec<(u64, Range<usize>)>,
@@ -41,7 +41,7 @@ pub(super) struct Written {
 
 thread_local! {
     /// Of the sink on this thread; `None`: it has none.
-    pub(super) static WRITTEN: RefCell<Option<Written>> = const { RefCell::new(None) };
+    pub(super) static WRITTEN: RefCell<Option<WrittenPages>> = const { RefCell::new(None) };
 }
 
 /// Makes the VFS known to SQLite, once; never as the default one.
@@ -155,7 +155,7 @@ unsafe extern "C" fn write(
     })
 }
 
-impl Written {
+impl WrittenPages {
     fn push(&mut self, offset: u64, bytes: &[u8]) {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(bytes);

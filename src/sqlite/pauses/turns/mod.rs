@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::sqlite::pauses::beginnings::Beginning;
-use crate::sqlite::pauses::process::Known;
+use crate::sqlite::pauses::process::ProcessFacts;
 use crate::sqlite::pauses::protocol::{Process, Reader};
 
 /// Without a transaction for so long, the application is not at work.
@@ -65,7 +65,7 @@ pub(in crate::sqlite::pauses) struct Turns {
     /// Whoever reads for longer is not waited for.
     longest: Duration,
     held: BTreeMap<u64, (Process, Duration)>,
-    known: BTreeMap<Process, Known>,
+    known: BTreeMap<Process, ProcessFacts>,
     pauses: VecDeque<Duration>,
     commits: Option<u32>,
     /// Somebody whom a commit of ours may make fail is in a transaction.

@@ -5,10 +5,10 @@ use super::Trees;
 use crate::error::Result;
 use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Page, Value};
-use crate::sqlite::salvage::entry::{Index, Source, same};
+use crate::sqlite::salvage::entry::{IndexTree, Source, same};
 use crate::sqlite::salvage::steps::stopped;
-use crate::sqlite::salvage::table::Table;
-use crate::sqlite::salvage::write::{Known, What};
+use crate::sqlite::salvage::table::TableTree;
+use crate::sqlite::salvage::write::{IndexValues, What};
 
 /// An index that disagrees with more than half of its rows, and with more than so many, is not of these rows: it was
 /// spoiled as a whole.
@@ -90,7 +90,7 @@ impl Trees<'_, '_, '_> {
                 _ => None,
             };
             let mut keep = |what, values: &[Option<Value>]| {
-                self.writer.keep_known(&Known {
+                self.writer.keep_known(&IndexValues {
                     table: &table.name,
                     index: &index.name,
                     what,
@@ -129,7 +129,7 @@ pub const fn is_spoiled(differing: u64, all: u64) -> bool {
 
 impl LookUp {
     /// `None` where the entry does not say which row it is of, or the table cannot be asked for it.
-    fn new(index: &Index, table: &Table) -> Option<Self> {
+    fn new(index: &IndexTree, table: &TableTree) -> Option<Self> {
         let of_place = |place: Option<usize>| {
             let source = place.map_or(Source::Rowid, Source::Field);
             // The last one: the columns of the index itself come before what says which row it is.

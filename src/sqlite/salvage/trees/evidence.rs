@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use super::Trees;
 use crate::sqlite::pages::{Encoding, Page, Value};
-use crate::sqlite::salvage::entry::{Collation, Index, Part, whole};
+use crate::sqlite::salvage::entry::{Collation, IndexTree, Part, whole};
 use crate::sqlite::salvage::leaf::{self, Cells, Row};
 use crate::sqlite::salvage::schema::DEEPEST;
 use crate::sqlite::salvage::table::Fit;
@@ -49,8 +49,9 @@ impl Trees<'_, '_, '_> {
             .map(|peek| leaf::row(self.database, page, peek, Some((table, Fit::Short))))
             .filter(|row| row.is_sure)
             .collect();
-        let can_tell = |index: &&Index| !index.is_partial && !index.parts.is_empty() && index.is_of_record();
-        let indexes = Index::of_table(&self.indexes, number).iter().filter(can_tell).take(MOST_INDEXES);
+        let can_tell =
+            |index: &&IndexTree| !index.is_partial && !index.parts.is_empty() && index.is_of_record();
+        let indexes = IndexTree::of_table(&self.indexes, number).iter().filter(can_tell).take(MOST_INDEXES);
         let (mut says, mut says_no) = (Says::Nothing, false);
         for answers in indexes.map(|index| self.ask(index, &rows)) {
             if answers.asked == 0 {
@@ -69,7 +70,7 @@ impl Trees<'_, '_, '_> {
         if says_no && says != (Says::Yes { tells: true }) { Says::No } else { says }
     }
 
-    fn ask(&self, index: &Index, rows: &[Row]) -> Answers {
+    fn ask(&self, index: &IndexTree, rows: &[Row]) -> Answers {
         let mut answers = Answers::default();
         let entries: Vec<Vec<Value>> = rows.iter().filter_map(|row| index.entry(row)).collect();
         for (at, entry) in entries.iter().enumerate() {
@@ -93,7 +94,7 @@ impl Trees<'_, '_, '_> {
 
     /// Whether an index has an entry, searched as SQLite does: from the root down. `None` where a page on the way cannot be
     /// read, or its order is the application's own.
-    fn has(&self, index: &Index, wanted: &[Value]) -> Option<bool> {
+    fn has(&self, index: &IndexTree, wanted: &[Value]) -> Option<bool> {
         let encoding = self.database.layout.encoding;
         let mut number = index.root;
         for _ in 0..DEEPEST {

@@ -9,15 +9,15 @@ pub(super) mod orphans;
 use std::collections::HashSet;
 
 use super::claims::Claims;
-use super::entry::Index;
+use super::entry::IndexTree;
 use super::leaf::{self, Cells};
 use super::report::Table as Told;
 use super::schema::DEEPEST;
 use super::steps::Steps;
-use super::table::{Fit, Table};
+use super::table::{Fit, TableTree};
 use super::write::{Place, Writer};
 use crate::error::Result;
-use crate::sqlite::pages::{Database, Kind, Page};
+use crate::sqlite::pages::{Database, Page, PageKind};
 
 /// Rowids that are missing: those between the rows before and after, themselves not among them.
 #[derive(Debug, Clone, Copy)]
@@ -42,8 +42,8 @@ pub(super) struct Disputed {
 /// The work.
 pub(super) struct Trees<'a, 'b, 'c> {
     pub(super) database: &'a Database<'b>,
-    pub(super) tables: Vec<Table>,
-    pub(super) indexes: Vec<Index>,
+    pub(super) tables: Vec<TableTree>,
+    pub(super) indexes: Vec<IndexTree>,
     pub(super) claims: Claims,
     pub(super) writer: Writer<'c>,
     pub(super) gaps: Vec<Vec<Gap>>,
@@ -131,7 +131,7 @@ impl Trees<'_, '_, '_> {
         let is_ours = self.claims.claim(visit.page, tree);
         if without_rowid && is_ours {
             let cells = leaf::cells(self.database, &page);
-            let fits = |table: &Table| table.is_unknown() || cells.fit(table) <= Fit::Short;
+            let fits = |table: &TableTree| table.is_unknown() || cells.fit(table) <= Fit::Short;
             if self.tables.get(number).is_some_and(fits) {
                 self.take(number, &page, &cells, Fit::Short)?;
             }
@@ -144,9 +144,9 @@ impl Trees<'_, '_, '_> {
     fn page(&self, number: usize, visit: Visit, without_rowid: bool) -> Option<Page> {
         let usable = self.database.layout.usable;
         let (leaf, interior) = if without_rowid {
-            (Kind::IndexLeaf, Kind::IndexInterior)
+            (PageKind::IndexLeaf, PageKind::IndexInterior)
         } else {
-            (Kind::TableLeaf, Kind::TableInterior)
+            (PageKind::TableLeaf, PageKind::TableInterior)
         };
         let bytes = self.database.read(visit.page)?;
         let page = Page::parse(visit.page, bytes.clone(), usable);
@@ -192,7 +192,8 @@ impl Trees<'_, '_, '_> {
     fn leaf(&mut self, number: usize, visit: Visit, page: &Page) -> Result<Found> {
         let mut cells = leaf::cells(self.database, page);
         if cells.readable.is_empty() {
-            let interior = if page.kind.is_table() { Kind::TableInterior } else { Kind::IndexInterior };
+            let interior =
+                if page.kind.is_table() { PageKind::TableInterior } else { PageKind::IndexInterior };
             let mended =
                 page.read_as(interior).filter(|page| cells.lost > 0 && self.is_sound_interior(visit, page));
             if let Some(page) = mended.filter(|_| visit.depth < DEEPEST) {
@@ -226,7 +227,7 @@ impl Trees<'_, '_, '_> {
             return true;
         }
         let (fit, likeness) = (cells.fit(table), cells.likeness(table));
-        let is_better = |other: &Table| {
+        let is_better = |other: &TableTree| {
             other.without_rowid != has_rowids
                 && cells.fit(other) == Fit::Exact
                 && (fit == Fit::Short || cells.likeness(other) > likeness)
@@ -247,7 +248,7 @@ impl Trees<'_, '_, '_> {
             let row = leaf::row(self.database, page, peek, Some((table, worst)));
             told.invalid_texts += row.invalid_texts;
             if row.is_sure && !table.is_left_out && self.writer.insert(number, table, &row)? {
-                for index in Index::of_table_mut(&mut self.indexes, number) {
+                for index in IndexTree::of_table_mut(&mut self.indexes, number) {
                     index.add(&row);
                 }
                 kept += 1;

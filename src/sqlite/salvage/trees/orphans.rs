@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use super::evidence::Says;
 use super::{Disputed, Trees, tree};
 use crate::error::Result;
-use crate::sqlite::pages::{Kind, Page};
+use crate::sqlite::pages::{Page, PageKind};
 use crate::sqlite::salvage::leaf::{self, Cells};
 use crate::sqlite::salvage::schema::DEEPEST;
 use crate::sqlite::salvage::table::Fit;
@@ -200,7 +200,7 @@ impl Trees<'_, '_, '_> {
             if !self.claims.is_unknown(number) || self.database.is_reserved(number) {
                 continue;
             }
-            let page = self.database.tree_page(number).filter(|page| page.kind == Kind::TableInterior);
+            let page = self.database.tree_page(number).filter(|page| page.kind == PageKind::TableInterior);
             let Some(page) = page else { continue };
             for child in (0..page.len()).filter_map(|at| page.cell(at)?.child).chain(page.right) {
                 if self.claims.is_unknown(child) {
@@ -213,7 +213,7 @@ impl Trees<'_, '_, '_> {
 }
 
 fn has_rows(page: &Page) -> bool {
-    page.kind != Kind::TableInterior
+    page.kind != PageKind::TableInterior
 }
 
 /// The page at the top from which a page is reached.

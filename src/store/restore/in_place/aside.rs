@@ -9,7 +9,7 @@ use crate::sqlite::files::access::Identity;
 use crate::sqlite::files::aliases::BEFORE_RESTORE;
 use crate::sqlite::files::facts::SIDECARS;
 use crate::store::local::directory::Directory;
-use crate::store::restore::unfinished::Unfinished;
+use crate::store::restore::unfinished::HiddenFile;
 
 /// Puts the old set aside, `old` and the files beside it, and `new` in its place; gives the names of what is kept.
 /// `is_settled`: nothing beside the old database belongs to it any more. Undone where it fails half-way.
@@ -18,7 +18,7 @@ pub(in crate::store) fn swap(
     name: &str,
     old: Option<Identity>,
     is_settled: bool,
-    new: &mut Unfinished<'_>,
+    new: &mut HiddenFile<'_>,
 ) -> Result<Vec<String>> {
     let kept = match old {
         Some(old) => kept_name(dir, name, old)?,

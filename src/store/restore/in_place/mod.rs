@@ -34,10 +34,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::unfinished::Unfinished;
+use super::unfinished::HiddenFile;
 use super::{checked, open_directory};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::files::holders::{self, Files, Holder};
+use crate::sqlite::files::holders::{self, FileSelection, Holder};
 use crate::sqlite::files::replicator;
 use crate::sqlite::open::exclusive::Exclusive;
 use crate::store::{Backup, Catalogue};
@@ -50,7 +50,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// What was done.
 #[derive(Debug)]
-pub struct Done {
+pub struct Replacement {
     /// Bytes of the restored database.
     pub bytes: u64,
     /// The old database and what is kept with it.
@@ -78,11 +78,11 @@ pub fn restore(
     patience: Duration,
     watch: &dyn Watch,
     hooks: &Hooks<'_>,
-) -> Result<Done> {
+) -> Result<Replacement> {
     plan.permits()?;
     let path = &plan.path;
     let (dir, name) = open_directory(path)?;
-    let mut new = Unfinished::create(&dir, &name)?;
+    let mut new = HiddenFile::create(&dir, &name)?;
     let bytes = checked(catalogue, backup, &new, watch, hooks.check)?;
     let likeness = plan::likeness(&dir, path, plan::metadata(path)?.as_ref())?;
     let mut warnings: Vec<String> =
@@ -90,13 +90,13 @@ pub fn restore(
     new.sync()?;
     watch.go_on()?;
 
-    let mut locked = Locked::take(plan, patience)?;
+    let mut locked = OldDatabase::take(plan, patience)?;
     warnings.append(&mut locked.warnings);
     plan::used(path, &plan.look().holders)?;
     let kept = aside::swap(&dir, &name, plan.old, locked.lock.is_some(), &mut new)?;
     if let (Some(lock), Some(old)) = (locked.lock, plan.old) {
         loop {
-            let late = holders::of(Files { there: &[old], removed: &[] }).holders;
+            let late = holders::of(FileSelection { there: &[old], removed: &[] }).holders;
             if late.is_empty() {
                 break;
             }
@@ -105,16 +105,16 @@ pub fn restore(
         }
         lock.let_go();
     }
-    Ok(Done { bytes, kept: kept.iter().map(|name| dir.path().join(name)).collect(), warnings })
+    Ok(Replacement { bytes, kept: kept.iter().map(|name| dir.path().join(name)).collect(), warnings })
 }
 
 /// The old database: locked and complete by itself, or nothing that SQLite could use.
-struct Locked {
+struct OldDatabase {
     lock: Option<Exclusive>,
     warnings: Vec<String>,
 }
 
-impl Locked {
+impl OldDatabase {
     fn take(plan: &Plan, patience: Duration) -> Result<Self> {
         let path = &plan.path;
         let Some(identity) = plan.old else {

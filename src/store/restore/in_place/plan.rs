@@ -11,7 +11,7 @@ use super::aside;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::access::{self, Identity};
 use crate::sqlite::files::facts::{SIDECARS, disk_free, sidecar, wal_bytes};
-use crate::sqlite::files::holders::{self, Files, Holder, Seen};
+use crate::sqlite::files::holders::{self, FileSelection, Holder, Holders};
 use crate::sqlite::files::place::Place;
 use crate::sqlite::files::replicator;
 use crate::sqlite::files::space::no_room;
@@ -35,7 +35,7 @@ pub struct Plan {
     /// Owner, group and mode that the restored database gets.
     pub likeness: String,
     /// Those who have the database open, as far as can be seen.
-    pub seen: Seen,
+    pub seen: Holders,
     /// The process, perhaps one of them, that lets go of the database when it is asked to.
     pub yields: Option<u32>,
     /// Why it cannot be done now; empty where it can.
@@ -67,7 +67,7 @@ pub fn plan(path: &Path, bytes: Option<u64>, accept_unseen: bool, yields: Option
         needed,
         free,
         likeness: likeness.show(),
-        seen: Seen::default(),
+        seen: Holders::default(),
         yields,
         refusals: Vec::new(),
         warnings: Vec::new(),
@@ -116,9 +116,9 @@ impl Plan {
     }
 
     /// Who has the database or a file beside it open now, also one that was removed under them.
-    pub(in crate::store) fn look(&self) -> Seen {
+    pub(in crate::store) fn look(&self) -> Holders {
         let (names, there) = holders::set(&self.path);
-        holders::of(Files { there: &there, removed: &names })
+        holders::of(FileSelection { there: &there, removed: &names })
     }
 }
 
@@ -182,7 +182,7 @@ pub(in crate::store) fn used(path: &Path, holders: &[Holder]) -> Result<()> {
     ))
 }
 
-fn all_seen(seen: &Seen) -> Result<()> {
+fn all_seen(seen: &Holders) -> Result<()> {
     let Some(unseen) = &seen.unseen else { return Ok(()) };
     Err(Error::new(
         Reason::Refused,

@@ -19,17 +19,17 @@ pub(super) struct Column {
 
 /// What decides about a row.
 #[derive(Debug)]
-pub(super) struct Goes {
+pub(super) struct Retention {
     pub(super) column: Option<Column>,
     /// What names a row of the table, quoted.
     pub(super) key: Vec<String>,
     /// Rows past this go.
     pub(super) age: Option<Age>,
-    /// And so do this one, given by the values of [`Goes::order`], and all before it.
+    /// And so do this one, given by the values of [`Retention::order`], and all before it.
     pub(super) newest: Option<Vec<Value>>,
 }
 
-impl Goes {
+impl Retention {
     /// By what rows are ordered from the oldest to the newest: the column's values as SQLite orders them, and among equal
     /// ones, or without a column, the key.
     pub(super) fn order(&self, prefix: &str) -> Vec<String> {
