@@ -1,5 +1,5 @@
-//! The rules of the source tree that no compiler checks: which room may use which, one SQLite, no file without its
-//! purpose, nothing that users see without its line in the documents.
+//! The rules of the source tree that no compiler checks: which room may use which, one SQLite, no
+//! file without its purpose, nothing that users see without its line in the documents.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,8 @@ use litekeeper::config::keys;
 use litekeeper::error::Reason;
 use litekeeper::metrics::{index_reasons, names};
 
-/// Rooms from the highest to the lowest; a room uses its own and lower ones. Those of one line are equals.
+/// Rooms from the highest to the lowest; a room uses its own and lower ones. Those of one line are
+/// equals.
 const RANKS: [&[&str]; 17] = [
     &["cli"],
     &["demo"],
@@ -261,7 +262,8 @@ fn on_workers(code: &str) -> String {
     kept + rest
 }
 
-/// A worker of the runtime that waits for a disk keeps all others waiting, too: the loop, its watchdog, the page.
+/// A worker of the runtime that waits for a disk keeps all others waiting, too: the loop, its
+/// watchdog, the page.
 #[test]
 fn nothing_blocks_a_worker_of_the_runtime() {
     // `ask` is the other side: the commands that ask a daemon.
@@ -283,8 +285,9 @@ fn nothing_blocks_a_worker_of_the_runtime() {
     assert_eq!(on_workers("a spawn_blocking(f(x)); b"), "a spawn_blocking(); b");
 }
 
-/// A write to a live database holds off checkpoints (HAZARDS H29) and is counted as a hold. Connections to one only read until
-/// `hold` lends them, so that what is left to see to is that no other is opened, lent or written to past its SQL.
+/// A write to a live database holds off checkpoints (HAZARDS H29) and is counted as a hold.
+/// Connections to one only read until `hold` lends them, so that what is left to see to is that no
+/// other is opened, lent or written to past its SQL.
 #[test]
 fn a_live_database_is_written_through_one_door() {
     let ways: [(&str, &[&str]); 6] = [
@@ -303,13 +306,15 @@ fn a_live_database_is_written_through_one_door() {
                 "sqlite/upkeep/overwrite.rs",
             ],
         ),
-        // Live ones; under the exclusive lock, and never committed to; all others are files of our own.
+        // Live ones; under the exclusive lock, and never committed to; all others are files of our
+        // own.
         (
             "Connection::open",
             &[
                 "sqlite/open/",
                 "sqlite/copy/sink.rs",
-                // In memory: to set a bound of the whole process, and in the place of one that is closed.
+                // In memory: to set a bound of the whole process, and in the place of one that is
+                // closed.
                 "pool/files.rs",
                 "state/mod.rs",
                 "jobs/recover/salvage.rs",
@@ -365,7 +370,8 @@ fn documents() -> Vec<PathBuf> {
     pages
 }
 
-/// What is in the pages is for the test `reference` to say; that they lack nothing is held here as well.
+/// What is in the pages is for the test `reference` to say; that they lack nothing is held here as
+/// well.
 #[test]
 fn every_key_metric_and_reason_is_in_the_reference() {
     let configuration = document("docs/reference/configuration.md");
@@ -503,7 +509,8 @@ fn is_ours(package: &serde_json::Value) -> bool {
     package["name"] == "litekeeper"
 }
 
-/// Cargo refuses an older compiler with that version's name, in place of an error in the middle of a build.
+/// Cargo refuses an older compiler with that version's name, in place of an error in the middle of
+/// a build.
 #[test]
 fn the_rust_that_is_asked_for_is_the_highest_that_a_dependency_asks_for() {
     let packages = packages();
@@ -547,7 +554,8 @@ fn dependencies_have_the_licences_of_deny_toml_and_come_from_crates_io() {
     }
 }
 
-/// Of an SPDX expression as crates have it: alternatives, perhaps in parentheses, of which all must hold.
+/// Of an SPDX expression as crates have it: alternatives, perhaps in parentheses, of which all must
+/// hold.
 fn is_allowed(licence: &str, allowed: &[&str]) -> bool {
     licence.split(" AND ").all(|part| {
         let alternatives = part.trim_matches(['(', ')']).replace('/', " OR ");

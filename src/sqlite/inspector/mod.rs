@@ -1,7 +1,8 @@
-//! Checks that evaluate what a schema says (CHECK constraints, generated columns, expressions in indexes), in another
-//! process: one expression may take hours in a single function of SQLite's, which nothing interrupts, or gigabytes.
-//! That process is ended instead, and its locks and its read of the log end with it (HAZARDS H27). It has no other
-//! connection to the file, and so no locks that could be lost (H1). Must never leave one behind.
+//! Checks that evaluate what a schema says (CHECK constraints, generated columns, expressions in
+//! indexes), in another process: one expression may take hours in a single function of SQLite's,
+//! which nothing interrupts, or gigabytes. That process is ended instead, and its locks and its
+//! read of the log end with it (HAZARDS H27). It has no other connection to the file, and so no
+//! locks that could be lost (H1). Must never leave one behind.
 
 mod process;
 mod question;
@@ -29,22 +30,25 @@ use question::{Answer, Question, Refusal, Subject};
 /// Between two looks at whether to go on.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// How long a process that was told to end may take, before it is killed: to close its connection takes milliseconds.
+/// How long a process that was told to end may take, before it is killed: to close its connection
+/// takes milliseconds.
 const TO_END: Duration = Duration::from_secs(1);
 
-/// No answer is longer: messages are clipped, and names and the schema's text are bounded by the process's memory.
+/// No answer is longer: messages are clipped, and names and the schema's text are bounded by the
+/// process's memory.
 const LONGEST_ANSWER: u64 = 256 << 20;
 
 /// The program that is started; the one that runs, unless a test harness embeds this library.
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
-/// Names the litekeeper that is started for checks, where this process is none. Only the first call counts.
+/// Names the litekeeper that is started for checks, where this process is none. Only the first call
+/// counts.
 pub fn set_program(program: &Path) {
     let _ = PROGRAM.set(program.to_owned());
 }
 
-/// One file that is inspected. The process is started with the first question, and again after one that was given up.
-/// Dropped, it ends.
+/// One file that is inspected. The process is started with the first question, and again after one
+/// that was given up. Dropped, it ends.
 #[derive(Debug)]
 pub struct Inspector {
     file: Subject,
@@ -52,12 +56,14 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// Of a database that may be in use, which is opened by the same rules as by the pool. Waits for locks for `busy_timeout`.
+    /// Of a database that may be in use, which is opened by the same rules as by the pool. Waits
+    /// for locks for `busy_timeout`.
     pub fn of_database(path: &Path, identity: Option<Identity>, busy_timeout: Duration) -> Self {
         Self { file: Subject::Live { path: path.to_owned(), identity, busy_timeout }, process: None }
     }
 
-    /// Of a file of our own that nobody changes. Its name is needed only until [`Self::open`] has returned.
+    /// Of a file of our own that nobody changes. Its name is needed only until [`Self::open`] has
+    /// returned.
     pub fn of_copy(path: &Path) -> Self {
         Self { file: Subject::Copy { path: elsewhere(path) }, process: None }
     }
@@ -118,7 +124,8 @@ impl Inspector {
     }
 }
 
-/// The path as another process has it: what lies behind our own descriptors lies elsewhere for that one.
+/// The path as another process has it: what lies behind our own descriptors lies elsewhere for that
+/// one.
 fn elsewhere(path: &Path) -> PathBuf {
     match path.strip_prefix("/proc/self") {
         Ok(rest) => Path::new("/proc").join(std::process::id().to_string()).join(rest),
@@ -168,7 +175,8 @@ impl Process {
         }
     }
 
-    /// What is said of a process that ended by itself. The file is not to blame by that: it is not checked.
+    /// What is said of a process that ended by itself. The file is not to blame by that: it is not
+    /// checked.
     fn ended(&mut self) -> Error {
         let how = match self.end() {
             Some(status) if status.signal() == Some(rustix::process::Signal::KILL.as_raw()) => {
