@@ -1,5 +1,5 @@
-//! The time of day. Everything that decides by the wall clock takes the time as an argument; only the
-//! outermost callers ask here, so that pure parts stay pure.
+//! The time of day. Everything that decides by the wall clock takes the time as an argument; only
+//! the outermost callers ask here, so that pure parts stay pure.
 
 use chrono::{DateTime, SubsecRound, Utc};
 

@@ -1,7 +1,8 @@
-//! litekeeper keeps SQLite databases: it backs them up, maintains, prunes and watches them while their
-//! applications use them.
+//! litekeeper keeps SQLite databases: it backs them up, maintains, prunes and watches them while
+//! their applications use them.
 //!
-//! One direction, from intent to file. A room calls and imports only what is drawn below it or to its right:
+//! One direction, from intent to file. A room calls and imports only what is drawn below it or to
+//! its right:
 //!
 //! ```text
 //!  cli ── parses a verb, shows what comes back          demo ── a sample database and its application
@@ -29,8 +30,9 @@
 //!  words, clock, priority, rights, error
 //! ```
 //!
-//! `state` lies below `pool` and not beside it because it is a database of our own: it needs SQLite and none of
-//! what protects an application. The modules are listed in this order; a test holds the imports to it.
+//! `state` lies below `pool` and not beside it because it is a database of our own: it needs SQLite
+//! and none of what protects an application. The modules are listed in this order; a test holds the
+//! imports to it.
 
 pub mod cli;
 pub mod demo;

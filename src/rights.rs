@@ -1,6 +1,6 @@
-//! The rights of another user for a piece of work of this thread alone: what root does in a directory that a user owns,
-//! it does as that user, so that nothing put there can turn root's rights against others (HAZARDS H32). Must leave
-//! the thread with the rights that it came with.
+//! The rights of another user for a piece of work of this thread alone: what root does in a
+//! directory that a user owns, it does as that user, so that nothing put there can turn root's
+//! rights against others (HAZARDS H32). Must leave the thread with the rights that it came with.
 
 use rustix::process::{Gid, Uid, getegid, geteuid, getgroups};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -14,11 +14,12 @@ pub struct Owner {
     pub gid: u32,
 }
 
-/// Runs `work` with the rights of `owner` where we are root and he is not; with our own otherwise, also where the
-/// system does not let us change them (no CAP_SETUID, CAP_SETGID). `also`: a group whose rights he has as well.
+/// Runs `work` with the rights of `owner` where we are root and he is not; with our own otherwise,
+/// also where the system does not let us change them (no CAP_SETUID, CAP_SETGID). `also`: a group
+/// whose rights he has as well.
 ///
-/// Of the four user ids of a thread only the effective one changes, and with it the one that files are judged by: no
-/// other process may signal or trace us meanwhile.
+/// Of the four user ids of a thread only the effective one changes, and with it the one that files
+/// are judged by: no other process may signal or trace us meanwhile.
 pub fn of<T>(owner: Owner, also: u32, work: impl FnOnce() -> T) -> T {
     let _back = (geteuid().is_root() && owner.uid != 0).then(|| Back::after(owner, also)).flatten();
     work()
@@ -51,7 +52,8 @@ impl Drop for Back {
             .and_then(|()| set_thread_res_gid(None, self.gid, None))
             .and_then(|()| set_thread_groups(&self.groups));
         if restored.is_err() {
-            // Cannot be, with root as the thread's real user; going on with the wrong rights must not be either.
+            // Cannot be, with root as the thread's real user; going on with the wrong rights must
+            // not be either.
             tracing::error!("the rights of a thread could not be restored");
             std::process::abort();
         }

@@ -1,8 +1,10 @@
-//! Times, durations, sizes, shares and counts as people say them. Pure: takes the time as an argument.
+//! Times, durations, sizes, shares and counts as people say them. Pure: takes the time as an
+//! argument.
 
 use chrono::{DateTime, Utc};
 
-/// `12 s ago`, `4 min ago`, `1 h 53 min ago`, `26 h ago`, `3 days ago`; ahead of `now`: `in 4 min`. Rounded down.
+/// `12 s ago`, `4 min ago`, `1 h 53 min ago`, `26 h ago`, `3 days ago`; ahead of `now`: `in 4 min`.
+/// Rounded down.
 pub fn relative(now: DateTime<Utc>, time: DateTime<Utc>) -> String {
     let seconds = (now - time).num_seconds();
     let away = seconds.unsigned_abs();

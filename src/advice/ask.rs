@@ -1,5 +1,5 @@
-//! Which statements of a database advice is given for, and the reading of what it takes, bounded so that the
-//! application does not suffer.
+//! Which statements of a database advice is given for, and the reading of what it takes, bounded so
+//! that the application does not suffer.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ use crate::terms::JobKind;
 /// Time to take samples in.
 const SAMPLING: Duration = Duration::from_secs(10);
 
-/// The watched queries, then the slow statements of those jobs that do what an application does: that VACUUM or a
-/// check of all pages takes its time calls for no index.
+/// The watched queries, then the slow statements of those jobs that do what an application does:
+/// that VACUUM or a check of all pages takes its time calls for no index.
 fn questions(watched: &[Query], slow: &[Shape], known: &SchemaNames) -> Vec<Question> {
     let watched = watched.iter().map(|query| Question::watched(query, known));
     let mut questions: Vec<Question> = watched.collect();
@@ -30,7 +30,8 @@ fn questions(watched: &[Query], slow: &[Shape], known: &SchemaNames) -> Vec<Ques
     questions
 }
 
-/// Advice for the watched queries of a database and these slow statements. On a thread that may wait.
+/// Advice for the watched queries of a database and these slow statements. On a thread that may
+/// wait.
 pub fn advise(pool: &Pool, database: &Database, slow: &[Shape], call: &Call) -> Result<Advice> {
     let is_applications =
         |shape: &&Shape| [JobKind::Watch, JobKind::Cleanup].iter().any(|kind| kind.as_str() == shape.job);

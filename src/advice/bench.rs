@@ -1,5 +1,5 @@
-//! Where indexes are tried: how a statement is answered with indexes that do not exist, what that costs, and what is
-//! known of those that do.
+//! Where indexes are tried: how a statement is answered with indexes that do not exist, what that
+//! costs, and what is known of those that do.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,8 +81,8 @@ impl<'a> Bench<'a> {
         self.twin.tried().filter_map(|(index, _)| Some((index.clone(), names.get(index)?.clone()))).collect()
     }
 
-    /// Drops the database's own indexes that are the beginning of this one and do nothing else. `bound` are not
-    /// to be dropped.
+    /// Drops the database's own indexes that are the beginning of this one and do nothing else.
+    /// `bound` are not to be dropped.
     pub(super) fn replaced_by(&self, index: &NewIndex, bound: &BTreeSet<String>) -> Vec<String> {
         let is_plain = |name: &str| {
             let object = self.schema.objects.iter().find(|object| object.name == name);

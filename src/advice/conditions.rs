@@ -1,5 +1,5 @@
-//! What a statement's text says about single columns: `a.date >= '2024-01-01'`, `name LIKE 'x%'`, `gone IS NULL`.
-//! Only for estimates: which index is used is always SQLite's answer. Pure.
+//! What a statement's text says about single columns: `a.date >= '2024-01-01'`, `name LIKE 'x%'`,
+//! `gone IS NULL`. Only for estimates: which index is used is always SQLite's answer. Pure.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -100,7 +100,8 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// What is called otherwise than its table: `FROM attendance AS a`, by the other name in lower case.
+    /// What is called otherwise than its table: `FROM attendance AS a`, by the other name in lower
+    /// case.
     pub(super) fn aliases(&self, is_table: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
         let mut aliases = BTreeMap::new();
         for at in 0..self.tokens.len() {

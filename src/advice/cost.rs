@@ -1,5 +1,5 @@
-//! What a plan costs, in instructions of SQLite's virtual machine, as far as a sample of the rows can tell. Only
-//! for comparing plans of one statement: the unit is rough, the ratio counts.
+//! What a plan costs, in instructions of SQLite's virtual machine, as far as a sample of the rows
+//! can tell. Only for comparing plans of one statement: the unit is rough, the ratio counts.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -127,7 +127,8 @@ impl Judge<'_> {
         STATEMENT + part.cost + RESULT * part.rows
     }
 
-    /// The steps that are part of `parent`: loops, each within the one before, and what belongs to them.
+    /// The steps that are part of `parent`: loops, each within the one before, and what belongs to
+    /// them.
     fn block(&self, steps: &[PlanStep], parent: i64, is_whole: bool) -> Part {
         let mut whole = Part { cost: 0.0, rows: 1.0 };
         // Rows that the innermost loop so far looks at, and what all loops cost.
@@ -201,7 +202,8 @@ impl Judge<'_> {
         let table = self.known.table(access.table);
         let total = self.total(access.table);
         let all_left = (self.figures.left(self.known, table) * total).max(1.0);
-        // Without an index, "SEARCH t" for min() and max() looks at all rows (`sqlite3WhereExplainOneScan`).
+        // Without an index, "SEARCH t" for min() and max() looks at all rows
+        // (`sqlite3WhereExplainOneScan`).
         let is_scan =
             !access.is_search || !access.has_terms() && access.index.is_none() && !access.is_automatic();
         if is_scan && !access.is_primary() {

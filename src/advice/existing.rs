@@ -1,5 +1,5 @@
-//! Advice on the indexes that there are: those that another one makes needless, those that nothing uses, and the
-//! foreign keys that lack one. Reads the schema only; judges by it alone.
+//! Advice on the indexes that there are: those that another one makes needless, those that nothing
+//! uses, and the foreign keys that lack one. Reads the schema only; judges by it alone.
 
 use std::collections::BTreeSet;
 

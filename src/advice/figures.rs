@@ -1,5 +1,6 @@
-//! How many rows of a table have a value, from the sample: the planner's statistics know nothing of an index that
-//! does not exist. Estimates only; what the planner does with an index is its own answer.
+//! How many rows of a table have a value, from the sample: the planner's statistics know nothing of
+//! an index that does not exist. Estimates only; what the planner does with an index is its own
+//! answer.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,26 +18,28 @@ use crate::error::Result;
 use crate::sql::quoting::quoted;
 use crate::sqlite::look::schema::WITHOUT_ROWID;
 
-/// Rows of a table that nobody sampled: a view, a virtual table. What SQLite takes without statistics is 1,048,576,
-/// which would make each gain look grand.
+/// Rows of a table that nobody sampled: a view, a virtual table. What SQLite takes without
+/// statistics is 1,048,576, which would make each gain look grand.
 const ROWS_UNKNOWN: f64 = 1000.0;
 
-/// Share of the rows that one side of a range leaves, and both, as SQLite guesses (`whereRangeScanEst` in where.c).
+/// Share of the rows that one side of a range leaves, and both, as SQLite guesses
+/// (`whereRangeScanEst` in where.c).
 const ONE_SIDE: f64 = 0.25;
 const BOTH_SIDES: f64 = 1.0 / 64.0;
 
-/// Bytes of an index's entry beside its values: its place in the page, its length, the length of the record's header
-/// (<https://www.sqlite.org/fileformat2.html#record_format>).
+/// Bytes of an index's entry beside its values: its place in the page, its length, the length of
+/// the record's header (<https://www.sqlite.org/fileformat2.html#record_format>).
 const OVERHEAD: f64 = 4.0;
 /// How full the pages of an index are after CREATE INDEX, the inner ones counted in.
 const FILL: f64 = 0.97;
 
-/// A sample of the rows, in memory. Its tables have neither constraints nor generated columns, which rows whose long
-/// values were left out might not satisfy: they have what was read.
+/// A sample of the rows, in memory. Its tables have neither constraints nor generated columns,
+/// which rows whose long values were left out might not satisfy: they have what was read.
 pub(super) struct Figures {
     rows: Connection,
     totals: BTreeMap<String, f64>,
-    /// The columns by which an index of the table leads to its rows; none: a rowid that has no other name.
+    /// The columns by which an index of the table leads to its rows; none: a rowid that has no
+    /// other name.
     ends: BTreeMap<String, Vec<String>>,
     shares: RefCell<BTreeMap<String, f64>>,
 }
@@ -56,8 +59,9 @@ impl Figures {
         Ok(Self { rows, totals, ends, shares: RefCell::default() })
     }
 
-    /// Whether CREATE INDEX takes this key for the rows that there are: not `date(at, 'localtime')`, which is another
-    /// one tomorrow, nor what cannot be worked out for some row.
+    /// Whether CREATE INDEX takes this key for the rows that there are: not
+    /// `date(at, 'localtime')`, which is another one tomorrow, nor what cannot be worked out for
+    /// some row.
     pub(super) fn can_be_indexed(&self, table: &str, key: &NewKey) -> bool {
         let create = format!("CREATE INDEX lk_tried ON {} ({})", quoted(table), key.compared());
         let made = self.rows.execute_batch(&create);
@@ -100,7 +104,8 @@ impl Figures {
                 share_with_value / distinct(values, once, with_value, total * share_with_value)
             }
             Ok(_) => 1.0 / total,
-            // A collation or a function of the application's: as SQLite guesses, ten rows for a value.
+            // A collation or a function of the application's: as SQLite guesses, ten rows for a
+            // value.
             Err(_) => 10.0 / total,
         };
         let share = share.clamp(1.0 / total, 1.0);
@@ -108,7 +113,8 @@ impl Figures {
         share
     }
 
-    /// Share of the rows that this condition leaves, where its values are known and the sample has such rows.
+    /// Share of the rows that this condition leaves, where its values are known and the sample has
+    /// such rows.
     fn share_of(&self, question: &Question, table: &str, condition: &Condition) -> Option<f64> {
         if question.values.is_none() && condition.kind != Comparison::Null {
             return None;
@@ -130,8 +136,9 @@ impl Figures {
         rows.next().ok()??.get::<_, Option<f64>>(0).ok()?
     }
 
-    /// Share of the rows of `table` that an index is left with: equal in `equal`, then within a range of `range`,
-    /// which has so many sides. A known value that is rarer than the average counts as what it is.
+    /// Share of the rows of `table` that an index is left with: equal in `equal`, then within a
+    /// range of `range`, which has so many sides. A known value that is rarer than the average
+    /// counts as what it is.
     pub(super) fn share(
         &self,
         known: &QuestionColumns<'_>,
@@ -339,8 +346,9 @@ impl<'a> QuestionColumns<'a> {
     }
 }
 
-/// How many values there are in `total` rows, of which `sampled` have so many, `once` of them only once (Haas and
-/// Stokes, "Estimating the number of classes in a finite population", 1998, their estimator Duj1).
+/// How many values there are in `total` rows, of which `sampled` have so many, `once` of them only
+/// once (Haas and Stokes, "Estimating the number of classes in a finite population", 1998, their
+/// estimator Duj1).
 fn distinct(values: f64, once: f64, sampled: f64, total: f64) -> f64 {
     if once >= sampled {
         return total;

@@ -39,7 +39,8 @@ pub struct Hint {
     pub before: Plan,
     /// The plan of the other text.
     pub after: Plan,
-    /// How many times cheaper it becomes, by a rough estimate; `None`: it takes as many instructions, but reads less.
+    /// How many times cheaper it becomes, by a rough estimate; `None`: it takes as many
+    /// instructions, but reads less.
     pub gain: Option<f64>,
 }
 
@@ -79,7 +80,8 @@ fn hint(
     for indexes in tries {
         let Ok(after) = bench.outcome(&rewrite.question, &indexes) else { continue };
         let as_it_is = bench.outcome(question, &indexes)?.cost;
-        // What the indexes do for the text as it is, they do not need this for; but for a pattern, no text does it.
+        // What the indexes do for the text as it is, they do not need this for; but for a pattern,
+        // no text does it.
         let gain = before.cost.min(as_it_is) / after.cost;
         let gain = if rewrite.subject == Subject::Function { before.cost / after.cost } else { gain };
         if gain < least || !shows(rewrite, &after) {

@@ -72,7 +72,8 @@ impl NewIndex {
         self.table == other.table && other.keys.starts_with(&self.keys)
     }
 
-    /// All orders of its keys, its own left out; none for a key so long that there would be too many.
+    /// All orders of its keys, its own left out; none for a key so long that there would be too
+    /// many.
     pub(super) fn rearranged(&self) -> Vec<Self> {
         if self.keys.len() > 4 {
             return Vec::new();

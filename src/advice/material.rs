@@ -1,5 +1,6 @@
-//! What is read of a live database so that the rest can be thought out without it: its schema, its statistics and
-//! a sample of the rows. Each statement reads a bounded number of rows, and none is part of a longer transaction.
+//! What is read of a live database so that the rest can be thought out without it: its schema, its
+//! statistics and a sample of the rows. Each statement reads a bounded number of rows, and none is
+//! part of a longer transaction.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -112,8 +113,8 @@ fn rows<const N: usize>(
     Ok(Some(rows.collect::<rusqlite::Result<_>>()?))
 }
 
-/// Reads a sample of a table; what it has at `until` is the sample. Generated columns are left out where one cannot be
-/// worked out here.
+/// Reads a sample of a table; what it has at `until` is the sample. Generated columns are left out
+/// where one cannot be worked out here.
 pub(super) fn sample(connection: &Connection, table: &str, until: Instant) -> Result<Sample> {
     let columns = |hidden: &str| -> Result<Vec<String>> {
         let sql = format!(
@@ -168,8 +169,8 @@ fn sample_of(connection: &Connection, table: &str, columns: Vec<String>, until: 
     Ok(sample)
 }
 
-/// Rows from all over the table; how close their rowids are tells how many there are. `false` where most places have no
-/// rows, as between old numbers and much larger new ones: then neither is told.
+/// Rows from all over the table; how close their rowids are tells how many there are. `false` where
+/// most places have no rows, as between old numbers and much larger new ones: then neither is told.
 fn places(
     connection: &Connection,
     sql: &str,

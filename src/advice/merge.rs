@@ -37,7 +37,8 @@ pub(super) fn merge(
     Ok(kept)
 }
 
-/// The same without the index at this place, where another one serves in its stead once its keys are rearranged.
+/// The same without the index at this place, where another one serves in its stead once its keys
+/// are rearranged.
 fn in_another_order(
     bench: &mut Bench<'_>,
     questions: &[&Question],

@@ -1,5 +1,5 @@
-//! Advice on indexes and on the text of queries. An empty copy of the database plans each statement with indexes
-//! that do not exist yet; a sample of the rows tells what they would be worth.
+//! Advice on indexes and on the text of queries. An empty copy of the database plans each statement
+//! with indexes that do not exist yet; a sample of the rows tells what they would be worth.
 //!
 //! ```text
 //!  question ── what is asked about          material ── schema, statistics, sample of the live database
@@ -127,7 +127,8 @@ pub fn read(connection: &Connection, questions: &[Question], until: Instant) -> 
 }
 
 impl Material {
-    /// With the indexes that the configuration declares: one that is missing gets the name that it has there.
+    /// With the indexes that the configuration declares: one that is missing gets the name that it
+    /// has there.
     #[must_use]
     pub fn with_declared(mut self, declared: &[config::Index]) -> Self {
         self.schema.declared = declared.to_vec();
@@ -202,7 +203,8 @@ fn confirmed(
     }
 }
 
-/// The database as it would be: statistics are read once the indexes are there, and know them or do not.
+/// The database as it would be: statistics are read once the indexes are there, and know them or do
+/// not.
 fn bench_after<'a>(
     material: &'a Material,
     figures: &'a Figures,

@@ -1,4 +1,5 @@
-//! A statement that advice is asked for: a watched query with its values, or the shape of a slow one without. Pure.
+//! A statement that advice is asked for: a watched query with its values, or the shape of a slow
+//! one without. Pure.
 
 use rusqlite::types;
 
@@ -26,7 +27,8 @@ pub struct Question {
 }
 
 impl Question {
-    /// A query of the watch-list, with the names that its database has: its shape is that of its slow runs.
+    /// A query of the watch-list, with the names that its database has: its shape is that of its
+    /// slow runs.
     pub fn watched(query: &Query, known: &SchemaNames) -> Self {
         Self {
             name: Some(query.name.clone()),
@@ -50,8 +52,8 @@ impl Question {
         self.name.as_deref().unwrap_or(&self.shape)
     }
 
-    /// Whether its end is missing, so that nobody can say what it does. Many rows after VALUES are left out, too, but
-    /// their shape is short.
+    /// Whether its end is missing, so that nobody can say what it does. Many rows after VALUES are
+    /// left out, too, but their shape is short.
     pub(super) fn is_cut(&self) -> bool {
         self.values.is_none() && self.shape.ends_with(LEFT_OUT) && self.shape.chars().count() > LONGEST / 2
     }

@@ -1,4 +1,5 @@
-//! The same query in other words, of which a plan may show that they are cheaper. Pure; knows no plan.
+//! The same query in other words, of which a plan may show that they are cheaper. Pure; knows no
+//! plan.
 
 use rusqlite::types::Value;
 
@@ -36,7 +37,8 @@ pub(super) struct Rewrite {
     /// What is the matter, and what to do.
     pub(super) why: String,
     pub(super) question: Question,
-    /// The table, as the text calls it, and the column that it is about, for which an index may be needed as well.
+    /// The table, as the text calls it, and the column that it is about, for which an index may be
+    /// needed as well.
     pub(super) column: Option<(Option<String>, String)>,
     /// That index is to disregard case.
     pub(super) nocase: bool,
@@ -267,7 +269,8 @@ pub(super) fn naming(question: &Question, columns: &[String]) -> Option<Rewrite>
     Some(Rewrite::new(Subject::Covering, why, question.rewritten(sql)))
 }
 
-/// Pairs of qualified columns that are compared with each other, by their place: `a.code = b.number`.
+/// Pairs of qualified columns that are compared with each other, by their place:
+/// `a.code = b.number`.
 pub(super) fn joined<'a>(text: &Text<'a>) -> Vec<[(usize, &'a str, String); 2]> {
     let side = |at: usize| match (text.token(at)?, text.token(at + 2)?) {
         (Token::Name(of), Token::Name(column)) if text.is(at + 1, ".") => Some((at, of, unquoted(column))),

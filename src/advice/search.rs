@@ -1,5 +1,5 @@
-//! Finds the indexes that make one statement cheap: tries one key after the other on an empty copy of the database,
-//! and keeps what its planner picks and what is worth it.
+//! Finds the indexes that make one statement cheap: tries one key after the other on an empty copy
+//! of the database, and keeps what its planner picks and what is worth it.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,8 @@ use super::twin::Column;
 use crate::error::Result;
 use crate::sql::tokens::Token;
 
-/// A statement must become so many times cheaper, or its index is not worth what writers pay for it.
+/// A statement must become so many times cheaper, or its index is not worth what writers pay for
+/// it.
 pub(super) const LEAST_GAIN: f64 = 10.0;
 
 /// Each key added must lower the cost to this share, or it only makes the index larger.
@@ -23,7 +24,8 @@ const KEYS: usize = 4;
 const INDEXES: usize = 3;
 
 impl Bench<'_> {
-    /// The indexes that make the statement [`LEAST_GAIN`] times cheaper; none where there are no such.
+    /// The indexes that make the statement [`LEAST_GAIN`] times cheaper; none where there are no
+    /// such.
     pub(super) fn search(&mut self, question: &Question) -> Result<Vec<NewIndex>> {
         let keys = self.keys(question)?;
         let before = self.outcome(question, &[])?.cost;
@@ -101,8 +103,8 @@ impl Bench<'_> {
         Ok(Some((grown, with)))
     }
 
-    /// The database's own indexes that are in use now, each with one key more: alone, a key may be worth no more
-    /// than such an index.
+    /// The database's own indexes that are in use now, each with one key more: alone, a key may be
+    /// worth no more than such an index.
     fn extended(
         &mut self,
         question: &Question,
@@ -141,7 +143,8 @@ impl Bench<'_> {
             for (_, key) in more {
                 for at in (0..=index.keys.len()).rev() {
                     let down = NewKey { descending: true, ..key.clone() };
-                    // Alone or before all others, the direction does not matter: SQLite reads both ways.
+                    // Alone or before all others, the direction does not matter: SQLite reads both
+                    // ways.
                     let ways = if at > 0 { vec![key.clone(), down] } else { vec![key.clone()] };
                     for key in ways {
                         let grown = index.with(at, key);
@@ -173,8 +176,8 @@ impl Bench<'_> {
         (is_used && outcome.cost < least * 0.999).then_some(outcome.cost)
     }
 
-    /// Where the order of keys makes no difference, as between columns that are each compared with one value, they
-    /// come in the order of the text.
+    /// Where the order of keys makes no difference, as between columns that are each compared with
+    /// one value, they come in the order of the text.
     fn in_order_of_text(
         &mut self,
         question: &Question,
@@ -205,8 +208,8 @@ impl Bench<'_> {
         chosen
     }
 
-    /// What may be the key of an index for this statement: the columns that its text names, those that LIKE
-    /// compares also without regard to case, and functions of one column.
+    /// What may be the key of an index for this statement: the columns that its text names, those
+    /// that LIKE compares also without regard to case, and functions of one column.
     fn keys(&mut self, question: &Question) -> Result<Vec<(String, NewKey)>> {
         self.twin.try_only(&[])?;
         let read = self.twin.reads(question)?;

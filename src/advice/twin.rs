@@ -1,5 +1,6 @@
-//! An empty copy of a database in memory that plans as the database does: its tables, indexes, views and
-//! statistics. Indexes are tried here. Must never run a statement of the application: it asks for plans.
+//! An empty copy of a database in memory that plans as the database does: its tables, indexes,
+//! views and statistics. Indexes are tried here. Must never run a statement of the application: it
+//! asks for plans.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,8 +32,8 @@ pub(super) struct Twin {
 }
 
 impl Twin {
-    /// Copies the schema. What needs the application's functions or modules is left out; a question about it is
-    /// told why.
+    /// Copies the schema. What needs the application's functions or modules is left out; a question
+    /// about it is told why.
     pub(super) fn new(schema: &Schema) -> Result<Self> {
         let connection = Connection::open_in_memory()?;
         // The schema is untrusted: it is taken for what it defines, and nothing in it is run.
@@ -68,8 +69,8 @@ impl Twin {
         Ok(Self { connection, read, tried: BTreeMap::new(), named: 0, lacks })
     }
 
-    /// Takes over statistics, in the form of the rows of sqlite_stat1 and sqlite_stat4. Without any, the planner
-    /// guesses as it does in the database.
+    /// Takes over statistics, in the form of the rows of sqlite_stat1 and sqlite_stat4. Without
+    /// any, the planner guesses as it does in the database.
     pub(super) fn set_statistics(
         &self,
         statistics: Option<&[[Value; 3]]>,

@@ -1,4 +1,5 @@
-//! Exit codes, and how an error is shown on the way out. Judges nothing: the code follows from the error's reason.
+//! Exit codes, and how an error is shown on the way out. Judges nothing: the code follows from the
+//! error's reason.
 
 use serde::Serialize;
 

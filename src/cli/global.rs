@@ -1,4 +1,5 @@
-//! What every verb gets: what stands before the verb on the command line, the configuration, a runtime.
+//! What every verb gets: what stands before the verb on the command line, the configuration, a
+//! runtime.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ impl Global {
     }
 }
 
-/// A runtime for verbs that work asynchronously. It ends with the verb, and so after everything that needs it.
+/// A runtime for verbs that work asynchronously. It ends with the verb, and so after everything
+/// that needs it.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

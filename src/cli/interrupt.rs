@@ -1,5 +1,5 @@
-//! TERM and INT while a verb works: the first asks it to stop and to leave nothing half done, a second one ends the
-//! process at once.
+//! TERM and INT while a verb works: the first asks it to stop and to leave nothing half done, a
+//! second one ends the process at once.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -13,8 +13,8 @@ use super::global::Global;
 use super::terminal::progress;
 use crate::config::LogFormat;
 
-/// Starts logging for a verb that ends by itself. Without `--log-level` only what a module warns of is logged: how
-/// the run went is the verb's own output.
+/// Starts logging for a verb that ends by itself. Without `--log-level` only what a module warns of
+/// is logged: how the run went is the verb's own output.
 pub(super) fn start_quietly(global: &Global, format: LogFormat) {
     if let Some(level) = global.log_level {
         return start(format, level);

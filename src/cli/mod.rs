@@ -1,5 +1,6 @@
-//! VERBS: the command line is parsed here, each verb calls the library and shows what comes back; a file a verb.
-//! Must hold no logic of its own. What a verb is asked for goes to stdout, everything else to stderr.
+//! VERBS: the command line is parsed here, each verb calls the library and shows what comes back; a
+//! file a verb. Must hold no logic of its own. What a verb is asked for goes to stdout, everything
+//! else to stderr.
 
 pub mod exit;
 mod global;
@@ -21,7 +22,8 @@ use self::verbs::{
 use crate::config::DEFAULT_PATH;
 use crate::sqlite::{inspector, pauses};
 
-/// Keeps SQLite databases: backs them up, maintains, prunes and watches them while their applications use them.
+/// Keeps SQLite databases: backs them up, maintains, prunes and watches them while their
+/// applications use them.
 #[derive(Debug, Parser)]
 #[command(name = "litekeeper", version, max_term_width = 100)]
 #[command(after_help = exit::help())]

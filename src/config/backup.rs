@@ -105,6 +105,7 @@ impl Keep {
 pub struct Verify {
     /// When.
     pub when: When,
-    /// Where a backup is unpacked; `None`: beside the backups, and for those in a bucket in [`SCRATCH`].
+    /// Where a backup is unpacked; `None`: beside the backups, and for those in a bucket in
+    /// [`SCRATCH`].
     pub scratch_dir: Option<PathBuf>,
 }

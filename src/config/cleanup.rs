@@ -18,7 +18,8 @@ pub struct Cleanup {
     pub rules: Vec<Rule>,
 }
 
-/// One retention rule. A row goes as soon as one of `keep`, `keep_rows` and `max_size` says so; at least one is set.
+/// One retention rule. A row goes as soon as one of `keep`, `keep_rows` and `max_size` says so; at
+/// least one is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// The table.
@@ -41,7 +42,8 @@ pub struct Rule {
     pub children: Children,
     /// To what kind of file rows go before they are removed.
     pub archive: Option<ArchiveFormat>,
-    /// Where that is: a directory in this one, named after the database; `None`: `archive` beside its backups.
+    /// Where that is: a directory in this one, named after the database; `None`: `archive` beside
+    /// its backups.
     pub archive_dir: Option<PathBuf>,
 }
 
@@ -83,6 +85,7 @@ pub enum Children {
     Refuse,
     /// Set what points at a row that goes to NULL, and remove nothing else.
     Unlink,
-    /// Remove what points at a row that goes first, but never a row of the rule's own table that it keeps.
+    /// Remove what points at a row that goes first, but never a row of the rule's own table that it
+    /// keeps.
     Cascade,
 }

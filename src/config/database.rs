@@ -41,8 +41,8 @@ pub struct Database {
 pub const SCRATCH: &str = "/var/tmp";
 
 impl Database {
-    /// The place with this name among the copies, or without a name the backups' own, and which of the backups there
-    /// rotation keeps.
+    /// The place with this name among the copies, or without a name the backups' own, and which of
+    /// the backups there rotation keeps.
     pub fn place(&self, copy: Option<&str>) -> Option<(&Place, Keep)> {
         match copy {
             None => Some((&self.backup.dir, self.backup.keep)),
@@ -63,7 +63,8 @@ impl Database {
 }
 
 impl Database {
-    /// When jobs of this kind run on this database; of one that has no schedule, what maintenance has.
+    /// When jobs of this kind run on this database; of one that has no schedule, what maintenance
+    /// has.
     pub const fn when(&self, kind: JobKind) -> &When {
         match kind {
             JobKind::Backup => &self.backup.when,
@@ -96,6 +97,7 @@ pub struct Pool {
     pub retry_delay: Duration,
     /// How long a statement waits for the application's lock.
     pub busy_timeout: Duration,
-    /// How long a write waits for a pause between the application's transactions; zero: it does not wait.
+    /// How long a write waits for a pause between the application's transactions; zero: it does not
+    /// wait.
     pub pause_timeout: Duration,
 }

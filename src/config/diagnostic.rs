@@ -1,5 +1,5 @@
-//! What is wrong with a configuration file, with the place of each thing: the line, a caret, a remedy.
-//! Only holds and shows problems; finds none.
+//! What is wrong with a configuration file, with the place of each thing: the line, a caret, a
+//! remedy. Only holds and shows problems; finds none.
 
 use std::fmt;
 use std::ops::Range;
@@ -40,7 +40,8 @@ pub struct Position {
 }
 
 impl Position {
-    /// The place of these bytes of `source`; what lies past the end of their first line is left out.
+    /// The place of these bytes of `source`; what lies past the end of their first line is left
+    /// out.
     pub(super) fn new(source: &str, bytes: &Range<usize>) -> Self {
         let start = floor(source, bytes.start);
         let end = floor(source, bytes.end).max(start);
@@ -96,7 +97,8 @@ impl fmt::Display for Rejection {
             let mut gutter = 0;
             if let Some(place) = &problem.place {
                 gutter = place.line.to_string().len() + 1;
-                // Tabs stay tabs, so that the caret stands under its character whatever their width.
+                // Tabs stay tabs, so that the caret stands under its character whatever their
+                // width.
                 let indent = place.text.chars().chain(std::iter::repeat(' ')).take(place.column - 1);
                 let indent: String = indent.map(|c| if c == '\t' { c } else { ' ' }).collect();
                 write!(f, "\n{} | {}", place.line, place.text)?;

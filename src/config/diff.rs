@@ -2,7 +2,8 @@
 
 use super::{Config, Daemon, LogFormat};
 
-/// The difference between the configuration in force and a new one. Names are in alphabetical order.
+/// The difference between the configuration in force and a new one. Names are in alphabetical
+/// order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diff {
     /// Databases that only the new one has.

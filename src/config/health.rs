@@ -1,4 +1,4 @@
-//! `[health]`.
+//! `[health]`: when the quick checks run and when the deep ones, and how deep.
 
 use super::when::When;
 

@@ -15,7 +15,8 @@ pub struct Maintain {
     pub vacuum_min_free: f64,
     /// … and at least this many bytes would come back.
     pub vacuum_min_size: u64,
-    /// VACUUM even where it renumbers the rowids of tables with neither an INTEGER PRIMARY KEY nor an index.
+    /// VACUUM even where it renumbers the rowids of tables with neither an INTEGER PRIMARY KEY nor
+    /// an index.
     pub vacuum_rowids: RowidPolicy,
     /// Whether to refresh the planner's statistics.
     pub analyze: Analyze,

@@ -1,6 +1,7 @@
-//! INTENT: the configuration as one immutable value. Everything past this room reads [`Config`] and never
-//! the file: the text becomes tables with places (`file`), defaults and tables are merged (`resolve`), the
-//! result is checked (`validate`), and two of them are compared on reload (`diff`). Never opens a database.
+//! INTENT: the configuration as one immutable value. Everything past this room reads [`Config`] and
+//! never the file: the text becomes tables with places (`file`), defaults and tables are merged
+//! (`resolve`), the result is checked (`validate`), and two of them are compared on reload
+//! (`diff`). Never opens a database.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,8 +33,8 @@ pub mod units;
 mod watch;
 mod when;
 
-/// A whole configuration, defaults merged in, every value checked. Equal when it asks for the same: warnings
-/// do not count.
+/// A whole configuration, defaults merged in, every value checked. Equal when it asks for the same:
+/// warnings do not count.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The daemon itself.

@@ -1,5 +1,6 @@
-//! Durations, sizes and shares as they are written in the file: `"30s"`, `"64MiB"`, `"20%"`; and a limit of the file
-//! as it is shown, which reads back as the same value. Pure. What was measured is shown by `words`.
+//! Durations, sizes and shares as they are written in the file: `"30s"`, `"64MiB"`, `"20%"`; and a
+//! limit of the file as it is shown, which reads back as the same value. Pure. What was measured is
+//! shown by `words`.
 
 use std::time::Duration;
 
@@ -69,7 +70,8 @@ pub fn show_duration(duration: Duration) -> String {
         return "0s".to_owned();
     }
     let fits = |(_, unit): &&(&str, u64)| millis.is_multiple_of(u128::from(*unit));
-    // Weeks are read, but shown as days: "365d" and "28d" compare at a glance, "4w" beside them does not.
+    // Weeks are read, but shown as days: "365d" and "28d" compare at a glance, "4w" beside them
+    // does not.
     let (name, unit) = TIMES[1..].iter().find(fits).unwrap_or(&("ms", 1));
     format!("{}{name}", millis / u128::from(*unit))
 }
@@ -249,7 +251,8 @@ mod tests {
 
         #[test]
         fn any_text_is_read_or_refused(text in "\\PC{0,12}|[0-9]{0,20}(ms|[smhdw%]|[KMG]iB){0,3}") {
-            // A panic is the failure looked for; the bounds are what the rest of the program relies on.
+            // A panic is the failure looked for; the bounds are what the rest of the program relies
+            // on.
             if let Ok(duration) = parse_duration(&text) { prop_assert!(duration <= LONGEST); }
             if let Ok(bytes) = parse_size(&text) { prop_assert!(i64::try_from(bytes).is_ok()); }
             if let Ok(share) = parse_share(&text) { prop_assert!((0.0..=1.0).contains(&share)); }

@@ -1,5 +1,5 @@
-//! The text of the demo's `litekeeper.toml`: every job within seconds, with comments that teach. Must never
-//! leave a path relative: the daemon may be started on it from anywhere.
+//! The text of the demo's `litekeeper.toml`: every job within seconds, with comments that teach.
+//! Must never leave a path relative: the daemon may be started on it from anywhere.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,8 +15,8 @@ pub(super) fn is_a_demos(text: &str) -> bool {
     text.lines().next() == Some(FIRST_LINE)
 }
 
-/// The configuration. The three jobs that the demo promises within ten seconds each come every four, so that even
-/// the last of them has time to wait for the others.
+/// The configuration. The three jobs that the demo promises within ten seconds each come every
+/// four, so that even the last of them has time to wait for the others.
 pub(super) fn text(demo: &Demo, listen: SocketAddr) -> Result<String> {
     let (database, backups, state) = (quoted(&demo.database)?, quoted(&demo.backups)?, quoted(&demo.state)?);
     Ok(format!(

@@ -1,10 +1,11 @@
-//! SHOW: what `litekeeper demo` needs with nothing installed: a directory with a sample database and a
-//! configuration for it, and an application that writes. Knows the configuration's text and never the daemon
-//! that reads it.
+//! SHOW: what `litekeeper demo` needs with nothing installed: a directory with a sample database
+//! and a configuration for it, and an application that writes. Knows the configuration's text and
+//! never the daemon that reads it.
 //!
-//! A directory is a demo's if its `litekeeper.toml` begins with our line. Such a directory is used again: the
-//! database and its backups stay as they are, the configuration is written anew (the address may differ) and
-//! an edited one is kept as `litekeeper.toml.old`. Any other directory that is not empty is refused.
+//! A directory is a demo's if its `litekeeper.toml` begins with our line. Such a directory is used
+//! again: the database and its backups stay as they are, the configuration is written anew (the
+//! address may differ) and an edited one is kept as `litekeeper.toml.old`. Any other directory that
+//! is not empty is refused.
 
 mod configuration;
 mod layout;
@@ -27,9 +28,9 @@ use chrono::{DateTime, Utc};
 
 use crate::error::{Error, Reason, Result};
 
-/// The directory without `--dir`: one for each user below the system's temporary directory, the same each
-/// time so that it is found again, gone when the system clears that directory. Makes it, readable by nobody
-/// else, and fails where something of another user has its name.
+/// The directory without `--dir`: one for each user below the system's temporary directory, the
+/// same each time so that it is found again, gone when the system clears that directory. Makes it,
+/// readable by nobody else, and fails where something of another user has its name.
 pub fn default_dir() -> Result<PathBuf> {
     let user = rustix::process::geteuid().as_raw();
     let dir = std::env::temp_dir().join(format!("litekeeper-demo-{user}"));
@@ -37,7 +38,8 @@ pub fn default_dir() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Others may write to the temporary directory: what is there already counts only if it is ours and no link.
+/// Others may write to the temporary directory: what is there already counts only if it is ours and
+/// no link.
 fn claim(dir: &Path, user: u32) -> Result<()> {
     let failed = |e| Error::io(format!("cannot create {}", dir.display()), &e);
     match fs::DirBuilder::new().mode(0o700).create(dir) {
@@ -62,8 +64,8 @@ pub fn check_address(listen: SocketAddr) -> Result<()> {
     })
 }
 
-/// Makes `dir` a demo's: the sample database with the three years up to `now`, and a configuration whose
-/// daemon listens on `listen`.
+/// Makes `dir` a demo's: the sample database with the three years up to `now`, and a configuration
+/// whose daemon listens on `listen`.
 pub fn prepare(dir: &Path, listen: SocketAddr, now: DateTime<Utc>) -> Result<Demo> {
     let dir = std::path::absolute(dir).map_err(|e| Error::io("cannot find the current directory", &e))?;
     let mut demo = Demo {

@@ -14,8 +14,8 @@ const FAMILY: [&str; 36] = [
     "Schmidt", "Silva", "Singh", "Tanaka", "Weber", "Yilmaz",
 ];
 
-/// Given and family name of the n-th user. The first 1440 differ: each round of given names meets the family
-/// names one further on.
+/// Given and family name of the n-th user. The first 1440 differ: each round of given names meets
+/// the family names one further on.
 pub(super) const fn name(n: usize) -> (&'static str, &'static str) {
     let given = n % GIVEN.len();
     (GIVEN[given], FAMILY[(given + n / GIVEN.len()) % FAMILY.len()])

@@ -1,6 +1,6 @@
-//! The demo's application: one thread that writes check-ins through its own plain connection, as any
-//! well-behaved program would. Must never use the daemon's pool or learn of its jobs: it is what they must
-//! not disturb.
+//! The demo's application: one thread that writes check-ins through its own plain connection, as
+//! any well-behaved program would. Must never use the daemon's pool or learn of its jobs: it is
+//! what they must not disturb.
 
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -55,7 +55,8 @@ impl Player {
         Ok(Self { stop, thread })
     }
 
-    /// Stops at once; a write that waits for a lock ends first, within the application's busy timeout of 5 s.
+    /// Stops at once; a write that waits for a lock ends first, within the application's busy
+    /// timeout of 5 s.
     pub fn stop(self) -> Result<Played> {
         drop(self.stop);
         self.thread.join().map_err(|_| Error::new(Reason::Panic, "the demo's application panicked"))

@@ -1,7 +1,8 @@
-//! Numbers that look random and are the same for the same seed. Must never be used where somebody could gain
-//! from guessing them.
+//! Numbers that look random and are the same for the same seed. Must never be used where somebody
+//! could gain from guessing them.
 
-/// splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+/// splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA
+/// 2014).
 #[derive(Debug, Clone)]
 pub(super) struct Random(u64);
 
@@ -19,8 +20,8 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// One of 0 up to, not including, `end`; 0 for `end` = 0. The bias of end / 2^32 cannot be seen in sample
-    /// data.
+    /// One of 0 up to, not including, `end`; 0 for `end` = 0. The bias of end / 2^32 cannot be seen
+    /// in sample data.
     pub(super) const fn below(&mut self, end: u32) -> u32 {
         let high = self.next() >> 32;
         ((high * end as u64) >> 32) as u32

@@ -1,5 +1,6 @@
-//! The sample database: a face-recognition attendance system with three years of rows. The same `now` gives
-//! the same rows. Must never write to a file that exists: it turns off what protects data while it writes.
+//! The sample database: a face-recognition attendance system with three years of rows. The same
+//! `now` gives the same rows. Must never write to a file that exists: it turns off what protects
+//! data while it writes.
 
 use std::path::Path;
 
@@ -62,8 +63,8 @@ pub struct SampleSummary {
     pub attendance: usize,
 }
 
-/// Writes the sample to a file that does not exist yet: weekdays of the three years up to the day before
-/// `now`, in WAL mode, on disk when this returns.
+/// Writes the sample to a file that does not exist yet: weekdays of the three years up to the day
+/// before `now`, in WAL mode, on disk when this returns.
 pub(super) fn write(path: &Path, now: DateTime<Utc>) -> Result<SampleSummary> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -82,8 +83,8 @@ pub(super) fn write(path: &Path, now: DateTime<Utc>) -> Result<SampleSummary> {
     // After all else, which would fill the pages that this leaves free.
     replace_face_samples(&transaction, &mut random, &joined, end)?;
     transaction.commit()?;
-    // The change of mode writes the header with an fsync, which takes all that was written before to the
-    // disk.
+    // The change of mode writes the header with an fsync, which takes all that was written before
+    // to the disk.
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL;")?;
     connection.close().map_err(|(_, cause)| cause)?;
     Ok(SampleSummary { users: joined.len(), attendance })
@@ -136,8 +137,8 @@ pub(super) fn enrol(
     Ok(())
 }
 
-/// Everybody was enrolled anew when the cameras were replaced, and again when the software was, and the
-/// earlier samples deleted: the free pages that a real database of this age has.
+/// Everybody was enrolled anew when the cameras were replaced, and again when the software was, and
+/// the earlier samples deleted: the free pages that a real database of this age has.
 fn replace_face_samples(
     transaction: &Transaction<'_>,
     random: &mut Random,

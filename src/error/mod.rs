@@ -1,5 +1,5 @@
-//! The one error of the program: what failed, why, and whether trying again can help.
-//! Must never carry SQL literals, credentials or row data: its text reaches the log and the run history.
+//! The one error of the program: what failed, why, and whether trying again can help. Must never
+//! carry SQL literals, credentials or row data: its text reaches the log and the run history.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -31,8 +31,8 @@ pub struct Failure {
     pub cause: Option<Cause>,
 }
 
-/// What SQLite reports as `SQLITE_ERROR` like any other mistake in a statement, and tells apart in its text alone. That is
-/// read here, where the error is made, and nowhere else.
+/// What SQLite reports as `SQLITE_ERROR` like any other mistake in a statement, and tells apart in
+/// its text alone. That is read here, where the error is made, and nowhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -87,7 +87,8 @@ impl Error {
         Self { reason, message: message.into(), sqlite: None, file: None }
     }
 
-    /// An error of the operating system, with what was being done: `cannot write /x/y: No space left on device`.
+    /// An error of the operating system, with what was being done:
+    /// `cannot write /x/y: No space left on device`.
     pub fn io(doing: impl fmt::Display, cause: &std::io::Error) -> Self {
         use std::io::ErrorKind as K;
         let reason = match cause.kind() {
@@ -169,7 +170,8 @@ impl From<rusqlite::Error> for Error {
     fn from(cause: rusqlite::Error) -> Self {
         use rusqlite::ffi::ErrorCode as C;
         let text = match &cause {
-            // `SqlInputError` shows the whole SQL text; its message alone names the table or function.
+            // `SqlInputError` shows the whole SQL text; its message alone names the table or
+            // function.
             rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
             // RAISE may put the row's own values into its text.
             rusqlite::Error::SqliteFailure(failure, _)
@@ -177,7 +179,8 @@ impl From<rusqlite::Error> for Error {
             {
                 String::from("a trigger refuses it (RAISE)")
             }
-            // SQLite takes the room for this file in advance, and has no other word for a disk that has none.
+            // SQLite takes the room for this file in advance, and has no other word for a disk that
+            // has none.
             rusqlite::Error::SqliteFailure(failure, _)
                 if failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE =>
             {

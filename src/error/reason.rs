@@ -1,10 +1,10 @@
-//! The one table of reasons: the word of each, whether trying again can help, what it means and what to do. Nothing here
-//! judges an error: where one is made, its reason is chosen.
+//! The one table of reasons: the word of each, whether trying again can help, what it means and
+//! what to do. Nothing here judges an error: where one is made, its reason is chosen.
 
 use std::fmt;
 
-/// Whether trying again can help. Decides who retries: `pool` retries [`Class::Transient`] opens, the job
-/// runner retries [`Class::Transient`] runs, nobody retries the others.
+/// Whether trying again can help. Decides who retries: `pool` retries [`Class::Transient`] opens,
+/// the job runner retries [`Class::Transient`] runs, nobody retries the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// May go away by itself: a lock held by the application, a full pool.
@@ -49,7 +49,8 @@ macro_rules! table {
                 }
             }
 
-            /// What the operator can do, for the documents; the text of each error says it of the case at hand.
+            /// What the operator can do, for the documents; the text of each error says it of the
+            /// case at hand.
             pub const fn remedy(self) -> &'static str {
                 match self {
                     $(Self::$id => $remedy,)*

@@ -1,5 +1,5 @@
-//! The other side of the window: asks a running daemon for its status. Believes nothing that it does not
-//! understand, and waits for nobody for long.
+//! The other side of the window: asks a running daemon for its status. Believes nothing that it
+//! does not understand, and waits for nobody for long.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -15,8 +15,8 @@ const ANSWERING: Duration = Duration::from_secs(5);
 /// More than a status ever has.
 const LONGEST: u64 = 64 << 20;
 
-/// The status of the daemon that keeps the configuration in `path` and listens on `listen`. `None` where nobody
-/// answers, or another program or another configuration's daemon.
+/// The status of the daemon that keeps the configuration in `path` and listens on `listen`. `None`
+/// where nobody answers, or another program or another configuration's daemon.
 pub fn status(listen: SocketAddr, path: &Path) -> Option<Status> {
     let body = get(reachable(listen), "/api/status").ok()??;
     let status: Status = serde_json::from_slice(&body).ok()?;

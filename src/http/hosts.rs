@@ -1,5 +1,6 @@
-//! By which names this daemon may be asked. A page of another site can have its own name lead to this machine (DNS
-//! rebinding) and would then read what is here as its own; but the browser sends that name as `Host`. Pure.
+//! By which names this daemon may be asked. A page of another site can have its own name lead to
+//! this machine (DNS rebinding) and would then read what is here as its own; but the browser sends
+//! that name as `Host`. Pure.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +12,8 @@ const PRIVATE: [&str; 6] = ["localhost", "local", "internal", "home.arpa", "test
 pub(super) struct Hosts {
     /// `daemon.hosts`, in lower case.
     configured: Vec<String>,
-    /// Whether any name will do: on an address of the network, where nobody has said by which names it is known.
+    /// Whether any name will do: on an address of the network, where nobody has said by which names
+    /// it is known.
     any: bool,
 }
 
@@ -21,8 +23,9 @@ impl Hosts {
         Self { configured: configured.iter().map(|name| name.to_ascii_lowercase()).collect(), any }
     }
 
-    /// Whether `host`, a name or an address with or without a port, is one of them. No attacker has an address in place of
-    /// a name, nor a name without a dot, as containers and machines of a local network have.
+    /// Whether `host`, a name or an address with or without a port, is one of them. No attacker has
+    /// an address in place of a name, nor a name without a dot, as containers and machines of a
+    /// local network have.
     pub(super) fn allow(&self, host: &str) -> bool {
         if self.any {
             return true;

@@ -1,10 +1,10 @@
-//! WINDOW: what can be seen of the daemon over HTTP. GET and HEAD only. Knows the status snapshot, the
-//! readiness and the metrics, and nothing else: a request never opens a database, never waits for a job and
-//! never changes anything.
+//! WINDOW: what can be seen of the daemon over HTTP. GET and HEAD only. Knows the status snapshot,
+//! the readiness and the metrics, and nothing else: a request never opens a database, never waits
+//! for a job and never changes anything.
 //!
-//! There is no authentication: the default address is the loopback one, everything here is safe to read twice, and whoever
-//! opens it to a network puts a proxy in front. Any user of this machine may connect, and any site may have his browser
-//! try: see [`mod@serve`] and [`hosts`].
+//! There is no authentication: the default address is the loopback one, everything here is safe to
+//! read twice, and whoever opens it to a network puts a proxy in front. Any user of this machine
+//! may connect, and any site may have his browser try: see [`mod@serve`] and [`hosts`].
 
 pub mod ask;
 mod hosts;
@@ -83,7 +83,8 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
             }
             _ => return Error::io(format!("cannot listen on {address}"), &cause),
         };
-        // Not a matter of the configuration alone: what holds the port now may be gone at the next start.
+        // Not a matter of the configuration alone: what holds the port now may be gone at the next
+        // start.
         let reason = if cause.kind() == K::PermissionDenied { Reason::Permission } else { Reason::Io };
         Error::new(reason, format!("cannot listen on {address}: {advice}"))
     })
@@ -114,7 +115,8 @@ fn router(window: Window, hosts: Hosts) -> Router {
 
 const NOT_FOUND: &str = "There is nothing here. See / /metrics /healthz /readyz /api/status\n";
 
-/// Refuses a request that was meant for somebody else's name. One without a name comes from no browser.
+/// Refuses a request that was meant for somebody else's name. One without a name comes from no
+/// browser.
 async fn known_by(hosts: Hosts, request: Request, next: Next) -> Response {
     let name = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
     if name.is_none_or(|name| hosts.allow(name)) {
@@ -124,8 +126,8 @@ async fn known_by(hosts: Hosts, request: Request, next: Next) -> Response {
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 
-/// Refuses every method but GET and HEAD on every path, and puts the headers on every answer. No CORS header
-/// is ever sent, so scripts of other sites cannot read anything.
+/// Refuses every method but GET and HEAD on every path, and puts the headers on every answer. No
+/// CORS header is ever sent, so scripts of other sites cannot read anything.
 async fn guard(request: Request, next: Next) -> Response {
     let mut response = if matches!(*request.method(), Method::GET | Method::HEAD) {
         next.run(request).await
@@ -152,8 +154,8 @@ const HEADERS: [(HeaderName, &str); 4] = [
 ];
 
 impl Window {
-    /// The newest snapshot, with the readiness of this moment: a snapshot that is no longer renewed would go on
-    /// calling the daemon ready.
+    /// The newest snapshot, with the readiness of this moment: a snapshot that is no longer renewed
+    /// would go on calling the daemon ready.
     fn shown(&self) -> Shown {
         Shown {
             snapshot: Arc::clone(&self.status.borrow()),
@@ -181,7 +183,8 @@ impl Shown {
     }
 }
 
-/// How old what is shared may be. The snapshot is a second old at most, and so are most numbers behind the metrics.
+/// How old what is shared may be. The snapshot is a second old at most, and so are most numbers
+/// behind the metrics.
 const FRESH: Duration = Duration::from_secs(1);
 
 async fn status_page(State(views): State<Views>) -> Html<Bytes> {

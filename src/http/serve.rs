@@ -1,6 +1,6 @@
-//! The connections: how many there may be, and how long they may take. Whoever may connect, and that is every user of this
-//! machine, takes no more than this from the daemon: not the descriptors nor the memory that jobs need. Knows nothing of
-//! what is asked.
+//! The connections: how many there may be, and how long they may take. Whoever may connect, and
+//! that is every user of this machine, takes no more than this from the daemon: not the descriptors
+//! nor the memory that jobs need. Knows nothing of what is asked.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,19 +16,23 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Connections at a time: more than all who look at one daemon, and few of the 1024 descriptors that a process has.
+/// Connections at a time: more than all who look at one daemon, and few of the 1024 descriptors
+/// that a process has.
 const MOST: usize = 64;
 
-/// Of the descriptors that this process may have, the listener takes one in so many at most. The others are for jobs.
+/// Of the descriptors that this process may have, the listener takes one in so many at most. The
+/// others are for jobs.
 const SHARE: u64 = 8;
 
-/// How long the head of a request may take, and how long a connection may be silent before the next.
+/// How long the head of a request may take, and how long a connection may be silent before the
+/// next.
 const HEAD: Duration = Duration::from_secs(10);
 
 /// How long a connection may last, whatever is asked on it; a client then makes another.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long the answer that is under way then may still take, for a client that reads slowly or not at all.
+/// How long the answer that is under way then may still take, for a client that reads slowly or not
+/// at all.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
 
 /// After an error that is not one connection's (no descriptor left), before the next attempt.

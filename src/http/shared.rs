@@ -1,5 +1,6 @@
-//! What is made once for all who ask at about the same time: a page of metrics may be many megabytes, and it lies in memory
-//! once, however many clients take their time to read it. Must never keep more than [`MOST`] of a kind.
+//! What is made once for all who ask at about the same time: a page of metrics may be many
+//! megabytes, and it lies in memory once, however many clients take their time to read it. Must
+//! never keep more than [`MOST`] of a kind.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -7,8 +8,9 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use tokio::sync::Mutex;
 
-/// Of one kind in memory at a time, with those that a client still reads. Beyond them everybody is given the newest there is
-/// until one of those clients is done; the longest time of a connection bounds how old that gets.
+/// Of one kind in memory at a time, with those that a client still reads. Beyond them everybody is
+/// given the newest there is until one of those clients is done; the longest time of a connection
+/// bounds how old that gets.
 const MOST: usize = 4;
 
 /// The newest of one kind. A clone is another handle to the same.
@@ -45,8 +47,8 @@ impl<K> Default for SharedPage<K> {
 }
 
 impl<K: PartialEq> SharedPage<K> {
-    /// The newest, where it was made of the same and no longer than `age` ago; made anew otherwise. Others who ask meanwhile
-    /// wait for it.
+    /// The newest, where it was made of the same and no longer than `age` ago; made anew otherwise.
+    /// Others who ask meanwhile wait for it.
     pub(super) async fn get(&self, of: K, age: Duration, make: impl FnOnce() -> String) -> Bytes {
         let mut held = self.held.lock().await;
         held.older.retain(|older| older.strong_count() > 0);
@@ -60,7 +62,8 @@ impl<K: PartialEq> SharedPage<K> {
             last => {
                 held.older.extend(last.map(|last| Arc::downgrade(&last.bytes)));
                 let bytes: Arc<[u8]> = make().into_bytes().into();
-                // From its end: where making it takes longer than `age`, those who waited would else each make their own.
+                // From its end: where making it takes longer than `age`, those who waited would
+                // else each make their own.
                 held.newest = Some(Newest { of, at: Instant::now(), bytes: Arc::clone(&bytes) });
                 bytes
             }

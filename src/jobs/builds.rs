@@ -1,5 +1,5 @@
-//! How long writers were held while one index was built, and which builds are known to take longer than they may:
-//! tried each night, they would hold the application up each night, and in vain.
+//! How long writers were held while one index was built, and which builds are known to take longer
+//! than they may: tried each night, they would hold the application up each night, and in vain.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -54,8 +54,9 @@ impl Builds {
         Some(build.seconds * self.used as f64 / build.used.max(1) as f64)
     }
 
-    /// Whether there is anything to be won by trying `what`. Where the last attempt was interrupted, and nothing speaks for
-    /// another end of this one, there is not, and `problems` has why.
+    /// Whether there is anything to be won by trying `what`. Where the last attempt was
+    /// interrupted, and nothing speaks for another end of this one, there is not, and `problems`
+    /// has why.
     pub fn may_try(&self, index: &str, what: &str, problems: &mut Vec<Error>) -> bool {
         let Some(build) = self.known.get(index).filter(|build| !build.is_built) else { return true };
         let is_smaller = (self.used as f64) < build.used as f64 * (1.0 - SMALLER);
@@ -73,8 +74,9 @@ impl Builds {
         false
     }
 
-    /// Waits for a moment, does `work`, which builds `index`, within `max_block`, and remembers how long it took at once: the
-    /// run may end before the next one. The outer error ends the run, the inner one is this index's alone.
+    /// Waits for a moment, does `work`, which builds `index`, within `max_block`, and remembers how
+    /// long it took at once: the run may end before the next one. The outer error ends the run, the
+    /// inner one is this index's alone.
     pub fn attempt<T>(
         &mut self,
         run: &Run,

@@ -1,6 +1,6 @@
-//! Damage of the application's file: remembered from whichever job meets it until a check of the pages finds none, or
-//! another file is in its place. Meanwhile nothing is written into the file, and no backup from before is removed
-//! (HAZARDS H26). Must never repair anything by itself (H24).
+//! Damage of the application's file: remembered from whichever job meets it until a check of the
+//! pages finds none, or another file is in its place. Meanwhile nothing is written into the file,
+//! and no backup from before is removed (HAZARDS H26). Must never repair anything by itself (H24).
 
 use super::Run;
 use super::reading;
@@ -12,8 +12,8 @@ use crate::sqlite::checks::{Depth, Found};
 use crate::sqlite::files::access;
 use crate::state::facts::{self, DAMAGE, Damage};
 
-/// What is known of the file that the path leads to now, and what to do. Of another file than the one that was damaged
-/// nothing is known: its check then says so, too.
+/// What is known of the file that the path leads to now, and what to do. Of another file than the
+/// one that was damaged nothing is known: its check then says so, too.
 pub fn known(run: &Run) -> Result<Option<Error>> {
     Ok(in_detail(run)?.map(|(_, error)| error))
 }
@@ -61,9 +61,9 @@ pub fn checked(run: &Run, what: Option<String>) -> Result<()> {
     run.remember(DAMAGE, &damage)
 }
 
-/// What a job came upon that reads or writes the database, as the error to report, with what to do. Kept where a second look
-/// sees damage, too, or ends before it has seen all: a disk that cannot read a page for once looks the same to SQLite
-/// (SQLITE_IOERR_CORRUPTFS becomes SQLITE_CORRUPT).
+/// What a job came upon that reads or writes the database, as the error to report, with what to do.
+/// Kept where a second look sees damage, too, or ends before it has seen all: a disk that cannot
+/// read a page for once looks the same to SQLite (SQLITE_IOERR_CORRUPTFS becomes SQLITE_CORRUPT).
 pub fn met(run: &Run, error: &Error) -> Error {
     // A look that ended before it had seen all is no reason to go on.
     let is_there =
@@ -71,8 +71,8 @@ pub fn met(run: &Run, error: &Error) -> Error {
     told(run, error, is_there)
 }
 
-/// What a backup has whose bytes are those that were read. Somebody may have changed them since, and what lies beside them: of
-/// the database only its own check speaks.
+/// What a backup has whose bytes are those that were read. Somebody may have changed them since,
+/// and what lies beside them: of the database only its own check speaks.
 pub fn copied(run: &Run, error: &Error) -> Error {
     let name = &run.database.name;
     let of_database = match looked(run) {
@@ -106,7 +106,8 @@ fn told(run: &Run, error: &Error, is_there: bool) -> Error {
     }
 }
 
-/// No longer than writers may be held up by a reader, and also when the run that asks is told to stop.
+/// No longer than writers may be held up by a reader, and also when the run that asks is told to
+/// stop.
 fn looked(run: &Run) -> Result<Found> {
     let call = run.call.apart().within(run.database.maintain.max_block);
     let mut inspector = reading::inspector(&run.database);

@@ -1,4 +1,5 @@
-//! What may hold the application's writers up runs within a limit; and the words for what went wrong in it.
+//! What may hold the application's writers up runs within a limit; and the words for what went
+//! wrong in it.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +10,17 @@ use crate::config::units::show_duration;
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::write::hold;
 
-/// The longest time for which SQLite's busy handler sleeps before it looks again (`sqliteDefaultBusyCallback` in main.c).
+/// The longest time for which SQLite's busy handler sleeps before it looks again
+/// (`sqliteDefaultBusyCallback` in main.c).
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 
-/// Waits for a pause in which writers can be held for as long as is `expected`, and runs `work` there in one transaction that
-/// has the write lock, for `max_block` at most. The outer error ends the run, the inner one is this part's alone.
+/// Waits for a pause in which writers can be held for as long as is `expected`, and runs `work`
+/// there in one transaction that has the write lock, for `max_block` at most. The outer error ends
+/// the run, the inner one is this part's alone.
 ///
-/// Ends with a pause, so that writers get their turn before the next part: one that has waited sleeps about as long as it
-/// has waited already, and would find two parts in a row as if they were one.
+/// Ends with a pause, so that writers get their turn before the next part: one that has waited
+/// sleeps about as long as it has waited already, and would find two parts in a row as if they were
+/// one.
 pub fn write<T>(
     run: &Run,
     what: &str,
@@ -65,8 +69,8 @@ fn within_lock<T>(done: Result<T>, had_lock: Option<Duration>) -> Result<T> {
     })
 }
 
-/// Runs `work`, which notes for itself how long it holds writers up, within a limit, when writers can be held for as long as
-/// is `expected`.
+/// Runs `work`, which notes for itself how long it holds writers up, within a limit, when writers
+/// can be held for as long as is `expected`.
 pub fn within<T>(
     run: &Run,
     limit: Duration,
@@ -82,7 +86,8 @@ pub fn within<T>(
     part(run, what, done)
 }
 
-/// What became of a part of a step: the outer error ends the run, the inner one is this part's alone.
+/// What became of a part of a step: the outer error ends the run, the inner one is this part's
+/// alone.
 pub fn part<T>(run: &Run, what: &str, done: Result<T>) -> Result<Result<T>> {
     let error = match done {
         Ok(value) => return Ok(Ok(value)),

@@ -1,5 +1,6 @@
-//! WHAT is done to a database: one folder per kind of job, and the runner that all of them go through.
-//! A kind knows no schedule and no other kind; it can be stopped at any point and run again.
+//! WHAT is done to a database: one folder per kind of job, and the runner that all of them go
+//! through. A kind knows no schedule and no other kind; it can be stopped at any point and run
+//! again.
 
 pub mod backup;
 pub mod builds;
@@ -41,8 +42,8 @@ pub trait Job: Send + Sync + 'static {
     /// What ends it, and who minds where it cannot begin.
     const TERMS: Terms = Terms::Scheduled;
 
-    /// Does it once, on a thread that may wait. Everything it needs comes with the run; it ends soon after
-    /// [`Run::go_on`] says so.
+    /// Does it once, on a thread that may wait. Everything it needs comes with the run; it ends
+    /// soon after [`Run::go_on`] says so.
     fn run(&self, run: &Run) -> Result<Report>;
 }
 
@@ -94,8 +95,8 @@ pub struct Report {
     /// Parts that failed while others were done: the run counts as failed, a command exits with 3.
     #[serde(serialize_with = "as_texts")]
     pub problems: Vec<Error>,
-    /// What a check found wrong with the database: the run itself went well, a command exits with 1, or with 12
-    /// where the database is damaged.
+    /// What a check found wrong with the database: the run itself went well, a command exits with
+    /// 1, or with 12 where the database is damaged.
     #[serde(serialize_with = "as_texts")]
     pub findings: Vec<Error>,
     /// What was done, by the job's own structure.
@@ -103,8 +104,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report without problems or findings. `detail` must be serialisable to JSON: a structure of ours with
-    /// string keys always is.
+    /// A report without problems or findings. `detail` must be serialisable to JSON: a structure of
+    /// ours with string keys always is.
     #[expect(clippy::expect_used, reason = "a structure of ours with string keys is always JSON")]
     pub fn new(summary: impl Into<String>, detail: &impl Serialize) -> Self {
         let detail = serde_json::to_value(detail).expect("a report's detail is JSON");

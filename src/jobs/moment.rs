@@ -1,6 +1,6 @@
-//! When a run may commit, so that no transaction of the application fails for it (HAZARDS H35): in a pause between its
-//! transactions that is long enough, or while it is quiet. Slices become smaller where pauses are short; what has one size
-//! is left for another time.
+//! When a run may commit, so that no transaction of the application fails for it (HAZARDS H35): in
+//! a pause between its transactions that is long enough, or while it is quiet. Slices become
+//! smaller where pauses are short; what has one size is left for another time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,14 +15,16 @@ use crate::pool::wait_for_locks;
 use crate::sqlite::files::facts::is_wal;
 use crate::sqlite::pauses::{Locks, Moment, Pauses};
 
-/// Attempts in a row, outside WAL mode, at which somebody read when it came to the COMMIT: then that waits for them, and nobody
-/// else gets in, as always with SQLite.
+/// Attempts in a row, outside WAL mode, at which somebody read when it came to the COMMIT: then
+/// that waits for them, and nobody else gets in, as always with SQLite.
 pub const STARVED: u32 = 10;
 
-/// Between two looks at whether the run must stop, and at what else could be done with the pauses there are.
+/// Between two looks at whether the run must stop, and at what else could be done with the pauses
+/// there are.
 const PIECE: Duration = Duration::from_millis(250);
 
-/// How long a run that has given up one part waits for a moment for each of the others, which may be shorter.
+/// How long a run that has given up one part waits for a moment for each of the others, which may
+/// be shorter.
 const ONCE_MORE: Duration = Duration::from_secs(1);
 
 /// How long the end of a transaction is waited for, where no pause is long enough.
@@ -45,7 +47,8 @@ impl Run {
         Ok(if wal? { Locks::Log } else { Locks::File })
     }
 
-    /// Begins to look at the application's transactions, so that something is known of them when a moment is needed.
+    /// Begins to look at the application's transactions, so that something is known of them when a
+    /// moment is needed.
     pub fn watch_pauses(&self) -> Result<Locks> {
         let locks = self.locks()?;
         if !self.waits_for_none() {
@@ -54,8 +57,8 @@ impl Run {
         Ok(locks)
     }
 
-    /// Waits a little for a moment at which writers can be held for `least`. Where there is none, [`Moment::None`], and the
-    /// caller may try a shorter hold, up to the end of its patience.
+    /// Waits a little for a moment at which writers can be held for `least`. Where there is none,
+    /// [`Moment::None`], and the caller may try a shorter hold, up to the end of its patience.
     ///
     /// Errors: `no_pause` when that is over.
     pub fn moment(&self, locks: Locks, least: Duration, patience: &Patience) -> Result<Moment> {
@@ -81,11 +84,11 @@ impl Run {
         self.database.pool.pause_timeout.is_zero()
     }
 
-    /// Before what holds writers for about `lasts`, and cannot be made shorter: waits for a pause that is long enough, or for
-    /// the application to be quiet.
+    /// Before what holds writers for about `lasts`, and cannot be made shorter: waits for a pause
+    /// that is long enough, or for the application to be quiet.
     ///
-    /// Errors: `no_pause` where there is neither within `pool.pause_timeout`; after the first time that a run has met with,
-    /// within [`ONCE_MORE`].
+    /// Errors: `no_pause` where there is neither within `pool.pause_timeout`; after the first time
+    /// that a run has met with, within [`ONCE_MORE`].
     pub fn before_hold(&self, lasts: Duration) -> Result<()> {
         let locks = self.locks()?;
         let patience = self.patience();
@@ -93,8 +96,9 @@ impl Run {
         Ok(())
     }
 
-    /// Runs `attempt`, which holds writers for about `lasts`, in such a pause, within `limit`; and again where a transaction of
-    /// the application came first: it gives `None` then. It is told of the pauses where it is not to wait for a lock.
+    /// Runs `attempt`, which holds writers for about `lasts`, in such a pause, within `limit`; and
+    /// again where a transaction of the application came first: it gives `None` then. It is told of
+    /// the pauses where it is not to wait for a lock.
     ///
     /// Errors: `no_pause`, and its own.
     pub fn in_pause<T>(
@@ -126,8 +130,9 @@ impl Run {
         }
     }
 
-    /// Before what cannot be left for another time, as the repair of what is wrong in the database: where the application
-    /// leaves no such pause, waits for the end of a transaction, and where there is none to be seen, no longer.
+    /// Before what cannot be left for another time, as the repair of what is wrong in the database:
+    /// where the application leaves no such pause, waits for the end of a transaction, and where
+    /// there is none to be seen, no longer.
     pub fn before_repair(&self, lasts: Duration) -> Result<()> {
         match self.before_hold(lasts) {
             Err(error) if error.reason == Reason::NoPause => {}
@@ -173,7 +178,8 @@ impl Patience {
     }
 }
 
-/// Work in slices, each in a pause of its own, and each as large as the pauses that there are allow.
+/// Work in slices, each in a pause of its own, and each as large as the pauses that there are
+/// allow.
 pub struct Slices<'r> {
     run: &'r Run,
     locks: Locks,
@@ -194,8 +200,9 @@ impl<'r> Slices<'r> {
         self.pace.size()
     }
 
-    /// Waits for a moment for so many: whether it was chosen, and is not to be missed by waiting for a lock. `None` where
-    /// the pauses are too short for them, and [`Self::size`] is smaller now.
+    /// Waits for a moment for so many: whether it was chosen, and is not to be missed by waiting
+    /// for a lock. `None` where the pauses are too short for them, and [`Self::size`] is smaller
+    /// now.
     ///
     /// Errors: `no_pause`.
     pub fn moment(&mut self, size: u64) -> Result<Option<bool>> {

@@ -1,15 +1,15 @@
-//! How large the slices of a piece of work are, so that each lasts about as long as it should: rows of a batch, pages of an
-//! incremental VACUUM. Pure.
+//! How large the slices of a piece of work are, so that each lasts about as long as it should: rows
+//! of a batch, pages of an incremental VACUUM. Pure.
 
 use std::time::Duration;
 
 /// No hold that is shorter than this gets anything done.
 pub const LEAST: Duration = Duration::from_micros(500);
 
-/// The size of slices, so that the work of one transaction lasts about `target`. Its COMMIT is not counted: that is the
-/// disk's time, which a smaller slice does not shorten; on a slow disk slices would shrink to single rows, and the
-/// application would wait for more commits, not for shorter ones. Where all of it has to fit into the application's pauses,
-/// it is smaller.
+/// The size of slices, so that the work of one transaction lasts about `target`. Its COMMIT is not
+/// counted: that is the disk's time, which a smaller slice does not shorten; on a slow disk slices
+/// would shrink to single rows, and the application would wait for more commits, not for shorter
+/// ones. Where all of it has to fit into the application's pauses, it is smaller.
 #[derive(Debug)]
 pub struct Pace {
     target: Duration,
@@ -22,7 +22,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Begins with `first`, few, while it is not known how long one takes; no slice is larger than `largest`.
+    /// Begins with `first`, few, while it is not known how long one takes; no slice is larger than
+    /// `largest`.
     pub const fn new(target: Duration, first: u64, largest: u64) -> Self {
         Self { target, fits: None, size: first, largest, known: None }
     }
@@ -42,7 +43,8 @@ impl Pace {
         }
     }
 
-    /// What the next transactions may last. They become smaller at once, and larger as they are learned from.
+    /// What the next transactions may last. They become smaller at once, and larger as they are
+    /// learned from.
     pub fn fit(&mut self, fits: Option<Duration>) {
         self.fits = fits;
         if let (Some(fits), Some((each, beside))) = (fits, self.known) {
@@ -56,8 +58,8 @@ impl Pace {
         self.size = (self.size / 2).max(1);
     }
 
-    /// Learns from the last slice, and for how much of the time it worked: at most twice as many next time, at least half as
-    /// many.
+    /// Learns from the last slice, and for how much of the time it worked: at most twice as many
+    /// next time, at least half as many.
     pub fn learn(&mut self, worked: Duration, lasted: Duration) {
         let beside = lasted.saturating_sub(worked);
         let each = worked.as_nanos() / u128::from(self.size);

@@ -1,5 +1,6 @@
-//! Long reads of a live database, bounded so that its application does not suffer: in rollback mode writers wait
-//! for a reader (HAZARDS H9), in WAL mode a reader keeps the log from being reset (H11).
+//! Long reads of a live database, bounded so that its application does not suffer: in rollback mode
+//! writers wait for a reader (HAZARDS H9), in WAL mode a reader keeps the log from being reset
+//! (H11).
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -19,8 +20,8 @@ use crate::sqlite::inspector::Inspector;
 use crate::terms::progress::Watch;
 use crate::words;
 
-/// The error of a first read. One that waited for a lock in vain: no writer keeps a reader waiting for so long, unless
-/// it means to (HAZARDS H21).
+/// The error of a first read. One that waited for a lock in vain: no writer keeps a reader waiting
+/// for so long, unless it means to (HAZARDS H21).
 pub fn shut_out(database: &Database, error: Error) -> Error {
     if error.reason != Reason::Busy {
         return error;
@@ -78,8 +79,8 @@ impl<'r> Reader<'r> {
         Ok(Self { run, facts, path, inspector: RefCell::new(inspector(&run.database)) })
     }
 
-    /// Runs `work`, which should be one question, in the process that checks the database, within the same bounds. The
-    /// connection is only held meanwhile.
+    /// Runs `work`, which should be one question, in the process that checks the database, within
+    /// the same bounds. The connection is only held meanwhile.
     pub fn inspect<T>(
         &self,
         work: impl FnOnce(&Connection, &mut Inspector, &dyn Watch) -> Result<T>,
@@ -95,8 +96,8 @@ impl<'r> Reader<'r> {
         self.facts.journal_mode == "wal"
     }
 
-    /// Runs `work`, which should be one statement, within the bounds. Errors: those of `work`; `deadline` with the
-    /// bound that was met and what to do.
+    /// Runs `work`, which should be one statement, within the bounds. Errors: those of `work`;
+    /// `deadline` with the bound that was met and what to do.
     pub fn read<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         if self.is_wal() {
             self.run.by(&self.run.call.within_log(self.log_limit()), work)

@@ -1,5 +1,6 @@
-//! Rebuilds indexes one at a time, each in a transaction of its own, for no longer than the application's writers may be
-//! held up (HAZARDS H9); and checks those that were wrong. Must never say of one that it is right without a check.
+//! Rebuilds indexes one at a time, each in a transaction of its own, for no longer than the
+//! application's writers may be held up (HAZARDS H9); and checks those that were wrong. Must never
+//! say of one that it is right without a check.
 
 use super::Run;
 use super::builds::{Builds, Why};
@@ -18,14 +19,15 @@ pub struct ReindexReport {
     pub built: Vec<String>,
     /// Of these, those that were wrong, and are right by a check.
     pub right: Vec<String>,
-    /// Those that only the application can build, where nothing is known to be wrong with them: why.
+    /// Those that only the application can build, where nothing is known to be wrong with them:
+    /// why.
     pub left_out: Vec<String>,
     /// What went wrong.
     pub problems: Vec<Error>,
 }
 
-/// Rebuilds these indexes, of which those are `wrong` that a check found so. One for which the application leaves no pause
-/// ends those that can wait.
+/// Rebuilds these indexes, of which those are `wrong` that a check found so. One for which the
+/// application leaves no pause ends those that can wait.
 pub fn rebuild(
     run: &Run,
     builds: &mut Builds,

@@ -1,5 +1,5 @@
-//! One run, as the job sees it: the database and its connections, whether to go on, how far it is, and what earlier
-//! runs remembered. Synchronous: a run has a thread of its own, which may wait.
+//! One run, as the job sees it: the database and its connections, whether to go on, how far it is,
+//! and what earlier runs remembered. Synchronous: a run has a thread of its own, which may wait.
 //! Must never lend a connection that writes but through [`hold`].
 
 use std::sync::Arc;
@@ -61,7 +61,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Every use that a run makes of a connection of the pool: it only reads, until [`hold`] lends it for a write.
+    /// Every use that a run makes of a connection of the pool: it only reads, until [`hold`] lends
+    /// it for a write.
     pub(super) fn lent<T>(&self, call: &Call, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.pool.run(call, |connection| {
             hold::read_only(connection)?;
@@ -74,7 +75,8 @@ impl Run {
         self.by(&self.call, work)
     }
 
-    /// The same for a slice of the run, with a limit of its own: past it, `deadline`. Not begun where the run must stop.
+    /// The same for a slice of the run, with a limit of its own: past it, `deadline`. Not begun
+    /// where the run must stop.
     pub fn sql_within<T>(
         &self,
         limit: Duration,
@@ -91,8 +93,8 @@ impl Run {
         })
     }
 
-    /// Runs `work` in one transaction that has the write lock from its beginning, and notes for how long it had it.
-    /// Past `limit` it is rolled back, `deadline`.
+    /// Runs `work` in one transaction that has the write lock from its beginning, and notes for how
+    /// long it had it. Past `limit` it is rolled back, `deadline`.
     pub fn write_within<T>(
         &self,
         limit: Duration,
@@ -101,13 +103,14 @@ impl Run {
         self.sql_within(limit, |c| hold::write(c, &self.holds, work))
     }
 
-    /// What the file is like after something was done to it, also where the run was told to stop meanwhile: the next backup
-    /// must know that it has shrunk on purpose.
+    /// What the file is like after something was done to it, also where the run was told to stop
+    /// meanwhile: the next backup must know that it has shrunk on purpose.
     pub fn facts_afterwards(&self) -> Result<Facts> {
         self.lent(&self.call.apart().within(TO_LOOK), |c| Facts::read(c))
     }
 
-    /// Waits, and no longer than the run may go on: an error when it must stop. For the time between two slices.
+    /// Waits, and no longer than the run may go on: an error when it must stop. For the time
+    /// between two slices.
     pub fn pause(&self, pause: Duration) -> Result<()> {
         Handle::current().block_on(async {
             tokio::select! {
@@ -135,7 +138,8 @@ impl Run {
         Err(Error::new(Reason::Blackout, format!("stopped at {time} by {key}; the next run goes on")))
     }
 
-    /// Does work at low priority, on a thread that ends with it. For what has nothing to do with the application's file.
+    /// Does work at low priority, on a thread that ends with it. For what has nothing to do with
+    /// the application's file.
     pub fn in_background<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let runtime = Handle::current();
         let work = move || {

@@ -1,5 +1,5 @@
-//! One run of a job, whoever asked for it: lock, history row, attempts, deadline, panic, the sidecars' owner
-//! afterwards, log line and metrics. Knows no kind of job.
+//! One run of a job, whoever asked for it: lock, history row, attempts, deadline, panic, the
+//! sidecars' owner afterwards, log line and metrics. Knows no kind of job.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,8 +28,8 @@ use crate::terms::{Cause, Outcome};
 /// Attempts at a run whose error may go away by itself, and the pause before each further one.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
 
-/// How long a run may go on after it was told to stop, before it is given up. SQL stops within milliseconds; this
-/// is for a run that waits for a disk.
+/// How long a run may go on after it was told to stop, before it is given up. SQL stops within
+/// milliseconds; this is for a run that waits for a disk.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A run to be made.
@@ -61,8 +61,8 @@ pub struct RunEnd {
     pub result: Result<Report>,
 }
 
-/// Makes a run and writes it down. Never panics and never fails itself: trouble with the history is logged, and
-/// the run counts all the same.
+/// Makes a run and writes it down. Never panics and never fails itself: trouble with the history is
+/// logged, and the run counts all the same.
 pub async fn run(state: &State, order: Order) -> RunEnd {
     if order.task.access == Access::Preview {
         let run = started_run(state, &order, clock::now());
@@ -90,7 +90,8 @@ pub async fn run(state: &State, order: Order) -> RunEnd {
     let run = started_run(state, &order, started);
     let mut result = match &lock {
         Ok(lock) => attempts(&order.task, &run, lock.as_ref()).await,
-        // Not a run that another one forestalls, but one that cannot be made: somebody must look at it.
+        // Not a run that another one forestalls, but one that cannot be made: somebody must look at
+        // it.
         Err(error) => Err(error.clone()),
     };
     let path = database.path.clone();
@@ -159,7 +160,8 @@ fn holds(database: &str, job: &'static str) -> Holds {
     Holds::new(move |duration| WritersHeld { database: &database, job, duration }.emit())
 }
 
-/// Writes down a run that did not start because the same job is still running or, where it `has_begun` not, waiting.
+/// Writes down a run that did not start because the same job is still running or, where it
+/// `has_begun` not, waiting.
 pub async fn skip_overlap(state: &State, database: &Database, task: &Task, has_begun: bool) {
     let what = if has_begun { "has not ended yet" } else { "is still waiting for its turn" };
     let error = Error::new(Reason::Locked, format!("the {} before it {what}", task.kind));
@@ -214,14 +216,15 @@ async fn attempts(task: &Task, run: &Arc<Run>, lock: Option<&Arc<Lock>>) -> Resu
     }
 }
 
-/// One attempt, on a thread of its own. One that is given up keeps the database's lock until it really ends: what it
-/// began may still be writing, and must stay the only one.
+/// One attempt, on a thread of its own. One that is given up keeps the database's lock until it
+/// really ends: what it began may still be writing, and must stay the only one.
 async fn attempt(task: &Task, run: &Arc<Run>, lock: Option<&Arc<Lock>>) -> Result<Report> {
     let work = {
         let (task, run, lock) = (task.clone(), Arc::clone(run), lock.cloned());
         move || {
             let _lock = lock;
-            // Whoever closes a connection to a damaged file must know; the job itself meets an error of the state again.
+            // Whoever closes a connection to a damaged file must know; the job itself meets an
+            // error of the state again.
             let _ = damage::known(&run);
             (task.work)(&run)
         }

@@ -55,7 +55,8 @@ pub fn met(run: &Run, error: Error) -> Result<Error> {
     if error.reason == Reason::Cancelled { Err(error) } else { Ok(error) }
 }
 
-/// Keeps what was found in place of what the same checks found before. The checks of other jobs stay.
+/// Keeps what was found in place of what the same checks found before. The checks of other jobs
+/// stay.
 pub fn keep(run: &Run, checks: &[Check]) -> Result<()> {
     let at = clock::now();
     let new = checks.iter().map(|c| CheckStatus {

@@ -1,5 +1,6 @@
-//! Writes the page that Prometheus scrapes: merges the recorders' own pages into one, each family once with
-//! its HELP and TYPE, in the text format 0.0.4 or in OpenMetrics 1.0. Knows nothing of what is counted.
+//! Writes the page that Prometheus scrapes: merges the recorders' own pages into one, each family
+//! once with its HELP and TYPE, in the text format 0.0.4 or in OpenMetrics 1.0. Knows nothing of
+//! what is counted.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -16,8 +17,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The form that an `Accept` header asks for. OpenMetrics only where it is named, in a version that we
-    /// speak, and wanted at least as much as plain text.
+    /// The form that an `Accept` header asks for. OpenMetrics only where it is named, in a version
+    /// that we speak, and wanted at least as much as plain text.
     pub fn negotiate(accept: Option<&str>) -> Self {
         let (mut open, mut text) = (0.0_f32, 0.0_f32);
         for range in accept.unwrap_or_default().split(',') {
@@ -51,9 +52,9 @@ impl Format {
     }
 }
 
-/// One page out of those of the recorders: families by name, in each the series by their labels. Names that are
-/// not in the table are left out, and so are series whose value is NaN: a gauge that cannot be told any more is
-/// set to NaN, as the exporter has no way to delete one.
+/// One page out of those of the recorders: families by name, in each the series by their labels.
+/// Names that are not in the table are left out, and so are series whose value is NaN: a gauge that
+/// cannot be told any more is set to NaN, as the exporter has no way to delete one.
 pub(super) fn merge(pages: &[String], format: Format) -> String {
     let mut families: BTreeMap<&str, (&Metric, Vec<&str>)> = BTreeMap::new();
     for page in pages {
@@ -110,13 +111,15 @@ fn header(out: &mut String, metric: &Metric, format: Format) {
     }
 }
 
-/// Where a bucket's bound stands in its line; `None` for every other line. The exporter writes `le` last.
+/// Where a bucket's bound stands in its line; `None` for every other line. The exporter writes `le`
+/// last.
 fn bound(metric: &Metric, line: &str) -> Option<usize> {
     let rest = line.strip_prefix(metric.name)?;
     if rest.starts_with("_bucket{") { line.rfind("le=\"") } else { None }
 }
 
-/// The labels of a sample, without the bound of a bucket, so that all samples of one series compare as equal.
+/// The labels of a sample, without the bound of a bucket, so that all samples of one series compare
+/// as equal.
 fn labels<'a>(metric: &Metric, line: &'a str) -> &'a str {
     let start = line.find('{').map_or(line.len(), |at| at + 1);
     let end = bound(metric, line).or_else(|| line.rfind('}')).unwrap_or(line.len());

@@ -1,5 +1,6 @@
-//! The one table of what is said of an index: the values of the label `reason` of `litekeeper_index_problems`. Nothing
-//! here looks at an index: the check `indexes` and the advice do.
+//! The one table of what is said of an index: the values of the label `reason` of
+//! `litekeeper_index_problems`. Nothing here looks at an index: the check `indexes` and the advice
+//! do.
 
 /// What may be said of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
-//! What the daemon says about itself: one struct per fact in `events`, whose `emit` writes the log line and
-//! the metric together, so that the two never disagree. Must never hold SQL text, paths or error texts in a
-//! label, and decides nothing.
+//! What the daemon says about itself: one struct per fact in `events`, whose `emit` writes the log
+//! line and the metric together, so that the two never disagree. Must never hold SQL text, paths or
+//! error texts in a label, and decides nothing.
 
 pub mod events;
 mod exporter;

@@ -1,5 +1,6 @@
-//! The one table of metrics: every name, label and HELP text of the program, and no other file holds any.
-//! Labels are never SQL text, paths or error texts: each value must come from a small, known set.
+//! The one table of metrics: every name, label and HELP text of the program, and no other file
+//! holds any. Labels are never SQL text, paths or error texts: each value must come from a small,
+//! known set.
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata};
 
@@ -52,7 +53,8 @@ const JOB_SECONDS: &[f64] =
 const QUERY_SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// Writers are to be held up for milliseconds; a VACUUM holds them for as long as `max_block` allows.
+/// Writers are to be held up for milliseconds; a VACUUM holds them for as long as `max_block`
+/// allows.
 const HOLD_SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
     60.0,
@@ -171,7 +173,8 @@ pub fn find(name: &str) -> Option<&'static Metric> {
 /// Needed by the `metrics` facade; our recorder does not look at it.
 const METADATA: Metadata<'static> = Metadata::new("litekeeper", Level::INFO, None);
 
-/// Handles are fetched for each emit and never kept: a kept one would outlive the removal of its database.
+/// Handles are fetched for each emit and never kept: a kept one would outlive the removal of its
+/// database.
 impl Metric {
     fn key<const N: usize>(&self, values: [&str; N]) -> Key {
         debug_assert_eq!(N, self.labels.len(), "{} has the labels {:?}", self.name, self.labels);

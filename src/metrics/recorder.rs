@@ -1,6 +1,7 @@
-//! Keeps the series: one Prometheus recorder for each database and one for the daemon's own, so that removing
-//! a database removes its series. Must never bring a removed database back: only [`Metrics::add_database`]
-//! makes room for one, and what still runs for a removed one counts into the void.
+//! Keeps the series: one Prometheus recorder for each database and one for the daemon's own, so
+//! that removing a database removes its series. Must never bring a removed database back: only
+//! [`Metrics::add_database`] makes room for one, and what still runs for a removed one counts into
+//! the void.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -58,8 +59,8 @@ impl Metrics {
             .map_err(|_| Error::new(Reason::Panic, "cannot set up the metrics: they are set up already"))
     }
 
-    /// Starts to count for a database, with every counter at zero. For a database that is there already (a
-    /// reload that changed its rules) only what is new is added; nothing is reset.
+    /// Starts to count for a database, with every counter at zero. For a database that is there
+    /// already (a reload that changed its rules) only what is new is added; nothing is reset.
     pub fn add_database(&self, database: &str, expected: Expected<'_>) {
         let mut databases = self.inner.databases.write().unwrap_or_else(PoisonError::into_inner);
         databases.entry(database.to_owned()).or_insert_with(|| Arc::new(prometheus()));
@@ -72,8 +73,8 @@ impl Metrics {
         self.inner.databases.write().unwrap_or_else(PoisonError::into_inner).remove(database);
     }
 
-    /// Files the samples that histograms have gathered. To be called every few seconds: without it they pile
-    /// up in memory until the next scrape.
+    /// Files the samples that histograms have gathered. To be called every few seconds: without it
+    /// they pile up in memory until the next scrape.
     pub fn upkeep(&self) {
         self.each().iter().for_each(|r| r.handle().run_upkeep());
         self.inner.daemon.handle().run_upkeep();
@@ -90,8 +91,8 @@ impl Metrics {
         self.inner.databases.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Runs `register` on the recorder that this key belongs to; `None` for a database that is not (or no
-    /// longer) kept.
+    /// Runs `register` on the recorder that this key belongs to; `None` for a database that is not
+    /// (or no longer) kept.
     fn route<T>(&self, key: &Key, register: impl FnOnce(&PrometheusRecorder, &Key) -> T) -> Option<T> {
         let Some(database) = key.labels().find(|l| l.key() == names::DATABASE) else {
             return Some(register(&self.inner.daemon, &escaped(key)));
@@ -107,7 +108,8 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// HELP and TYPE come from the table of [`names`], so the descriptions of the facade have nothing to add.
+/// HELP and TYPE come from the table of [`names`], so the descriptions of the facade have nothing
+/// to add.
 impl Recorder for Metrics {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
@@ -155,7 +157,8 @@ fn start_at_zero(database: &str, expected: Expected<'_>) {
     }
 }
 
-/// A recorder of the exporter's, with the buckets of the table: a histogram without any would be a summary.
+/// A recorder of the exporter's, with the buckets of the table: a histogram without any would be a
+/// summary.
 fn prometheus() -> PrometheusRecorder {
     let mut builder = PrometheusBuilder::new();
     for metric in names::ALL {
@@ -168,9 +171,9 @@ fn prometheus() -> PrometheusRecorder {
     builder.build_recorder()
 }
 
-/// The same key with backslashes and quotes in its label values escaped for the page. The exporter takes
-/// those that it meets for escapes made already, so that two tables could come out under one name; what is
-/// escaped beforehand it leaves as it is, and line feeds it escapes itself.
+/// The same key with backslashes and quotes in its label values escaped for the page. The exporter
+/// takes those that it meets for escapes made already, so that two tables could come out under one
+/// name; what is escaped beforehand it leaves as it is, and line feeds it escapes itself.
 fn escaped(key: &Key) -> Key {
     if !key.labels().any(|l| l.value().contains(['\\', '"'])) {
         return key.clone();

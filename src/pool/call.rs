@@ -1,6 +1,6 @@
-//! Who asks for connections, and what ends the SQL on them: the end of the run, a deadline, the length of the
-//! write-ahead log. One guard watches for all of that, beside the thread on which the SQL runs.
-//! Must never look at a file on a thread of the runtime.
+//! Who asks for connections, and what ends the SQL on them: the end of the run, a deadline, the
+//! length of the write-ahead log. One guard watches for all of that, beside the thread on which the
+//! SQL runs. Must never look at a file on a thread of the runtime.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -68,7 +68,8 @@ struct Current {
 }
 
 impl Call {
-    /// A call, or all those of one run, which clones it. It is cancelled with `cancel`, or by itself.
+    /// A call, or all those of one run, which clones it. It is cancelled with `cancel`, or by
+    /// itself.
     pub fn new(job: &'static str, cancel: &CancellationToken, deadline: Option<Instant>) -> Self {
         let cancel = cancel.child_token();
         Self { job, cancel, deadline, log: None, generation: Arc::default(), uses: Arc::default() }
@@ -114,8 +115,8 @@ impl Call {
         }
     }
 
-    /// Waits for something of the asynchronous world, on a thread that may: of a run, with the runtime entered. `None`
-    /// where the call ended first.
+    /// Waits for something of the asynchronous world, on a thread that may: of a run, with the
+    /// runtime entered. `None` where the call ended first.
     pub(super) fn wait_for<T>(&self, what: impl Future<Output = T>) -> Option<T> {
         Handle::current().block_on(async {
             tokio::select! {
@@ -127,9 +128,9 @@ impl Call {
         })
     }
 
-    /// Does `work` on a thread of its own, named after the job, on which it may use connections and wait, with the guard
-    /// beside it. Nobody waits any more when what is returned is dropped: the call is cancelled then, and the thread ends
-    /// soon after.
+    /// Does `work` on a thread of its own, named after the job, on which it may use connections and
+    /// wait, with the guard beside it. Nobody waits any more when what is returned is dropped: the
+    /// call is cancelled then, and the thread ends soon after.
     ///
     /// Errors: those of `work`; `panic` where it panicked.
     pub async fn on_thread<T: Send + 'static>(
@@ -155,7 +156,8 @@ impl Call {
         result
     }
 
-    /// Ends the SQL of this call when it must stop, of whichever connection it has; goes on for ever.
+    /// Ends the SQL of this call when it must stop, of whichever connection it has; goes on for
+    /// ever.
     async fn guard(&self) -> Infallible {
         tokio::select! {
             never = self.stop_when_cancelled() => never,

@@ -1,11 +1,12 @@
 //! Which files the open connections belong to, and how a connection is closed.
 //!
 //! SQLite's last close moves the log into the file and removes `-wal` and `-shm` by their names
-//! (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>). Between two jobs that is right, so that the
-//! one file of a stopped application is all of its database (HAZARDS H30). It is wrong where another file has come under
-//! one of the names meanwhile, where a replicator owns the log (H13), where the file has a second name (H31), and where
-//! it is damaged: the log may hold what is left of it. So no connection does it by itself, and each close looks first.
-//! Must never close one on a thread of the runtime, nor let two close at once: neither would be the last.
+//! (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>). Between two jobs that
+//! is right, so that the one file of a stopped application is all of its database (HAZARDS H30). It
+//! is wrong where another file has come under one of the names meanwhile, where a replicator owns
+//! the log (H13), where the file has a second name (H31), and where it is damaged: the log may hold
+//! what is left of it. So no connection does it by itself, and each close looks first. Must never
+//! close one on a thread of the runtime, nor let two close at once: neither would be the last.
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -43,8 +44,9 @@ struct OpenFiles {
     generation: u64,
     /// What the connections of this generation have open.
     open: Option<Fileset>,
-    /// Connections of an earlier generation to the same database are lent. SQLite shares what it knows of a `-shm` among
-    /// all connections of a process to one file, so that there must be no new one beside them.
+    /// Connections of an earlier generation to the same database are lent. SQLite shares what it
+    /// knows of a `-shm` among all connections of a process to one file, so that there must be no
+    /// new one beside them.
     is_held: bool,
     /// Another file may take its place without that being told of.
     is_let_go: bool,
@@ -88,7 +90,8 @@ impl FileWatch {
 
     /// Compares what is there with what is open. `count` tells how many connections the pool has.
     ///
-    /// Errors: whatever stands in the way of opening the database; `replaced` where an earlier generation is in the way.
+    /// Errors: whatever stands in the way of opening the database; `replaced` where an earlier
+    /// generation is in the way.
     pub(super) async fn admit(self: &Arc<Self>, count: impl Fn() -> usize) -> Result<Admission<'_>> {
         let is_held = self.known().is_held;
         if is_held {
@@ -113,7 +116,8 @@ impl FileWatch {
         Ok(Admission::Replaced)
     }
 
-    /// What is there now, where it can be opened. A disk may hang, and must then hold up this call alone.
+    /// What is there now, where it can be opened. A disk may hang, and must then hold up this call
+    /// alone.
     async fn look(self: &Arc<Self>) -> Result<Fileset> {
         let this = Arc::clone(self);
         let look = tokio::task::spawn_blocking(move || {
@@ -126,14 +130,15 @@ impl FileWatch {
         look.await.unwrap_or_else(|_| Err(super::panicked()))
     }
 
-    /// Begins a new generation with the files that are there now, if the open connections have others. `idle` gives the
-    /// idle connections, which are closed when this returns.
+    /// Begins a new generation with the files that are there now, if the open connections have
+    /// others. `idle` gives the idle connections, which are closed when this returns.
     ///
     /// Errors: as of [`Self::admit`].
     pub(super) async fn renew(self: &Arc<Self>, idle: impl FnOnce() -> Vec<Wrapper>) -> Result<()> {
         let alone = self.gate.write().await;
-        // Looked at again: the application may have closed its last connection, and one of ours have opened the next log,
-        // after the look that it seemed by. What was known to be open before a look must be there in it.
+        // Looked at again: the application may have closed its last connection, and one of ours
+        // have opened the next log, after the look that it seemed by. What was known to be open
+        // before a look must be there in it.
         let open = self.known().open.clone();
         let now = self.look().await?;
         if open.is_some_and(|open| open.is_in_place(&now)) {
@@ -191,7 +196,8 @@ impl FileWatch {
         )
     }
 
-    /// Whether a connection of this generation still has open what is there. Asked before each use, on its thread.
+    /// Whether a connection of this generation still has open what is there. Asked before each use,
+    /// on its thread.
     pub(super) fn are_in_place(&self, generation: u64) -> bool {
         // In this order: another connection may open the log, and that be noted, after the look.
         let open = {
@@ -202,8 +208,8 @@ impl FileWatch {
         open.zip(now).is_some_and(|(open, now)| open.is_in_place(&now))
     }
 
-    /// Takes note of what a connection has open. One that could not read yet, because of a lock of the application, has
-    /// nothing.
+    /// Takes note of what a connection has open. One that could not read yet, because of a lock of
+    /// the application, has nothing.
     pub(super) fn note(&self, connection: &Connection, generation: u64) {
         if !is_wal(connection).unwrap_or(false) {
             return;
@@ -218,7 +224,8 @@ impl FileWatch {
         }
     }
 
-    /// Has connections of a generation closed, one after the other, on a thread that may wait for the disk.
+    /// Has connections of a generation closed, one after the other, on a thread that may wait for
+    /// the disk.
     pub(super) fn close(self: &Arc<Self>, connections: Vec<Wrapper>, generation: u64) {
         // Without a runtime the process ends.
         let Ok(runtime) = Handle::try_current() else { return };
@@ -251,7 +258,8 @@ impl FileWatch {
         match taken.lock() {
             Ok(mut connection) => {
                 self.prepare(&connection, generation);
-                // Taken out, as what is dropped with the wrapper is closed on another thread, and later.
+                // Taken out, as what is dropped with the wrapper is closed on another thread, and
+                // later.
                 if let Ok(nothing) = Connection::open_in_memory() {
                     drop(std::mem::replace(&mut *connection, nothing));
                 }

@@ -1,5 +1,5 @@
-//! One use of a connection, on the thread of whoever asks: had from the pool, its files compared with what is there, and
-//! given back when the work is over, however that ended.
+//! One use of a connection, on the thread of whoever asks: had from the pool, its files compared
+//! with what is there, and given back when the work is over, however that ended.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,12 +28,13 @@ const BAD_DISK: &str = "; the disk or its driver fails: see the kernel's log (dm
                         before anything else";
 
 impl Pool {
-    /// Runs `work` on a connection, on this thread, which must be one that may wait, with the runtime entered. The
-    /// call's cancellation and its deadline each stop the SQL, promptly where [`Call::guard`] watches beside it.
+    /// Runs `work` on a connection, on this thread, which must be one that may wait, with the
+    /// runtime entered. The call's cancellation and its deadline each stop the SQL, promptly where
+    /// [`Call::guard`] watches beside it.
     ///
-    /// Errors: those of `work`; `pool_timeout`; `cancelled` and `deadline`; `replaced` where another file has come in
-    /// place of the one that the run began with, by which it has decided what to do, or of what lies beside it; whatever
-    /// stands in the way of opening.
+    /// Errors: those of `work`; `pool_timeout`; `cancelled` and `deadline`; `replaced` where
+    /// another file has come in place of the one that the run began with, by which it has decided
+    /// what to do, or of what lies beside it; whatever stands in the way of opening.
     pub fn run<T>(&self, call: &Call, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         call.check()?;
         let done = self.get(call).and_then(|lent| lent.use_for(call, work));
@@ -96,8 +97,8 @@ impl Pool {
 }
 
 impl Inner {
-    /// The generation to which a connection may be opened, for as long as the guard is there. Connections to other files
-    /// are closed first.
+    /// The generation to which a connection may be opened, for as long as the guard is there.
+    /// Connections to other files are closed first.
     fn admit(&self, call: &Call) -> Result<(RwLockReadGuard<'_, ()>, u64)> {
         let files = &self.files;
         for _ in 0..ADMISSIONS {
@@ -129,8 +130,8 @@ impl Inner {
         }
     }
 
-    /// SQLite's own texts for a file that is none of its databases, and for one that it cannot read or write, do not
-    /// say which, nor why.
+    /// SQLite's own texts for a file that is none of its databases, and for one that it cannot read
+    /// or write, do not say which, nor why.
     fn named(&self, error: Error) -> Error {
         let path = &self.path;
         if error.file.is_some() {
@@ -202,8 +203,8 @@ impl Drop for Loan {
         if self.is_clean {
             self.inner.give_back(connection, self.generation);
         } else {
-            // Closed, so that a transaction of the work that panicked, or that could not be rolled back, does not
-            // stay open with its locks.
+            // Closed, so that a transaction of the work that panicked, or that could not be rolled
+            // back, does not stay open with its locks.
             self.inner.files.close(vec![Object::take(connection)], self.generation);
         }
     }

@@ -1,7 +1,8 @@
-//! CONNECTIONS to one database: the only room that names deadpool, and where the asynchronous world ends.
-//! Work comes in as a closure over one connection, on the thread of the job that asks, with its deadline and its
-//! cancellation, either of which ends its SQL; every statement is timed.
-//! Must never open a file that is missing, nor one whose sidecars the application could not write afterwards.
+//! CONNECTIONS to one database: the only room that names deadpool, and where the asynchronous world
+//! ends. Work comes in as a closure over one connection, on the thread of the job that asks, with
+//! its deadline and its cancellation, either of which ends its SQL; every statement is timed. Must
+//! never open a file that is missing, nor one whose sidecars the application could not write
+//! afterwards.
 
 mod call;
 mod files;
@@ -47,7 +48,8 @@ pub struct PoolState {
     pub recycled: u64,
 }
 
-/// The connections to one database. Cheap to clone; the last clone must be dropped inside the runtime.
+/// The connections to one database. Cheap to clone; the last clone must be dropped inside the
+/// runtime.
 #[derive(Clone)]
 pub struct Pool {
     inner: Arc<Inner>,
@@ -73,7 +75,8 @@ struct Inner {
 }
 
 impl Pool {
-    /// The pool of a database. Opens nothing yet: a database that is missing today may be there tomorrow.
+    /// The pool of a database. Opens nothing yet: a database that is missing today may be there
+    /// tomorrow.
     pub fn new(database: &Database, slow: UnboundedSender<SlowStatement>) -> Result<Self> {
         let pool = open::build(&database.path, &database.pool)?;
         Ok(Self {
@@ -115,8 +118,8 @@ impl Pool {
         }
     }
 
-    /// Closes idle connections that are older than `pool.recycle` or more than `pool.size`, and publishes the pool's
-    /// numbers.
+    /// Closes idle connections that are older than `pool.recycle` or more than `pool.size`, and
+    /// publishes the pool's numbers.
     pub fn upkeep(&self) {
         self.inner.replace_old();
         let mut spare = self.inner.pool.status().size.saturating_sub(self.inner.settings.size);
@@ -142,8 +145,8 @@ impl Pool {
         .emit();
     }
 
-    /// Closes the idle connections: another file may take the database's place now without that being told of. Lent ones
-    /// are closed when they come back.
+    /// Closes the idle connections: another file may take the database's place now without that
+    /// being told of. Lent ones are closed when they come back.
     pub fn let_go(&self) {
         self.inner.files.let_go();
         self.inner.close_where(|_| true);
@@ -168,8 +171,8 @@ impl Pool {
 }
 
 impl Inner {
-    /// An overflow connection is closed when nobody waits for it; one to files that are no longer the database's,
-    /// always; the others after a while.
+    /// An overflow connection is closed when nobody waits for it; one to files that are no longer
+    /// the database's, always; the others after a while.
     fn give_back(self: &Arc<Self>, connection: Object, generation: u64) {
         let now = self.pool.status();
         let is_overflow = now.size > self.settings.size && now.waiting == 0;
@@ -218,7 +221,8 @@ async fn close_when_idle(of: Weak<Inner>) {
         let unused = inner.last_use.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
         let left = inner.settings.idle.saturating_sub(unused);
         if left.is_zero() {
-            // Before: one that is given back from here on finds somebody to close it, or has it done now.
+            // Before: one that is given back from here on finds somebody to close it, or has it
+            // done now.
             inner.is_watched.store(false, Ordering::Relaxed);
             return inner.close_where(|_| true);
         }
@@ -227,7 +231,8 @@ async fn close_when_idle(of: Weak<Inner>) {
     }
 }
 
-/// For work given to [`Pool::run`] that waits for something else than its connection's SQL: an error when it must stop.
+/// For work given to [`Pool::run`] that waits for something else than its connection's SQL: an
+/// error when it must stop.
 pub fn go_on() -> Result<()> {
     session::check()
 }

@@ -1,6 +1,7 @@
-//! One stretch of work on one connection: its limits, and the timing of its statements. SQLite's callbacks are
-//! plain functions without a context of their own, so the session lies in a thread local while the work runs:
-//! a connection never leaves its blocking thread during one call. Must never touch the database itself.
+//! One stretch of work on one connection: its limits, and the timing of its statements. SQLite's
+//! callbacks are plain functions without a context of their own, so the session lies in a thread
+//! local while the work runs: a connection never leaves its blocking thread during one call. Must
+//! never touch the database itself.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -14,21 +15,23 @@ use tokio_util::sync::CancellationToken;
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 
-/// Virtual machine instructions between two looks at the limits: some 50 µs of work, so that a stop is prompt
-/// and its cost does not show.
+/// Virtual machine instructions between two looks at the limits: some 50 µs of work, so that a stop
+/// is prompt and its cost does not show.
 const STEPS_BETWEEN_LOOKS: i32 = 4000;
 
 /// Longest pause between two attempts to take a lock. SQLite's own handler ends at 100 ms as well.
 const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(100);
 
-/// When to stop. Shared between the asynchronous side, which sets it, and SQLite's callbacks, which obey.
+/// When to stop. Shared between the asynchronous side, which sets it, and SQLite's callbacks, which
+/// obey.
 pub(super) struct Limits {
     cancel: CancellationToken,
     /// By something else, with this error.
     stopped: OnceLock<Error>,
     deadline: Option<Instant>,
     busy_timeout: Duration,
-    /// Present exactly while the session runs, so that a late interrupt never hits the connection's next user.
+    /// Present exactly while the session runs, so that a late interrupt never hits the connection's
+    /// next user.
     interrupt: Mutex<Option<InterruptHandle>>,
 }
 
@@ -44,7 +47,8 @@ impl Limits {
         Self { cancel, stopped, deadline, busy_timeout, interrupt }
     }
 
-    /// Ends the work with this error: the running statement now, any later one as soon as it begins.
+    /// Ends the work with this error: the running statement now, any later one as soon as it
+    /// begins.
     pub(super) fn stop(&self, why: Error) {
         // The first reason is the one that counts.
         let _ = self.stopped.set(why);
@@ -55,8 +59,9 @@ impl Limits {
         self.deadline
     }
 
-    /// Ends the running statement. The progress handler alone would not: some single instructions (sorting, a
-    /// check of one large table, a checkpoint) run for seconds, and look only at SQLite's own flag.
+    /// Ends the running statement. The progress handler alone would not: some single instructions
+    /// (sorting, a check of one large table, a checkpoint) run for seconds, and look only at
+    /// SQLite's own flag.
     pub(super) fn interrupt(&self) {
         if let Some(handle) = &*self.handle() {
             handle.interrupt();
@@ -117,8 +122,8 @@ pub(super) trait Observer {
 }
 
 struct StatementStart {
-    /// Address of the statement's SQL text: the one thing that a trace event tells of a statement's identity,
-    /// and unique while the statement lives.
+    /// Address of the statement's SQL text: the one thing that a trace event tells of a statement's
+    /// identity, and unique while the statement lives.
     key: usize,
     since: Instant,
     /// The counters are cumulative over the runs of a cached statement.
@@ -158,8 +163,8 @@ thread_local! {
     static WAITS: Cell<bool> = const { Cell::new(true) };
 }
 
-/// Whether the work that runs on this thread waits for locks, as it does at first: who has chosen the moment for a
-/// transaction does not want it at another one.
+/// Whether the work that runs on this thread waits for locks, as it does at first: who has chosen
+/// the moment for a transaction does not want it at another one.
 pub fn wait_for_locks(yes: bool) {
     WAITS.set(yes);
 }
@@ -171,8 +176,8 @@ pub(super) fn install(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_handler(Some(on_busy))
 }
 
-/// Whether the work of the session on this thread may go on, where it is not its own connection's SQL that would be
-/// stopped. Without a session, it may.
+/// Whether the work of the session on this thread may go on, where it is not its own connection's
+/// SQL that would be stopped. Without a session, it may.
 pub(super) fn check() -> Result<()> {
     CURRENT.with_borrow(|current| current.as_ref().map_or(Ok(()), |session| session.limits.check()))
 }
@@ -188,8 +193,8 @@ impl Drop for Leave<'_> {
     }
 }
 
-/// Runs `work` under `limits`, with its statements reported to `observer`. A transaction that the work leaves
-/// open is rolled back.
+/// Runs `work` under `limits`, with its statements reported to `observer`. A transaction that the
+/// work leaves open is rolled back.
 pub(super) fn run<T>(
     connection: &mut Connection,
     limits: &Arc<Limits>,
@@ -265,8 +270,9 @@ fn on_trace(event: TraceEvent<'_>) {
         match event {
             TraceEvent::Stmt(statement, text) => {
                 let sql = statement.sql();
-                // Trigger programs, and what VACUUM, ANALYZE and virtual tables run inside a statement, announce
-                // themselves with a comment in place of their text; they are part of that statement.
+                // Trigger programs, and what VACUUM, ANALYZE and virtual tables run inside a
+                // statement, announce themselves with a comment in place of their text; they are
+                // part of that statement.
                 if text != sql {
                     return;
                 }
@@ -275,8 +281,9 @@ fn on_trace(event: TraceEvent<'_>) {
                     since: Instant::now(),
                     before: Counters::of(&statement),
                 });
-                // SQLite forgets an interrupt that came between two statements, and one that is short never
-                // reaches the progress handler: work made of many would go on to its end.
+                // SQLite forgets an interrupt that came between two statements, and one that is
+                // short never reaches the progress handler: work made of many would go on to its
+                // end.
                 if session.limits.must_stop() {
                     session.limits.interrupt();
                 }
@@ -287,7 +294,8 @@ fn on_trace(event: TraceEvent<'_>) {
                 let Some(at) = session.running.iter().rposition(|r| r.key == key) else { return };
                 let started = session.running.remove(at);
                 let after = Counters::of(&statement);
-                // SQLite counts in 32 bits without a sign: half a minute of work already turns them negative.
+                // SQLite counts in 32 bits without a sign: half a minute of work already turns them
+                // negative.
                 let since = |after: i32, before: i32| u64::from(after.wrapping_sub(before).cast_unsigned());
                 session.observer.statement(&StatementTiming {
                     sql: &sql,

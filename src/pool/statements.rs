@@ -1,5 +1,5 @@
-//! What becomes of the statements that a session sees: metrics, and for the slow ones a plan and a word to whoever
-//! keeps them. Must never wait for a lock.
+//! What becomes of the statements that a session sees: metrics, and for the slow ones a plan and a
+//! word to whoever keeps them. Must never wait for a lock.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,7 +39,8 @@ pub struct SlowStatement {
     pub sorts: u64,
     /// Rows put into automatic indexes (SQLITE_STMTSTATUS_AUTOINDEX).
     pub automatic_indexes: u64,
-    /// Its plan, asked for after the work; `None` where it has none, or could not be asked for without waiting.
+    /// Its plan, asked for after the work; `None` where it has none, or could not be asked for
+    /// without waiting.
     pub plan: Option<Vec<PlanStep>>,
     /// The names that the schema has: what else is in the statement or its plan may be data.
     pub names: Arc<[String]>,
@@ -98,7 +99,8 @@ impl Observer for Statements {
     }
 }
 
-/// Sends the slow statements of a session on, with their plans. Outside of the session nothing waits for a lock.
+/// Sends the slow statements of a session on, with their plans. Outside of the session nothing
+/// waits for a lock.
 pub(super) fn tell(
     connection: &Connection,
     slow: &Mutex<Vec<SlowStatement>>,

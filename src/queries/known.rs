@@ -1,6 +1,7 @@
-//! What may be shown of a statement and of its plan: the names of the schema, and those that the statement gives without
-//! quotes. SQLite takes a text in double quotes for a name or for a literal, whichever fits, and lets `'secret'` be a
-//! table's alias, which its plan then shows. Must never let through what may be data.
+//! What may be shown of a statement and of its plan: the names of the schema, and those that the
+//! statement gives without quotes. SQLite takes a text in double quotes for a name or for a
+//! literal, whichever fits, and lets `'secret'` be a table's alias, which its plan then shows. Must
+//! never let through what may be data.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,8 @@ use crate::sql::fingerprint;
 use crate::sql::tokens::{Token, tokens};
 use crate::sqlite::look::explain::PlanStep;
 
-/// The words of plans (`sqlite3WhereExplainOneScan` in wherecode.c and the callers of `ExplainQueryPlan`).
+/// The words of plans (`sqlite3WhereExplainOneScan` in wherecode.c and the callers of
+/// `ExplainQueryPlan`).
 const PLAN_WORDS: &str = "\
     ALL AND ANY AUTOMATIC B-TREE BLOOM BY CO-ROUTINE COMPOUND CONSTANT CORRELATED COVERING CREATE DISTINCT EXCEPT EXISTS \
     FILTER FOR FULL-JOIN GROUP IN IN-OPERATOR INDEX INITIAL INTEGER INTERSECT KEY LAST LEFT LEFT-JOIN LEFT-MOST LIST \
@@ -38,7 +40,8 @@ impl SchemaNames {
         fingerprint::shape_among(sql, |name| self.has(name))
     }
 
-    /// The plan of a statement, in which `?` stands for every word that is neither SQLite's nor a name.
+    /// The plan of a statement, in which `?` stands for every word that is neither SQLite's nor a
+    /// name.
     pub fn plan(&self, sql: &str, steps: &[PlanStep]) -> Plan {
         let mut known: BTreeSet<String> = PLAN_WORDS.split(' ').map(str::to_lowercase).collect();
         known.extend(self.names.iter().flat_map(|name| words(name)).map(str::to_owned));

@@ -1,5 +1,6 @@
-//! WHICH statements hurt: a statement's shape, so that runs of the same statement can be counted together and
-//! shown without the data in it; the log of the slow ones; and query plans that can be compared.
+//! WHICH statements hurt: a statement's shape, so that runs of the same statement can be counted
+//! together and shown without the data in it; the log of the slow ones; and query plans that can be
+//! compared.
 
 pub mod known;
 pub mod plans;

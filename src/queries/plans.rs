@@ -1,5 +1,5 @@
-//! A query plan in a form that stays the same while the plan does: without the numbers that SQLite gives to its
-//! parts, and without estimates. Pure.
+//! A query plan in a form that stays the same while the plan does: without the numbers that SQLite
+//! gives to its parts, and without estimates. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,8 @@ enum Access {
 }
 
 impl Plan {
-    /// The plan that these steps describe, which come in SQLite's order: each after the one that it is part of.
+    /// The plan that these steps describe, which come in SQLite's order: each after the one that it
+    /// is part of.
     pub fn new(steps: &[PlanStep]) -> Self {
         let mut depths: Vec<(i64, usize)> = Vec::new();
         let mut lines = Vec::new();
@@ -86,8 +87,8 @@ pub fn index_in(line: &str) -> Option<&str> {
     Some(name.strip_suffix(" LEFT-JOIN").unwrap_or(name))
 }
 
-/// One step without numbers of parts (`SUBQUERY 3`, `(subquery-3)`), estimates (`(~40 rows)`) and the word TABLE
-/// that older versions of SQLite write behind SCAN and SEARCH.
+/// One step without numbers of parts (`SUBQUERY 3`, `(subquery-3)`), estimates (`(~40 rows)`) and
+/// the word TABLE that older versions of SQLite write behind SCAN and SEARCH.
 fn normalise(detail: &str) -> String {
     let mut words: Vec<&str> = Vec::new();
     let mut rest = detail.split_whitespace().peekable();

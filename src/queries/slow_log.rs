@@ -1,5 +1,5 @@
-//! The one consumer of slow statements: each is told by its shape, counted, and added up in the daemon's memory.
-//! Must never show a statement with its literals.
+//! The one consumer of slow statements: each is told by its shape, counted, and added up in the
+//! daemon's memory. Must never show a statement with its literals.
 
 use std::time::{Duration, Instant};
 

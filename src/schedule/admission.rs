@@ -1,11 +1,13 @@
-//! Who may start now. Holds what runs and what waits, as a value; must never start, stop or await anything.
+//! Who may start now. Holds what runs and what waits, as a value; must never start, stop or await
+//! anything.
 //!
 //! - An exclusive job has its database for itself among exclusive jobs.
-//! - A heavy job takes one of `width` places over all databases, and one of `per_disk` on the disk of its database.
-//! - Where a job cannot start it waits in line; one that waits for its database or its disk does not hold up those
-//!   behind it that wait for another.
-//! - A job that is neither (health, watch) starts at once: it is short and only reads, and a long VACUUM of two
-//!   databases must not blind the checks of all the others.
+//! - A heavy job takes one of `width` places over all databases, and one of `per_disk` on the disk
+//!   of its database.
+//! - Where a job cannot start it waits in line; one that waits for its database or its disk does
+//!   not hold up those behind it that wait for another.
+//! - A job that is neither (health, watch) starts at once: it is short and only reads, and a long
+//!   VACUUM of two databases must not blind the checks of all the others.
 //! - A job that runs or waits already is skipped, never doubled.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -95,8 +97,8 @@ impl Admission {
         self.admit()
     }
 
-    /// Changes the number of places: returns those to start now. What runs beyond a smaller number goes on to its
-    /// end.
+    /// Changes the number of places: returns those to start now. What runs beyond a smaller number
+    /// goes on to its end.
     pub fn set_width(&mut self, width: Width) -> Vec<Ticket> {
         self.width = width;
         self.admit()

@@ -1,7 +1,8 @@
-//! When a blackout begins and ends, as instants of a zone. Takes the time as an argument and must never ask a clock.
+//! When a blackout begins and ends, as instants of a zone. Takes the time as an argument and must
+//! never ask a clock.
 //!
-//! An instant is within a blackout when the clock on the wall shows a reading that is. Through a repeated hour a window
-//! therefore holds twice, and one that lies in a gap of spring not at all.
+//! An instant is within a blackout when the clock on the wall shows a reading that is. Through a
+//! repeated hour a window therefore holds twice, and one that lies in a gap of spring not at all.
 
 use chrono::{DateTime, Offset as _, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
@@ -40,8 +41,8 @@ pub fn next_change(blackout: &Blackout, zone: Tz, at: DateTime<Utc>) -> Option<D
     None
 }
 
-/// The first instant of `(from, to]` with another offset than `from`, if `to` has another one. Two shifts within a week
-/// that undo each other are not known of any zone.
+/// The first instant of `(from, to]` with another offset than `from`, if `to` has another one. Two
+/// shifts within a week that undo each other are not known of any zone.
 fn shift_within(zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let offset = |at: DateTime<Utc>| zone.offset_from_utc_datetime(&at.naive_utc()).fix();
     let old = offset(from);

@@ -1,17 +1,19 @@
-//! Cron expression and zone to instants, daylight saving included. Takes the time as an argument and must
-//! never ask a clock.
+//! Cron expression and zone to instants, daylight saving included. Takes the time as an argument
+//! and must never ask a clock.
 //!
 //! Which instants are due:
 //!
-//! - An expression with a wildcard in its hours or minutes (`*`, `*/15`, or every value spelled out) goes by
-//!   the clock on the wall as it shows: whenever the reading matches. Through the repeated hour of autumn
-//!   `*/15 * * * *` therefore keeps its quarters of a real hour, and readings that spring skips are not run.
-//! - Any other expression names fixed wall times. Each is due once: the first time that the clock shows it,
-//!   or, where the clock skips it, at the first instant after the gap. Two that fall in one gap are one run.
-//!   The gap may be a whole day (Samoa had no 30 December 2011): a run too many does no harm, a monthly or
-//!   yearly one that never comes does.
+//! - An expression with a wildcard in its hours or minutes (`*`, `*/15`, or every value spelled
+//!   out) goes by the clock on the wall as it shows: whenever the reading matches. Through the
+//!   repeated hour of autumn `*/15 * * * *` therefore keeps its quarters of a real hour, and
+//!   readings that spring skips are not run.
+//! - Any other expression names fixed wall times. Each is due once: the first time that the clock
+//!   shows it, or, where the clock skips it, at the first instant after the gap. Two that fall in
+//!   one gap are one run. The gap may be a whole day (Samoa had no 30 December 2011): a run too
+//!   many does no harm, a monthly or yearly one that never comes does.
 //!
-//! This is the distinction that Vixie cron and cronie make (cronie's cron(8), daylight saving time).
+//! This is the distinction that Vixie cron and cronie make (cronie's cron(8), daylight saving
+//! time).
 
 use chrono::{DateTime, Datelike, MappedLocalTime, Months, NaiveDate, NaiveDateTime, NaiveTime};
 use chrono::{TimeDelta, TimeZone, Timelike, Utc};
@@ -19,8 +21,8 @@ use chrono_tz::{GapInfo, Tz};
 
 use crate::config::{Cron, Schedule};
 
-/// A date that has not come within so many years never comes: 29 February on a given weekday is at most
-/// 40 years away (over a century year that is no leap year).
+/// A date that has not come within so many years never comes: 29 February on a given weekday is at
+/// most 40 years away (over a century year that is no leap year).
 const HORIZON_YEARS: i32 = 41;
 
 /// The first due instant strictly after `after`; `None` when there is none (`never`, 30 February).
@@ -30,7 +32,8 @@ pub fn next(schedule: &Schedule, zone: Tz, after: DateTime<Utc>) -> Option<DateT
     // Due instants are whole seconds, so the fraction of `after` does not matter.
     let here = DateTime::from_timestamp(after.timestamp(), 0)?.with_timezone(&zone);
     let wall = here.naive_local();
-    // In the first pass of a repeated hour, the clock is about to show up to `again` of what it has shown.
+    // In the first pass of a repeated hour, the clock is about to show up to `again` of what it has
+    // shown.
     let again = match zone.from_local_datetime(&wall) {
         MappedLocalTime::Ambiguous(first, second) if follows_the_clock && first == here => second - first,
         _ => TimeDelta::zero(),
@@ -51,7 +54,8 @@ pub fn next(schedule: &Schedule, zone: Tz, after: DateTime<Utc>) -> Option<DateT
     soonest
 }
 
-/// The latest due instant in `(after, until]`, for runs that were missed; `None` when there is none.
+/// The latest due instant in `(after, until]`, for runs that were missed; `None` when there is
+/// none.
 pub fn latest(
     schedule: &Schedule,
     zone: Tz,
@@ -72,7 +76,8 @@ pub fn latest(
     Some(due)
 }
 
-/// The instants at which a matching reading of the clock is due: two in a repeated hour, if it counts twice.
+/// The instants at which a matching reading of the clock is due: two in a repeated hour, if it
+/// counts twice.
 fn instants(zone: Tz, reading: NaiveDateTime, follows_the_clock: bool) -> [Option<DateTime<Utc>>; 2] {
     let found = match zone.from_local_datetime(&reading) {
         MappedLocalTime::Single(at) => [Some(at), None],

@@ -1,5 +1,6 @@
-//! Which jobs of a database were missed while the daemon was down. Takes the run history as an argument;
-//! must never start by itself what has never run, so that a fresh installation does not begin with a VACUUM.
+//! Which jobs of a database were missed while the daemon was down. Takes the run history as an
+//! argument; must never start by itself what has never run, so that a fresh installation does not
+//! begin with a VACUUM.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -8,9 +9,9 @@ use super::{calendar, jitter};
 use crate::config::{Database, When};
 use crate::terms::JobKind;
 
-/// The jobs among `kinds` that were due since they last started and did not run, each once with the latest
-/// instant at which it was due, in the order of `kinds`. Only those with `catch_up`; a job that has never
-/// started, or that started in the future (the clock went back), has missed nothing.
+/// The jobs among `kinds` that were due since they last started and did not run, each once with the
+/// latest instant at which it was due, in the order of `kinds`. Only those with `catch_up`; a job
+/// that has never started, or that started in the future (the clock went back), has missed nothing.
 pub fn missed(
     database: &Database,
     kinds: &[JobKind],

@@ -1,5 +1,5 @@
-//! Spreads jobs that are due at the same moment. The same database, job and due time always give the same
-//! offset, on every machine and after every restart; must never draw random numbers.
+//! Spreads jobs that are due at the same moment. The same database, job and due time always give
+//! the same offset, on every machine and after every restart; must never draw random numbers.
 
 use std::time::Duration;
 

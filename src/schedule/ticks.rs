@@ -1,10 +1,11 @@
-//! The beat: one tick a second, and the only place that names tokio-cron-scheduler. Must decide nothing.
+//! The beat: one tick a second, and the only place that names tokio-cron-scheduler. Must decide
+//! nothing.
 //!
-//! What that scheduler does not do, and why it only ticks here: it freezes a zone as the offset of the moment
-//! (an hour wrong after a change of daylight saving), lets runs of one job overlap, catches nothing up, waits
-//! for nothing when it removes a job or stops, and its cron jobs stand still while a clock that was set back
-//! makes good the time. Zones are `calendar`'s, overlap `admission`'s, missed runs `catch_up`'s, spreading
-//! `jitter`'s; the clock is mended below.
+//! What that scheduler does not do, and why it only ticks here: it freezes a zone as the offset of
+//! the moment (an hour wrong after a change of daylight saving), lets runs of one job overlap,
+//! catches nothing up, waits for nothing when it removes a job or stops, and its cron jobs stand
+//! still while a clock that was set back makes good the time. Zones are `calendar`'s, overlap
+//! `admission`'s, missed runs `catch_up`'s, spreading `jitter`'s; the clock is mended below.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,8 +84,8 @@ impl std::fmt::Debug for Ticks {
     }
 }
 
-/// The scheduler's store in memory, but for one thing: a tick that lies further ahead than the next second,
-/// because the clock was set back since it was reckoned, is due at once.
+/// The scheduler's store in memory, but for one thing: a tick that lies further ahead than the next
+/// second, because the clock was set back since it was reckoned, is due at once.
 struct Steady(SimpleMetadataStore);
 
 type Time = DateTime<Utc>;
@@ -154,7 +155,8 @@ mod tests {
 
         let listed = store.list_next_ticks().await.unwrap();
 
-        // The scheduler fires what lies not after its clock and was not reckoned after its last tick.
+        // The scheduler fires what lies not after its clock and was not reckoned after its last
+        // tick.
         assert!(i64::try_from(listed[0].next_tick).unwrap() <= clock::now().timestamp());
         assert_eq!(listed[0].last_tick, None);
     }

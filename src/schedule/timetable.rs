@@ -1,5 +1,5 @@
-//! Every job of every database with its next run. Knows nothing of what is running or may run: that is
-//! `admission`'s.
+//! Every job of every database with its next run. Knows nothing of what is running or may run: that
+//! is `admission`'s.
 
 use std::collections::BTreeMap;
 
@@ -60,8 +60,8 @@ impl Timetable {
         }
     }
 
-    /// Adds a database with the jobs `kinds`, or takes over its new configuration. A job whose schedule and
-    /// jitter are as before keeps its next run, even one that is due this very second.
+    /// Adds a database with the jobs `kinds`, or takes over its new configuration. A job whose
+    /// schedule and jitter are as before keeps its next run, even one that is due this very second.
     pub fn set_database(&mut self, database: &Database, kinds: &[JobKind], now: DateTime<Utc>) {
         let name = &database.name;
         self.jobs.retain(|(of, kind), _| of != name || kinds.contains(kind));
@@ -81,8 +81,8 @@ impl Timetable {
         self.jobs.retain(|(of, _), _| of != database);
     }
 
-    /// Takes out what is due, earliest first, each job at most once however long the last call was ago
-    /// (a suspended machine does not run what it slept through many times over).
+    /// Takes out what is due, earliest first, each job at most once however long the last call was
+    /// ago (a suspended machine does not run what it slept through many times over).
     pub fn due(&mut self, now: DateTime<Utc>) -> Vec<Due> {
         if self.latest.is_some_and(|latest| now < latest - CLOCK_SET_BACK) {
             // Next runs reckoned by the wrong clock could be years away.
@@ -104,7 +104,8 @@ impl Timetable {
         due.into_iter().map(|(_, due)| due).collect()
     }
 
-    /// When the job starts next, jitter included; `None` for an unknown job and for one that never runs.
+    /// When the job starts next, jitter included; `None` for an unknown job and for one that never
+    /// runs.
     pub fn next_run(&self, database: &str, kind: JobKind) -> Option<DateTime<Utc>> {
         let job = self.jobs.get(&(database.to_owned(), kind))?;
         job.next.map(|run| run.starts_at)
@@ -117,8 +118,8 @@ impl Timetable {
     }
 }
 
-/// The first run that starts strictly after `now`. One that was due before and waits for its jitter counts,
-/// so that a restart in that moment does not lose it.
+/// The first run that starts strictly after `now`. One that was due before and waits for its jitter
+/// counts, so that a restart in that moment does not lose it.
 fn next_run(zone: Tz, database: &str, kind: JobKind, when: &When, now: DateTime<Utc>) -> Option<Entry> {
     let jitter = TimeDelta::from_std(when.jitter).ok()?;
     let mut after = now.checked_sub_signed(jitter)?;

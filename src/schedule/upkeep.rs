@@ -1,5 +1,5 @@
-//! When a write-ahead log that has grown too large is looked after. Takes the time as an argument; must never look
-//! itself.
+//! When a write-ahead log that has grown too large is looked after. Takes the time as an argument;
+//! must never look itself.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,26 +1,30 @@
-//! A statement's shape: what stays when the data is taken out. Must never show a literal: a shape goes to the
-//! log, to the state database and to the status page.
+//! A statement's shape: what stays when the data is taken out. Must never show a literal: a shape
+//! goes to the log, to the state database and to the status page.
 //!
-//! `select * from t where id in (1,2) and name='Ann' -- x` → `SELECT * FROM t WHERE id IN (?, …) AND name = ?`
+//! `select * from t where id in (1,2) and name='Ann' -- x` →
+//! `SELECT * FROM t WHERE id IN (?, …) AND name = ?`
 
 use super::tokens::{Token, tokens};
 
 /// A shape is at most so many characters long; what is cut off is shown as `…`.
 pub const LONGEST: usize = 2_000;
 
-/// Stands for more of the same, and for what was cut off. SQLite takes it for a name, and so do we: the shape
-/// of a shape is itself.
+/// Stands for more of the same, and for what was cut off. SQLite takes it for a name, and so do we:
+/// the shape of a shape is itself.
 const MORE: Token<'static> = Token::Name("…");
 
 /// The shape of any text, valid SQL or not.
 ///
-/// - Numbers with their sign, `'text'`, `x'blob'` and bound parameters become `?`; NULL, TRUE and FALSE stay.
-/// - A list of literals after IN becomes `(?, …)`, also with one value. Of several rows after VALUES, the
-///   first stays, and `…` for the others.
-/// - Comments go, white space is the same everywhere, keywords are in upper case, names are as written.
-/// - `"abc"` is a name to SQLite or, where no column has it, text. It stays only if it is a plain identifier
-///   (ASCII letters, digits, `_`, `$`): an application that writes its text in double quotes shows single words
-///   of it. `` `abc` `` and `[abc]` are always names; one with control characters is shown as `?`.
+/// - Numbers with their sign, `'text'`, `x'blob'` and bound parameters become `?`; NULL, TRUE and
+///   FALSE stay.
+/// - A list of literals after IN becomes `(?, …)`, also with one value. Of several rows after
+///   VALUES, the first stays, and `…` for the others.
+/// - Comments go, white space is the same everywhere, keywords are in upper case, names are as
+///   written.
+/// - `"abc"` is a name to SQLite or, where no column has it, text. It stays only if it is a plain
+///   identifier (ASCII letters, digits, `_`, `$`): an application that writes its text in double
+///   quotes shows single words of it. `` `abc` `` and `[abc]` are always names; one with control
+///   characters is shown as `?`.
 pub fn shape(sql: &str) -> String {
     shape_among(sql, |_| true)
 }
@@ -38,7 +42,8 @@ pub fn shape_among(sql: &str, is_name: impl Fn(&str) -> bool) -> String {
     render(&tokens)
 }
 
-/// Takes the sign of a literal as part of it: `= -5` and `= 5` have the same shape, `a - 5` is a subtraction.
+/// Takes the sign of a literal as part of it: `= -5` and `= 5` have the same shape, `a - 5` is a
+/// subtraction.
 fn fold_signs(tokens: Vec<Token<'_>>) -> Vec<Token<'_>> {
     let mut folded = Vec::with_capacity(tokens.len());
     for token in tokens {
@@ -165,8 +170,8 @@ const fn text<'a>(token: &Token<'a>) -> &'a str {
     }
 }
 
-/// Whether two tokens are written without a space: `t.a`, `f(a, b);`. Never so that they would become another
-/// token or a comment.
+/// Whether two tokens are written without a space: `t.a`, `f(a, b);`. Never so that they would
+/// become another token or a comment.
 fn adjoin(left: &Token<'_>, right: &Token<'_>) -> bool {
     matches!(left, Token::Sign("(" | "."))
         || matches!(right, Token::Sign("," | ")" | "." | ";"))

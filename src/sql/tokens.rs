@@ -1,5 +1,5 @@
-//! SQL text to tokens, by the rules of SQLite's own tokenizer (`sqlite3GetToken` in tokenize.c) and for any
-//! text, valid or not. Must never let the text of a literal through, nor panic.
+//! SQL text to tokens, by the rules of SQLite's own tokenizer (`sqlite3GetToken` in tokenize.c) and
+//! for any text, valid or not. Must never let the text of a literal through, nor panic.
 
 use std::ops::Range;
 
@@ -16,8 +16,9 @@ pub enum Token<'a> {
     Sign(&'a str),
 }
 
-/// What is written in upper case: the words of queries that nobody uses as a bare name. SQLite takes many more
-/// as keywords, but allows those as names (`key`, `rows`, `plan`), which stay as written.
+/// What is written in upper case: the words of queries that nobody uses as a bare name. SQLite
+/// takes many more as keywords, but allows those as names (`key`, `rows`, `plan`), which stay as
+/// written.
 const KEYWORDS: &str = "\
     ADD ALL ALTER ANALYZE AND AS ASC BEGIN BETWEEN BY CASE CHECK COLLATE COMMIT CONFLICT CONSTRAINT \
     CREATE CROSS CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP DEFAULT DELETE DESC DISTINCT DO DROP \
@@ -26,7 +27,8 @@ const KEYWORDS: &str = "\
     OR ORDER OUTER OVER PARTITION PRAGMA PRIMARY RECURSIVE REFERENCES REINDEX RETURNING RIGHT \
     ROLLBACK SELECT SET TABLE THEN TRUE UNION UNIQUE UPDATE USING VACUUM VALUES WHEN WHERE WITH";
 
-/// The tokens of `sql`, without comments and white space, up to its first NUL (where SQLite stops, too).
+/// The tokens of `sql`, without comments and white space, up to its first NUL (where SQLite stops,
+/// too).
 pub fn tokens(sql: &str) -> Vec<Token<'_>> {
     placed(sql).into_iter().map(|(token, _)| token).collect()
 }
@@ -46,7 +48,8 @@ pub fn placed(sql: &str) -> Vec<(Token<'_>, Range<usize>)> {
     tokens
 }
 
-/// The length of the token at the start of `text` and what it is, `None` for white space and comments.
+/// The length of the token at the start of `text` and what it is, `None` for white space and
+/// comments.
 fn token(text: &str, first: char, after_dot: bool) -> (usize, Option<Token<'_>>) {
     let second = text.chars().nth(1).unwrap_or_default();
     match first {
@@ -83,8 +86,8 @@ fn word(text: &str, after_dot: bool) -> Token<'_> {
     keyword.filter(|_| !after_dot).map_or(Token::Name(text), Token::Keyword)
 }
 
-/// SQLite takes `"abc"` for text where no column has that name, so what is no plain identifier counts as a
-/// literal there. Without its closing quote nothing is a name.
+/// SQLite takes `"abc"` for text where no column has that name, so what is no plain identifier
+/// counts as a literal there. Without its closing quote nothing is a name.
 fn name_in_quotes(text: &str, quote: char) -> (usize, Option<Token<'_>>) {
     let length = if quote == '[' { text.find(']').map(|at| at + 1) } else { quoted(text, quote) };
     let Some(length) = length else { return (text.len(), Some(Token::Literal)) };
@@ -109,8 +112,8 @@ fn quoted(text: &str, quote: char) -> Option<usize> {
     }
 }
 
-/// The length of a number: decimal with exponent, hexadecimal, digit separators, and the letters that make it
-/// an invalid one.
+/// The length of a number: decimal with exponent, hexadecimal, digit separators, and the letters
+/// that make it an invalid one.
 fn number(text: &str) -> usize {
     let body = |from: usize| from + span(&text[from..], |c| is_name(c) || c == '.');
     let mut length = body(0);
@@ -134,8 +137,8 @@ fn span(text: &str, such: impl Fn(char) -> bool) -> usize {
     text.find(|c| !such(c)).unwrap_or(text.len())
 }
 
-/// Whether SQLite takes the character as part of a name; all beyond ASCII are (but for us the control
-/// characters among them).
+/// Whether SQLite takes the character as part of a name; all beyond ASCII are (but for us the
+/// control characters among them).
 fn is_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '$') || !c.is_ascii() && !c.is_control()
 }

@@ -1,5 +1,5 @@
-//! What a job wants to know the next time it runs: any serialisable value, by database and name. Must never hold what
-//! a job cannot do without: the state may be lost.
+//! What a job wants to know the next time it runs: any serialisable value, by database and name.
+//! Must never hold what a job cannot do without: the state may be lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
@@ -16,7 +16,8 @@ use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::access::Identity;
 use crate::sqlite::files::stamp::Stamp;
 
-/// A fact: its name in `state.db`, and the type that is kept under it. Where nothing is kept, it is that type's default.
+/// A fact: its name in `state.db`, and the type that is kept under it. Where nothing is kept, it is
+/// that type's default.
 #[derive(Debug)]
 pub struct Fact<T> {
     name: &'static str,
@@ -44,20 +45,21 @@ pub const ANALYZED: Fact<Vec<String>> = Fact::new("analyzed");
 pub const BACKED_UP: Fact<Option<BackupMark>> = Fact::new("backed_up");
 /// The last attempt at each index, by its name. Written and read by maintenance.
 pub const BUILDS: Fact<BTreeMap<String, Build>> = Fact::new("index_builds");
-/// What the newest backup holds, to notice a database that has shrunk. Written by the backup, and lowered by maintenance
-/// and cleanup; read by the backup.
+/// What the newest backup holds, to notice a database that has shrunk. Written by the backup, and
+/// lowered by maintenance and cleanup; read by the backup.
 pub const CONTENT: Fact<Option<Content>> = Fact::new("content");
 /// Where copies of the backups were made, by the copy's name. Written and read by the backup.
 pub const COPIES: Fact<BTreeMap<String, String>> = Fact::new("copies");
-/// Damage of the file. Written by whichever job meets it, and by the check of integrity; read by all that write.
+/// Damage of the file. Written by whichever job meets it, and by the check of integrity; read by
+/// all that write.
 pub const DAMAGE: Fact<Option<Damage>> = Fact::new("damage");
-/// Names of the indexes that a check found wrong. The check of integrity writes them, maintenance and recover rebuild
-/// them and take them off, the backup spares old ones for them.
+/// Names of the indexes that a check found wrong. The check of integrity writes them, maintenance
+/// and recover rebuild them and take them off, the backup spares old ones for them.
 pub const DAMAGED_INDEXES: Fact<Vec<String>> = Fact::new("damaged_indexes");
 /// What the checks found, one entry per check. Written by health and integrity, read by the status.
 pub const HEALTH: Fact<Vec<CheckStatus>> = Fact::new("health");
-/// Declared indexes that are not as declared, those that are damaged, and what is advised: name and word. Written by
-/// health and integrity, read by the metrics.
+/// Declared indexes that are not as declared, those that are damaged, and what is advised: name and
+/// word. Written by health and integrity, read by the metrics.
 pub const INDEX_PROBLEMS: Fact<Vec<(String, String)>> = Fact::new("index_problems");
 /// Which indexes the plans of watched queries and slow statements had. Written and read by health.
 pub const INDEX_USE: Fact<IndexUse> = Fact::new("index_use");
@@ -75,12 +77,14 @@ pub const SIZES: Fact<Vec<Size>> = Fact::new("sizes");
 pub const SPACE: Fact<Option<Space>> = Fact::new("space");
 /// How fast the file is rewritten. Written and read by maintenance.
 pub const SPEEDS: Fact<Speeds> = Fact::new("rewrite_speeds");
-/// Sizes of the tables, largest first. Written by health; read by the status, maintenance and health.
+/// Sizes of the tables, largest first. Written by health; read by the status, maintenance and
+/// health.
 pub const TABLES: Fact<Vec<TableStatus>> = Fact::new("tables");
 /// How the sizes went. Written by health, read by the status.
 pub const TRENDS: Fact<Vec<Trend>> = Fact::new("trends");
 
-/// Keeps `value` in place of an earlier one, whatever that was: [`update`] where the new one depends on it.
+/// Keeps `value` in place of an earlier one, whatever that was: [`update`] where the new one
+/// depends on it.
 pub fn remember<T: Serialize>(
     connection: &Connection,
     database: &str,
@@ -98,7 +102,8 @@ pub fn remember<T: Serialize>(
     Ok(())
 }
 
-/// The value of a fact. One that an older or newer version wrote and this one cannot read counts as none.
+/// The value of a fact. One that an older or newer version wrote and this one cannot read counts as
+/// none.
 pub fn recall<T>(connection: &Connection, database: &str, fact: Fact<T>) -> Result<T>
 where
     T: DeserializeOwned + Default,
@@ -124,8 +129,8 @@ pub fn recall_dated<T: DeserializeOwned>(
     }))
 }
 
-/// Changes what is kept, and gives what `change` gives. In one transaction, which has the write lock from its beginning:
-/// another process may change the same.
+/// Changes what is kept, and gives what `change` gives. In one transaction, which has the write
+/// lock from its beginning: another process may change the same.
 pub fn update<T, R>(
     connection: &mut Connection,
     database: &str,
@@ -141,7 +146,8 @@ where
     Ok(changed)
 }
 
-/// The same within a transaction that has the write lock already, where several facts belong together.
+/// The same within a transaction that has the write lock already, where several facts belong
+/// together.
 pub fn update_in<T, R>(
     transaction: &Transaction<'_>,
     database: &str,
@@ -157,12 +163,14 @@ where
     Ok(changed)
 }
 
-/// Lowers what the next backup expects to find, after a job of ours made the pages in use fewer: `before` and
-/// `after` are their bytes. A database that shrank for another reason is still noticed.
+/// Lowers what the next backup expects to find, after a job of ours made the pages in use fewer:
+/// `before` and `after` are their bytes. A database that shrank for another reason is still
+/// noticed.
 pub fn shrunk_on_purpose(connection: &mut Connection, database: &str, before: u64, after: u64) -> Result<()> {
     update(connection, database, CONTENT, |content| {
         let Some(content) = content else { return };
-        // What had been added since the last backup was not expected; that it is gone again lowers nothing.
+        // What had been added since the last backup was not expected; that it is gone again lowers
+        // nothing.
         let missing_already = content.bytes.saturating_sub(before);
         content.bytes = content.bytes.min(after.saturating_add(missing_already));
     })
@@ -266,7 +274,8 @@ pub struct Speeds {
 pub struct Pin {
     /// When it was first seen.
     pub since: DateTime<Utc>,
-    /// How much of the log can be moved into the database: the reader stands behind it. Another number is another reader.
+    /// How much of the log can be moved into the database: the reader stands behind it. Another
+    /// number is another reader.
     pub moved_pages: u64,
     /// Who it is, in words; empty where that cannot be seen.
     pub by: String,

@@ -1,5 +1,6 @@
-//! The state directory, held open: what lies in it is opened and made beneath it, and follows no link, because a command
-//! of root meets there what the daemon's user has put there (HAZARDS H32). Must never act on a path.
+//! The state directory, held open: what lies in it is opened and made beneath it, and follows no
+//! link, because a command of root meets there what the daemon's user has put there (HAZARDS H32).
+//! Must never act on a path.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -124,8 +125,8 @@ impl StateFiles {
         }
     }
 
-    /// A command run as root must not leave files that the daemon, under its own user, cannot write: what it has just
-    /// made goes to the owner of the directory.
+    /// A command run as root must not leave files that the daemon, under its own user, cannot
+    /// write: what it has just made goes to the owner of the directory.
     fn give(&self, made: &OwnedFd, path: &Path) -> Result<()> {
         let is_roots = |file: Stat| file.st_uid == 0;
         if self.owner.uid == 0 || !rustix::process::geteuid().is_root() || !fstat(made).is_ok_and(is_roots) {

@@ -1,12 +1,15 @@
-//! A database handed over by the daemon to a restore in place in another process, and back. Each side shows what it does
-//! by locks, which are gone with its process, so that none waits for one that is dead. Three files per database:
+//! A database handed over by the daemon to a restore in place in another process, and back. Each
+//! side shows what it does by locks, which are gone with its process, so that none waits for one
+//! that is dead. Three files per database:
 //!
 //! - `NAME.lock`: one run at a time, as ever. The restore counts as one.
-//! - `NAME.wanted`: held by a restore that wants the database. The daemon only looks at it, every now and then.
-//! - `NAME.open`: held by whoever may open the database, the daemon or the restore. The daemon lets go of it when it has
-//!   closed its last connection, and opens none until it has it again.
+//! - `NAME.wanted`: held by a restore that wants the database. The daemon only looks at it, every
+//!   now and then.
+//! - `NAME.open`: held by whoever may open the database, the daemon or the restore. The daemon lets
+//!   go of it when it has closed its last connection, and opens none until it has it again.
 //!
-//! Says nothing of other processes, which ask nobody: who has the file open must still be looked for.
+//! Says nothing of other processes, which ask nobody: who has the file open must still be looked
+//! for.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -28,7 +31,8 @@ impl State {
         locks::holder(self.directory(), database, WANTED)
     }
 
-    /// Gives the daemon leave to open the database, for as long as the lock lives; or says who has it.
+    /// Gives the daemon leave to open the database, for as long as the lock lives; or says who has
+    /// it.
     pub fn lock_open(&self, database: &str) -> Result<std::result::Result<Lock, String>> {
         if let Some(by) = self.wanted(database)? {
             return Ok(Err(by));
@@ -86,8 +90,8 @@ impl Handover {
         self.daemon.is_some() && locks::process(holder) == self.daemon
     }
 
-    /// Has the daemon let go of the database, and waits until it has, for `patience` at most. `waiting` is told whom it
-    /// waits for, again and again, and asked whether to go on.
+    /// Has the daemon let go of the database, and waits until it has, for `patience` at most.
+    /// `waiting` is told whom it waits for, again and again, and asked whether to go on.
     ///
     /// Errors: those of `waiting`; `locked` where the time was not enough.
     pub fn complete(

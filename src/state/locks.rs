@@ -1,5 +1,6 @@
-//! One exclusive job per database and one daemon per state directory, over all processes: each takes the same lock
-//! file before it starts. The kernel lets go of it when its process dies. Must never wait for a lock.
+//! One exclusive job per database and one daemon per state directory, over all processes: each
+//! takes the same lock file before it starts. The kernel lets go of it when its process dies. Must
+//! never wait for a lock.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -19,14 +20,16 @@ pub struct Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Our words must not be taken for those of the next holder, who has it a moment before it has written its own.
+        // Our words must not be taken for those of the next holder, who has it a moment before it
+        // has written its own.
         let _ = self.file.set_len(0);
         release(&self.file);
     }
 }
 
-/// Lets go of a lock at once. Closing the file does not do that where a thread has just begun another process: until that runs
-/// its own program it has the file as well, and with it the lock (flock(2)).
+/// Lets go of a lock at once. Closing the file does not do that where a thread has just begun
+/// another process: until that runs its own program it has the file as well, and with it the lock
+/// (flock(2)).
 fn release(file: &File) {
     // It is closed in any case.
     let _ = file.unlock();
@@ -42,8 +45,8 @@ impl State {
         take_file(self.directory(), database, RUN, job.as_str())?.map_err(|holder| in_use(database, &holder))
     }
 
-    /// Takes the place of the one daemon that may work with this state, or says which has it (`locked`): two would
-    /// make every run twice, or skip each other's.
+    /// Takes the place of the one daemon that may work with this state, or says which has it
+    /// (`locked`): two would make every run twice, or skip each other's.
     pub fn lock_daemon(&self) -> Result<Lock> {
         let directory = StateFiles::open(self.directory())?;
         take(&directory, "daemon.lock", &format!("process {}", std::process::id()))?.map_err(|holder| {
@@ -58,8 +61,8 @@ impl State {
     }
 }
 
-/// The endings of a database's lock files: one run at a time; and for [`super::handover`], who may have it open, and
-/// who wants it.
+/// The endings of a database's lock files: one run at a time; and for [`super::handover`], who may
+/// have it open, and who wants it.
 pub(super) const RUN: &str = "lock";
 pub(super) const OPEN: &str = "open";
 pub(super) const WANTED: &str = "wanted";
@@ -91,7 +94,8 @@ pub(super) fn process(holder: &str) -> Option<u32> {
     holder.strip_suffix(')')?.rsplit_once("(process ")?.1.parse().ok()
 }
 
-/// What the holder of a lock wrote into it; `None` where nobody holds it. Two who look are not in each other's way.
+/// What the holder of a lock wrote into it; `None` where nobody holds it. Two who look are not in
+/// each other's way.
 pub(super) fn holder(directory: &Path, database: &str, ending: &str) -> Result<Option<String>> {
     let name = name(database, ending);
     let Some(mut file) = StateFiles::open(directory)?.look(DIRECTORY, &name)? else { return Ok(None) };
@@ -120,8 +124,8 @@ fn words_in(file: &mut File) -> String {
     String::from("another run")
 }
 
-/// Locks the file, which is made where it is missing, and writes our own words into it; or gives what its holder
-/// wrote.
+/// Locks the file, which is made where it is missing, and writes our own words into it; or gives
+/// what its holder wrote.
 fn take(directory: &StateFiles, name: &str, ours: &str) -> Result<Result<Lock, String>> {
     let mut file = directory.file(name)?;
     match file.try_lock() {

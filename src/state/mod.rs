@@ -1,6 +1,6 @@
-//! MEMORY: the daemon's own `state.db` with the run history, slow statements and remembered facts; the locks
-//! that keep two runs off one database; and the live status snapshot.
-//! Must never hold anything that the kept databases need: losing it loses history, not data.
+//! MEMORY: the daemon's own `state.db` with the run history, slow statements and remembered facts;
+//! the locks that keep two runs off one database; and the live status snapshot. Must never hold
+//! anything that the kept databases need: losing it loses history, not data.
 
 pub mod facts;
 mod files;
@@ -26,7 +26,8 @@ use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::place;
 use crate::sqlite::open::name_of_own;
 
-/// Others who write are waited for so long, and where SQLite does not wait, this long before another attempt.
+/// Others who write are waited for so long, and where SQLite does not wait, this long before
+/// another attempt.
 const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN_AFTER: Duration = Duration::from_millis(5);
 
@@ -34,7 +35,8 @@ const AGAIN_AFTER: Duration = Duration::from_millis(5);
 const MIGRATIONS: &[&str] =
     &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
-/// The daemon's memory. Cheap to clone; shared with other litekeeper processes through SQLite's own locks.
+/// The daemon's memory. Cheap to clone; shared with other litekeeper processes through SQLite's own
+/// locks.
 #[derive(Clone)]
 pub struct State {
     connection: Arc<Mutex<Connection>>,
@@ -44,7 +46,8 @@ pub struct State {
 impl State {
     /// Opens or creates `state.db` in `directory`, which is created where its parent exists.
     ///
-    /// Errors name the file, and say what to do where it is from a newer version or another program.
+    /// Errors name the file, and say what to do where it is from a newer version or another
+    /// program.
     pub fn open(directory: &Path) -> Result<Self> {
         let path = directory.join("state.db");
         files::StateFiles::create(directory).map_err(|e| match e.reason {
@@ -55,7 +58,8 @@ impl State {
         Ok(Self { connection: Arc::new(Mutex::new(connection)), directory: directory.to_owned() })
     }
 
-    /// The memory as it is, for those who only look at it: creates nothing. Empty where there is none yet.
+    /// The memory as it is, for those who only look at it: creates nothing. Empty where there is
+    /// none yet.
     pub fn view(directory: &Path) -> Result<Self> {
         let path = directory.join("state.db");
         let opened = match path.symlink_metadata() {
@@ -83,15 +87,16 @@ impl State {
     pub fn now<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         if !connection.is_autocommit() {
-            // Work before this one panicked; what it left open would swallow all that is written after it.
+            // Work before this one panicked; what it left open would swallow all that is written
+            // after it.
             connection.execute_batch("ROLLBACK")?;
         }
         let path = self.directory.join("state.db");
         work(&mut connection).map_err(|e| e.context(format!("cannot use {}", path.display())).of(&path))
     }
 
-    /// Runs `work` on this thread in one transaction that has the write lock from its beginning, for what depends on what
-    /// it reads. Rolled back where `work` fails.
+    /// Runs `work` on this thread in one transaction that has the write lock from its beginning,
+    /// for what depends on what it reads. Rolled back where `work` fails.
     pub fn transaction<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         self.now(|connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -129,7 +134,8 @@ fn open(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Of two processes that do this to a new file at once, SQLite refuses one without waiting, as each would wait for the other.
+/// Of two processes that do this to a new file at once, SQLite refuses one without waiting, as each
+/// would wait for the other.
 fn into_wal_mode(connection: &Connection) -> Result<()> {
     let until = Instant::now() + PATIENCE;
     loop {

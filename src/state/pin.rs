@@ -1,4 +1,5 @@
-//! Since when one reader has kept the write-ahead log of a database from being emptied. Only remembers; must never look.
+//! Since when one reader has kept the write-ahead log of a database from being emptied. Only
+//! remembers; must never look.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
@@ -11,8 +12,8 @@ pub fn recall(connection: &Connection, database: &str) -> Result<Option<Pin>> {
     facts::recall(connection, database, PIN)
 }
 
-/// A reader was seen from `since` to `now`. The pin, and whether it is to be told of: at its beginning, and when it has
-/// lasted twice as long as when it was last told of.
+/// A reader was seen from `since` to `now`. The pin, and whether it is to be told of: at its
+/// beginning, and when it has lasted twice as long as when it was last told of.
 pub fn seen(
     connection: &mut Connection,
     database: &str,

@@ -1,5 +1,5 @@
-//! Which process wrote something down, so that another one that has its number later is not taken for it. Only reads
-//! `/proc`; must never signal anybody.
+//! Which process wrote something down, so that another one that has its number later is not taken
+//! for it. Only reads `/proc`; must never signal anybody.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -9,11 +9,12 @@ use rustix::process::{Pid, test_kill_process};
 
 use crate::sqlite::files::holders::stat;
 
-/// Field of `/proc/PID/stat` with the time at which the process started, in ticks since the machine did, counted from
-/// the one behind the command's name (proc_pid_stat(5), 22).
+/// Field of `/proc/PID/stat` with the time at which the process started, in ticks since the machine
+/// did, counted from the one behind the command's name (proc_pid_stat(5), 22).
 const STARTED: usize = 19;
 
-/// This process: the boot of the machine, and when in it the process started. Empty where `/proc` does not tell.
+/// This process: the boot of the machine, and when in it the process started. Empty where `/proc`
+/// does not tell.
 pub(super) fn this() -> &'static str {
     static THIS: OnceLock<String> = OnceLock::new();
     THIS.get_or_init(|| of(std::process::id()).unwrap_or_default())

@@ -9,7 +9,8 @@ use crate::clock;
 use crate::error::{Reason, Result};
 use crate::terms::{Cause, JobKind, Outcome};
 
-/// Rows kept per database and job, of runs that were made and of skipped ones; older ones go when a run ends.
+/// Rows kept per database and job, of runs that were made and of skipped ones; older ones go when a
+/// run ends.
 const KEPT_PER_JOB: i64 = 1000;
 
 /// What is said of a run whose process ended before it did.
@@ -30,9 +31,11 @@ pub struct Run {
     pub pid: u32,
     /// When it started.
     pub started: DateTime<Utc>,
-    /// When it ended; absent while it runs, and where its process is gone and nobody has written that down yet.
+    /// When it ended; absent while it runs, and where its process is gone and nobody has written
+    /// that down yet.
     pub finished: Option<DateTime<Utc>>,
-    /// How it ended; absent while it runs. `Interrupted`, without a time, where its process is gone.
+    /// How it ended; absent while it runs. `Interrupted`, without a time, where its process is
+    /// gone.
     pub outcome: Option<Outcome>,
     /// Why it did not succeed, or what it found, as one word.
     pub reason: Option<String>,
@@ -43,8 +46,9 @@ pub struct Run {
 }
 
 impl Run {
-    /// Whether the daemon stopped it in order to stop itself. A run that died with its process does not count: it
-    /// may have been what killed it. Nor does one that an operator started and stopped.
+    /// Whether the daemon stopped it in order to stop itself. A run that died with its process does
+    /// not count: it may have been what killed it. Nor does one that an operator started and
+    /// stopped.
     pub fn was_cut_short(&self) -> bool {
         self.outcome == Some(Outcome::Interrupted)
             && self.reason.as_deref() == Some(Reason::Cancelled.as_str())
@@ -101,7 +105,8 @@ pub fn end(connection: &mut Connection, id: i64, finished: DateTime<Utc>, ending
             ending.detail.to_string(),
         ),
     )?;
-    // Skipped runs are counted apart: a job that overlaps each second must not push its last success out.
+    // Skipped runs are counted apart: a job that overlaps each second must not push its last
+    // success out.
     transaction.execute(
         "DELETE FROM run WHERE id IN (SELECT old.id FROM run AS new JOIN run AS old USING (database, job) \
          WHERE new.id = ?1 AND (old.outcome IS 'skipped') = (new.outcome IS 'skipped') \

@@ -57,7 +57,8 @@ pub struct Shape {
     pub count: u64,
     /// Time of all of them.
     pub total_seconds: f64,
-    /// Half of them took no longer, within [`super::times::ERROR`]; `None` where none was counted since that is kept.
+    /// Half of them took no longer, within [`super::times::ERROR`]; `None` where none was counted
+    /// since that is kept.
     pub p50_seconds: Option<f64>,
     /// 95 % of them took no longer, likewise.
     pub p95_seconds: Option<f64>,
@@ -75,7 +76,8 @@ pub struct Shape {
     pub first_seen: DateTime<Utc>,
     /// When it was last slow.
     pub last_seen: DateTime<Utc>,
-    /// The lines of its plan at the last execution; empty where it has none (VACUUM, PRAGMA) or none was seen.
+    /// The lines of its plan at the last execution; empty where it has none (VACUUM, PRAGMA) or
+    /// none was seen.
     pub plan: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
-//! How long something took, counted in buckets whose bounds grow by the same factor: enough to tell any quantile within
-//! ±10 % from a few bytes, and two of them add up to one. Pure.
+//! How long something took, counted in buckets whose bounds grow by the same factor: enough to tell
+//! any quantile within ±10 % from a few bytes, and two of them add up to one. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 /// How far a quantile may be from the exact one, as a share of it.
 pub const ERROR: f64 = 0.1;
 
-/// From one bound to the next: a value between the two that is off by no more than [`ERROR`] from both ends exists for
-/// every bucket (Masson, Rim, Lee: DDSketch, 2019).
+/// From one bound to the next: a value between the two that is off by no more than [`ERROR`] from
+/// both ends exists for every bucket (Masson, Rim, Lee: DDSketch, 2019).
 const GROWTH: f64 = (1.0 + ERROR) / (1.0 - ERROR);
 
 /// The last bucket, which has all that took longer: its bound is some 15 days.
 const LAST: u8 = 139;
 
-/// Counts by bucket. Bucket `n` has what took more than `GROWTH^(n-1)` and at most `GROWTH^n` microseconds, bucket 0
-/// all that took a microsecond or less.
+/// Counts by bucket. Bucket `n` has what took more than `GROWTH^(n-1)` and at most `GROWTH^n`
+/// microseconds, bucket 0 all that took a microsecond or less.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Times {
@@ -42,8 +42,8 @@ impl Times {
         self.counts.values().sum()
     }
 
-    /// The shortest time, in seconds, that at least this share of all did not exceed, within [`ERROR`] of it. `None`
-    /// where nothing was counted.
+    /// The shortest time, in seconds, that at least this share of all did not exceed, within
+    /// [`ERROR`] of it. `None` where nothing was counted.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         #[allow(
             clippy::cast_possible_truncation,

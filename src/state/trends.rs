@@ -1,5 +1,6 @@
-//! How the sizes of a database, its tables and its indexes went, and how fast they grow. Bounded: samples are thinned as
-//! they age, and what is gone is forgotten. Must never be asked once a second: health works it out when it runs.
+//! How the sizes of a database, its tables and its indexes went, and how fast they grow. Bounded:
+//! samples are thinned as they age, and what is gone is forgotten. Must never be asked once a
+//! second: health works it out when it runs.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,8 @@ const SLOT: TimeDelta = TimeDelta::minutes(15);
 /// All of those are kept for so long; of the days before, the last of each.
 const ALL_FOR: TimeDelta = TimeDelta::days(2);
 
-/// Samples kept of one thing: two years and what [`ALL_FOR`] has of every quarter of an hour. A number and not an age,
-/// so that a clock that is wrong for a while removes nothing (HAZARDS H28).
+/// Samples kept of one thing: two years and what [`ALL_FOR`] has of every quarter of an hour. A
+/// number and not an age, so that a clock that is wrong for a while removes nothing (HAZARDS H28).
 const KEPT: i64 = 730 + 3 * 96;
 
 /// Things kept of one database; past that, those not seen for the longest go.
@@ -43,7 +44,8 @@ pub enum Measure {
     File,
     /// Its free pages.
     Free,
-    /// The database without its free pages: what its application has put there. Not sampled by itself.
+    /// The database without its free pages: what its application has put there. Not sampled by
+    /// itself.
     Content,
     /// A table with its indexes.
     Table,
@@ -103,7 +105,8 @@ impl Trend {
         }
     }
 
-    /// Seconds until so many bytes more are used; `None` where it does not grow, or where that cannot be told.
+    /// Seconds until so many bytes more are used; `None` where it does not grow, or where that
+    /// cannot be told.
     pub fn seconds_until(&self, room: u64) -> Option<f64> {
         let daily = self.bytes_per_day().filter(|daily| *daily >= 1.0)?;
         Some(room as f64 / daily * SECONDS_A_DAY)
@@ -132,8 +135,8 @@ impl Trend {
     }
 }
 
-/// Keeps the sizes of a database at one moment, thins what is older, and forgets what is of the future: a clock was
-/// wrong.
+/// Keeps the sizes of a database at one moment, thins what is older, and forgets what is of the
+/// future: a clock was wrong.
 pub fn record(connection: &mut Connection, database: &str, at: DateTime<Utc>, sizes: &[Size]) -> Result<()> {
     let now = at.timestamp_millis();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -201,7 +204,8 @@ const fn day(millis: i64) -> i64 {
     millis.div_euclid(DAY_MILLIS)
 }
 
-/// How the sizes of a database went up to now, the database first, then the tables and indexes, the largest first.
+/// How the sizes of a database went up to now, the database first, then the tables and indexes, the
+/// largest first.
 pub fn of(connection: &Connection, database: &str, now: DateTime<Utc>) -> Result<Vec<Trend>> {
     let mut statement = connection.prepare(
         "SELECT s.kind, s.name, p.at, p.bytes FROM size_series AS s JOIN size_sample AS p ON p.series = s.id \
@@ -253,8 +257,8 @@ fn trend(kind: Measure, name: &str, samples: &[(i64, u64)], now: DateTime<Utc>) 
     })
 }
 
-/// Bytes a day by the median of the slopes between all pairs (Theil and Sen), which a day that is out of the way, such as
-/// that of a large import or of a VACUUM, does not bend. `None` of too few.
+/// Bytes a day by the median of the slopes between all pairs (Theil and Sen), which a day that is
+/// out of the way, such as that of a large import or of a VACUUM, does not bend. `None` of too few.
 fn slope(samples: &[(i64, u64)]) -> Option<f64> {
     if samples.len() < DAYS_NEEDED {
         return None;

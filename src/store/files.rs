@@ -1,5 +1,5 @@
-//! A flat place of named files that appear whole or not at all: what every place of backups can do. Knows nothing of
-//! backups.
+//! A flat place of named files that appear whole or not at all: what every place of backups can do.
+//! Knows nothing of backups.
 
 use std::io::{Read, Write};
 
@@ -14,21 +14,24 @@ pub trait Store: Send + Sync {
     /// Where it is, for messages: a path or a URL.
     fn place(&self) -> String;
 
-    /// Writes a new file. It appears whole, durable and only when `write` and everything after it succeeded;
-    /// otherwise, and where `write` finds that it is not wanted, nothing is left of it, not even when the process is
-    /// killed. Refused when the name is taken: an existing file is never touched.
+    /// Writes a new file. It appears whole, durable and only when `write` and everything after it
+    /// succeeded; otherwise, and where `write` finds that it is not wanted, nothing is left of it,
+    /// not even when the process is killed. Refused when the name is taken: an existing file is
+    /// never touched.
     fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<Content>) -> Result<Put>;
 
-    /// Writes a small file, in place of the one of that name if there is one: readers see the old one or the
-    /// new one, whole.
+    /// Writes a small file, in place of the one of that name if there is one: readers see the old
+    /// one or the new one, whole.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()>;
 
-    /// Reads a file from its start, one just put as it lies in its place, not out of a cache, where that can be had. A
-    /// reader that has begun is not disturbed by [`Store::delete`] or [`Store::replace`]; where it cannot be, because
-    /// the place keeps no second version of a large file, it ends with an error and never with other bytes.
+    /// Reads a file from its start, one just put as it lies in its place, not out of a cache, where
+    /// that can be had. A reader that has begun is not disturbed by [`Store::delete`] or
+    /// [`Store::replace`]; where it cannot be, because the place keeps no second version of a large
+    /// file, it ends with an error and never with other bytes.
     fn get(&self, name: &str) -> Result<Box<dyn Read + Send>>;
 
-    /// The files, in no order. Files being written, and names that [`check_name`] refuses, are not listed.
+    /// The files, in no order. Files being written, and names that [`check_name`] refuses, are not
+    /// listed.
     fn list(&self) -> Result<Vec<Entry>>;
 
     /// One file, as [`Store::list`] tells it; `None` where there is none of that name.
@@ -40,7 +43,8 @@ pub trait Store: Send + Sync {
     /// Bytes that may still be written; `None` where the place has no such limit.
     fn free_bytes(&self) -> Result<Option<u64>>;
 
-    /// Keeps [`Store::claim`] away from a file while it is being read. Any number may hold one file.
+    /// Keeps [`Store::claim`] away from a file while it is being read. Any number may hold one
+    /// file.
     fn hold(&self, name: &str) -> Result<Lock>;
 
     /// The right to remove a file; `None` while anyone holds it.
@@ -51,8 +55,9 @@ pub trait Store: Send + Sync {
         Ok(self.claim(name)?.is_none())
     }
 
-    /// One at a time may change what several files say together: a manifest that is read, changed and
-    /// replaced, a backup that is removed. Held for moments only; waits for the other for a bounded time.
+    /// One at a time may change what several files say together: a manifest that is read, changed
+    /// and replaced, a backup that is removed. Held for moments only; waits for the other for a
+    /// bounded time.
     fn edit(&self) -> Result<Lock>;
 }
 
@@ -83,8 +88,8 @@ pub struct Entry {
     pub size: u64,
     /// Last change, by the clock of the place.
     pub modified: DateTime<Utc>,
-    /// Another one says that the content may be another, and the same that it is the same. `None` where the place tells no
-    /// such thing.
+    /// Another one says that the content may be another, and the same that it is the same. `None`
+    /// where the place tells no such thing.
     pub version: Option<String>,
 }
 

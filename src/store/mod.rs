@@ -1,8 +1,10 @@
-//! WHERE backups lie: a flat place of named files that appear whole or not at all, and what the backups of
-//! one database in it are. Must never open a database: it moves bytes and reads manifests.
+//! WHERE backups lie: a flat place of named files that appear whole or not at all, and what the
+//! backups of one database in it are. Must never open a database: it moves bytes and reads
+//! manifests.
 //!
-//! [`Store`] is the place, [`Local`] a directory and `Object` a bucket; [`codec`] packs and hashes, [`Manifest`] describes one backup,
-//! [`Catalogue`] knows the backups of one database, [`rotation`] says which of them stay.
+//! [`Store`] is the place, [`Local`] a directory and `Object` a bucket; [`codec`] packs and hashes,
+//! [`Manifest`] describes one backup, [`Catalogue`] knows the backups of one database, [`rotation`]
+//! says which of them stay.
 
 mod catalogue;
 pub mod codec;
@@ -31,14 +33,15 @@ use std::sync::Arc;
 use crate::config::Place;
 use crate::error::Result;
 
-/// A directory below `base`, by the names of the ones on the way, with each (0750) made where it is missing and none of
-/// them a link. The directory above `base` must exist.
+/// A directory below `base`, by the names of the ones on the way, with each (0750) made where it is
+/// missing and none of them a link. The directory above `base` must exist.
 pub fn directory_below(base: &Path, names: &[&str]) -> Result<Directory> {
     let base = Directory::create(base)?;
     names.iter().try_fold(base, |above, name| above.create_below(name))
 }
 
-/// Opens the place of the backups of `database` below `place`. [`Reason::NotFound`]: none was made yet.
+/// Opens the place of the backups of `database` below `place`. [`Reason::NotFound`]: none was made
+/// yet.
 pub fn open(place: &Place, database: &str) -> Result<Arc<dyn Store>> {
     match place {
         Place::Directory(base) => Ok(Arc::new(Local::open(base, database)?)),

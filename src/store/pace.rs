@@ -1,5 +1,5 @@
-//! A limit on the bytes that are written in a second. Must never keep a run from ending: it sleeps in short naps and
-//! asks after each whether to go on.
+//! A limit on the bytes that are written in a second. Must never keep a run from ending: it sleeps
+//! in short naps and asks after each whether to go on.
 
 use std::io::{self, Write};
 use std::num::NonZeroU64;
@@ -48,8 +48,8 @@ pub(super) struct PacedWriter<'a, W> {
 }
 
 impl<'a, W: Write> PacedWriter<'a, W> {
-    /// Before `out`, with at most `rate` bytes a second, if that is limited. Where `watch` has an error, so has the
-    /// next write, and `stopped` is what it was.
+    /// Before `out`, with at most `rate` bytes a second, if that is limited. Where `watch` has an
+    /// error, so has the next write, and `stopped` is what it was.
     pub(super) fn new(
         out: W,
         rate: Option<NonZeroU64>,

@@ -1,5 +1,5 @@
-//! Stopping: nothing new starts, what runs may go on for `daemon.shutdown_grace`, what then still runs is
-//! interrupted. The watchdog is fed all the while.
+//! Stopping: nothing new starts, what runs may go on for `daemon.shutdown_grace`, what then still
+//! runs is interrupted. The watchdog is fed all the while.
 
 use std::time::Duration;
 

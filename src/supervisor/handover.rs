@@ -1,6 +1,7 @@
-//! A restore in place of another process gets a database without the daemon being stopped: its runs end, its connections
-//! are closed, what comes due meanwhile waits, and afterwards the daemon goes on with whichever file is there. Must
-//! never let go of the lock that allows to open a database while this process has it open.
+//! A restore in place of another process gets a database without the daemon being stopped: its runs
+//! end, its connections are closed, what comes due meanwhile waits, and afterwards the daemon goes
+//! on with whichever file is there. Must never let go of the lock that allows to open a database
+//! while this process has it open.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -152,8 +153,9 @@ impl Supervisor {
         }
     }
 
-    /// Stops the checks that hold up a restore, and has them run again afterwards. Not the runs that have a database for
-    /// themselves: the restore waits for those as for any other's, or gives up.
+    /// Stops the checks that hold up a restore, and has them run again afterwards. Not the runs
+    /// that have a database for themselves: the restore waits for those as for any other's, or
+    /// gives up.
     pub(super) fn stop_for_restores(&mut self) {
         let now = Instant::now();
         for (name, keeper) in &mut self.keepers {
@@ -213,7 +215,8 @@ impl Follower {
             match self.look(State::lock_open).await {
                 Some(Ok(lock)) => return lock,
                 Some(Err(by)) => self.tell(What::Away { by }),
-                // No reason to leave the database alone: a restore then finds the daemon in its way, and says so.
+                // No reason to leave the database alone: a restore then finds the daemon in its
+                // way, and says so.
                 None => self.tell(What::Ours),
             }
             sleep(LOOK_EVERY).await;
@@ -256,8 +259,8 @@ impl Follower {
     }
 }
 
-/// Waits until the pool has let go, and nothing in this process has the file at that path open any more: what was given
-/// up may still be at work.
+/// Waits until the pool has let go, and nothing in this process has the file at that path open any
+/// more: what was given up may still be at work.
 async fn closed(path: oneshot::Receiver<PathBuf>) {
     let Ok(path) = path.await else { return std::future::pending().await };
     loop {

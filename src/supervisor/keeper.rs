@@ -1,5 +1,6 @@
-//! One database in the daemon's care: its configuration, its connections, what is seen of its files, who has it, and what
-//! becomes of each of its jobs. A job is in one slot at a time. Must never wait, nor look at a file on this thread.
+//! One database in the daemon's care: its configuration, its connections, what is seen of its
+//! files, who has it, and what becomes of each of its jobs. A job is in one slot at a time. Must
+//! never wait, nor look at a file on this thread.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -166,8 +167,8 @@ impl Keeper {
     }
 }
 
-/// What was last seen of a database's files. One look at a time: a disk that hangs keeps one thread, and freezes what is
-/// known of this database and of no other.
+/// What was last seen of a database's files. One look at a time: a disk that hangs keeps one
+/// thread, and freezes what is known of this database and of no other.
 #[derive(Default)]
 pub(super) struct Disk {
     pub(super) seen: Option<Arc<OnDisk>>,

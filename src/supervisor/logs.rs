@@ -1,5 +1,5 @@
-//! Write-ahead logs between two runs of maintenance: one that has grown past `maintain.max_wal` is looked after. Must
-//! never open a database: a log's size is what `stat` last said.
+//! Write-ahead logs between two runs of maintenance: one that has grown past `maintain.max_wal` is
+//! looked after. Must never open a database: a log's size is what `stat` last said.
 
 use std::time::Instant;
 
@@ -29,7 +29,8 @@ impl Supervisor {
         }
     }
 
-    /// A log that is small by itself, because its application ended, is kept by nobody from being emptied.
+    /// A log that is small by itself, because its application ended, is kept by nobody from being
+    /// emptied.
     fn forget_reader(&self, name: &str) {
         let is_pinned =
             |db: &crate::state::status::DatabaseStatus| db.name == name && db.wal_pinned.is_some();

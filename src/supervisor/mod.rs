@@ -1,6 +1,6 @@
-//! LIFE of the daemon: start, the one loop, reload, drain, stop. What is due comes from `schedule`, what is done
-//! from `jobs`; this room only holds them together. The loop never waits for a disk or for a database: a slow one
-//! must not keep it from its signals and its watchdog.
+//! LIFE of the daemon: start, the one loop, reload, drain, stop. What is due comes from `schedule`,
+//! what is done from `jobs`; this room only holds them together. The loop never waits for a disk or
+//! for a database: a slow one must not keep it from its signals and its watchdog.
 
 mod drain;
 mod handover;
@@ -51,7 +51,8 @@ use systemd::Systemd;
 /// Ticks between two times that histograms are filed.
 const UPKEEP_EVERY: u64 = 5;
 
-/// Ticks between two snapshots while nothing happens: sizes and room on the disks are at most so many seconds old.
+/// Ticks between two snapshots while nothing happens: sizes and room on the disks are at most so
+/// many seconds old.
 const LOOK_EVERY: u64 = 5;
 
 /// How long a snapshot waits for the looks at the files. A disk answers within milliseconds.
@@ -97,8 +98,8 @@ pub struct Supervisor {
     turns: u64,
 }
 
-/// Runs the daemon until it is told to stop. `started` is called once everything is up, with the address of the
-/// HTTP server where there is one.
+/// Runs the daemon until it is told to stop. `started` is called once everything is up, with the
+/// address of the HTTP server where there is one.
 pub async fn run(
     path: PathBuf,
     config: Config,
@@ -271,8 +272,8 @@ impl Supervisor {
         }
     }
 
-    /// Has a new snapshot made of what is going on, once the looks at the files are back; one that does not come back
-    /// leaves what was seen before in its place, of its own database alone.
+    /// Has a new snapshot made of what is going on, once the looks at the files are back; one that
+    /// does not come back leaves what was seen before in its place, of its own database alone.
     fn refresh(&mut self) {
         self.stale = true;
         for keeper in self.keepers.values_mut() {
@@ -324,7 +325,8 @@ impl Supervisor {
         self.keepers.values().map(|keeper| keeper.running().count()).sum()
     }
 
-    /// A command shows on the page and in the metrics as soon as it has ended, like a run of the daemon's own.
+    /// A command shows on the page and in the metrics as soon as it has ended, like a run of the
+    /// daemon's own.
     fn refresh_if_another_process_ran_a_job(&mut self) {
         let (state, version, changed) =
             (self.state.clone(), self.state_version.clone(), self.changed.clone());

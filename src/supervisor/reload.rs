@@ -1,5 +1,6 @@
-//! Reload: read, compare, build, swap. Until the swap nothing is touched, so that a configuration that is refused
-//! leaves the one in force as it was; databases that did not change keep their pools and their running jobs.
+//! Reload: read, compare, build, swap. Until the swap nothing is touched, so that a configuration
+//! that is refused leaves the one in force as it was; databases that did not change keep their
+//! pools and their running jobs.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -120,7 +121,8 @@ impl Supervisor {
         in_words(&diff)
     }
 
-    /// Stops what runs for a database that is no longer configured, and forgets it once that has ended.
+    /// Stops what runs for a database that is no longer configured, and forgets it once that has
+    /// ended.
     fn let_go(&mut self, name: &str) {
         self.timetable.remove_database(name);
         self.admission.remove_database(name);

@@ -24,7 +24,8 @@ pub(super) struct EndOfRun {
 }
 
 impl Supervisor {
-    /// Starts, once each, the runs that were missed while the daemon was down or cut short when it stopped.
+    /// Starts, once each, the runs that were missed while the daemon was down or cut short when it
+    /// stopped.
     pub(super) async fn catch_up(&mut self, now: DateTime<Utc>) -> Result<()> {
         let databases: Vec<_> = self.keepers.values().map(|keeper| Arc::clone(&keeper.database)).collect();
         for database in databases {
@@ -217,7 +218,8 @@ impl Supervisor {
         }
     }
 
-    /// A run that waits for a disk which does not answer takes no place of the others, and none begins there.
+    /// A run that waits for a disk which does not answer takes no place of the others, and none
+    /// begins there.
     pub(super) fn make_way_for_silent_disks(&mut self) {
         let is_silent = |keeper: &&super::keeper::Keeper| keeper.disk.silent_since().is_some();
         let silent: BTreeSet<String> =

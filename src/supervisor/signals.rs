@@ -1,5 +1,5 @@
-//! The signals that the daemon obeys: HUP reloads, TERM and INT stop. A second TERM or INT ends the process at
-//! once, by the signal handler itself: it works also when the loop does not.
+//! The signals that the daemon obeys: HUP reloads, TERM and INT stop. A second TERM or INT ends the
+//! process at once, by the signal handler itself: it works also when the loop does not.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

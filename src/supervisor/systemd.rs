@@ -1,4 +1,5 @@
-//! What systemd is told (sd_notify(3)). Outside a unit of `Type=notify` nobody listens and nothing happens.
+//! What systemd is told (sd_notify(3)). Outside a unit of `Type=notify` nobody listens and nothing
+//! happens.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +45,8 @@ impl Systemd {
         }
     }
 
-    /// Called by the supervisor's loop on each turn: what the watchdog watches is that loop, nothing beside it.
+    /// Called by the supervisor's loop on each turn: what the watchdog watches is that loop,
+    /// nothing beside it.
     pub(super) fn alive(&mut self) {
         if self.watchdog.is_some_and(|interval| self.fed.elapsed() >= interval.min(Duration::from_secs(5))) {
             self.fed = Instant::now();

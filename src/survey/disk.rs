@@ -1,5 +1,6 @@
-//! What the files tell without being opened: sizes by `stat`, room by `statvfs`, and the backups in their places.
-//! Must never be asked by the daemon's loop or under the lock of the run history: a disk may hang.
+//! What the files tell without being opened: sizes by `stat`, room by `statvfs`, and the backups in
+//! their places. Must never be asked by the daemon's loop or under the lock of the run history: a
+//! disk may hang.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;

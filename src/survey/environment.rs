@@ -1,5 +1,6 @@
-//! Whether the machine is as the configuration takes it to be: paths, owners, room, the address. Looks only, by
-//! `stat` and by asking; must never make a directory or open a database, and never keeps the address that it tries.
+//! Whether the machine is as the configuration takes it to be: paths, owners, room, the address.
+//! Looks only, by `stat` and by asking; must never make a directory or open a database, and never
+//! keeps the address that it tries.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -86,7 +87,8 @@ pub fn look(config: &Config, path: &Path) -> Vec<Look> {
     looks
 }
 
-/// Which SQLite those have that use the databases, where it is one to know of, and that not all can be seen: once.
+/// Which SQLite those have that use the databases, where it is one to know of, and that not all can
+/// be seen: once.
 fn applications(config: &Config) -> Vec<Look> {
     let (mut looks, mut unseen) = (Vec::new(), None);
     for database in config.databases.values() {

@@ -1,6 +1,6 @@
-//! The status snapshot: what the configuration, the run history and the files tell, and of a living daemon also
-//! what it is doing. Made the same way for `/api/status` and for `litekeeper status` without a daemon.
-//! Must never open a database: the rest is what the jobs found.
+//! The status snapshot: what the configuration, the run history and the files tell, and of a living
+//! daemon also what it is doing. Made the same way for `/api/status` and for `litekeeper status`
+//! without a daemon. Must never open a database: the rest is what the jobs found.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -113,7 +113,8 @@ pub fn nothing_yet(path: &Path) -> Status {
 
 /// A snapshot of now. Without `live`, of what is known while no daemon runs.
 ///
-/// `disk` gives what was seen of a database's files: this itself asks no disk but that of the run history.
+/// `disk` gives what was seen of a database's files: this itself asks no disk but that of the run
+/// history.
 pub fn take(
     connection: &Connection,
     config: &Config,
@@ -276,8 +277,8 @@ fn pool_status(pool: PoolState) -> PoolStatus {
     }
 }
 
-/// Sets the gauges that tell what the snapshot tells: one source for the page, the API and Prometheus, also for
-/// what a command line did and for what was known before a restart.
+/// Sets the gauges that tell what the snapshot tells: one source for the page, the API and
+/// Prometheus, also for what a command line did and for what was known before a restart.
 pub fn publish(connection: &Connection, status: &Status) -> Result<()> {
     for database in &status.databases {
         let name = database.name.as_str();

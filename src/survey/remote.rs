@@ -1,6 +1,7 @@
-//! What was last seen where backups lie. Of each place, the manifests that were read, so that a look reads those that have
-//! changed. Of buckets, all of it: a look there costs requests, money and an unknown time, so it is taken in the background,
-//! and seldom. Must never hold up whoever asks, but for the moment in which nothing is known yet.
+//! What was last seen where backups lie. Of each place, the manifests that were read, so that a
+//! look reads those that have changed. Of buckets, all of it: a look there costs requests, money
+//! and an unknown time, so it is taken in the background, and seldom. Must never hold up whoever
+//! asks, but for the moment in which nothing is known yet.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -51,13 +51,15 @@ impl JobKind {
         }
     }
 
-    /// Whether it reads or writes much of a database: such jobs share the disks, and may have a blackout.
+    /// Whether it reads or writes much of a database: such jobs share the disks, and may have a
+    /// blackout.
     pub const fn is_heavy(self) -> bool {
         self.blackout_key().is_some()
     }
 
-    /// Whether a blackout that begins also stops a run at work, between two of its slices: what such a job has done
-    /// stays, and the next run goes on. Of the others, half a run is worth nothing.
+    /// Whether a blackout that begins also stops a run at work, between two of its slices: what
+    /// such a job has done stays, and the next run goes on. Of the others, half a run is worth
+    /// nothing.
     pub const fn works_in_slices(self) -> bool {
         matches!(self, Self::Cleanup | Self::Maintain)
     }

@@ -1,5 +1,6 @@
-//! The words in which the program speaks of its work: kinds of job, why a run starts, how it ends, what a check finds.
-//! Each is one word in labels, in the run history and in JSON. Decides nothing, and knows none of the other rooms.
+//! The words in which the program speaks of its work: kinds of job, why a run starts, how it ends,
+//! what a check finds. Each is one word in labels, in the run history and in JSON. Decides nothing,
+//! and knows none of the other rooms.
 
 mod cause;
 mod job_kind;

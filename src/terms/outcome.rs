@@ -1,4 +1,5 @@
-//! How a run ended, as the word that labels, the run history and JSON use. Must never hold the reason.
+//! How a run ended, as the word that labels, the run history and JSON use. Must never hold the
+//! reason.
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

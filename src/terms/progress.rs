@@ -1,5 +1,5 @@
-//! How far a piece of work is, and whether it may go on: what long work says to whoever asked for it. Knows nothing of
-//! what is done.
+//! How far a piece of work is, and whether it may go on: what long work says to whoever asked for
+//! it. Knows nothing of what is done.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What a check found, as the word that labels, remembered facts and JSON use. Must never hold what was found.
+//! What a check found, as the word that labels, remembered facts and JSON use. Must never hold what
+//! was found.
 
 /// What a health check found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

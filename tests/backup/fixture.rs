@@ -31,8 +31,8 @@ pub(crate) fn python_says(database: &Path) -> String {
     application::script(database, program)
 }
 
-/// Does `act` while the daemon is stopped in the middle of a backup of what does not compress. A backup that was done
-/// before it could be stopped is not counted: the next one is tried.
+/// Does `act` while the daemon is stopped in the middle of a backup of what does not compress. A
+/// backup that was done before it could be stopped is not counted: the next one is tried.
 pub(crate) fn in_the_middle_of_a_copy(sandbox: &Sandbox, daemon: &Daemon, mut act: impl FnMut()) {
     let written = || -> Option<u64> {
         let is_data = |name: &String| name.starts_with(".tmp-") && name.contains(".sqlite");

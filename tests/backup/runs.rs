@@ -204,7 +204,8 @@ fn a_memory_that_cannot_be_read_costs_no_backup_neither_a_new_one_nor_an_old_one
     assert_eq!(backups(), 1);
 }
 
-/// In WAL mode a writer that waits for nobody meets no lock of ours, however much it writes, and the copy ends.
+/// In WAL mode a writer that waits for nobody meets no lock of ours, however much it writes, and
+/// the copy ends.
 #[test]
 fn h10_h12_a_writer_that_never_waits_neither_stops_a_backup_nor_is_stopped() {
     let sandbox = Sandbox::new();

@@ -1,5 +1,5 @@
-//! The stream of a live database's pages: whole, in order, one state, whatever the page size and the journal mode, and
-//! the same bytes each time for the same state.
+//! The stream of a live database's pages: whole, in order, one state, whatever the page size and
+//! the journal mode, and the same bytes each time for the same state.
 
 use crate::support::application::Application;
 use crate::support::sandbox::Sandbox;
@@ -19,7 +19,8 @@ use std::time::Duration;
 const WIDE: Bounds =
     Bounds { longest_block: Duration::MAX, longest_read: Duration::MAX, most_wal_growth: u64::MAX };
 
-/// The file change counter, and the version for which it and the number of SQLite after it are valid.
+/// The file change counter, and the version for which it and the number of SQLite after it are
+/// valid.
 const ANEW: [std::ops::Range<usize>; 2] = [24..28, 92..100];
 
 /// Told between two steps how many bytes are done.
@@ -141,7 +142,8 @@ fn what_is_committed_meanwhile_is_not_in_it() {
 /// More pages than SQLite leaves in a log before its own checkpoint.
 const MANY: &str = "INSERT INTO ballast VALUES (zeroblob(8000000))";
 
-/// What is in the log after a snapshot, with these statements of another process before it and during it.
+/// What is in the log after a snapshot, with these statements of another process before it and
+/// during it.
 fn left_in_log(before: &[&str], during: &[&str], is_damaged: bool) -> Checkpoint {
     let sandbox = Sandbox::new();
     let path = sandbox.database();

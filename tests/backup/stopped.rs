@@ -30,7 +30,8 @@ fn a_daemon_killed_anywhere_in_a_backup_leaves_only_backups_that_restore() {
         manifests(&sandbox)[0]["stored_bytes"].as_u64().unwrap(),
     );
     for kill in 0..KILLS {
-        // From the first byte of the copy to beyond the last of the packed file, where rotation works.
+        // From the first byte of the copy to beyond the last of the packed file, where rotation
+        // works.
         let daemon = Daemon::spawn(&configuration, |_| ());
         daemon.wait_for_log("a backup begins", |line| line.contains("job started"));
         let (at_start, begun) = (bytes_in_directory(&sandbox), history::newest(&sandbox));
@@ -48,7 +49,8 @@ fn a_daemon_killed_anywhere_in_a_backup_leaves_only_backups_that_restore() {
     run_until(&sandbox, &format!("{BACKUP_EACH_SECOND}keep_last = 3\n"), "backup", "success");
     assert_eq!(unfinished(&sandbox), Vec::<String>::new());
     let mut last = 0;
-    // A run killed between the two leaves a manifest without its file, never a file without its manifest.
+    // A run killed between the two leaves a manifest without its file, never a file without its
+    // manifest.
     let mut all = manifests(&sandbox);
     all.retain(|manifest| file(&sandbox, manifest).exists());
     assert!((1..=3).contains(&all.len()), "{all:?}");

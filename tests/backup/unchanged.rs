@@ -56,7 +56,8 @@ fn a_database_to_which_nothing_was_committed_gets_no_new_file_and_its_newest_bac
     assert_eq!(application.stop().errors, Vec::<String>::new());
 }
 
-/// Once its files have been quiet for a while, `stat` alone tells: not a page of the database is read.
+/// Once its files have been quiet for a while, `stat` alone tells: not a page of the database is
+/// read.
 #[test]
 fn a_quiet_database_is_not_even_opened() {
     let sandbox = Sandbox::new();
@@ -89,7 +90,8 @@ fn outside_wal_mode_the_run_says_for_how_long_writers_had_to_wait() {
     }
 }
 
-/// All that is written is the backup itself: what compresses to nothing leaves room for nothing else.
+/// All that is written is the backup itself: what compresses to nothing leaves room for nothing
+/// else.
 #[test]
 fn no_copy_of_the_database_lies_beside_a_backup_that_is_being_made() {
     let sandbox = Sandbox::new();

@@ -1,4 +1,5 @@
-//! What is archived before it is removed: every value as it was, nothing lost whenever the run is stopped.
+//! What is archived before it is removed: every value as it was, nothing lost whenever the run is
+//! stopped.
 
 use super::fixture::{ORDERS, Place, Rule, assert_whole_batches, cascade, database, detail, rule};
 use crate::support::process::child::{self, Child};
@@ -268,7 +269,8 @@ async fn killed_in_the_middle_it_leaves_each_row_in_the_database_or_in_the_archi
                 .iter()
                 .filter(|file| file.file_name().unwrap().to_string_lossy().starts_with("item"))
                 .flat_map(|file| {
-                    // What a write that was killed left of its last line belongs to a row that was not removed.
+                    // What a write that was killed left of its last line belongs to a row that was
+                    // not removed.
                     let text = fs::read_to_string(file).unwrap();
                     let whole = &text[..text.rfind("\r\n").map_or(0, |end| end + 2)];
                     let lines: Vec<String> =

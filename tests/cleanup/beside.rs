@@ -1,4 +1,5 @@
-//! The guards of a cleanup by the real program, beside an application of another process that commits all the while.
+//! The guards of a cleanup by the real program, beside an application of another process that
+//! commits all the while.
 
 use std::time::Duration;
 
@@ -128,8 +129,8 @@ fn h28_a_run_that_would_remove_nearly_all_removes_nothing() {
     });
 }
 
-/// As Home Assistant's states: each names the one before it. The application goes on adding such, which point at the oldest
-/// that is left.
+/// As Home Assistant's states: each names the one before it. The application goes on adding such,
+/// which point at the oldest that is left.
 #[test]
 fn h33_rows_within_retention_stay_though_they_point_at_rows_that_go() {
     let sandbox = Sandbox::with_database(&[]);
@@ -212,8 +213,9 @@ fn h33_live_content_that_points_at_rows_that_go_is_unlinked_and_never_proposed_f
     });
 }
 
-/// The application's process has `porter`, and the schema that everybody else reads says `unicode61`: as where it has
-/// registered a tokenizer of its own under that name, which Calibre does.
+/// The application's process has `porter`, and the schema that everybody else reads says
+/// `unicode61`: as where it has registered a tokenizer of its own under that name, which Calibre
+/// does.
 #[test]
 fn h34_the_full_text_index_of_an_application_with_its_own_tokenizer_is_not_spoilt() {
     let sandbox = Sandbox::with_database(&[]);

@@ -53,7 +53,8 @@ async fn h28_refuses_to_remove_more_of_a_table_than_its_share() {
 
 #[tokio::test]
 async fn h28_rows_that_become_old_while_a_run_deletes_do_not_take_it_past_its_share() {
-    // What the application writes meanwhile, a trigger writes here: two old rows for each that goes.
+    // What the application writes meanwhile, a trigger writes here: two old rows for each that
+    // goes.
     let place = Place::new(
         "CREATE TABLE log(id INTEGER PRIMARY KEY, at TEXT); \
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) \

@@ -1,5 +1,5 @@
-//! What points at a row that goes: a rule keeps what is within its retention by whatever way it is reached, and says
-//! what each choice would do.
+//! What points at a row that goes: a rule keeps what is within its retention by whatever way it is
+//! reached, and says what each choice would do.
 
 use std::path::PathBuf;
 
@@ -88,7 +88,8 @@ async fn h33_cascade_is_proposed_only_where_the_schema_says_on_delete_cascade() 
     assert!(text.contains("children = \"cascade\""), "{text}");
 }
 
-/// 1,000 states, of which 1 to 600 are old, each of which but the first points at the one before it.
+/// 1,000 states, of which 1 to 600 are old, each of which but the first points at the one before
+/// it.
 fn chain() -> Place {
     Place::new(
         "CREATE TABLE states(id INTEGER PRIMARY KEY, at TEXT, old INTEGER REFERENCES states); \

@@ -125,8 +125,8 @@ pub(crate) fn message(finished: &RunEnd) -> (Reason, String) {
     (error.reason, error.message.clone())
 }
 
-/// 100 rows of `table`, numbered from 1, the first 40 of them older than a year, with dates as `date` writes the
-/// instant `julianday` in SQL.
+/// 100 rows of `table`, numbered from 1, the first 40 of them older than a year, with dates as
+/// `date` writes the instant `julianday` in SQL.
 pub(crate) fn hundred_rows(table: &str, date: &str) -> String {
     format!(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100), \
@@ -160,7 +160,8 @@ pub(crate) fn assert_whole_batches(place: &Place) {
     assert_eq!(place.number("SELECT count(DISTINCT orders) FROM item"), i64::try_from(left.len()).unwrap());
 }
 
-/// Users, of whom 1 to 40 are old, and what points at them; every tenth user has two rows in `visit`.
+/// Users, of whom 1 to 40 are old, and what points at them; every tenth user has two rows in
+/// `visit`.
 pub(crate) fn users(reference: &str) -> String {
     format!(
         "CREATE TABLE users(id INTEGER PRIMARY KEY, at TEXT); {} \

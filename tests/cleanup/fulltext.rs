@@ -1,5 +1,6 @@
-//! What only the application can read as it was written: full-text tables that a rule's deletes would reach by triggers, asked
-//! first, without keeping anybody from writing; and indexes in the order of its own collation.
+//! What only the application can read as it was written: full-text tables that a rule's deletes
+//! would reach by triggers, asked first, without keeping anybody from writing; and indexes in the
+//! order of its own collation.
 
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use litekeeper::terms::Outcome;
 use super::fixture::{Place, database, hundred_rows, message, rule, unlink};
 use crate::support::application::script;
 
-/// 100 notes, of which 40 are old, and a full-text table of them, made by the tokenizer `porter`. `said` takes its place
-/// in the schema, as a tokenizer of the application's takes the place of SQLite's.
+/// 100 notes, of which 40 are old, and a full-text table of them, made by the tokenizer `porter`.
+/// `said` takes its place in the schema, as a tokenizer of the application's takes the place of
+/// SQLite's.
 fn notes(module: &str, said: &str, triggers: &str) -> Place {
     let place = Place::new(&format!(
         "CREATE TABLE notes(id INTEGER PRIMARY KEY, at TEXT, text TEXT); {} \
@@ -155,7 +157,8 @@ async fn h34_asking_takes_no_write_lock_and_leaves_nothing_behind() {
         let place = notes(BESIDE, said, COMMAND);
         let writer = place.open();
         writer.execute_batch("BEGIN IMMEDIATE; UPDATE notes SET text = 'other' WHERE id = 99").unwrap();
-        // The second one asks on the same connection: what the first left there would be in its way.
+        // The second one asks on the same connection: what the first left there would be in its
+        // way.
         let by = Rule { triggers: Triggers::Allow, ..rule("notes") };
         let mut database = database(&place.path(), vec![by.clone(), by]);
         database.pool.busy_timeout = Duration::ZERO;

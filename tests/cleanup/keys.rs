@@ -79,7 +79,8 @@ async fn h14_follows_composite_keys_circles_and_rows_that_point_at_their_own_tab
          UPDATE post SET best = 3 WHERE id IN (3, 71); UPDATE post SET parent = 71 WHERE id = 72;",
         hundred_rows("post", "date(j)")
     ));
-    // 70 answers an old post; 71 points at the answer of an old one, and 72 at 71. 39 is old itself.
+    // 70 answers an old post; 71 points at the answer of an old one, and 72 at 71. 39 is old
+    // itself.
     let finished = place.run(vec![rule("post")]).await;
     let (_, message) = message(&finished);
     assert!(

@@ -1,4 +1,5 @@
-//! Which rows go: the newest so many, so many bytes, and dates by the clock of a zone. Against naive models.
+//! Which rows go: the newest so many, so many bytes, and dates by the clock of a zone. Against
+//! naive models.
 
 use super::fixture::{Place, Rule, database, detail, hundred_rows, log_with, message, rule};
 use chrono::{Duration as Span, Utc};
@@ -17,7 +18,8 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     prop::collection::btree_map(-50i64..200, date, 0..60).prop_map(|rows| rows.into_iter().collect())
 }
 
-/// The rows that are left, one after the other: oldest first, as long as something says that it goes.
+/// The rows that are left, one after the other: oldest first, as long as something says that it
+/// goes.
 fn left(rows: &[Row], keep_rows: u64, keep_days: Option<u16>, by_date: bool) -> Vec<i64> {
     let mut judged: Vec<_> = rows.iter().filter(|row| !by_date || row.1.is_some()).copied().collect();
     // Long ago first.

@@ -22,8 +22,8 @@ fn by_date(place: &Place) -> Database {
     database
 }
 
-/// Of a log that is moved into the file as it comes, also where a batch or a checkpoint takes its time. What is removed here
-/// makes several times as much.
+/// Of a log that is moved into the file as it comes, also where a batch or a checkpoint takes its
+/// time. What is removed here makes several times as much.
 const LONGEST: u64 = 8 << 20;
 
 fn attendance(place: &Place) -> i64 {
@@ -64,7 +64,8 @@ async fn h11_a_reader_that_keeps_the_log_from_being_emptied_ends_the_run_and_the
 async fn h13_moves_no_page_out_of_a_log_that_a_replicator_owns_and_ends_when_it_is_too_long() {
     let place = place();
     place.open().execute_batch("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)").unwrap();
-    // Open all the time, so that no connection of a test's is the last one, which would move the log when it closes.
+    // Open all the time, so that no connection of a test's is the last one, which would move the
+    // log when it closes.
     let replicator = place.open();
     replicator.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     let before = sha256sum(&place.path());

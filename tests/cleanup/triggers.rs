@@ -81,7 +81,8 @@ pub(crate) fn visits(trigger: &str) -> Place {
     ))
 }
 
-/// Of tables so large that a look at all their rows takes longer than a batch, which every table does in this test.
+/// Of tables so large that a look at all their rows takes longer than a batch, which every table
+/// does in this test.
 #[tokio::test]
 async fn h15_large_tables_are_not_looked_at_from_end_to_end_in_each_batch() {
     let place = visits("UPDATE gone SET n = n + 1");

@@ -1,5 +1,5 @@
-//! Proves what the other tests stand on: an application in another process whose every acknowledged commit
-//! can be counted, and a check that tells a state which existed from any other.
+//! Proves what the other tests stand on: an application in another process whose every acknowledged
+//! commit can be counted, and a check that tells a state which existed from any other.
 
 use crate::support::application::{Application, Owner};
 use crate::support::daemon::listening;

@@ -1,4 +1,5 @@
-//! The benchmark of tests/bench: that it runs and prints a row for each way. No figure is judged here.
+//! The benchmark of tests/bench: that it runs and prints a row for each way. No figure is judged
+//! here.
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -39,7 +39,8 @@ fn writes_three_years_of_weekdays_that_a_caretaker_finds_work_in() {
     assert_eq!(i64::try_from(written.users).unwrap(), number(database, "SELECT count(*) FROM users"));
     assert!((65_000..80_000).contains(&rows), "{rows} rows of attendance");
 
-    // Three years before a Wednesday was a Saturday, so the first working day is the Monday after it.
+    // Three years before a Wednesday was a Saturday, so the first working day is the Monday after
+    // it.
     assert_eq!(text(database, "SELECT min(date) FROM attendance"), "2022-06-20");
     assert_eq!(text(database, "SELECT max(date) FROM attendance"), "2025-06-17");
     assert_eq!(

@@ -1,4 +1,5 @@
-//! Man pages, completions and the names of the JSON: what a package and the reference say of the command line.
+//! Man pages, completions and the names of the JSON: what a package and the reference say of the
+//! command line.
 
 use super::fixture::{backed_up, text};
 use crate::support::sandbox::litekeeper;

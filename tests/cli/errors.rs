@@ -1,5 +1,5 @@
-//! Every way in which a database cannot be used has a word and a text of its own that says where and what to do: each
-//! made for real, and told by the real program.
+//! Every way in which a database cannot be used has a word and a text of its own that says where
+//! and what to do: each made for real, and told by the real program.
 
 use crate::support::application::{APPLICATION, Application, Owner, create_database};
 use crate::support::sandbox::{Sandbox, copy_for_all, program};

@@ -63,7 +63,8 @@ pub(crate) fn start(sandbox: &Sandbox, args: &[&str]) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// A backup that cannot get on, as the application keeps everybody out of its database, and holds its lock.
+/// A backup that cannot get on, as the application keeps everybody out of its database, and holds
+/// its lock.
 pub(crate) fn stuck_backup(sandbox: &Sandbox) -> (Application, Child) {
     let mut application = Application::start(&sandbox.database());
     application.hold_exclusive();

@@ -1,5 +1,5 @@
-//! What the daemon does so that the applications do not notice it: hours without heavy jobs, one heavy job a disk, low
-//! priority, and write-ahead logs that are kept short between runs.
+//! What the daemon does so that the applications do not notice it: hours without heavy jobs, one
+//! heavy job a disk, low priority, and write-ahead logs that are kept short between runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -204,8 +204,8 @@ fn threads_that_compress_stand_back_unless_the_application_waits_for_them() {
 
 const SMALL_LOG: &str = "[maintain]\nmax_wal = \"1MiB\"\n";
 
-/// A writer and a reader: writes until the log is past 1 MiB, which no checkpoint of the application's own can empty while
-/// another reads. Both go on.
+/// A writer and a reader: writes until the log is past 1 MiB, which no checkpoint of the
+/// application's own can empty while another reads. Both go on.
 fn grow_log(sandbox: &Sandbox) -> (Application, Application) {
     let (mut writer, mut reader) =
         (Application::start(&sandbox.database()), Application::start(&sandbox.database()));
@@ -278,7 +278,8 @@ print('locked', flush=True)
 sys.stdin.read()
 ";
 
-/// With each commit, an application tries to move a log that is past 1000 pages; in vain, and the longer the log, the longer.
+/// With each commit, an application tries to move a log that is past 1000 pages; in vain, and the
+/// longer the log, the longer.
 #[test]
 fn h12_a_reader_is_reported_also_where_the_application_is_at_a_checkpoint_each_time() {
     let sandbox = Sandbox::new();

@@ -1,5 +1,6 @@
-//! Every job of the real daemon, again and again, beside an application in another process that writes all the time:
-//! none of its commits is lost, it sees no error, and what is restored is a state that existed.
+//! Every job of the real daemon, again and again, beside an application in another process that
+//! writes all the time: none of its commits is lost, it sees no error, and what is restored is a
+//! state that existed.
 
 use std::time::Duration;
 

@@ -11,7 +11,8 @@ use rustix::process::Signal;
 pub(crate) const EACH_SECOND: &str =
     "[backup]\nschedule = \"* * * * * *\"\ncatch_up = false\n[pool]\nbusy_timeout = \"10m\"\n";
 
-/// A database whose application locks everybody out, so that each job on it waits until it is released.
+/// A database whose application locks everybody out, so that each job on it waits until it is
+/// released.
 pub(crate) fn held_up() -> (Sandbox, Application) {
     let sandbox = Sandbox::with_database(&["--journal-mode", "delete"]);
     let mut application = Application::start(&sandbox.database());

@@ -1,5 +1,5 @@
-//! A disk that hangs, as one that fails or a network filesystem whose server is down: it holds up its own databases, and
-//! neither the others nor the daemon.
+//! A disk that hangs, as one that fails or a network filesystem whose server is down: it holds up
+//! its own databases, and neither the others nor the daemon.
 
 use crate::support::application::create_database;
 use crate::support::daemon::Daemon;
@@ -69,7 +69,8 @@ fn backups(daemon: &Daemon, database: &str) -> f64 {
     daemon.metrics().get("litekeeper_job_runs_total", &labels).unwrap_or(0.0)
 }
 
-/// How often the watchdog was fed. All that is sent is read: a daemon whose systemd does not listen waits for it.
+/// How often the watchdog was fed. All that is sent is read: a daemon whose systemd does not listen
+/// waits for it.
 fn watchdog(systemd: UnixDatagram) -> Arc<AtomicU32> {
     let fed = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&fed);

@@ -234,7 +234,8 @@ async fn markup_in_names_errors_and_statements_is_shown_and_not_obeyed() {
     assert_eq!(page.code, 200);
     assert!(!page.body.contains("<script"));
     assert!(!page.body.contains("\"&\""), "a quote ended an attribute");
-    // Path of the configuration, reload, readiness, name, path, schedule, summary, check, detail, unit, table, shape.
+    // Path of the configuration, reload, readiness, name, path, schedule, summary, check, detail,
+    // unit, table, shape.
     assert!(page.body.matches("&lt;script&gt;").count() >= 12, "{}", page.body);
 }
 

@@ -1,5 +1,5 @@
-//! The page that Prometheus scrapes, read with a strict parser of our own and, where it is installed, with
-//! promtool.
+//! The page that Prometheus scrapes, read with a strict parser of our own and, where it is
+//! installed, with promtool.
 
 use super::page::{parse, value};
 use chrono::{DateTime, TimeZone, Utc};
@@ -135,7 +135,8 @@ fn buckets_rise_and_end_with_the_count() {
             assert!((buckets.last().unwrap().1 - count).abs() < 0.5, "{name} {labels:?}");
         }
     }
-    // Of two databases: a run, a statement and a hold of each job, a wait for the pool and a watched query.
+    // Of two databases: a run, a statement and a hold of each job, a wait for the pool and a
+    // watched query.
     assert_eq!(histograms, 2 * (JOBS.len() * 3 + 2));
 }
 

@@ -1,5 +1,5 @@
-//! Every job goes through one runner: what it makes of a good run, a bad one, one that must stop, one that
-//! panics, and one that may not start; and what the history says of each.
+//! Every job goes through one runner: what it makes of a good run, a bad one, one that must stop,
+//! one that panics, and one that may not start; and what the history says of each.
 
 use crate::support::keeper::order;
 use crate::support::process::child::{self, Child};

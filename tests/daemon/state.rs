@@ -113,7 +113,8 @@ fn a_run_whose_process_died_is_interrupted_and_one_whose_process_lives_is_not() 
     let dead = [
         row("pid = ?2", dead.id()),
         row("pid = ?2, process = ''", dead.id()),
-        // Another process has the number now: this one, and one that we may not know everything about.
+        // Another process has the number now: this one, and one that we may not know everything
+        // about.
         row("process = process || '1'", ours),
         row(other_boot, ours),
         row("pid = ?2", living.id()),
@@ -251,7 +252,8 @@ fn a_lock_that_was_let_go_names_nobody_any_more() {
     assert!(error.message.contains("in use by another run"), "{error}");
 }
 
-/// A process that has just been begun has what this one has open until its own program runs; the kernel knows a lock by that.
+/// A process that has just been begun has what this one has open until its own program runs; the
+/// kernel knows a lock by that.
 #[test]
 fn a_lock_that_was_let_go_is_free_though_processes_are_begun_all_the_while() {
     let (_directory, state) = state();

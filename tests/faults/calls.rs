@@ -1,4 +1,5 @@
-//! System calls that fail: each of a run's, one run after another, until a run makes no further call of that kind.
+//! System calls that fail: each of a run's, one run after another, until a run makes no further
+//! call of that kind.
 
 use crate::scene::{Before, KEPT, Scene, said};
 use crate::support::backups::{directory, unfinished};
@@ -28,7 +29,8 @@ fn sweep(
     fault: &str,
     mut judge: impl FnMut(&mut Scene, &Before, &Fault),
 ) {
-    // The history's log is begun by one run and held open: it is flushed no more, and has no part in the counting.
+    // The history's log is begun by one run and held open: it is flushed no more, and has no part
+    // in the counting.
     let reader = Connection::open(scene.sandbox.state().join("state.db")).unwrap();
     reader.execute_batch("BEGIN; SELECT count(*) FROM run").unwrap();
     scene.backup();
@@ -76,7 +78,8 @@ impl Fault {
     }
 }
 
-/// Exit 0 and 3 say that there is a new backup, and 1 that there is none; and only 0 needs no words.
+/// Exit 0 and 3 say that there is a new backup, and 1 that there is none; and only 0 needs no
+/// words.
 fn assert_honest(scene: &mut Scene, before: &Before, fault: &Fault) -> Option<String> {
     let made = scene.assert_nothing_lost(before);
     match fault.traced.output.status.code() {
@@ -118,7 +121,8 @@ fn a_flush_that_fails_fails_the_backup_and_is_not_tried_again() {
         if let Some(file) = file {
             files += 1;
             assert_eq!(made, None, "{}", fault.told());
-            // After a failed fsync the pages count as clean: a second one would say that all is well.
+            // After a failed fsync the pages count as clean: a second one would say that all is
+            // well.
             let after = fault.traced.calls.iter().skip_while(|call| !call.failed()).skip(1);
             let again = after.filter(|call| call.text.contains(file)).find(|call| {
                 call.name().contains("sync") || call.name().contains("rename") || call.name() == "linkat"
@@ -200,7 +204,8 @@ fn whatever_fails_to_open_close_or_lock_a_run_says_truly_whether_there_is_a_back
     scene.end();
 }
 
-/// Stops a daemon in the middle of writing a backup; gives the file that it writes, `None` where it was done first.
+/// Stops a daemon in the middle of writing a backup; gives the file that it writes, `None` where it
+/// was done first.
 fn stopped_while_it_writes(scene: &Scene, daemon: &Daemon) -> Option<PathBuf> {
     let place = directory(&scene.sandbox);
     let written = || {

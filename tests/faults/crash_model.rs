@@ -1,7 +1,8 @@
-//! Power cuts, all of them: a run's calls are recorded, and every state is made that a filesystem may be in after a cut
-//! between any two of them. What is relied on is only what POSIX promises: the bytes of a file up to its last fsync,
-//! the names in a directory up to the directory's last fsync. Of what was written or named since, anything may be there:
-//! any of the names, none, or some; the bytes, zeros in their place, or nothing.
+//! Power cuts, all of them: a run's calls are recorded, and every state is made that a filesystem
+//! may be in after a cut between any two of them. What is relied on is only what POSIX promises:
+//! the bytes of a file up to its last fsync, the names in a directory up to the directory's last
+//! fsync. Of what was written or named since, anything may be there: any of the names, none, or
+//! some; the bytes, zeros in their place, or nothing.
 
 use crate::scene::{Before, KEPT, Scene, said};
 use crate::support::backups::directory;
@@ -39,7 +40,8 @@ struct Model {
     pending: Vec<Change>,
 }
 
-/// What is found after a cut: for each name its file, how many of the bytes, and how many zeros behind them.
+/// What is found after a cut: for each name its file, how many of the bytes, and how many zeros
+/// behind them.
 type Found = BTreeMap<String, (usize, usize, usize)>;
 
 impl Model {
@@ -287,7 +289,8 @@ fn a_power_cut_at_any_point_of_a_run_leaves_only_backups_that_restore_and_loses_
         recorded.steps.len(),
         acknowledged.len()
     );
-    // Files that no name leads to in the end are of no consequence: which of them is there matters, not their bytes.
+    // Files that no name leads to in the end are of no consequence: which of them is there matters,
+    // not their bytes.
     let mut looked = BTreeSet::new();
     for found in states {
         let is_acknowledged = acknowledged.contains(&found);
@@ -304,13 +307,14 @@ fn a_power_cut_at_any_point_of_a_run_leaves_only_backups_that_restore_and_loses_
         scene.backup();
     }
     println!("{} of them differ in what is seen", looked.len());
-    // Nothing new, its manifest alone, all of it; the old one's manifest alone, nothing of the old one.
+    // Nothing new, its manifest alone, all of it; the old one's manifest alone, nothing of the old
+    // one.
     assert!(looked.len() >= 5, "{} states", looked.len());
     scene.end();
 }
 
-/// The proof that the test above can fail: with the same calls, but no fsync of files, there are states in which a backup
-/// is listed that does not restore.
+/// The proof that the test above can fail: with the same calls, but no fsync of files, there are
+/// states in which a backup is listed that does not restore.
 #[test]
 fn without_fsync_the_model_finds_what_a_power_cut_destroys() {
     if let Err(why) = tracer::check() {

@@ -1,5 +1,6 @@
-//! Files of backups that were damaged: cut, extended, emptied, overwritten, swapped, bits flipped; data and manifests.
-//! Nothing that changes the database in a backup goes unnoticed, and nothing of it is ever put in place.
+//! Files of backups that were damaged: cut, extended, emptied, overwritten, swapped, bits flipped;
+//! data and manifests. Nothing that changes the database in a backup goes unnoticed, and nothing of
+//! it is ever put in place.
 
 use crate::scene::{Listed, Scene, said};
 use crate::seeds::{below, number};
@@ -97,7 +98,8 @@ impl Shelf {
         (output.status.code().expect("killed"), said(&output))
     }
 
-    /// Restores; what there is then, `None` where it was refused. Then there is nothing, not even half of it.
+    /// Restores; what there is then, `None` where it was refused. Then there is nothing, not even
+    /// half of it.
     fn restore(&self, selector: &str) -> (i32, String, Option<Vec<u8>>) {
         let target = self.scene.sandbox.path().join("to");
         fs::create_dir(&target).unwrap();
@@ -123,8 +125,9 @@ fn manifest_of(name: &str) -> String {
     format!("{}.json", name.split('.').next().unwrap())
 }
 
-/// Whatever was done to the newest, `latest` restores to one of the states that were backed up; to an older one where
-/// the newest and its manifest do not agree, which may take a first try that finds out.
+/// Whatever was done to the newest, `latest` restores to one of the states that were backed up; to
+/// an older one where the newest and its manifest do not agree, which may take a first try that
+/// finds out.
 fn assert_latest_restores(shelf: &Shelf, what: &str) {
     let (mut code, mut said, mut bytes) = shelf.restore("latest");
     if code == 12 && said.contains("counts as damaged from now on") {
@@ -226,7 +229,8 @@ fn a_backup_whose_manifest_cannot_be_read_is_not_removed_by_the_next() {
     shelf.scene.end();
 }
 
-/// Where nothing has changed since the newest, no new one may be needed; but it is where that one is known to be damaged.
+/// Where nothing has changed since the newest, no new one may be needed; but it is where that one
+/// is known to be damaged.
 #[test]
 fn a_damaged_newest_backup_is_made_again_even_if_nothing_has_changed_since() {
     let mut shelf = Shelf::new();

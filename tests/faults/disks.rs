@@ -1,5 +1,5 @@
-//! Disks that are full: that of the backups, at the start and in the middle; that of litekeeper's own state; that of the
-//! database. Each is a real filesystem of its own, which takes root.
+//! Disks that are full: that of the backups, at the start and in the middle; that of litekeeper's
+//! own state; that of the database. Each is a real filesystem of its own, which takes root.
 
 use crate::scene::{KEPT, Scene, said};
 use crate::support::backups::{directory, unfinished};
@@ -142,7 +142,8 @@ fn a_disk_that_another_program_fills_in_the_middle_fails_the_run_and_is_told() {
     scene.end();
 }
 
-/// Without its state the command makes no backup, and says why; a run that gets further says that its history is lost.
+/// Without its state the command makes no backup, and says why; a run that gets further says that
+/// its history is lost.
 #[test]
 fn a_full_disk_of_our_own_state_is_told_and_loses_no_backup() {
     let Some((mut scene, disk)) = scene_on(Sandbox::state) else {
@@ -168,7 +169,8 @@ fn a_full_disk_of_our_own_state_is_told_and_loses_no_backup() {
     scene.end();
 }
 
-/// While the application has it open, a reader needs no room. Nobody's sidecars must be made, for which there is none.
+/// While the application has it open, a reader needs no room. Nobody's sidecars must be made, for
+/// which there is none.
 #[test]
 fn a_full_disk_of_the_database_itself_harms_neither_it_nor_the_backups() {
     let Some((mut scene, disk)) = scene_on(Sandbox::data) else {

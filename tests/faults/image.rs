@@ -1,5 +1,5 @@
-//! A filesystem in a file, and a power cut: it is shut down without flushing anything, its log neither, and mounted again.
-//! Takes root and loop devices.
+//! A filesystem in a file, and a power cut: it is shut down without flushing anything, its log
+//! neither, and mounted again. Takes root and loop devices.
 
 use crate::scene::said;
 use crate::support::disk::Disk;

@@ -1,5 +1,5 @@
-//! SIGKILL at a hundred points of a run, removals among them. Where it falls follows from the number of the case, not
-//! from a clock: at the entry of a system call that strace counts.
+//! SIGKILL at a hundred points of a run, removals among them. Where it falls follows from the
+//! number of the case, not from a clock: at the entry of a system call that strace counts.
 
 use crate::scene::{Before, Scene, said};
 use crate::seeds::below;
@@ -12,8 +12,8 @@ use std::path::PathBuf;
 
 const KILLS: u64 = 100;
 
-/// Where a kill is looked for: among all calls, among those in the directory of the backups, among those on the backup
-/// that is about to be removed.
+/// Where a kill is looked for: among all calls, among those in the directory of the backups, among
+/// those on the backup that is about to be removed.
 fn places(scene: &Scene, before: &Before) -> [Vec<PathBuf>; 3] {
     let directory = directory(&scene.sandbox);
     let oldest = before.backups.first().unwrap();

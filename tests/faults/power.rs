@@ -1,4 +1,5 @@
-//! Power cuts on the filesystem of the backups. Takes root, loop devices and both filesystems: the stage `faults` of tests/run.
+//! Power cuts on the filesystem of the backups. Takes root, loop devices and both filesystems: the
+//! stage `faults` of tests/run.
 
 use crate::image::{EXT4, Filesystem, Image, XFS};
 use crate::scene::{Scene, said};

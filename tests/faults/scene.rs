@@ -1,5 +1,5 @@
-//! What each fault happens to: a database that an application writes all the time, with a few good backups. And what
-//! must hold after it, whatever the fault was.
+//! What each fault happens to: a database that an application writes all the time, with a few good
+//! backups. And what must hold after it, whatever the fault was.
 
 use crate::support::application::Application;
 use crate::support::backups::{directory, unfinished};
@@ -21,7 +21,8 @@ const PAUSE: Duration = Duration::from_millis(30);
 pub struct Scene {
     pub sandbox: Sandbox,
     pub application: Application,
-    /// What was restored and found sound, with its last commit: as long as the bytes are the same, it still is.
+    /// What was restored and found sound, with its last commit: as long as the bytes are the same,
+    /// it still is.
     proved: BTreeMap<String, (Vec<u8>, u64)>,
 }
 
@@ -45,7 +46,8 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Made while the disk could not be read for a moment. It restores, and goes once a better one is made.
+    /// Made while the disk could not be read for a moment. It restores, and goes once a better one
+    /// is made.
     fn is_doubted(&self) -> bool {
         self.why.as_ref().is_some_and(|why| why.contains("the database was damaged when it was made"))
     }
@@ -57,7 +59,8 @@ impl Scene {
         Self::with("", |_| ())
     }
 
-    /// With `extra` configuration, in a sandbox that `adapt` has changed before anything is in it but the database.
+    /// With `extra` configuration, in a sandbox that `adapt` has changed before anything is in it
+    /// but the database.
     pub fn with(extra: &str, adapt: impl FnOnce(&Sandbox)) -> Self {
         let sandbox = Sandbox::with_database(&["--rows", "200"]);
         adapt(&sandbox);
@@ -107,7 +110,8 @@ impl Scene {
         made
     }
 
-    /// The same, of a database that nobody changes meanwhile, among backups that need not all be good.
+    /// The same, of a database that nobody changes meanwhile, among backups that need not all be
+    /// good.
     pub fn backup_of_what_there_is(&mut self) -> String {
         let output = self.sandbox.litekeeper(&["backup", "attendance"]);
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
@@ -136,8 +140,9 @@ impl Scene {
         serde_json::from_slice::<serde_json::Value>(&json).ok()?["sequence"].as_u64()
     }
 
-    /// Every listed backup restores, none that should stay is gone, and the application's database is what the
-    /// application made of it. Gives the name of the backup that was made since, if one was.
+    /// Every listed backup restores, none that should stay is gone, and the application's database
+    /// is what the application made of it. Gives the name of the backup that was made since, if one
+    /// was.
     pub fn assert_nothing_lost(&mut self, before: &Before) -> Option<String> {
         let listed = self.listed();
         for backup in &listed {

@@ -1,4 +1,5 @@
-//! Numbers that look random and are the same each time, so that a case that fails can be run again by its number.
+//! Numbers that look random and are the same each time, so that a case that fails can be run again
+//! by its number.
 
 /// The `nth` number of case `case` (splitmix64).
 pub fn number(case: u64, nth: u64) -> u64 {
@@ -13,8 +14,8 @@ pub fn below(case: u64, nth: u64, bound: usize) -> usize {
     usize::try_from(number(case, nth) % bound as u64).unwrap()
 }
 
-/// The numbers of `count` cases from `first` on; with `LITEKEEPER_CASE=N` in the environment only that one, if it is
-/// among them.
+/// The numbers of `count` cases from `first` on; with `LITEKEEPER_CASE=N` in the environment only
+/// that one, if it is among them.
 pub fn cases(first: u64, count: u64) -> Vec<u64> {
     let only = std::env::var("LITEKEEPER_CASE").ok().map(|case| case.parse::<u64>().unwrap());
     (first..first + count).filter(|case| only.is_none_or(|only| only == *case)).collect()

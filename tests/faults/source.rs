@@ -1,5 +1,5 @@
-//! A source that goes away, shrinks, is replaced, cannot be read or is damaged, before and in the middle of a backup.
-//! What was backed up is a state that existed, or nothing; and it is told.
+//! A source that goes away, shrinks, is replaced, cannot be read or is damaged, before and in the
+//! middle of a backup. What was backed up is a state that existed, or nothing; and it is told.
 
 use crate::scene::{Before, KEPT, Scene, said};
 use crate::support::backups::unfinished;
@@ -12,7 +12,8 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::process::{Output, Stdio};
 
-/// Runs a backup that is stopped at its `nth` read of the database, does `deed`, and lets it go on to its end.
+/// Runs a backup that is stopped at its `nth` read of the database, does `deed`, and lets it go on
+/// to its end.
 fn meanwhile(sandbox: &Sandbox, nth: usize, deed: impl FnOnce()) -> Output {
     let strace = Tracer::new("pread64").of([sandbox.database()]).inject("pread64", "signal=STOP", nth);
     let mut command = strace.strace();
@@ -77,8 +78,8 @@ fn a_database_that_is_removed_or_replaced_in_the_middle_is_backed_up_as_it_was_o
     }
 }
 
-/// A file that a copy or a filesystem left short: SQLite reads zeros past its end, which is an error only where it looks
-/// at what the page is.
+/// A file that a copy or a filesystem left short: SQLite reads zeros past its end, which is an
+/// error only where it looks at what the page is.
 #[test]
 fn a_database_that_is_cut_short_in_the_middle_fails_the_run() {
     if let Err(why) = tracer::check() {
@@ -120,14 +121,16 @@ fn a_database_that_cannot_be_read_fails_the_run_whichever_page_it_is() {
             break;
         }
         if made.is_some() {
-            // It was read again, or was not needed for the copy: what was made has been restored and found sound.
+            // It was read again, or was not needed for the copy: what was made has been restored
+            // and found sound.
             let told = said(&traced.output);
             assert!(traced.output.status.success() || told.contains("problem: "), "{told}");
         } else {
             failed += 1;
             scene.assert_loud(&traced.output, database.to_str().unwrap());
         }
-        // strace counts by thread: where the second look at the file was another thread's, it met an error, too.
+        // strace counts by thread: where the second look at the file was another thread's, it met
+        // an error, too.
         if traced.calls.iter().filter(|call| call.failed()).count() > 1 {
             let looked = scene.sandbox.litekeeper(&["health", "attendance", "--deep"]);
             assert_eq!(looked.status.code(), Some(0), "{}", said(&looked));

@@ -1,5 +1,6 @@
-//! The program under strace, which lets a system call fail or kills the process in it. strace counts per
-//! thread and kind of call: where several threads come to the call of that number, each of them meets the fault.
+//! The program under strace, which lets a system call fail or kills the process in it. strace
+//! counts per thread and kind of call: where several threads come to the call of that number, each
+//! of them meets the fault.
 
 use crate::support::sandbox::Sandbox;
 use crate::support::wait_until;
@@ -61,8 +62,8 @@ pub struct Stopped {
     errors: File,
 }
 
-/// Somebody else than the test told the process to end: a signal from outside, or strace, which sends SIGTERM to what it
-/// traces when it fails itself. What was to be seen was not.
+/// Somebody else than the test told the process to end: a signal from outside, or strace, which
+/// sends SIGTERM to what it traces when it fails itself. What was to be seen was not.
 #[derive(Debug)]
 pub struct Disturbed(pub String);
 
@@ -107,7 +108,8 @@ impl Tracer {
         Self { calls: calls.to_owned(), inject: None, paths: Vec::new(), traces }
     }
 
-    /// Only those with one of these paths, exactly as the program names them, or with a descriptor of one.
+    /// Only those with one of these paths, exactly as the program names them, or with a descriptor
+    /// of one.
     pub fn of(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
         self.paths.extend(paths);
         self
@@ -143,7 +145,8 @@ impl Tracer {
         (Traced { output, calls: self.calls() }, most)
     }
 
-    /// Starts `litekeeper ARGS` and waits until a SIGSTOP that was injected has stopped it; `None` where it ended before.
+    /// Starts `litekeeper ARGS` and waits until a SIGSTOP that was injected has stopped it; `None`
+    /// where it ended before.
     pub fn stop(self, sandbox: &Sandbox, args: &[&str]) -> Result<Option<Stopped>, Disturbed> {
         let mut command = self.strace();
         command.arg(env!("CARGO_BIN_EXE_litekeeper")).arg("--config").arg(sandbox.configuration()).args(args);

@@ -1,5 +1,5 @@
-//! What a caretaker beside a live application must never do: the hazards that backups, restores and a daemon that
-//! holds connections can meet, each with a real application in another process.
+//! What a caretaker beside a live application must never do: the hazards that backups, restores and
+//! a daemon that holds connections can meet, each with a real application in another process.
 
 use crate::support::application::Application;
 use crate::support::backups::{directory, file, files, manifests, restored, unfinished};
@@ -104,8 +104,8 @@ fn h19_what_persists_in_the_file_is_as_the_application_left_it() {
     }
 }
 
-/// fsync of the data, then its name, then fsync of the directory; and all that again for the manifest, which makes
-/// it a backup.
+/// fsync of the data, then its name, then fsync of the directory; and all that again for the
+/// manifest, which makes it a backup.
 #[test]
 fn h20_a_backup_gets_its_name_only_when_it_is_durable() {
     if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success())
@@ -258,8 +258,9 @@ fn h27_links_in_place_of_backup_directories_are_not_followed() {
     nothing_elsewhere();
 }
 
-/// Any open and close of the file beside SQLite drops the locks that SQLite's own connections hold. The daemon's
-/// opens of it are SQLite's: for reading and writing, and kept as long as a connection lives.
+/// Any open and close of the file beside SQLite drops the locks that SQLite's own connections hold.
+/// The daemon's opens of it are SQLite's: for reading and writing, and kept as long as a connection
+/// lives.
 #[test]
 fn h01_the_daemon_opens_the_database_as_often_as_it_opens_connections() {
     if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success())

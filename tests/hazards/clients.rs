@@ -11,8 +11,8 @@ use crate::support::http::request;
 use crate::support::sandbox::Sandbox;
 use crate::support::{PATIENCE, wait_until};
 
-/// The number of connections that another process has opened to the daemon and holds. Of an answer to what it sends it
-/// reads the first byte on each.
+/// The number of connections that another process has opened to the daemon and holds. Of an answer
+/// to what it sends it reads the first byte on each.
 struct Crowd(Child);
 
 impl Crowd {

@@ -16,13 +16,15 @@ use crate::support::sql::edit;
 use crate::support::wait_until;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-/// In one function of SQLite's, which looks at nothing: millions of times it compares millions of bytes.
+/// In one function of SQLite's, which looks at nothing: millions of times it compares millions of
+/// bytes.
 const FOR_EVER: &str = "instr(printf('%.*c', 8000000, 'x'), printf('%.*c', 4000000, 'x') || 'y') = 0";
 
 /// A value of 400 MB, and one of 800 MB made of it.
 const LARGE: &str = "length(hex(zeroblob(400000000))) > 0";
 
-/// A table whose one row is in it without its CHECK, and without the expression of its index, having been asked.
+/// A table whose one row is in it without its CHECK, and without the expression of its index,
+/// having been asked.
 fn with_expression(path: &Path, expression: &str) {
     edit(
         path,

@@ -1,5 +1,6 @@
-//! That the one file of a database which nobody uses is all of it, also beside a daemon (HAZARDS H30), and that a database
-//! is reached under one name (H31). The application is another process, and litekeeper the real program.
+//! That the one file of a database which nobody uses is all of it, also beside a daemon (HAZARDS
+//! H30), and that a database is reached under one name (H31). The application is another process,
+//! and litekeeper the real program.
 
 use crate::support::application::{Application, create_database, script};
 use crate::support::daemon::{BACKUP_EACH_SECOND, Daemon};
@@ -187,7 +188,8 @@ fn h30_a_command_leaves_the_one_file_whole_when_it_ends() {
     assert_eq!(assert_sound(&sandbox.database()), last);
 }
 
-/// The configuration names `alias`, which is made a second name of the application's database by `link`.
+/// The configuration names `alias`, which is made a second name of the application's database by
+/// `link`.
 struct TwoNames {
     sandbox: Sandbox,
     application: Application,

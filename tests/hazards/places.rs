@@ -1,5 +1,6 @@
-//! What a user who owns the directory of a database, or the state directory, can put there, and what a caretaker with
-//! more rights than he has makes of it (HAZARDS H32): each with a process of another user beside the real program.
+//! What a user who owns the directory of a database, or the state directory, can put there, and
+//! what a caretaker with more rights than he has makes of it (HAZARDS H32): each with a process of
+//! another user beside the real program.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -15,13 +16,15 @@ use crate::support::sandbox::{Sandbox, copy_for_all, said};
 use crate::support::sql;
 use crate::support::{skip, wait_until};
 
-/// The application whose directory it is, another one, and litekeeper's own user, who is in the groups of both.
+/// The application whose directory it is, another one, and litekeeper's own user, who is in the
+/// groups of both.
 const APPLICATION: Owner = Owner { uid: 12345, gid: 12345 };
 const OTHER: Owner = Owner { uid: 12346, gid: 12346 };
 const KEEPER: Owner = Owner { uid: 12399, gid: 12399 };
 
-/// Two applications, each with a database in its own directory that only its group may read, the first of them
-/// `attendance` in the configuration; and something of root's that nobody else may read.
+/// Two applications, each with a database in its own directory that only its group may read, the
+/// first of them `attendance` in the configuration; and something of root's that nobody else may
+/// read.
 struct Machine {
     sandbox: Sandbox,
     program: PathBuf,
@@ -233,8 +236,8 @@ fn h32_a_restore_in_place_replaces_nothing_behind_a_link_of_the_application() {
     assert_eq!(fs::read_dir(machine.private()).unwrap().count(), 1);
 }
 
-/// Puts links in the place of whatever appears in the directory, as fast as it can, until it is killed; says `ready` when
-/// it watches.
+/// Puts links in the place of whatever appears in the directory, as fast as it can, until it is
+/// killed; says `ready` when it watches.
 const SWAPS: &str = r#"
 import ctypes, os, sys
 libc = ctypes.CDLL(None)
@@ -292,7 +295,8 @@ fn h32_what_root_recovers_and_restores_into_a_users_directory_goes_through_no_li
             assert_eq!(fs::read_to_string(victims.join(name)).unwrap(), "only root's");
         }
     };
-    // No database, so that it is copied as it is; with something beside it, so that SQLite has to play that in.
+    // No database, so that it is copied as it is; with something beside it, so that SQLite has to
+    // play that in.
     machine.application("echo '# text' > broken.sqlite; head -c 4000000 /dev/zero >> broken.sqlite; head -c 4000000 /dev/zero > broken.sqlite-wal");
     let mut swaps = Command::new("python3");
     swaps.uid(APPLICATION.uid).gid(APPLICATION.gid).args(["-I", "-c", SWAPS]);
@@ -440,7 +444,8 @@ fn h32_a_command_of_root_follows_no_link_in_the_state_directory() {
     assert_eq!((names(&machine.private()), keys.metadata().unwrap().uid()), (there, 0));
 }
 
-/// Without the right to give files away, root's files would stay root's, which the daemon's user could not write.
+/// Without the right to give files away, root's files would stay root's, which the daemon's user
+/// could not write.
 #[test]
 fn h32_root_makes_files_in_the_directory_of_another_as_that_user() {
     let Some(machine) = Machine::new() else { return };

@@ -1,5 +1,5 @@
-//! Databases that other programs made, of different kinds, pass through every job and every command unharmed, and their
-//! programs go on with them: Fossil, Subversion, rpm (WAL mode), NSS and PROJ.
+//! Databases that other programs made, of different kinds, pass through every job and every command
+//! unharmed, and their programs go on with them: Fossil, Subversion, rpm (WAL mode), NSS and PROJ.
 
 use crate::support::sandbox::{Sandbox, said};
 use crate::support::skip;
@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-/// Every stored row of every table, with its rowid where it has one; statistics aside, which maintenance refreshes.
+/// Every stored row of every table, with its rowid where it has one; statistics aside, which
+/// maintenance refreshes.
 fn content(path: &Path) -> BTreeMap<String, Vec<Vec<Value>>> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let names: Vec<String> = connection
@@ -59,8 +60,8 @@ fn shell(directory: &Path, script: &str) {
     assert!(output.status.success(), "{script}\n{said}");
 }
 
-/// `make` makes the database at `path` below the working directory; `go_on` has its program use it and fails where it
-/// finds it wanting.
+/// `make` makes the database at `path` below the working directory; `go_on` has its program use it
+/// and fails where it finds it wanting.
 fn passes_through_everything_unharmed(program: &str, path: &str, make: &str, go_on: &str) {
     if !Command::new("which").arg(program).output().unwrap().status.success() && !Path::new(program).exists()
     {

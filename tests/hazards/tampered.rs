@@ -27,8 +27,8 @@ fn tampered(sandbox: &Sandbox, change: impl FnOnce(&Path, &mut Value)) -> String
     name
 }
 
-/// The newest backup is found damaged, so that the one before it is the newest good one; and nothing is said of the
-/// database, which goes on being maintained.
+/// The newest backup is found damaged, so that the one before it is the newest good one; and
+/// nothing is said of the database, which goes on being maintained.
 fn assert_only_the_backup_is_bad(sandbox: &Sandbox, name: &str, verified: &Output, words: &str) {
     let told = said(verified);
     assert!(told.contains(words) && !verified.status.success(), "{told}");

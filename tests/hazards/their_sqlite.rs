@@ -81,7 +81,8 @@ fn h29_what_cannot_be_seen_of_the_application_is_not_called_sound() {
     assert!(!said.contains("uses SQLite"), "{said}");
 }
 
-/// A process may map anything as if it were a program. To open and close a database would end our locks on it (H1).
+/// A process may map anything as if it were a program. To open and close a database would end our
+/// locks on it (H1).
 #[test]
 fn h01_what_is_no_program_is_not_closed_again_and_a_database_is_not_opened() {
     if !can_trace() {
@@ -125,7 +126,8 @@ sys.stdin.read()
     hostile.wait().unwrap();
 
     let calls = fs::read_to_string(&trace).unwrap();
-    // By the descriptor of what was looked at; SQLite's own files are opened so, too, but not with this flag.
+    // By the descriptor of what was looked at; SQLite's own files are opened so, too, but not with
+    // this flag.
     let is_ours = |call: &str| call.contains("\"/proc/self/fd/") && call.contains("O_NOCTTY");
     let by_us: Vec<_> = calls.lines().filter(|call| is_ours(call)).collect();
     assert!(by_us.iter().any(|call| call.contains("other.sqlite>")), "{by_us:#?}");

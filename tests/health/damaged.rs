@@ -1,5 +1,5 @@
-//! What the daemon does with a database that is damaged: it keeps every backup from before, writes nothing, says what to
-//! do, and does nothing else. And what is not damage.
+//! What the daemon does with a database that is damaged: it keeps every backup from before, writes
+//! nothing, says what to do, and does nothing else. And what is not damage.
 
 use crate::support::application::{self, Application};
 use crate::support::backups::{files, manifests, restored};
@@ -42,8 +42,8 @@ keep = "365d"
 
 const OLD_ROWS: &str = "SELECT count(*) FROM attendance WHERE date < date('now', '-366 days')";
 
-/// A page of rows in the middle of the table becomes none, in a file that nobody has open; gives its place and what was
-/// there. Its table is counted by an index, so that no backup sees it.
+/// A page of rows in the middle of the table becomes none, in a file that nobody has open; gives
+/// its place and what was there. Its table is counted by an index, so that no backup sees it.
 fn damage(database: &Path) -> (u64, Vec<u8>) {
     let connection = Connection::open(database).unwrap();
     connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
@@ -175,7 +175,8 @@ fn a_job_that_comes_upon_damage_lets_no_other_write_until_a_check_finds_none() {
     let output = run(&["maintain"]);
     assert!(!said(&output).contains("cleanup met it"), "the check knows more: {}", said(&output));
 
-    // As if the disk had only stammered: the same file, in order again. Only a check lets jobs write again.
+    // As if the disk had only stammered: the same file, in order again. Only a check lets jobs
+    // write again.
     OpenOptions::new().write(true).open(&database).unwrap().write_all_at(&page, place).unwrap();
     assert_eq!(run(&["maintain"]).status.code(), Some(12));
     assert!(run(&["health", "--deep"]).status.success());
@@ -242,7 +243,8 @@ fn of_a_changing_damaged_database_the_newest_three_copies_are_kept_beside_all_go
     configure(9);
     let database = sandbox.database();
     let change = |n: u32| sql::edit(&database, &format!("CREATE TABLE change_{n} (a)"));
-    // One a second: of several, later ones would take over the names of those that went, and which is which is told by names.
+    // One a second: of several, later ones would take over the names of those that went, and which
+    // is which is told by names.
     let backup = || {
         let second = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let now = second();
@@ -272,7 +274,8 @@ fn of_a_changing_damaged_database_the_newest_three_copies_are_kept_beside_all_go
             _ => "3 damaged copies are kept, 1 older removed\n",
         };
         assert!(said(&output).contains(kept), "{}", said(&output));
-        // As a verification of a copy that was brought while the damage was not known would mark it.
+        // As a verification of a copy that was brought while the damage was not known would mark
+        // it.
         for entry in fs::read_dir(sandbox.backups().join("attendance")).unwrap().map(|e| e.unwrap().path()) {
             let to = away.join("attendance").join(entry.file_name().unwrap());
             let is_of = |name: &str| entry.to_str().unwrap().contains(name.split('.').next().unwrap());

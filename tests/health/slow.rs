@@ -1,4 +1,5 @@
-//! Slow statements: what is told of each shape, and that no value of any statement is told anywhere.
+//! Slow statements: what is told of each shape, and that no value of any statement is told
+//! anywhere.
 
 use super::log::Log;
 use crate::support::calls::OnThread as _;

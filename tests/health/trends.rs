@@ -1,4 +1,5 @@
-//! Sizes are sampled, thinned, and say how fast a database grows: bounded, and honest about what is not known.
+//! Sizes are sampled, thinned, and say how fast a database grows: bounded, and honest about what is
+//! not known.
 
 use crate::support::application::Application;
 use crate::support::keeper::Keeper;

@@ -1,5 +1,5 @@
-//! The watch-list is timed, its plans are compared, and what is slow is logged, counted and kept by its shape:
-//! run as the daemon runs it, beside an application in a process of its own.
+//! The watch-list is timed, its plans are compared, and what is slow is logged, counted and kept by
+//! its shape: run as the daemon runs it, beside an application in a process of its own.
 
 use super::log::Log;
 use crate::support::application::Application;
@@ -256,7 +256,8 @@ async fn an_alias_that_is_text_is_in_no_plan() {
 #[tokio::test]
 async fn h09_a_watched_query_holds_up_writers_no_longer_than_they_may_be() {
     let mut keeper = keeper("blocking", &["--journal-mode", "delete"]);
-    // Enough for the short one on a machine with much else to do: the wait for a lock is a part of it.
+    // Enough for the short one on a machine with much else to do: the wait for a lock is a part of
+    // it.
     keeper.database.maintain.max_block = Duration::from_secs(2);
     keeper.watch("endless", ENDLESS);
     keeper.watch("short", "SELECT 1");

@@ -1,6 +1,7 @@
-//! Commits of ours beside a checkpoint of the application, whose SQLite is older than 3.51.3: one that has read the index
-//! of a write-ahead log which is in the file as a whole, and then finds that log begun anew, copies by what it has read
-//! (HAZARDS H29). A library stops the application at that place, where otherwise a busy machine might.
+//! Commits of ours beside a checkpoint of the application, whose SQLite is older than 3.51.3: one
+//! that has read the index of a write-ahead log which is in the file as a whole, and then finds
+//! that log begun anew, copies by what it has read (HAZARDS H29). A library stops the application
+//! at that place, where otherwise a busy machine might.
 
 use crate::support::application::{Application, script};
 use crate::support::process::lines::Lines;
@@ -13,10 +14,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// Before the lock for checkpoints is given back SQLite calls munmap once, in memory-mapped mode, if others have committed
-/// since the connection last looked: after it has read the index's header, and before it compares with it. There it stops
-/// the process, where all of the log is in the file; and says afterwards whether the log is another one. Of the index:
-/// `[4]` frames, `[8]` salt, `[24]` frames that are in the file.
+/// Before the lock for checkpoints is given back SQLite calls munmap once, in memory-mapped mode,
+/// if others have committed since the connection last looked: after it has read the index's header,
+/// and before it compares with it. There it stops the process, where all of the log is in the file;
+/// and says afterwards whether the log is another one. Of the index: `[4]` frames, `[8]` salt,
+/// `[24]` frames that are in the file.
 const STOP: &str = r#"
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -63,7 +65,8 @@ fn is_older(sandbox: &Sandbox) -> bool {
     is_older
 }
 
-/// Two processes of the application: one that writes, and one that makes a checkpoint and is stopped within it.
+/// Two processes of the application: one that writes, and one that makes a checkpoint and is
+/// stopped within it.
 struct Beside {
     writer: Application,
     checkpointer: Application,
@@ -86,7 +89,8 @@ impl Beside {
         this
     }
 
-    /// A log of some hundred frames that are all in the file, and the other process just before it would find that out.
+    /// A log of some hundred frames that are all in the file, and the other process just before it
+    /// would find that out.
     fn hold_up(&mut self) {
         self.checkpointer.sql("SELECT count(*) FROM attendance");
         self.writer.write_every(Duration::ZERO);
@@ -176,8 +180,8 @@ impl Ours {
 /// Stands for a path to a new file.
 const NEW: &str = "NEW";
 
-/// Waits for no pause of the application's: in none a checkpoint is under way, but where we do not see it in time, and then
-/// the lock alone keeps us off.
+/// Waits for no pause of the application's: in none a checkpoint is under way, but where we do not
+/// see it in time, and then the lock alone keeps us off.
 const AT_ONCE: &str = "[pool]\npause_timeout = '0s'\n";
 
 const NOTHING: &str = "[maintain]\nvacuum = 'never'\nanalyze = 'never'\nreindex = 'never'\n";
@@ -191,8 +195,8 @@ const FILL: [&str; 2] = [
     "DELETE FROM face_samples WHERE captured_at = 'x'",
 ];
 
-/// Runs `litekeeper ARGS` while the application is stopped within a checkpoint, and lets it go on when we wait for it. The
-/// run must then do its work: `done` has a value of 1 in the database.
+/// Runs `litekeeper ARGS` while the application is stopped within a checkpoint, and lets it go on
+/// when we wait for it. The run must then do its work: `done` has a value of 1 in the database.
 fn runs_beside_a_checkpoint(options: &[&str], before: &[&str], more: &str, args: &[&str], done: &str) {
     let sandbox = Sandbox::with_database(options);
     if !is_older(&sandbox) {

@@ -101,7 +101,8 @@ fn compact(live: &Connection, sandbox: &Sandbox) -> Connection {
     Connection::open(&file).unwrap()
 }
 
-/// Broken on purpose by asking the watcher before the lock is had, or not at all, this loses commits.
+/// Broken on purpose by asking the watcher before the lock is had, or not at all, this loses
+/// commits.
 #[test]
 fn a_commit_at_any_moment_is_never_lost() {
     let sandbox = Sandbox::new();
@@ -282,7 +283,8 @@ const CONTENT: &str = "\
         h.update(repr(sorted(map(repr, c.execute(f'SELECT * FROM \"{name}\"').fetchall()))).encode())\n\
     print(h.hexdigest(), c.execute('PRAGMA integrity_check').fetchone()[0])\n";
 
-/// With a reader that keeps the old state, and statements of the application that were prepared before.
+/// With a reader that keeps the old state, and statements of the application that were prepared
+/// before.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_file_is_the_same_afterwards_and_a_reader_keeps_its_state() {
     for (encoding, page_size) in [("UTF-8", 512), ("UTF-16le", 4096), ("UTF-16be", 65536), ("UTF-8", 1024)] {

@@ -15,11 +15,13 @@ use crate::support::configured::rule;
 use crate::support::keeper::order;
 use crate::support::sandbox::Sandbox;
 
-/// Where the header has the number of free pages (<https://www.sqlite.org/fileformat2.html#the_database_header>).
+/// Where the header has the number of free pages
+/// (<https://www.sqlite.org/fileformat2.html#the_database_header>).
 const FREE_PAGES: u64 = 36;
 
-/// What is wrong here, the number of free pages, a VACUUM would put right, as it would every trace of pages that nothing
-/// leads to any more and of one that two tables use: it copies what it finds, and afterwards every check finds that sound.
+/// What is wrong here, the number of free pages, a VACUUM would put right, as it would every trace
+/// of pages that nothing leads to any more and of one that two tables use: it copies what it finds,
+/// and afterwards every check finds that sound.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_rewritten_in_a_file_that_a_check_found_damaged_until_another_is_in_its_place() {
     let sandbox = Sandbox::new();

@@ -12,7 +12,8 @@ use crate::support::application::Application;
 use crate::support::history::runs;
 use crate::support::sandbox::Sandbox;
 
-/// The database and what is beside it; of the `-shm`, which every reader writes to, only that it is there.
+/// The database and what is beside it; of the `-shm`, which every reader writes to, only that it is
+/// there.
 fn bytes(sandbox: &Sandbox) -> Vec<(String, Vec<u8>)> {
     // Read by another process: one that closes a file of a database loses its own locks on it.
     let read = |path: &Path| std::process::Command::new("cat").arg(path).output().unwrap().stdout;

@@ -100,14 +100,15 @@ pub(crate) fn state(sandbox: &Sandbox) -> State {
     State::open(&sandbox.state()).unwrap()
 }
 
-/// Returns when a run on the database of this name, which is counted, waits for the application's lock.
+/// Returns when a run on the database of this name, which is counted, waits for the application's
+/// lock.
 pub(crate) fn wait_for_lock(database: &str) {
     let retries = || counted::so_far().get("litekeeper_busy_retries_total", &[("database", database)]);
     support::wait_until("it waits for the lock", || retries().filter(|retries| *retries > 0.0));
 }
 
-/// Changes the database from a process that is not ours, with what the application alone has: `app_order`, a
-/// collation, and `app_function`.
+/// Changes the database from a process that is not ours, with what the application alone has:
+/// `app_order`, a collation, and `app_function`.
 pub(crate) fn as_application(path: &Path, python: &str) {
     let program = format!(
         "import sqlite3, sys\n\
@@ -135,8 +136,9 @@ pub(crate) fn fill(path: &Path, mib: u32) {
     );
 }
 
-/// Adds so many small rows, and half as many that are then freed: VACUUM copies row by row, so that it is busy with
-/// them for long, and the last part of it, which nothing can interrupt, is short beside that.
+/// Adds so many small rows, and half as many that are then freed: VACUUM copies row by row, so that
+/// it is busy with them for long, and the last part of it, which nothing can interrupt, is short
+/// beside that.
 pub(crate) fn fill_with_rows(path: &Path, rows: u32) {
     as_application(
         path,

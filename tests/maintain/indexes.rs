@@ -71,7 +71,8 @@ async fn a_damaged_index_is_rebuilt_verified_and_forgotten() {
     assert_eq!(left, Vec::<String>::new());
 }
 
-/// An index that is wrong by SQLite's collation, and right by that of the same name which the application has.
+/// An index that is wrong by SQLite's collation, and right by that of the same name which the
+/// application has.
 #[tokio::test(flavor = "multi_thread")]
 async fn h34_an_index_whose_order_may_be_the_applications_own_is_not_rebuilt() {
     let sandbox = Sandbox::new();
@@ -136,7 +137,8 @@ async fn h09_an_index_that_takes_longer_than_max_block_is_not_tried_again_until_
     let short = within(30);
     let mut ran = maintain(&state, &short).await;
     assert_eq!(steps.map(|step| ran.decision(step)), ["interrupted"; 2], "{:?}", ran.finished.result);
-    // On a busy machine more than a tenth of the time is over before it begins: nothing is known then.
+    // On a busy machine more than a tenth of the time is over before it begins: nothing is known
+    // then.
     for _ in 0..20 {
         ran = maintain(&state, &short).await;
         if steps.iter().all(|step| ran.decision(step) == "refused") {

@@ -1,5 +1,5 @@
-//! Maintenance of a database that another process uses: what it finds, decides and does, what it leaves alone, and what the
-//! application notices of it.
+//! Maintenance of a database that another process uses: what it finds, decides and does, what it
+//! leaves alone, and what the application notices of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod checkpoints;

@@ -1,5 +1,6 @@
-//! An application that reads before it writes, in one transaction, as many frameworks do: SQLite refuses its write at once
-//! where a lock or a commit of ours lies in between. It never does (HAZARDS H35).
+//! An application that reads before it writes, in one transaction, as many frameworks do: SQLite
+//! refuses its write at once where a lock or a commit of ours lies in between. It never does
+//! (HAZARDS H35).
 
 use std::fs;
 use std::process::{Child, ExitStatus, Stdio};
@@ -91,8 +92,9 @@ impl Drop for Run {
     }
 }
 
-/// Whether somebody has the write lock: the byte of WAL_WRITE_LOCK in the `-shm`, or of RESERVED in the database (wal.c,
-/// os_unix.c). No connection of this process is open, whose locks closing the file would end.
+/// Whether somebody has the write lock: the byte of WAL_WRITE_LOCK in the `-shm`, or of RESERVED in
+/// the database (wal.c, os_unix.c). No connection of this process is open, whose locks closing the
+/// file would end.
 fn is_written(sandbox: &Sandbox, journal_mode: &str) -> bool {
     let database = sandbox.database();
     let (path, start) = if journal_mode == "wal" {
@@ -128,8 +130,8 @@ fn h35_a_cleanup_waits_for_a_transaction_that_has_read_and_has_yet_to_write() {
     }
 }
 
-/// The batch is made long by a trigger: the application's transaction begins in its midst, and writes when it has been
-/// rolled back.
+/// The batch is made long by a trigger: the application's transaction begins in its midst, and
+/// writes when it has been rolled back.
 #[test]
 fn h35_a_batch_during_which_a_transaction_has_begun_is_not_committed() {
     for journal_mode in ["wal", "delete"] {
@@ -208,7 +210,8 @@ fn steps(report: &Value) -> Vec<(String, String)> {
     steps.map(|step| (text(step, "step"), text(step, "decision"))).collect()
 }
 
-/// What holds writers for longer than any pause lasts is left for a quieter moment, but for the repair of what is wrong.
+/// What holds writers for longer than any pause lasts is left for a quieter moment, but for the
+/// repair of what is wrong.
 #[test]
 fn h35_what_holds_writers_for_long_is_done_at_a_quiet_moment_or_left_for_the_next_run() {
     let sandbox = Sandbox::new();

@@ -111,7 +111,8 @@ fn a_slice_that_must_stop_is_rolled_back_and_a_replicator_ends_them_all() {
     std::fs::create_dir(sandbox.data().join(".attendance.sqlite-litestream")).unwrap();
     assert_eq!(freeing.slice(&holds, None, 10, || false).unwrap_err().reason, Reason::Refused);
     assert_eq!(holds.take().times, 2);
-    // The last connection that closes moves the log into the file, but for what is the replicator's.
+    // The last connection that closes moves the log into the file, but for what is the
+    // replicator's.
     drop(freeing);
     assert!(wal_bytes(&path) > 0);
 }

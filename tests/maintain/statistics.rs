@@ -212,7 +212,8 @@ async fn a_preview_expects_writers_to_be_held_the_longer_the_more_rows_a_table_h
 async fn watched_queries_that_are_planned_in_another_way_are_named() {
     let sandbox = Sandbox::new();
     let path = sandbox.database();
-    // Without statistics SQLite takes the index on the equal sign; with them it knows that all rows are alike there.
+    // Without statistics SQLite takes the index on the equal sign; with them it knows that all rows
+    // are alike there.
     as_application(
         &path,
         "c.executescript('''CREATE TABLE skewed (same, different, id INTEGER PRIMARY KEY);

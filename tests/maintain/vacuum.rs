@@ -154,7 +154,8 @@ async fn h08_vacuum_is_refused_without_room_for_the_wal_or_journal() {
     }
 }
 
-/// Where SQLite puts its temporary files is in its process's environment: this test runs itself in another.
+/// Where SQLite puts its temporary files is in its process's environment: this test runs itself in
+/// another.
 #[tokio::test(flavor = "multi_thread")]
 async fn h08_vacuum_is_refused_without_room_for_its_temporary_file() {
     let name = "vacuum::h08_vacuum_is_refused_without_room_for_its_temporary_file";
@@ -250,7 +251,8 @@ async fn h19_what_persists_in_the_file_stays_as_it_was() {
         let path = sandbox.database();
         as_application(&path, "c.execute('PRAGMA user_version = 7'); c.execute('PRAGMA application_id = 9')");
         let application = Application::start(&path);
-        // Through a new connection each time: one that is open knows some of them from when it was opened.
+        // Through a new connection each time: one that is open knows some of them from when it was
+        // opened.
         let values = || {
             let connection = Connection::open(&path).unwrap();
             kept.map(|name| {
@@ -301,7 +303,8 @@ async fn a_cancelled_vacuum_lets_the_applications_writers_through() {
             let state = state(&sandbox);
             async move { runner::run(&state, order).await }
         });
-        // The steps before only read; in rollback mode that may fail a write of the application as well.
+        // The steps before only read; in rollback mode that may fail a write of the application as
+        // well.
         let vacuum = StepName::ALL.iter().position(|step| *step == StepName::Vacuum).unwrap() as u64;
         watched.wait_for(|at| at.is_some_and(|at| at.done == vacuum)).await.unwrap();
         for _ in 0..5 {

@@ -1,5 +1,5 @@
-//! What somebody meets who runs `litekeeper recover`: Ctrl-C, a full disk, the line that tells how far it is, and paths that
-//! lead elsewhere than meant.
+//! What somebody meets who runs `litekeeper recover`: Ctrl-C, a full disk, the line that tells how
+//! far it is, and paths that lead elsewhere than meant.
 
 use super::commands::{
     bytes, configured, expect, leaves, left_over, overwrite, recover, rows, table, target,
@@ -99,7 +99,8 @@ fn ctrl_c_stops_the_building_of_an_index() {
     assert_eq!(left_over(&sandbox), [""; 0]);
 }
 
-/// The indexes lay in the part that is cut off: the new file needs more than twice what is left of the old one.
+/// The indexes lay in the part that is cut off: the new file needs more than twice what is left of
+/// the old one.
 #[test]
 fn a_disk_of_any_size_holds_a_whole_new_file_or_nothing() {
     let sandbox = configured(&[]);

@@ -1,8 +1,8 @@
-//! 500 damages of three databases: what our salvage keeps beside what the `sqlite3` shell's `.recover` keeps, and that it
-//! invents nothing.
+//! 500 damages of three databases: what our salvage keeps beside what the `sqlite3` shell's
+//! `.recover` keeps, and that it invents nothing.
 //!
-//! A row whose own bytes the damage changed may come back changed: nothing in the file tells. Every other row of a table
-//! that the original has not is invented.
+//! A row whose own bytes the damage changed may come back changed: nothing in the file tells. Every
+//! other row of a table that the original has not is invented.
 
 use super::damage::damage;
 use super::databases;
@@ -168,7 +168,8 @@ fn places(connection: &Connection, sound: &[u8]) -> BTreeMap<String, Vec<Place>>
     places
 }
 
-/// How many rows have bytes of their own changed: single ones in their page, or any in their other pages.
+/// How many rows have bytes of their own changed: single ones in their page, or any in their other
+/// pages.
 fn changed(sound: &[u8], damaged: &[u8], page: usize, places: &[Place]) -> usize {
     let of = |at: usize| {
         let range = at * page..(at + 1) * page;

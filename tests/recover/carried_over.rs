@@ -1,4 +1,5 @@
-//! What else than rows an application relies on, and finds in the new file: what the header keeps for it.
+//! What else than rows an application relies on, and finds in the new file: what the header keeps
+//! for it.
 
 use super::commands::{configured, expect, recover, target};
 use crate::support::application::script;
@@ -77,7 +78,8 @@ fn what_a_damaged_header_said_is_kept_as_far_as_it_goes_and_doubted_aloud() {
     );
 }
 
-/// An extension that keeps checksums there would find them all wrong in a new file: it has to add them itself.
+/// An extension that keeps checksums there would find them all wrong in a new file: it has to add
+/// them itself.
 #[test]
 fn bytes_that_an_extension_keeps_in_each_page_are_not_carried_over_and_that_is_said() {
     let sandbox = configured(&[]);
@@ -177,8 +179,8 @@ fn a_full_text_index_that_does_not_fit_its_own_content_is_made_anew_in_the_new_f
     assert_eq!(check, "ok");
 }
 
-/// The application attached the file under a name of its own when it made it; SQLite reads such a trigger in any file,
-/// and takes its text from nobody.
+/// The application attached the file under a name of its own when it made it; SQLite reads such a
+/// trigger in any file, and takes its text from nobody.
 #[test]
 fn a_trigger_that_names_the_schema_under_which_it_was_made_is_kept() {
     let sandbox = configured(&[]);

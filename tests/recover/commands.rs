@@ -1,4 +1,5 @@
-//! `litekeeper recover`, with the real binary, and the application in another process where it matters.
+//! `litekeeper recover`, with the real binary, and the application in another process where it
+//! matters.
 
 use crate::support::application::{Application, script};
 use crate::support::restoring::{can_trace, stderr, traced};
@@ -120,8 +121,8 @@ fn damaged_indexes_are_rebuilt_in_place_while_the_application_writes() {
     assert_sound(&sandbox.database());
 }
 
-/// Names are what the application chose: a part of another's, of a message, of two, or of two lines. And so many entries
-/// are missing that SQLite's check ends before it has seen them all.
+/// Names are what the application chose: a part of another's, of a message, of two, or of two
+/// lines. And so many entries are missing that SQLite's check ends before it has seen them all.
 #[test]
 fn a_rebuilt_index_is_judged_by_its_own_entries_whatever_it_and_the_others_are_called() {
     let sandbox = configured(&[]);
@@ -294,7 +295,8 @@ fn what_is_no_database_is_refused() {
     assert_eq!(left_over(&sandbox), [""; 0]);
 }
 
-/// Killed at a few of its system calls: while it copies, among the rows, before all is on disk, and before the rename.
+/// Killed at a few of its system calls: while it copies, among the rows, before all is on disk, and
+/// before the rename.
 #[test]
 fn h20_killed_half_way_it_leaves_nothing_that_looks_finished() {
     if !can_trace() {

@@ -11,8 +11,8 @@ pub struct Damage {
 
 /// Damages a database of this page size, differently for each seed.
 ///
-/// Pages change places only with pages that are in use: what lies on a free page is right for its table in every
-/// respect, and nothing in the file tells that it was deleted.
+/// Pages change places only with pages that are in use: what lies on a free page is right for its
+/// table in every respect, and nothing in the file tells that it was deleted.
 pub fn damage(sound: &[u8], page: usize, free: &[u32], seed: u64) -> Damage {
     let mut random = Random::new(seed);
     let mut bytes = sound.to_vec();
@@ -105,7 +105,8 @@ pub fn damage(sound: &[u8], page: usize, free: &[u32], seed: u64) -> Damage {
     Damage { words, bytes }
 }
 
-/// Pages that begin like an overflow page: the number of another page, or none, where trees have their kind.
+/// Pages that begin like an overflow page: the number of another page, or none, where trees have
+/// their kind.
 fn overflow_pages(bytes: &[u8], page: usize) -> Vec<usize> {
     let pages = bytes.len() / page;
     (1..pages)

@@ -61,7 +61,8 @@ COMMIT;
 PRAGMA application_id = 4711;
 ";
 
-/// Columns added later, generated ones, free pages with deleted rows, full text search; 2048 bytes a page.
+/// Columns added later, generated ones, free pages with deleted rows, full text search; 2048 bytes
+/// a page.
 const SHOP: &str = "
 PRAGMA page_size = 2048;
 CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT NOT NULL, cents INTEGER, price REAL AS (cents / 100.0) VIRTUAL, label TEXT AS (name || '!') STORED);

@@ -1,4 +1,5 @@
-//! Rows to which nothing leads any more, what the indexes say of them, and what only an index knows: with the real binary.
+//! Rows to which nothing leads any more, what the indexes say of them, and what only an index
+//! knows: with the real binary.
 
 use super::commands::{configured, expect, leaves, overwrite, recover, rows, table, target};
 use crate::support::sandbox::Sandbox;
@@ -146,7 +147,8 @@ fn rows_under_lost_pages_in_the_middle_of_a_tree_find_their_table_by_its_indexes
     }
 }
 
-/// An index whose values fit any row by chance is no evidence, and neither is one that has not these rows.
+/// An index whose values fit any row by chance is no evidence, and neither is one that has not
+/// these rows.
 #[test]
 fn h24_rows_that_may_be_of_two_tables_go_to_neither() {
     let sandbox = configured(&[]);

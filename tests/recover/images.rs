@@ -1,5 +1,6 @@
-//! SQLite's own corrupt images, from its source, and thousands of mutations of ours: none makes the reader or the salvage
-//! panic, run without end or take memory without bound, and none that SQLite finds damaged is called sound.
+//! SQLite's own corrupt images, from its source, and thousands of mutations of ours: none makes the
+//! reader or the salvage panic, run without end or take memory without bound, and none that SQLite
+//! finds damaged is called sound.
 
 use super::damage::damage;
 use super::rows::{self, Held};
@@ -20,12 +21,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
-/// There are ten thousand of them, more than a test has time for: every so many is looked at, or all of them with
-/// `LITEKEEPER_ALL_IMAGES=1` in the environment.
+/// There are ten thousand of them, more than a test has time for: every so many is looked at, or
+/// all of them with `LITEKEEPER_ALL_IMAGES=1` in the environment.
 const EVERY: usize = 24;
 
-/// Calls `look` with every so many of the images: the `.db` files of SQLite's source and those that its tests of
-/// corruption make, and what lies in them, by their place there. How many there are.
+/// Calls `look` with every so many of the images: the `.db` files of SQLite's source and those that
+/// its tests of corruption make, and what lies in them, by their place there. How many there are.
 fn each_image(every: usize, mut look: impl FnMut(&str, &[u8])) -> Option<usize> {
     let source = beside_the_shell::shell()?.parent()?.join("test");
     let mut files: Vec<PathBuf> = fs::read_dir(source).ok()?.map(|entry| entry.unwrap().path()).collect();
@@ -103,8 +104,8 @@ fn thousands_of_mutations_are_read_without_harm() {
     }
 }
 
-/// By the whole program, so that a crash, a hang and the memory are seen from outside; and what the checks of the daemon
-/// and of a backup say of it.
+/// By the whole program, so that a crash, a hang and the memory are seen from outside; and what the
+/// checks of the daemon and of a backup say of it.
 #[tokio::test]
 async fn sqlites_own_corrupt_images_are_salvaged_or_refused_and_never_called_sound() {
     let every = if std::env::var_os("LITEKEEPER_ALL_IMAGES").is_some() { 1 } else { EVERY };

@@ -1,4 +1,5 @@
-//! Salvage: what is read of damaged databases, beside what SQLite itself and the `sqlite3` shell's `.recover` read.
+//! Salvage: what is read of damaged databases, beside what SQLite itself and the `sqlite3` shell's
+//! `.recover` read.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -82,7 +82,8 @@ fn h24_deleted_rows_come_back_into_no_table() {
          DELETE FROM t WHERE id > 300;",
     );
     let root = numbers(&connection, "SELECT rootpage - 1 FROM sqlite_schema")[0];
-    // Nothing leads to the rows any more; and then the list of free pages is not to be trusted either.
+    // Nothing leads to the rows any more; and then the list of free pages is not to be trusted
+    // either.
     for trusted in [true, false] {
         let mut damaged = sound.clone();
         damaged[root * 1024..(root + 1) * 1024].fill(0);

@@ -47,7 +47,8 @@ fn rows(connection: &Connection, table: &str, without_rowid: bool) -> rusqlite::
     let rowid = if without_rowid { "NULL" } else { "rowid" };
     let show = |name: &str| format!("quote({0}) || typeof({0})", quoted(name));
     let shown: Vec<String> = columns.iter().map(|(name, ..)| show(name)).collect();
-    // The record: the primary key first WITHOUT ROWID, NULL for an INTEGER PRIMARY KEY, no virtual columns.
+    // The record: the primary key first WITHOUT ROWID, NULL for an INTEGER PRIMARY KEY, no virtual
+    // columns.
     let mut order: Vec<&(String, String, i64, i64)> = columns.iter().filter(|c| c.3 != 2).collect();
     if without_rowid {
         order.sort_by_key(|column| if column.2 == 0 { i64::MAX } else { column.2 });
@@ -115,7 +116,8 @@ pub struct Measured {
 }
 
 pub fn measure(original: &Tables, found: &Connection) -> Measured {
-    // A column of type REAL stores whole numbers as integers, and `lost_and_found` shows what is stored.
+    // A column of type REAL stores whole numbers as integers, and `lost_and_found` shows what is
+    // stored.
     let as_stored = |row: &str| row.replace(".0real", "integer");
     let tables = tables(found);
     let lost: HashSet<String> = lost_and_found(found).iter().map(|row| as_stored(row)).collect();

@@ -54,7 +54,8 @@ fn a_full_text_table_whose_content_lost_rows_is_made_anew() {
     }
 }
 
-/// Under the name of one of SQLite's: the words of every row are others than those that SQLite would find.
+/// Under the name of one of SQLite's: the words of every row are others than those that SQLite
+/// would find.
 #[test]
 fn h34_what_a_tokenizer_of_the_application_made_is_named_and_left_as_it_is() {
     let sandbox = configured(&[]);

@@ -7,7 +7,8 @@ use litekeeper::cli;
 
 use crate::{code, holds, table};
 
-/// Everything that follows the options in a command's help: its exit codes, notes, and the form of its JSON.
+/// Everything that follows the options in a command's help: its exit codes, notes, and the form of
+/// its JSON.
 fn after(command: &Command) -> String {
     command.get_after_help().map(ToString::to_string).unwrap_or_default()
 }

@@ -1,5 +1,6 @@
-//! Every key: its default and its text as in the packaged configuration, whose values another test holds to the
-//! program's own, and what it takes, which the program says when it is given something else.
+//! Every key: its default and its text as in the packaged configuration, whose values another test
+//! holds to the program's own, and what it takes, which the program says when it is given something
+//! else.
 
 use std::collections::BTreeSet;
 
@@ -54,7 +55,8 @@ fn lines() -> Vec<Line> {
     lines
 }
 
-/// What every job has is described at the first of them, `[maintain]`, and rotation at the backups' own.
+/// What every job has is described at the first of them, `[maintain]`, and rotation at the backups'
+/// own.
 fn description(line: &Line, all: &[Line]) -> String {
     let table = if line.table.ends_with(".copy") { "backup" } else { "maintain" };
     let first = all.iter().find(|first| first.table == table && first.key == line.key);
@@ -73,7 +75,8 @@ fn header(table: &str) -> String {
     if is_list { format!("[[{table}]]\n") } else { format!("[{table}]\n") }
 }
 
-/// A configuration in which `table` has what it needs, and `line` in place of what that says of the same key.
+/// A configuration in which `table` has what it needs, and `line` in place of what that says of the
+/// same key.
 fn with(table: &str, line: &str) -> Result<Config, String> {
     let key = line.split(" = ").next().unwrap();
     let others: String = needed(table)
@@ -96,7 +99,8 @@ fn takes(line: &Line) -> String {
     what.replace("text in quotes", "text").replace(&format!(" to {}", i64::MAX), " on")
 }
 
-/// What holds where it is left out. That of a list's key is known only to the program, which takes the same for equal.
+/// What holds where it is left out. That of a list's key is known only to the program, which takes
+/// the same for equal.
 fn default(line: &Line) -> String {
     if !line.table.starts_with("database.") {
         return code(&[&line.value]);

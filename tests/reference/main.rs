@@ -1,6 +1,7 @@
-//! The pages of docs/reference say what the program says. Each has text written by hand and, between two marks, parts
-//! that are made here from the program's own tables. `LITEKEEPER_REWRITE=1 cargo test --test reference` writes the parts
-//! into the pages; without it, a page that differs fails.
+//! The pages of docs/reference say what the program says. Each has text written by hand and,
+//! between two marks, parts that are made here from the program's own tables.
+//! `LITEKEEPER_REWRITE=1 cargo test --test reference` writes the parts into the pages; without it,
+//! a page that differs fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod commands;

@@ -1,4 +1,5 @@
-//! The value of `status --json` and `/api/status`, out of the types that it is made of: a field, and what its comment says.
+//! The value of `status --json` and `/api/status`, out of the types that it is made of: a field,
+//! and what its comment says.
 
 use litekeeper::state::status::Status;
 
@@ -86,7 +87,8 @@ fn text(comment: &str) -> String {
 /// Each type, from the whole value on.
 pub(crate) fn status() -> String {
     let all: Vec<Type> = SOURCES.into_iter().flat_map(types).collect();
-    // The order in which they are met, so that none is left out and none is shown that is no part of it.
+    // The order in which they are met, so that none is left out and none is shown that is no part
+    // of it.
     let mut order = vec![std::any::type_name::<Status>().rsplit("::").next().unwrap().to_owned()];
     let mut page = String::new();
     let mut next = 0;

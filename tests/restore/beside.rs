@@ -1,5 +1,6 @@
-//! `restore --in-place` beside the running daemon: it lets go of the database, opens it at no moment of the restore, and
-//! goes on with whichever file is there afterwards, however the restore ended.
+//! `restore --in-place` beside the running daemon: it lets go of the database, opens it at no
+//! moment of the restore, and goes on with whichever file is there afterwards, however the restore
+//! ended.
 
 use super::fixture::{
     Traced, assert_backs_up_what_is_there, assert_done, assert_undisturbed, at_work, busy, handed_over,

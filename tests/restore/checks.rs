@@ -30,8 +30,8 @@ fn state(sandbox: &Sandbox) -> Value {
     json(sandbox, 0, &["backups", "attendance"])[0]["state"].clone()
 }
 
-/// Backed up, of a database whose only index does not agree with its table: its bytes are whole, and integrity_check
-/// says so.
+/// Backed up, of a database whose only index does not agree with its table: its bytes are whole,
+/// and integrity_check says so.
 fn with_an_index_that_disagrees() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.configure("");
@@ -137,7 +137,8 @@ fn in_place_the_bytes_that_verify_found_good_are_not_checked_again_either() {
 }
 
 /// The disk is told of its bytes as they come: what it says then, it does not say again at the end.
-/// The disk is told to write after each 8 MiB: here twice, and the second time nothing is written behind it.
+/// The disk is told to write after each 8 MiB: here twice, and the second time nothing is written
+/// behind it.
 #[test]
 fn a_disk_that_fails_while_the_bytes_come_ends_the_restore() {
     if !can_trace() {

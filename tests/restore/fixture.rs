@@ -60,7 +60,8 @@ pub(crate) fn busy(sandbox: &Sandbox) -> String {
     )
 }
 
-/// A database that has moved on since the backup that is restored, the one with this name, which is not rotated away.
+/// A database that has moved on since the backup that is restored, the one with this name, which is
+/// not rotated away.
 pub(crate) fn scene(options: &[&str]) -> (Sandbox, States, String) {
     let (sandbox, states) = moved_on(options);
     let name = manifests(&sandbox)[0]["file"].as_str().unwrap().to_owned();
@@ -97,7 +98,8 @@ pub(crate) fn wait_for_next(sandbox: &Sandbox, job: &str) -> Run {
     wait_for_run(sandbox, job, newest(sandbox), "success")
 }
 
-/// None of the daemon's runs went wrong, and it took no restored file for one that somebody put there.
+/// None of the daemon's runs went wrong, and it took no restored file for one that somebody put
+/// there.
 pub(crate) fn assert_undisturbed(sandbox: &Sandbox, daemon: &Daemon) {
     for job in ["backup", "health", "watch"] {
         for database in ["attendance", "other"] {
@@ -113,7 +115,8 @@ pub(crate) fn assert_undisturbed(sandbox: &Sandbox, daemon: &Daemon) {
     assert!(!bad, "{}", log.join("\n"));
 }
 
-/// The newest backup of the daemon, made after now, is what the application wrote into the restored file just now.
+/// The newest backup of the daemon, made after now, is what the application wrote into the restored
+/// file just now.
 pub(crate) fn assert_backs_up_what_is_there(sandbox: &Sandbox) {
     let now = commits(sandbox, 2);
     // The first one may have begun before those commits.
@@ -143,7 +146,8 @@ impl Traced {
         Self { child, said }
     }
 
-    /// Stopped when it has the database and has unpacked the backup, just before it looks who else has it open.
+    /// Stopped when it has the database and has unpacked the backup, just before it looks who else
+    /// has it open.
     pub(crate) fn stopped_before_the_lock(sandbox: &Sandbox, backup: &str) -> Self {
         let this = Self::start(sandbox, backup, "fsync:signal=STOP:when=1");
         this.wait_until_stopped(sandbox);

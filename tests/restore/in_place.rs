@@ -53,7 +53,8 @@ fn the_commands_that_are_printed_put_the_old_database_back() {
     assert_eq!(kept(&sandbox), Vec::<std::path::PathBuf>::new());
 }
 
-/// What lies beside the database when the command is typed need not have been there when it was printed.
+/// What lies beside the database when the command is typed need not have been there when it was
+/// printed.
 #[test]
 fn what_a_restore_to_a_new_file_prints_puts_its_backup_in_place_whatever_was_left_beside_it_meanwhile() {
     let (sandbox, mut states) = moved_on(&[]);
@@ -81,7 +82,8 @@ fn owner_group_mode_access_list_and_attributes_are_those_of_the_old_database() {
     sandbox.give_data_to(APPLICATION);
     let database = sandbox.database();
     fs::set_permissions(&database, fs::Permissions::from_mode(0o640)).unwrap();
-    // As acl(5) and the kernel's posix_acl_xattr.h have it: user::rw-, user:4712:rw-, group::r--, mask::rw-, other::---.
+    // As acl(5) and the kernel's posix_acl_xattr.h have it: user::rw-, user:4712:rw-, group::r--,
+    // mask::rw-, other::---.
     let mut list = 2_u32.to_le_bytes().to_vec();
     for (tag, allowed, id) in
         [(1_u16, 6_u16, u32::MAX), (2, 6, 4712), (4, 4, u32::MAX), (0x10, 6, u32::MAX), (0x20, 0, u32::MAX)]
@@ -171,7 +173,8 @@ fn a_database_that_sqlite_cannot_even_lock_is_moved_aside_with_all_that_belongs_
     }
 }
 
-/// The application's SQLite may be newer than ours. Its last commits are in the log, and must get into the kept file.
+/// The application's SQLite may be newer than ours. Its last commits are in the log, and must get
+/// into the kept file.
 #[test]
 fn a_database_whose_schema_only_its_application_understands_is_locked_and_completed_all_the_same() {
     let (sandbox, states) = moved_on(&[]);

@@ -1,5 +1,5 @@
-//! A restore in place that is killed, at each of its steps and anywhere else: the name always has a whole database, the
-//! old one with all its commits or the restored one, and the next try succeeds.
+//! A restore in place that is killed, at each of its steps and anywhere else: the name always has a
+//! whole database, the old one with all its commits or the restored one, and the next try succeeds.
 
 use crate::support::restoring::{
     IN_PLACE, States, beside, can_trace, kept, killed_in_rollback_mode, killed_in_wal_mode, look, moved_on,
@@ -40,7 +40,8 @@ impl Scene {
         match output.status.signal() {
             Some(9) => {}
             None if output.status.success() => return false,
-            // strace counts by process: the one that checks the file came to its own call of that number first.
+            // strace counts by process: the one that checks the file came to its own call of that
+            // number first.
             None if stderr(&output).contains("the process that checked it was killed") => {}
             _ => panic!("{at}: {} {}", output.status, stderr(&output)),
         }
@@ -71,8 +72,8 @@ impl Scene {
         true
     }
 
-    /// What it asks of the system from the making of its hidden file on, but for the looks at others' files, each as its
-    /// name and how often that was asked before.
+    /// What it asks of the system from the making of its hidden file on, but for the looks at
+    /// others' files, each as its name and how often that was asked before.
     fn calls(&self) -> Vec<(String, usize)> {
         copy(&self.before, &self.sandbox.data());
         let trace = self.sandbox.path().join("trace");
@@ -157,12 +158,14 @@ fn killed_anywhere_a_hundred_times_over() {
     for scene in &scenes {
         let calls = scene.calls();
         assert!(calls.len() > 100, "{calls:?}");
-        // Spread over the whole run without a pattern that could fall in step with it: by the golden ratio.
+        // Spread over the whole run without a pattern that could fall in step with it: by the
+        // golden ratio.
         for n in 0..50 {
             let (name, count) = &calls[n * 618_034 % 1_000_000 * calls.len() / 1_000_000];
             killed += usize::from(scene.is_killed_at(name, *count));
         }
     }
-    // How many processes others have just then, and so the number of some calls, is not the same each time.
+    // How many processes others have just then, and so the number of some calls, is not the same
+    // each time.
     assert!(killed >= 80, "only {killed}");
 }

@@ -58,8 +58,9 @@ fn h26_a_backup_that_is_being_restored_is_not_rotated_away_by_another_process() 
     assert!(!held.iter().any(|name| files(&sandbox).contains(name)), "{held:?} in {:?}", files(&sandbox));
 }
 
-/// Stopped between its last look and the rename: whoever opens the database now gets the old file, waits for the lock,
-/// and would use the new one's log. The fourth flush is that of the directory before the rename.
+/// Stopped between its last look and the rename: whoever opens the database now gets the old file,
+/// waits for the lock, and would use the new one's log. The fourth flush is that of the directory
+/// before the rename.
 #[test]
 fn h18_who_opens_the_old_file_at_the_last_moment_is_kept_from_it_until_it_has_closed_it() {
     if !can_trace() {
@@ -114,7 +115,8 @@ fn h18_who_opens_the_old_file_at_the_last_moment_is_kept_from_it_until_it_has_cl
     }
 }
 
-/// Each of its steps may fail. What was moved aside by then is put back, a file that SQLite could not use included.
+/// Each of its steps may fail. What was moved aside by then is put back, a file that SQLite could
+/// not use included.
 #[test]
 fn a_step_that_fails_leaves_the_old_database_as_it_was() {
     if !can_trace() {
@@ -122,7 +124,8 @@ fn a_step_that_fails_leaves_the_old_database_as_it_was() {
     }
     let of_no_use = || {
         let (sandbox, states) = killed_in_wal_mode();
-        // Its log as well: one that happens to hold the first page makes a database of the file again.
+        // Its log as well: one that happens to hold the first page makes a database of the file
+        // again.
         fs::write(sandbox.database(), "no database").unwrap();
         fs::write(beside(&sandbox.database(), "-wal"), "no log").unwrap();
         (sandbox, states)
@@ -168,8 +171,8 @@ fn a_step_that_fails_leaves_the_old_database_as_it_was() {
     }
 }
 
-/// The data of the new file; what lies beside the old one out of the way; the rename: each is on disk before the next.
-/// And nothing is removed by its name once that is the new database's.
+/// The data of the new file; what lies beside the old one out of the way; the rename: each is on
+/// disk before the next. And nothing is removed by its name once that is the new database's.
 #[test]
 fn h20_nothing_of_the_old_set_can_be_found_beside_the_new_database_after_a_power_cut() {
     if !can_trace() {

@@ -35,7 +35,8 @@ fn a_backup_is_a_gzip_file_and_a_manifest_that_says_what_is_in_it() {
     assert_eq!(json["raw_sha256"], said("gunzip -c \"$1\" | sha256sum"));
     assert_eq!(json["stored_bytes"].to_string(), said("stat -c %s \"$1\""));
     assert_eq!(json["raw_bytes"], content.len());
-    // The first: no less than the time, so that it is newer than what copies elsewhere hold of a lost directory.
+    // The first: no less than the time, so that it is newer than what copies elsewhere hold of a
+    // lost directory.
     let seconds = at("2026-11-23T05:00:07.9").timestamp();
     assert_eq!(
         (&json["format"], &json["database"], &json["file"], &json["sequence"], &json["compression"]),
@@ -260,7 +261,8 @@ fn h26_removes_no_backup_that_is_read_pinned_or_changed_since() {
     assert_eq!(place.catalogue.remove(&unpinned).unwrap_err().reason, Reason::NotFound);
 }
 
-/// Two machines that were given one place, or one with two state directories, begin in the same second.
+/// Two machines that were given one place, or one with two state directories, begin in the same
+/// second.
 #[test]
 fn who_comes_second_to_a_name_takes_nothing_from_who_came_first() {
     let place = Place::new();

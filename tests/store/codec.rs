@@ -115,7 +115,8 @@ fn reads_what_gzip_made_before_behind_and_between_members_of_ours() {
     assert!(unpacked(&[&nothing, &ours, &nothing, &nothing, &theirs]) == [&one[..], &two].concat());
 }
 
-/// Each length that a member may say of itself: the wrong ones lead into the next member, or to the end of one further on.
+/// Each length that a member may say of itself: the wrong ones lead into the next member, or to the
+/// end of one further on.
 #[test]
 fn a_member_that_does_not_say_its_length_is_damaged_and_takes_no_other_with_it() {
     let blocks = [rows(BLOCK), rows(2 * BLOCK).split_off(BLOCK), noise(BLOCK)];
@@ -334,8 +335,9 @@ proptest! {
         prop_assert!(unpack(packed, encoding.compression) == raw);
     }
 
-    /// The model: what was packed, from its beginning. Whatever happens to a file, no other byte comes out of it
-    /// unnoticed; a shorter whole one is noticed by whoever knows how long it should be.
+    /// The model: what was packed, from its beginning. Whatever happens to a file, no other byte
+    /// comes out of it unnoticed; a shorter whole one is noticed by whoever knows how long it
+    /// should be.
     #[test]
     fn no_harm_to_a_file_makes_other_bytes_out_of_it(
         raw in content(),

@@ -286,7 +286,8 @@ fn with_azure(test: fn(&dyn Store)) {
 #[cfg(feature = "object-storage")]
 conformance!(azure_server, super::with_azure);
 
-/// Google's client, before a server of what Google's XML interface has in common with S3's: see [`gateway`].
+/// Google's client, before a server of what Google's XML interface has in common with S3's: see
+/// [`gateway`].
 #[cfg(feature = "object-storage")]
 fn with_google(test: fn(&dyn Store)) {
     let Some(server) = s3::server() else { return };

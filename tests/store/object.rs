@@ -142,7 +142,8 @@ fn a_download_goes_on_where_it_broke_off() {
     assert!(read_all(store.get("a").unwrap()) == bytes);
     assert_eq!(proxy.faults(), 3);
     let brought = proxy.bytes_down() - before;
-    // What was cut off on its way comes twice, at most what a socket holds; not the 15 MiB that had arrived.
+    // What was cut off on its way comes twice, at most what a socket holds; not the 15 MiB that had
+    // arrived.
     assert!(brought < (26 << 20), "{brought} bytes for {}", bytes.len());
 }
 
@@ -211,7 +212,8 @@ fn more_files_than_a_server_lists_at_once_are_all_listed() {
     assert_eq!(proxy.faults(), 2);
 }
 
-/// Removes a file and a lock through a client of the server at this address, and gets no answer the first time.
+/// Removes a file and a lock through a client of the server at this address, and gets no answer the
+/// first time.
 fn removes_without_an_answer(server: SocketAddr, client: impl FnOnce(SocketAddr) -> Arc<dyn ObjectStore>) {
     let proxy = Proxy::before(Server { address: server });
     let store = Object::over(client(proxy.address), "", "app", "here".to_owned()).unwrap();

@@ -180,7 +180,8 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
         3 => Just(State::Damaged("short".into())),
         1 => Just(State::Unknown("newer".into())),
     ];
-    // Minutes over three years, clustered so that periods are shared; the order of making is the list's.
+    // Minutes over three years, clustered so that periods are shared; the order of making is the
+    // list's.
     let minute = prop_oneof![0..180_i64, 0..20_000_i64, 0..1_600_000_i64];
     let one = (minute, state, any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.1));
     prop::collection::vec(one, 0..25).prop_map(|all| {
@@ -213,7 +214,8 @@ fn stays(backups: &[Candidate], keep: &Keep) -> Vec<bool> {
     plan(backups, keep, Europe::Berlin).into_iter().map(|d| d.keep).collect()
 }
 
-/// Whether one backup stays, from the words of the policy alone, by counting the good ones made after it.
+/// Whether one backup stays, from the words of the policy alone, by counting the good ones made
+/// after it.
 fn naive(backups: &[Candidate], this: &Candidate, keep: &Keep) -> bool {
     let untold = matches!(this.state, State::Unknown(_) | State::Incomplete | State::Unconfirmed);
     if this.pinned || this.in_use || untold {

@@ -15,7 +15,8 @@ fn a_nameless_scratch_file_is_a_database_to_sqlite_and_nothing_to_anybody_else()
     drop(connection);
     let bytes = fs::read(&made).unwrap();
     fs::remove_file(made).unwrap();
-    // What a run that was killed between naming and opening has left; no process has so high a number.
+    // What a run that was killed between naming and opening has left; no process has so high a
+    // number.
     fs::write(base.path().join(".scratch-4194305-verify-0"), "left").unwrap();
 
     let listed = || fs::read_dir(base.path()).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();

@@ -1,4 +1,5 @@
-//! Work on a connection of a pool, as a run has it: on a thread of its own, which ends when nobody waits any more.
+//! Work on a connection of a pool, as a run has it: on a thread of its own, which ends when nobody
+//! waits any more.
 
 use litekeeper::error::Result;
 use litekeeper::pool::{Call, Pool};

@@ -1,5 +1,6 @@
-//! A database as a configuration describes it that says nothing but its name and path, for tests that go below the
-//! command line: each changes what it is about. Must never start anything by itself: nothing is scheduled.
+//! A database as a configuration describes it that says nothing but its name and path, for tests
+//! that go below the command line: each changes what it is about. Must never start anything by
+//! itself: nothing is scheduled.
 
 use litekeeper::config::{Children, Config, Database, Rule, Triggers};
 use std::path::Path;

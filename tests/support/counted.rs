@@ -1,5 +1,5 @@
-//! The series of this test process: installed once, for all its tests. Each counts by the name of a database of its
-//! own, so that no test sees what another one does.
+//! The series of this test process: installed once, for all its tests. Each counts by the name of a
+//! database of its own, so that no test sees what another one does.
 
 use super::metrics::Metrics;
 use litekeeper::metrics::{self, Expected, Format};

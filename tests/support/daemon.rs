@@ -1,4 +1,5 @@
-//! The real daemon: `litekeeper run` as a child process, its log read line by line, its page asked over HTTP.
+//! The real daemon: `litekeeper run` as a child process, its log read line by line, its page asked
+//! over HTTP.
 
 use super::history::{self, Run, wait_for_run};
 use super::http::{self, Response};
@@ -55,7 +56,8 @@ impl Daemon {
         Self { child, log }
     }
 
-    /// Where it listens, from the log line `listening addr=…`, in either log format; waits for that line.
+    /// Where it listens, from the log line `listening addr=…`, in either log format; waits for that
+    /// line.
     pub fn address(&self) -> SocketAddr {
         self.log.wait_for("the daemon to listen", 0, listening)
     }

@@ -48,8 +48,8 @@ fn read(path: &std::path::Path, database: &str, job: &str) -> rusqlite::Result<V
     rows.collect()
 }
 
-/// Waits for a run of `attendance` after number `after` that has this outcome; any other but `skipped` that comes
-/// before it fails the test.
+/// Waits for a run of `attendance` after number `after` that has this outcome; any other but
+/// `skipped` that comes before it fails the test.
 pub fn wait_for_run(sandbox: &Sandbox, job: &str, after: i64, outcome: &str) -> Run {
     wait_until(&format!("a {job} ends with {outcome}"), || {
         runs(sandbox, "attendance", job)

@@ -1,5 +1,5 @@
-//! One HTTP request to the daemon, as small as it can be. HTTP/1.0, so that the answer comes whole and
-//! unchunked.
+//! One HTTP request to the daemon, as small as it can be. HTTP/1.0, so that the answer comes whole
+//! and unchunked.
 
 use super::PATIENCE;
 use std::collections::BTreeMap;

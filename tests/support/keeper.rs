@@ -1,4 +1,5 @@
-//! Runs one job on a sandbox's database, as the daemon does: through the runner, a pool and a state of its own.
+//! Runs one job on a sandbox's database, as the daemon does: through the runner, a pool and a state
+//! of its own.
 
 use super::sandbox::Sandbox;
 use super::{PATIENCE, configured};

@@ -1,5 +1,5 @@
-//! A page of metrics in Prometheus' text format, read so that a test can ask for a series by its labels in
-//! any order.
+//! A page of metrics in Prometheus' text format, read so that a test can ask for a series by its
+//! labels in any order.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! What the integration tests stand on: a place to work in, an application in another process, the real
-//! daemon, and the proof that a database is a state which existed. Must never sleep for a guessed time: it
-//! waits for a line, an answer or an end, with a limit that only a hang reaches.
+//! What the integration tests stand on: a place to work in, an application in another process, the
+//! real daemon, and the proof that a database is a state which existed. Must never sleep for a
+//! guessed time: it waits for a line, an answer or an end, with a limit that only a hang reaches.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach it")]

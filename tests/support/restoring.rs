@@ -1,5 +1,5 @@
-//! A database with a backup of an earlier state, to be restored in place; what is there before and after, and a
-//! restore that is stopped or killed at a system call of our choice.
+//! A database with a backup of an earlier state, to be restored in place; what is there before and
+//! after, and a restore that is stopped or killed at a system call of our choice.
 
 use super::application::{Application, Owner};
 use super::sandbox::{Sandbox, program};
@@ -24,7 +24,8 @@ pub struct States {
     pub now: u64,
 }
 
-/// A database made with `options`, backed up, and written to since by an application that ended well.
+/// A database made with `options`, backed up, and written to since by an application that ended
+/// well.
 pub fn moved_on(options: &[&str]) -> (Sandbox, States) {
     let sandbox = Sandbox::with_database(options);
     sandbox.configure("");
@@ -46,7 +47,8 @@ pub fn killed_in_wal_mode() -> (Sandbox, States) {
     (sandbox, states)
 }
 
-/// The same in rollback mode: a transaction was half written to the file, and is undone from the `-journal` alone.
+/// The same in rollback mode: a transaction was half written to the file, and is undone from the
+/// `-journal` alone.
 pub fn killed_in_rollback_mode() -> (Sandbox, States) {
     let (sandbox, states) = moved_on(&["--journal-mode", "delete"]);
     let program = "
@@ -147,7 +149,8 @@ pub fn can_trace() -> bool {
     Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success())
 }
 
-/// The command under strace, as our own child, with these options of strace's; it writes to `trace`.
+/// The command under strace, as our own child, with these options of strace's; it writes to
+/// `trace`.
 pub fn traced(sandbox: &Sandbox, trace: &Path, options: &[&str], args: &[&str]) -> Child {
     let litekeeper = program();
     let mut strace = Command::new("strace");

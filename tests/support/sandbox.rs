@@ -1,5 +1,5 @@
-//! A temporary directory laid out as an installation: the application's data, the daemon's state, backups and
-//! configuration; and the command line run in it. Gone when dropped.
+//! A temporary directory laid out as an installation: the application's data, the daemon's state,
+//! backups and configuration; and the command line run in it. Gone when dropped.
 
 use super::application::{Owner, create_database};
 use std::fs;
@@ -40,7 +40,8 @@ impl Sandbox {
 
     /// With the directories alone.
     pub fn empty() -> Self {
-        // Jobs that a test runs in its own process have the program check for them, as it does for itself.
+        // Jobs that a test runs in its own process have the program check for them, as it does for
+        // itself.
         litekeeper::sqlite::process::set_program(Path::new(PROGRAM));
         let this = Self { dir: TempDir::with_prefix("litekeeper-test-").unwrap() };
         for dir in [this.data(), this.backups(), this.state()] {
@@ -75,8 +76,8 @@ impl Sandbox {
         self.path().join("litekeeper.toml")
     }
 
-    /// Writes a configuration in which nothing is scheduled and the daemon listens on a free port, with
-    /// `extra` (TOML) merged over it table by table; gives its path.
+    /// Writes a configuration in which nothing is scheduled and the daemon listens on a free port,
+    /// with `extra` (TOML) merged over it table by table; gives its path.
     pub fn configure(&self, extra: &str) -> PathBuf {
         let mut configuration: toml::Table = toml::toml! {
             [daemon]
@@ -105,7 +106,8 @@ impl Sandbox {
 
     /// Makes the data another user's, as an application's are (takes root).
     pub fn give_data_to(&self, owner: Owner) {
-        // A temporary directory is its maker's alone; the application must reach its data through it.
+        // A temporary directory is its maker's alone; the application must reach its data through
+        // it.
         fs::set_permissions(self.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let files = fs::read_dir(self.data()).unwrap().map(|entry| entry.unwrap().path());
         for path in files.chain([self.data()]) {
@@ -130,8 +132,9 @@ pub fn program() -> Command {
     command
 }
 
-/// Copies a program to where any user may run it. By another process: a child that this one starts meanwhile for
-/// another test would inherit the open copy, and a file that is open for writing cannot be run.
+/// Copies a program to where any user may run it. By another process: a child that this one starts
+/// meanwhile for another test would inherit the open copy, and a file that is open for writing
+/// cannot be run.
 pub fn copy_for_all(program: &Path, to: &Path) {
     let status = Command::new("install").args(["-m", "0755"]).args([program, to]).status().unwrap();
     assert!(status.success(), "cannot copy {}", program.display());

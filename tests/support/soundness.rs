@@ -1,12 +1,12 @@
-//! Whether a database that the application wrote is whole, and a state which existed. The rules are those at
-//! the top of `application.py`, told here a second time on purpose.
+//! Whether a database that the application wrote is whole, and a state which existed. The rules are
+//! those at the top of `application.py`, told here a second time on purpose.
 
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 
-/// Fails the test unless the file is free of damage and, as one snapshot, a state that a commit of the
-/// application left; gives the number of that commit (0: none). It must be the application's database or a
-/// restored copy.
+/// Fails the test unless the file is free of damage and, as one snapshot, a state that a commit of
+/// the application left; gives the number of that commit (0: none). It must be the application's
+/// database or a restored copy.
 pub fn assert_sound(path: &Path) -> u64 {
     check(path).unwrap_or_else(|problem| panic!("{} is not sound: {problem}", path.display()))
 }

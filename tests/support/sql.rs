@@ -1,5 +1,5 @@
-//! A database file looked at or changed between two steps of a test, by a plain connection of this process. Never
-//! while this process keeps the file open otherwise than through SQLite.
+//! A database file looked at or changed between two steps of a test, by a plain connection of this
+//! process. Never while this process keeps the file open otherwise than through SQLite.
 
 use rusqlite::Connection;
 use rusqlite::types::FromSql;

@@ -1,5 +1,6 @@
-//! A job's report for people. Knows no job: what it did is a tree of named values, shown by the ends of the names
-//! (`_bytes`, `_seconds`, `_ms`, `share`). What is nought, empty or unknown is left out.
+//! A job's report for people. Knows no job: what it did is a tree of named values, shown by the
+//! ends of the names (`_bytes`, `_seconds`, `_ms`, `share`). What is nought, empty or unknown is
+//! left out.
 
 use serde_json::{Map, Value};
 
@@ -73,8 +74,8 @@ fn fields<'a>(page: &mut Page, fields: impl Iterator<Item = (&'a String, &'a Val
     }
 }
 
-/// A table where its columns have room, and a block for each object where they have not. Sentences go into the last
-/// column.
+/// A table where its columns have room, and a block for each object where they have not. Sentences
+/// go into the last column.
 fn list_of_objects(page: &mut Page, objects: &[&Map<String, Value>]) {
     let indent = 2 * INDENT;
     let table = table(objects);

@@ -1,5 +1,6 @@
-//! What a verb prints. Must never end the process when a reader goes away: `litekeeper history | head` is no error.
-//! Nothing that a terminal would obey gets through: names in a database are whatever its application put there.
+//! What a verb prints. Must never end the process when a reader goes away:
+//! `litekeeper history | head` is no error. Nothing that a terminal would obey gets through: names
+//! in a database are whatever its application put there.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal, Write};

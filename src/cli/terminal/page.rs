@@ -1,4 +1,5 @@
-//! Text for a terminal, line by line, in the width that it has; for a pipe, where there is none, unbroken.
+//! Text for a terminal, line by line, in the width that it has; for a pipe, where there is none,
+//! unbroken.
 
 use super::lines::{broken, count};
 use super::table::TextTable;

@@ -1,4 +1,5 @@
-//! How far long work is: one line on the terminal, rewritten as it goes on and gone when it ends. In a pipe, nothing.
+//! How far long work is: one line on the terminal, rewritten as it goes on and gone when it ends.
+//! In a pipe, nothing.
 
 use std::cell::RefCell;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -44,7 +45,8 @@ impl Line {
         }
         self.written = Some(now);
         let words = words(&self.what, progress, now - self.began);
-        // A line that is broken is not taken back; the last column stays free, as some terminals break there.
+        // A line that is broken is not taken back; the last column stays free, as some terminals
+        // break there.
         let room = out::width(&io::stderr()).unwrap_or(80).saturating_sub(1);
         let line = format!("{CLEAR}{}", words.chars().take(room).collect::<String>());
         let _ = io::stderr().lock().write_all(line.as_bytes());
@@ -59,7 +61,8 @@ impl Drop for Line {
     }
 }
 
-/// Follows work that is no run of a job: shows on the line how far it is, and ends it when its call ends.
+/// Follows work that is no run of a job: shows on the line how far it is, and ends it when its call
+/// ends.
 pub(in crate::cli) struct Follower<'c> {
     call: &'c Call,
     line: RefCell<Line>,

@@ -1,5 +1,5 @@
-//! Times as people write and read them: in the daemon's zone, or in full by RFC 3339. Must never guess which of two
-//! instants is meant.
+//! Times as people write and read them: in the daemon's zone, or in full by RFC 3339. Must never
+//! guess which of two instants is meant.
 
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, TimeZone as _, Utc};
 use chrono_tz::Tz;
@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn a_time_that_is_not_one_instant_is_refused_with_what_to_write() {
-        // Summer time in Germany ends on 25 October 2026 at 3:00 and begins on 29 March 2026 at 2:00.
+        // Summer time in Germany ends on 25 October 2026 at 3:00 and begins on 29 March 2026 at
+        // 2:00.
         let twice = instant("2026-10-25 02:30").unwrap_err();
         assert!(twice.contains("2026-10-25T02:30:00+02:00 or 2026-10-25T02:30:00+01:00"), "{twice}");
         assert!(instant("2026-03-29 02:30").unwrap_err().contains("skip"));

@@ -17,10 +17,12 @@ use crate::queries::plans::Plan;
 use crate::state::{State, slow};
 use crate::words;
 
-/// Say which indexes, or which other words, would make the watched queries and the slow statements of a database cheaper.
+/// Say which indexes, or which other words, would make the watched queries and the slow statements
+/// of a database cheaper.
 ///
-/// Indexes are tried on an empty copy of the schema in memory, with a sample of the rows to tell what they are worth.
-/// Said is only what a query plan shows; an index must make a statement ten times cheaper. Nothing is changed.
+/// Indexes are tried on an empty copy of the schema in memory, with a sample of the rows to tell
+/// what they are worth. Said is only what a query plan shows; an index must make a statement ten
+/// times cheaper. Nothing is changed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:

@@ -59,7 +59,8 @@ struct BackupOutput<'a> {
     reasons: Vec<String>,
 }
 
-/// Where the backups of a database, or its copies of that name, lie, and which of them rotation keeps.
+/// Where the backups of a database, or its copies of that name, lie, and which of them rotation
+/// keeps.
 fn place<'a>(database: &'a Database, from: Option<&str>) -> Result<(&'a Place, Keep)> {
     database.place(from).ok_or_else(|| {
         let names: Vec<_> = database.backup.copies.iter().map(|copy| copy.name.as_str()).collect();

@@ -30,7 +30,8 @@ With --json:
    environment: null or [{about, result, text}]}
 `result` is ok, warning or problem.")]
 pub(in crate::cli) struct Check {
-    /// Also look at the machine: paths, owners, free space, the address. Run it as the user that the daemon runs as.
+    /// Also look at the machine: paths, owners, free space, the address. Run it as the user that
+    /// the daemon runs as.
     #[arg(long)]
     environment: bool,
 }

@@ -15,8 +15,8 @@ use crate::error::Result;
 use crate::supervisor;
 use crate::words;
 
-/// Show everything at work, with nothing installed: a sample database, an application that writes to it, and the
-/// daemon with schedules of seconds.
+/// Show everything at work, with nothing installed: a sample database, an application that writes
+/// to it, and the daemon with schedules of seconds.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:
@@ -25,7 +25,8 @@ Exit codes:
   2   usage
   11  locked by another run: this demo runs already")]
 pub(in crate::cli) struct Demo {
-    /// Where to put everything; by default one directory for each user below the temporary directory.
+    /// Where to put everything; by default one directory for each user below the temporary
+    /// directory.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Address of the status page and the metrics.

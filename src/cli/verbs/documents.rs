@@ -1,5 +1,6 @@
-//! `litekeeper documents`: the man pages and the completions of shells, for packages. Made from the tree that parses the
-//! command line, and so never at odds with it. Must never say anything that `--help` does not.
+//! `litekeeper documents`: the man pages and the completions of shells, for packages. Made from the
+//! tree that parses the command line, and so never at odds with it. Must never say anything that
+//! `--help` does not.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! `litekeeper maintain`, `backup`, `verify`, `cleanup` and `health`: a job now, by the same runner, and so with the
-//! same lock and history, as the daemon's.
+//! `litekeeper maintain`, `backup`, `verify`, `cleanup` and `health`: a job now, by the same
+//! runner, and so with the same lock and history, as the daemon's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,8 @@ pub(in crate::cli) struct Maintain {
     /// Name of the database in the configuration.
     #[arg(value_name = "DB")]
     database: String,
-    /// Only show what each step would do, and for how long it would hold the application's writers; change nothing.
+    /// Only show what each step would do, and for how long it would hold the application's writers;
+    /// change nothing.
     #[arg(long)]
     dry_run: bool,
 }
@@ -63,10 +64,12 @@ pub(in crate::cli) struct Backup {
     /// Name of the database in the configuration.
     #[arg(value_name = "DB")]
     database: String,
-    /// Make a backup even if the database has become much smaller or has lost tables since the last one.
+    /// Make a backup even if the database has become much smaller or has lost tables since the last
+    /// one.
     #[arg(long)]
     accept_smaller: bool,
-    /// Only show which backups rotation would keep and remove after one more, and why; make and remove none.
+    /// Only show which backups rotation would keep and remove after one more, and why; make and
+    /// remove none.
     #[arg(long, conflicts_with = "accept_smaller")]
     dry_run: bool,
 }
@@ -78,8 +81,8 @@ pub(in crate::cli) struct Verify {
     /// Name of the database in the configuration.
     #[arg(value_name = "DB")]
     database: String,
-    /// Its file name, or the beginning of its time that only one has: 2026-11-23, 20261123T05 [default: the newest
-    /// good one]
+    /// Its file name, or the beginning of its time that only one has: 2026-11-23, 20261123T05
+    /// [default: the newest good one]
     #[arg(value_name = "BACKUP")]
     backup: Option<String>,
     /// Take it from the copy of this name.
@@ -106,8 +109,8 @@ pub(in crate::cli) struct Health {
     /// Name of the database in the configuration.
     #[arg(value_name = "DB")]
     database: String,
-    /// Also check integrity and foreign keys, which reads the whole file. With --json the output is then a list of
-    /// two runs.
+    /// Also check integrity and foreign keys, which reads the whole file. With --json the output is
+    /// then a list of two runs.
     #[arg(long)]
     deep: bool,
 }
@@ -134,7 +137,8 @@ impl Backup {
 impl Verify {
     pub(in crate::cli) fn run(&self, global: &Global) -> Result<u8> {
         if let Some(backup) = &self.backup {
-            // A name that nothing has is a mistake of the command, not a failed verification of the database.
+            // A name that nothing has is a mistake of the command, not a failed verification of the
+            // database.
             let config = global.load()?;
             catalogue(database(&config, &self.database)?, self.from.as_deref())?.find(backup)?;
         }

@@ -41,7 +41,8 @@ struct Which {
     /// Name of the database in the configuration.
     #[arg(value_name = "DB")]
     database: String,
-    /// Its file name, `latest`, or the beginning of its time that only one has: 2026-11-23, 20261123T05.
+    /// Its file name, `latest`, or the beginning of its time that only one has: 2026-11-23,
+    /// 20261123T05.
     #[arg(value_name = "BACKUP")]
     backup: String,
     /// The one in the copy of this name.

@@ -1,4 +1,5 @@
-//! `litekeeper recover`: of a database in the configuration through the runner, of any other file without.
+//! `litekeeper recover`: of a database in the configuration through the runner, of any other file
+//! without.
 
 use std::path::PathBuf;
 
@@ -17,11 +18,13 @@ use crate::terms::{JobKind, Outcome};
 
 /// Save what can be read of a damaged database into a new file.
 ///
-/// Checks the database first. Sound, or only rows that break a constraint: says so, and makes no file. Only indexes
-/// damaged: rebuilds them in place, and makes no file, but where one has other values than single rows. Otherwise every row
-/// that can be read goes into the new file, then indexes, views and triggers are made, full-text tables that lost rows are
-/// made anew, and the file is checked. Rows that are not sure, or whose table is not known, go to its table lost_and_found;
-/// what only an index knows goes to lost_and_found_by_index. The database itself is not changed and not replaced.
+/// Checks the database first. Sound, or only rows that break a constraint: says so, and makes no
+/// file. Only indexes damaged: rebuilds them in place, and makes no file, but where one has other
+/// values than single rows. Otherwise every row that can be read goes into the new file, then
+/// indexes, views and triggers are made, full-text tables that lost rows are made anew, and the
+/// file is checked. Rows that are not sure, or whose table is not known, go to its table
+/// lost_and_found; what only an index knows goes to lost_and_found_by_index. The database itself is
+/// not changed and not replaced.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:
@@ -55,12 +58,12 @@ pub(in crate::cli) struct Recover {
     /// Name of the database in the configuration. Its application may go on.
     #[arg(value_name = "DB", required_unless_present = "file", conflicts_with = "file")]
     database: Option<String>,
-    /// A database file that nobody has open, with its -wal and -journal beside it. Needs no configuration. It is not
-    /// changed.
+    /// A database file that nobody has open, with its -wal and -journal beside it. Needs no
+    /// configuration. It is not changed.
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
-    /// The new file. Neither it nor a -wal, -shm or -journal file beside it may exist. Its directory needs room for two
-    /// copies.
+    /// The new file. Neither it nor a -wal, -shm or -journal file beside it may exist. Its
+    /// directory needs room for two copies.
     #[arg(long, value_name = "PATH")]
     to: PathBuf,
     /// Put what lies on free pages into lost_and_found as well: rows that were deleted.

@@ -9,8 +9,8 @@ use crate::supervisor;
 
 /// Run the daemon in the foreground.
 ///
-/// HUP reads the configuration again; TERM and INT stop the daemon once its jobs have ended, at the latest after
-/// `daemon.shutdown_grace`; a second one stops it at once.
+/// HUP reads the configuration again; TERM and INT stop the daemon once its jobs have ended, at the
+/// latest after `daemon.shutdown_grace`; a second one stops it at once.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:

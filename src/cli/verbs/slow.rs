@@ -14,10 +14,12 @@ use crate::state::State;
 use crate::state::slow::{self, Shape};
 use crate::words;
 
-/// Show the statements that were slower than watch.slow_threshold, by shape, those that took the most time first.
+/// Show the statements that were slower than watch.slow_threshold, by shape, those that took the
+/// most time first.
 ///
-/// Only statements that litekeeper runs itself are seen, watched queries among them; the application's own are not.
-/// Of each the times of the slow executions alone are counted; P50 and P95 are within 10 % of the exact ones.
+/// Only statements that litekeeper runs itself are seen, watched queries among them; the
+/// application's own are not. Of each the times of the slow executions alone are counted; P50 and
+/// P95 are within 10 % of the exact ones.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:

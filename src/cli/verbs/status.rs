@@ -24,7 +24,8 @@ use crate::survey::{disk, overview};
 use crate::terms::Outcome;
 use crate::words;
 
-/// Show how the databases are: what is wrong, the newest backup, sizes, and each job's last and next run.
+/// Show how the databases are: what is wrong, the newest backup, sizes, and each job's last and
+/// next run.
 ///
 /// Asks the running daemon; without one, says what the run history tells.
 #[derive(Debug, Args)]

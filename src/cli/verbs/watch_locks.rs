@@ -1,5 +1,5 @@
-//! WATCH-LOCKS: what litekeeper starts for itself beside a run that commits, to see when the application is in a transaction.
-//! Not for users, and hidden from them.
+//! WATCH-LOCKS: what litekeeper starts for itself beside a run that commits, to see when the
+//! application is in a transaction. Not for users, and hidden from them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use crate::cli::exit;
 use crate::error::Result;
 use crate::sqlite::pauses::{Locks, watcher};
 
-/// Tells a run of litekeeper when the application is in a transaction; started by litekeeper itself.
+/// Tells a run of litekeeper when the application is in a transaction; started by litekeeper
+/// itself.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct WatchLocks {
     /// Of a write-ahead log (log) or of a database file (file).

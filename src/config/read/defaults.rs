@@ -1,5 +1,5 @@
-//! The built-in defaults: what holds where the file says nothing. `config/litekeeper.toml` states the same
-//! values with their reasons; a test keeps the two together.
+//! The built-in defaults: what holds where the file says nothing. `config/litekeeper.toml` states
+//! the same values with their reasons; a test keeps the two together.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;

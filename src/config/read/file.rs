@@ -1,5 +1,6 @@
-//! The file as tables with places, read key by key. What nobody asked for is an unknown key; whatever is
-//! wrong is noted and reading goes on, so that all problems are found at once. Knows no key by itself.
+//! The file as tables with places, read key by key. What nobody asked for is an unknown key;
+//! whatever is wrong is noted and reading goes on, so that all problems are found at once. Knows no
+//! key by itself.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,7 +24,8 @@ impl<'t> Findings<'t> {
         Self { text, problems: RefCell::default(), keys: RefCell::default() }
     }
 
-    /// Notes something wrong at this place. Once: defaults that several databases share are checked with each.
+    /// Notes something wrong at this place. Once: defaults that several databases share are checked
+    /// with each.
     pub(in crate::config) fn note(&self, span: Span, wrong: Mistake) {
         let mut problems = self.problems.borrow_mut();
         if !problems.iter().any(|(s, w)| *s == span && w.message == wrong.message) {
@@ -57,9 +59,9 @@ impl<'t> Findings<'t> {
     }
 }
 
-/// The document, or what is wrong with its syntax. A document with wrong syntax is not read any further: what
-/// a guess at its meaning would find is noise. For the same reason only the first mistake of a line counts, and
-/// of a file that is no TOML at all the first lines say enough.
+/// The document, or what is wrong with its syntax. A document with wrong syntax is not read any
+/// further: what a guess at its meaning would find is noise. For the same reason only the first
+/// mistake of a line counts, and of a file that is no TOML at all the first lines say enough.
 pub(in crate::config) fn parse<'t>(findings: &Findings<'t>) -> Option<DeTable<'t>> {
     const ENOUGH: usize = 10;
     let (document, errors) = DeTable::parse_recoverable(findings.text);
@@ -148,8 +150,8 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// The place of a list's element, or of a part of a text: that only where the text stands in the file as it is,
-    /// without escapes.
+    /// The place of a list's element, or of a part of a text: that only where the text stands in
+    /// the file as it is, without escapes.
     fn within(&self, value: &Spanned<DeValue<'_>>, wrong: &Mistake) -> Span {
         let item = wrong.item.and_then(|n| value.get_ref().as_array()?.get(n));
         let value = item.unwrap_or(value);
@@ -229,8 +231,9 @@ impl<'t> Table<'t> {
         tables
     }
 
-    /// What was not asked for yet and has a name of the user's choice: the name, its place, the table. Where
-    /// `only_tables` is false, other values are taken for tables that were written wrongly.
+    /// What was not asked for yet and has a name of the user's choice: the name, its place, the
+    /// table. Where `only_tables` is false, other values are taken for tables that were written
+    /// wrongly.
     pub(in crate::config) fn named(&mut self, only_tables: bool) -> Vec<(&'t str, Span, Self)> {
         let mut named = Vec::new();
         for (own, key, value) in self.entries() {

@@ -1,6 +1,5 @@
-//! What only a database has, as many as it likes: copies of backups, retention rules, watched queries,
-//! expected indexes.
-//! Nothing here has a default from a layer below.
+//! What only a database has, as many as it likes: copies of backups, retention rules, watched
+//! queries, expected indexes. Nothing here has a default from a layer below.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -103,7 +102,8 @@ pub(in crate::config) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
     rules
 }
 
-/// `[[database.NAME.backup.copy]]`; what a copy does not say of its rotation is as for the backups themselves.
+/// `[[database.NAME.backup.copy]]`; what a copy does not say of its rotation is as for the backups
+/// themselves.
 pub(in crate::config) fn copies(backup: &mut Table<'_>, keep: Keep) -> Vec<BackupCopy> {
     let mut copies: Vec<BackupCopy> = Vec::new();
     for mut t in backup.tables("copy") {

@@ -1,5 +1,5 @@
-//! From the file to a [`Config`], or to everything that is wrong with the file. The order of the steps is here
-//! and nothing else.
+//! From the file to a [`Config`], or to everything that is wrong with the file. The order of the
+//! steps is here and nothing else.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -44,7 +44,8 @@ impl Config {
         });
         match (findings.rejected(name), config) {
             (None, Some(config)) => Ok(config),
-            // `file::parse` withholds the document only where it noted why: there always is a rejection.
+            // `file::parse` withholds the document only where it noted why: there always is a
+            // rejection.
             (rejected, _) => {
                 Err(rejected.unwrap_or(Rejection { file: name.to_owned(), problems: Vec::new() }))
             }
@@ -73,7 +74,8 @@ fn unreadable(name: &str, cause: &std::io::Error) -> Rejection {
 }
 
 /// Every key that a file may have, by its full name: `pool.size`, `database.NAME.path`,
-/// `database.NAME.cleanup.rule.keep`, `database.NAME.watch.QUERY.sql`. For tests of what is documented.
+/// `database.NAME.cleanup.rule.keep`, `database.NAME.watch.QUERY.sql`. For tests of what is
+/// documented.
 pub fn keys() -> Vec<String> {
     let text = "database.NAME = { watch.QUERY = {}, cleanup.rule = [{}], index = [{}], backup.copy = [{}] }";
     let findings = Findings::new(text);

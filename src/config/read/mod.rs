@@ -1,5 +1,5 @@
-//! From the text of the file to a configuration: tables with places, values, defaults, what is wrong with it. Never opens a
-//! database.
+//! From the text of the file to a configuration: tables with places, values, defaults, what is
+//! wrong with it. Never opens a database.
 
 mod defaults;
 mod file;

@@ -1,5 +1,5 @@
-//! The only place that merges: built-in defaults, over them the file's job tables, over them each database's
-//! own. Which keys a table has is `tables`' and `lists`'.
+//! The only place that merges: built-in defaults, over them the file's job tables, over them each
+//! database's own. Which keys a table has is `tables`' and `lists`'.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use super::zone::Zone;
 use super::{defaults, lists, tables, value, zone};
 use crate::config::{Config, Database};
 
-/// The whole document as one configuration. What is wrong is noted in `findings`, and the result then counts
-/// for nothing.
+/// The whole document as one configuration. What is wrong is noted in `findings`, and the result
+/// then counts for nothing.
 pub(in crate::config) fn resolve<'t>(document: &'t DeTable<'t>, findings: &'t Findings<'t>) -> Config {
     let mut root = Table::root(document, findings);
     let mut warnings = Vec::new();

@@ -1,5 +1,5 @@
-//! Whether two paths are one file, by device and inode: a link, a hard link, a bind mount. Must never wait long for a disk:
-//! a reload is read by the daemon's one loop.
+//! Whether two paths are one file, by device and inode: a link, a hard link, a bind mount. Must
+//! never wait long for a disk: a reload is read by the daemon's one loop.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,5 +1,5 @@
-//! One function for each table of the file: lays what the file says over the values that hold without it.
-//! The keys and their limits are here; which layer comes over which is `resolve`'s.
+//! One function for each table of the file: lays what the file says over the values that hold
+//! without it. The keys and their limits are here; which layer comes over which is `resolve`'s.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Checks that need the merged values, or more than one table: each a small function that notes what it
-//! finds. Limits of a single key are read with it, in `tables`.
+//! Checks that need the merged values, or more than one table: each a small function that notes
+//! what it finds. Limits of a single key are read with it, in `tables`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -148,7 +148,8 @@ fn paths_are_different(config: &Config, findings: &Findings<'_>) {
     }
 }
 
-/// A database in the place of litekeeper's own files, or litekeeper's files in the place of a database.
+/// A database in the place of litekeeper's own files, or litekeeper's files in the place of a
+/// database.
 fn paths_do_not_meet(database: &Database, state_dir: &Path, findings: &Findings<'_>) {
     let (name, path) = (&database.name, &database.path);
     if !path.has_root() {

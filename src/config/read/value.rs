@@ -1,5 +1,5 @@
-//! One value of the file as a value of ours: a whole number in a range, a duration, a word of a list, a path.
-//! Each reader says what it expected and what it found. Merges nothing, knows no key.
+//! One value of the file as a value of ours: a whole number in a range, a duration, a word of a
+//! list, a path. Each reader says what it expected and what it found. Merges nothing, knows no key.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU64;

@@ -1,4 +1,5 @@
-//! What is wrong with a value of the file, and what to do: a sentence with a place in the text. Judges nothing.
+//! What is wrong with a value of the file, and what to do: a sentence with a place in the text.
+//! Judges nothing.
 
 use std::ops::Range;
 
@@ -10,7 +11,8 @@ pub(in crate::config) type Span = Range<usize>;
 /// What is wrong with a value.
 #[derive(Debug, Clone)]
 pub(in crate::config) struct Mistake {
-    /// A sentence without its subject, which is the key's name, until [`Mistake::about`] puts it in front.
+    /// A sentence without its subject, which is the key's name, until [`Mistake::about`] puts it in
+    /// front.
     pub(in crate::config) message: String,
     /// What to do.
     pub(in crate::config) help: Option<String>,

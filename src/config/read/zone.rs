@@ -1,5 +1,6 @@
-//! The zone in which schedules are read: `"UTC"`, an IANA name, or `"local"`, which is looked up once when the
-//! configuration is read. Never guesses an offset: a fixed one is wrong after the next DST change.
+//! The zone in which schedules are read: `"UTC"`, an IANA name, or `"local"`, which is looked up
+//! once when the configuration is read. Never guesses an offset: a fixed one is wrong after the
+//! next DST change.
 
 use chrono_tz::Tz;
 

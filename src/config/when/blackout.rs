@@ -1,5 +1,6 @@
-//! Hours of the week in which nothing heavy starts: `["08:00-18:00 Mon-Fri"]`. Knows the text and which readings of
-//! the clock on the wall it covers; which instants those are in a zone is `schedule::blackout`'s.
+//! Hours of the week in which nothing heavy starts: `["08:00-18:00 Mon-Fri"]`. Knows the text and
+//! which readings of the clock on the wall it covers; which instants those are in a zone is
+//! `schedule::blackout`'s.
 
 use std::fmt;
 
@@ -24,8 +25,9 @@ pub struct Blackout {
 }
 
 impl Blackout {
-    /// Adds a window: `HH:MM-HH:MM`, and the days on which it begins where that is not every day. One that ends no
-    /// later than it begins ends on the next day. The error completes "the window …".
+    /// Adds a window: `HH:MM-HH:MM`, and the days on which it begins where that is not every day.
+    /// One that ends no later than it begins ends on the next day. The error completes "the window
+    /// …".
     pub fn add(&mut self, text: &str) -> Result<(), Fault> {
         let text = text.trim();
         let (hours, days) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
@@ -75,8 +77,8 @@ impl Blackout {
         self.covered.iter().any(|&(start, end)| (start..end).contains(&minute))
     }
 
-    /// Minutes from the one that this reading is in to the next at whose beginning a window begins or ends; `None`
-    /// where none ever does.
+    /// Minutes from the one that this reading is in to the next at whose beginning a window begins
+    /// or ends; `None` where none ever does.
     pub fn minutes_to_edge(&self, reading: NaiveDateTime) -> Option<u32> {
         let minute = minute_of_week(reading);
         let wraps = self.covers_minute(0) && self.covers_minute(WEEK - 1);
@@ -100,7 +102,8 @@ impl Blackout {
         };
         let may_start: Vec<Weekday> =
             (0..7).filter_map(|n| Weekday::try_from(n).ok()).filter(|d| open(*d)).collect();
-        // After 28 years dates fall on the same days of the week again, but for a century year that is no leap year.
+        // After 28 years dates fall on the same days of the week again, but for a century year that
+        // is no leap year.
         let dates =
             NaiveDate::from_ymd_opt(2001, 1, 1).into_iter().flat_map(|day| day.iter_days().take(28 * 366));
         let mut on_open_days = dates.filter(|date| may_start.contains(&date.weekday()));

@@ -1,5 +1,6 @@
-//! The grammar of a cron expression, with an error in words and its place for each thing that is wrong, and which readings
-//! of a clock and dates of a calendar match. Rules: crontab(5) of Vixie cron. Knows no time and no zone.
+//! The grammar of a cron expression, with an error in words and its place for each thing that is
+//! wrong, and which readings of a clock and dates of a calendar match. Rules: crontab(5) of Vixie
+//! cron. Knows no time and no zone.
 
 use std::ops::Range;
 
@@ -33,8 +34,9 @@ pub struct Cron {
     /// Day of month AND day of week: so where either has a `*`, also with a step; OR where both are
     /// restricted (crontab(5), the note on days).
     both_days: bool,
-    /// Whether the minute or the hour has a `*`, also with a step, or all of its values: cron then goes by elapsed time,
-    /// and otherwise by the wall clock (crontab(5), the note on daylight saving).
+    /// Whether the minute or the hour has a `*`, also with a step, or all of its values: cron then
+    /// goes by elapsed time, and otherwise by the wall clock (crontab(5), the note on daylight
+    /// saving).
     any_time: bool,
 }
 
@@ -169,8 +171,8 @@ fn place(text: &str, word: &str) -> Range<usize> {
     start..start + word.len()
 }
 
-/// Why none of these months ever has one of these days. Over the years each date falls on each weekday, so
-/// weekdays never stand in the way.
+/// Why none of these months ever has one of these days. Over the years each date falls on each
+/// weekday, so weekdays never stand in the way.
 fn never_comes(days: u64, months: u64) -> Option<String> {
     let first = days.trailing_zeros();
     let asked = || MONTH_LENGTHS.iter().zip(1..).filter(|(_, n)| months & (1 << n) != 0).map(|(m, _)| m);

@@ -1,5 +1,6 @@
-//! A cron expression, parsed: five fields, six with seconds first, an `@` name, or `never`. Knows the text and
-//! which instants of a calendar match; when that is next in a zone is `schedule::calendar`'s.
+//! A cron expression, parsed: five fields, six with seconds first, an `@` name, or `never`. Knows
+//! the text and which instants of a calendar match; when that is next in a zone is
+//! `schedule::calendar`'s.
 
 use std::fmt;
 
@@ -16,7 +17,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Reads an expression. The error completes "the schedule …": `has a wrong minute: 60 is not from 0 to 59`.
+    /// Reads an expression. The error completes "the schedule …":
+    /// `has a wrong minute: 60 is not from 0 to 59`.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let pattern = match text.trim() {
             "never" => return Ok(Self::never()),

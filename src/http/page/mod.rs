@@ -1,5 +1,6 @@
-//! The status page: what is wrong first, then a card for each database. Pure: a snapshot and the time in, HTML
-//! out. Everything goes through maud's escaping; must never use `PreEscaped`, and says nothing by colour alone.
+//! The status page: what is wrong first, then a card for each database. Pure: a snapshot and the
+//! time in, HTML out. Everything goes through maud's escaping; must never use `PreEscaped`, and
+//! says nothing by colour alone.
 
 mod database;
 mod time;

@@ -1,5 +1,6 @@
-//! What a snapshot holds, asked by SQL in the snapshot's own transaction before its pages are taken: tables and rows.
-//! Must never keep the application waiting for a number: rows are counted only while that is quick.
+//! What a snapshot holds, asked by SQL in the snapshot's own transaction before its pages are
+//! taken: tables and rows. Must never keep the application waiting for a number: rows are counted
+//! only while that is quick.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The other places of the backups: what each of them lacks is brought there, and its own policy applied. One that fails
-//! spoils neither the backup that was made nor the other places.
+//! The other places of the backups: what each of them lacks is brought there, and its own policy
+//! applied. One that fails spoils neither the backup that was made nor the other places.
 
 use std::os::unix::fs::MetadataExt as _;
 

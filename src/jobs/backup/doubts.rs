@@ -1,4 +1,5 @@
-//! What speaks against removing old backups, whatever the policy says: any of them may be the last good one (HAZARDS H26).
+//! What speaks against removing old backups, whatever the policy says: any of them may be the last
+//! good one (HAZARDS H26).
 
 use super::rotate::{self, May, RotationReport};
 use crate::error::{Error, Result};

@@ -1,19 +1,18 @@
-//! Backup: one consistent snapshot while the application writes → compressed, hashed, described, durable → rotation.
-//! Must never count a missing, empty or shrunken database as a backup, and never remove the newest good one.
+//! Backup: one consistent snapshot while the application writes → compressed, hashed, described,
+//! durable → rotation. Must never count a missing, empty or shrunken database as a backup, and
+//! never remove the newest good one.
 
 mod contents;
 mod copies;
 mod doubts;
 pub mod preview;
+mod report;
 pub mod rotate;
 mod shrunken;
 mod unchanged;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
-
-use chrono::{DateTime, Utc};
-use serde::Serialize;
 
 use super::reading::shut_out;
 use super::{Job, Report, Run, damage};
@@ -28,40 +27,14 @@ use crate::store::codec::Encoding;
 use crate::store::{self, BackupOutcome, Catalogue};
 use crate::terms::JobKind;
 use crate::terms::progress::{Stop, Unit, Watch};
-use crate::words;
 use contents::Contents;
 use doubts::{Damage, Doubts};
-use rotate::{May, RotationReport};
+use rotate::May;
 
 /// The backup job.
 pub struct Backup {
     /// Make a backup also of a database that is much smaller than it was.
     pub accept_smaller: bool,
-}
-
-/// What a run did.
-#[derive(Debug, Serialize)]
-struct Detail {
-    name: String,
-    /// No file was made: the newest backup, `name`, holds what the database holds.
-    unchanged: bool,
-    /// As of when `name` is known to hold what the database holds.
-    current: DateTime<Utc>,
-    raw_bytes: u64,
-    stored_bytes: u64,
-    pages: u64,
-    read_transaction_seconds: f64,
-    /// How long the application's writers had to wait for the read transaction; 0 in WAL mode.
-    writers_held_seconds: f64,
-    /// How long it took to read the new file back from where it lies.
-    read_back_seconds: f64,
-    removed: Vec<String>,
-    /// Why no good one was to be removed.
-    spared: Option<String>,
-    /// Copies of the damaged database that are kept.
-    #[serde(skip_serializing_if = "is_none")]
-    damaged_copies: usize,
-    copies: Vec<copies::CopiedPlace>,
 }
 
 /// What earlier runs remembered.
@@ -94,7 +67,8 @@ fn back_up(run: &Run, accept_smaller: bool) -> Result<Report> {
     let database = &run.database;
     let memory = match recall(run) {
         Ok(memory) => memory,
-        // Without our memory there is still a backup to be made, which must not push better ones out.
+        // Without our memory there is still a backup to be made, which must not push better ones
+        // out.
         Err(error) => Memory { doubts: Doubts::forgotten(error), ..Memory::default() },
     };
     let mut doubts = memory.doubts;
@@ -153,7 +127,7 @@ fn finish(
     let spared = doubts.in_words();
     let rotated = doubts.rotate(run, catalogue);
     let copied = copies::copy(run, catalogue, doubts.may());
-    let mut report = report(run.started, newest, taken, rotated, copied, spared);
+    let mut report = report::report(run.started, newest, taken, rotated, copied, spared);
     report.problems.extend(doubts.damage.map(|damage| damage.problem));
     report
 }
@@ -175,7 +149,8 @@ fn open(database: &Database, before: Option<&Path>) -> Result<Catalogue> {
     catalogue(&database.name, dir, was_there, "backups")
 }
 
-/// The catalogue of a place. An empty mount point looks like one where nothing was made yet; the history knows better.
+/// The catalogue of a place. An empty mount point looks like one where nothing was made yet; the
+/// history knows better.
 fn catalogue(database: &str, place: &Place, was_there: bool, what: &str) -> Result<Catalogue> {
     if was_there && place.directory().is_some_and(|directory| !directory.join(database).is_dir()) {
         let gone = place.join(database);
@@ -187,7 +162,8 @@ fn catalogue(database: &str, place: &Place, was_there: bool, what: &str) -> Resu
     Ok(Catalogue::new(database, store::create(place, database)?))
 }
 
-/// A state that is held open while it is backed up: the work may go on while both the run and the state may.
+/// A state that is held open while it is backed up: the work may go on while both the run and the
+/// state may.
 struct CaptureWatch<'s> {
     run: &'s Run,
     snapshot: &'s Snapshot<'s>,
@@ -208,7 +184,8 @@ impl Watch for CaptureWatch<'_> {
     }
 }
 
-/// The snapshot, from the first page to the backup that has its name: on one connection, page by page.
+/// The snapshot, from the first page to the backup that has its name: on one connection, page by
+/// page.
 fn take(
     run: &Run,
     catalogue: &Catalogue,
@@ -263,7 +240,8 @@ fn pages(
         writers_wait = None;
         Ok(described.clone())
     });
-    // Given up for the length of the log, perhaps, which is then the last to be left to the application.
+    // Given up for the length of the log, perhaps, which is then the last to be left to the
+    // application.
     if made.as_ref().is_err_and(|error| error.reason == Reason::Deadline) && !snapshot.is_over() {
         let _ = snapshot.end(damage.is_some());
     }
@@ -272,9 +250,9 @@ fn pages(
     Ok(Capture { made, facts: snapshot.facts.clone(), contents, held, writers_held_seconds })
 }
 
-/// Notes that a backup holds what the database holds now. One that holds what a damaged database holds is none to
-/// restore by default: it counts as damaged itself. Not where it was restored and found good: then the same pages are
-/// good, and what was met was the disk's.
+/// Notes that a backup holds what the database holds now. One that holds what a damaged database
+/// holds is none to restore by default: it counts as damaged itself. Not where it was restored and
+/// found good: then the same pages are good, and what was met was the disk's.
 fn confirm(
     run: &Run,
     catalogue: &Catalogue,
@@ -289,94 +267,8 @@ fn confirm(
     }
 }
 
-fn report(
-    started: DateTime<Utc>,
-    newest: &store::Backup,
-    taken: Option<&Capture>,
-    rotated: Result<RotationReport>,
-    copied: copies::CopyReport,
-    spared: Option<String>,
-) -> Report {
-    let manifest = newest.manifest.as_ref();
-    let unchanged = taken.is_none_or(|taken| matches!(taken.made, BackupOutcome::Same(_)));
-    let done = Detail {
-        name: newest.name.clone(),
-        unchanged,
-        current: started,
-        raw_bytes: manifest.map_or(0, |m| m.raw_bytes),
-        stored_bytes: newest.size,
-        pages: taken.map_or_else(|| manifest.map_or(0, |m| m.page_count), |taken| taken.facts.pages),
-        read_transaction_seconds: taken.map_or(0.0, |taken| taken.held.as_secs_f64()),
-        writers_held_seconds: taken.map_or(0.0, |taken| taken.writers_held_seconds),
-        read_back_seconds: match taken.map(|taken| &taken.made) {
-            Some(BackupOutcome::Made(made)) => made.read_back.as_secs_f64(),
-            _ => 0.0,
-        },
-        removed: rotated.as_ref().map(|r| r.removed.clone()).unwrap_or_default(),
-        spared,
-        damaged_copies: rotated.as_ref().map_or(0, |r| r.damaged_copies),
-        copies: copied.places,
-    };
-    let mut report = Report::new(summary(&done, newest), &done);
-    match rotated {
-        Ok(rotation) => report.problems.extend(rotation.problems),
-        // The backup is made and counts; only the old ones stay longer than they should.
-        Err(error) => report.problems.push(error.context("old backups were not removed")),
-    }
-    report.problems.extend(copied.problems);
-    report
-}
-
-fn summary(done: &Detail, newest: &store::Backup) -> String {
-    let what = if done.unchanged {
-        unchanged::summary(newest, done.current)
-    } else {
-        format!(
-            "{}: {}, stored as {}",
-            done.name,
-            words::bytes(done.raw_bytes),
-            words::bytes(done.stored_bytes)
-        )
-    };
-    let held = if done.writers_held_seconds > 0.0 {
-        let held = words::duration(done.writers_held_seconds);
-        format!("; writers had to wait for {held}, as the database is not in WAL mode")
-    } else {
-        String::new()
-    };
-    let removed = match (done.removed.len(), &done.spared) {
-        (_, Some(why)) => format!("; removed no good one, because {why}{}", damaged_copies(done)),
-        (0, None) => String::new(),
-        (1, None) => String::from("; removed 1 old one"),
-        (n, None) => format!("; removed {n} old ones"),
-    };
-    let brought = done.copies.iter().filter(|place| !place.brought.is_empty());
-    let brought: Vec<&str> = brought.map(|place| place.copy.as_str()).collect();
-    let copied =
-        if brought.is_empty() { String::new() } else { format!("; copied to {}", brought.join(", ")) };
-    format!("{what}{held}{removed}{copied}")
-}
-
-/// So that nobody has to count them, nor fears for the disk.
-fn damaged_copies(done: &Detail) -> String {
-    if done.damaged_copies == 0 {
-        return String::new();
-    }
-    let kept = words::plural(done.damaged_copies as u64, "damaged copy is", "damaged copies are");
-    let removed = match done.removed.len() {
-        0 => String::new(),
-        n => format!(", {n} older removed"),
-    };
-    format!("; {kept} kept{removed}")
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-const fn is_none(count: &usize) -> bool {
-    *count == 0
-}
-
-/// Room for the new backup, judged by the newest one: what it will be is known only when it is made. The first one
-/// is tried, and a full disk ends it.
+/// Room for the new backup, judged by the newest one: what it will be is known only when it is
+/// made. The first one is tried, and a full disk ends it.
 fn has_room(catalogue: &Catalogue, newest: Option<&store::Backup>, bytes: u64) -> Result<()> {
     let (Some(free), Some((newest, manifest))) =
         (catalogue.free_bytes()?, newest.and_then(|b| Some((b, b.manifest.as_ref()?))))

@@ -48,8 +48,8 @@ pub(super) fn sweep(
                 tracing::info!(database, place, backup = backup.name, why, "backup removed");
                 rotated.removed.push(backup.name);
             }
-            // It came into use, was pinned or verified a moment ago, or another machine removed it: the next run looks
-            // again.
+            // It came into use, was pinned or verified a moment ago, or another machine removed it:
+            // the next run looks again.
             Err(error) if matches!(error.reason, Reason::Locked | Reason::Refused | Reason::NotFound) => {}
             Err(error) => rotated.problems.push(error),
         }

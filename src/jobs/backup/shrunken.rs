@@ -1,13 +1,14 @@
-//! Whether a database has suddenly become much smaller: a mistyped path that SQLite filled with an empty file, a
-//! truncated or half-restored one (HAZARDS H5, H6).
+//! Whether a database has suddenly become much smaller: a mistyped path that SQLite filled with an
+//! empty file, a truncated or half-restored one (HAZARDS H5, H6).
 
 use super::contents::Contents;
 use crate::error::{Error, Reason, Result};
 use crate::state::facts::Content;
 use crate::words;
 
-/// Refuses a state that has less than half of the bytes that were there, or lacks a table that had rows. A table
-/// that is still there and has become empty does not count: that is what a queue looks like.
+/// Refuses a state that has less than half of the bytes that were there, or lacks a table that had
+/// rows. A table that is still there and has become empty does not count: that is what a queue
+/// looks like.
 pub(super) fn compare(database: &str, before: Option<&Content>, now: &Contents) -> Result<()> {
     let Some(before) = before else { return Ok(()) };
     let gone: Vec<&str> =

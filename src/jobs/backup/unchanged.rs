@@ -1,6 +1,7 @@
-//! A database to which nothing was committed since its newest backup needs no new one: the newest is noted to be
-//! current still. Must never take a changed database for an unchanged one: where that is not certain, a backup is
-//! made, and its checksum tells in the end whether it holds anything new.
+//! A database to which nothing was committed since its newest backup needs no new one: the newest
+//! is noted to be current still. Must never take a changed database for an unchanged one: where
+//! that is not certain, a backup is made, and its checksum tells in the end whether it holds
+//! anything new.
 
 use std::time::SystemTime;
 
@@ -13,15 +14,16 @@ use crate::state::facts::BackupMark;
 use crate::store::{Backup, Catalogue};
 
 impl BackupMark {
-    /// That `backup` holds the state of the files at `stamp`; `None` where the stamp is too young to tell.
+    /// That `backup` holds the state of the files at `stamp`; `None` where the stamp is too young
+    /// to tell.
     pub(super) fn new(stamp: Stamp, at: SystemTime, backup: &str) -> Option<Self> {
         stamp.is_settled(at).then(|| Self { stamp, backup: backup.to_owned() })
     }
 }
 
-/// The newest good backup, where it holds what the files at `stamp` hold and is packed as configured. Of a damaged database
-/// the newest copy that was made of it damaged: that a good one holds the same damage is for its checksum to tell, as what
-/// a disk forgets changes no stamp.
+/// The newest good backup, where it holds what the files at `stamp` hold and is packed as
+/// configured. Of a damaged database the newest copy that was made of it damaged: that a good one
+/// holds the same damage is for its checksum to tell, as what a disk forgets changes no stamp.
 pub(super) fn still_current(
     catalogue: &Catalogue,
     backed_up: Option<&BackupMark>,

@@ -1,5 +1,5 @@
-//! One batch: old rows are looked for without a lock, and removed with all that goes with them in one
-//! transaction, which is rolled back as a whole on any error.
+//! One batch: old rows are looked for without a lock, and removed with all that goes with them in
+//! one transaction, which is rolled back as a whole on any error.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -33,8 +33,8 @@ pub(super) struct BatchReport {
     pub(super) lasted: Option<Duration>,
     /// How much of that came before the COMMIT, and is less for fewer rows.
     pub(super) worked: Duration,
-    /// How long its pages were then moved from the write-ahead log into the file, and what came of it: `None` outside
-    /// WAL mode, and where a replicator owns the log.
+    /// How long its pages were then moved from the write-ahead log into the file, and what came of
+    /// it: `None` outside WAL mode, and where a replicator owns the log.
     pub(super) moved: Option<(Duration, Checkpoint)>,
     /// Where to go on; `None`: this was the last one.
     pub(super) next: Option<Position>,
@@ -54,8 +54,8 @@ pub(super) enum Attempt {
 pub(super) struct Share {
     /// Old rows, as far as they are still there; at least one.
     pub(super) slice: Slice,
-    /// Whether it is rolled back where a trigger leaves rows that point at nothing, which takes a look at every row of
-    /// the tables that the rule reaches.
+    /// Whether it is rolled back where a trigger leaves rows that point at nothing, which takes a
+    /// look at every row of the tables that the rule reaches.
     pub(super) checked: bool,
     /// The moment was chosen: not at another one, and not where somebody comes meanwhile.
     pub(super) timed: bool,
@@ -112,8 +112,9 @@ pub(super) fn remove(
     Ok(Attempt::Done(BatchReport { tally, lasted: Some(lasted), worked, moved, next }))
 }
 
-/// Removes `rows` as far as they still have to go, and what goes with them. Also how long it took to do what a single row
-/// takes as well: batches that shrink for it would become single rows, and each would still take it.
+/// Removes `rows` as far as they still have to go, and what goes with them. Also how long it took
+/// to do what a single row takes as well: batches that shrink for it would become single rows, and
+/// each would still take it.
 fn take_out(
     connection: &Connection,
     plan: &Plan,
@@ -156,7 +157,8 @@ fn take_out(
         archive.secure()?;
         fixed += since.elapsed();
     }
-    // What we delete is checked as it is gathered; a trigger or a default may still break a reference.
+    // What we delete is checked as it is gathered; a trigger or a default may still break a
+    // reference.
     let since = Instant::now();
     let before = if checked { violations(connection, plan)? } else { 0 };
     fixed += since.elapsed();
@@ -220,8 +222,8 @@ fn delete(
     Ok(removed as u64)
 }
 
-/// An index in which SQLite does not find the entry of a row is not damaged for certain where its order is that of a
-/// collation (HAZARDS H34). Nothing is spoilt: the batch is rolled back.
+/// An index in which SQLite does not find the entry of a row is not damaged for certain where its
+/// order is that of a collation (HAZARDS H34). Nothing is spoilt: the batch is rolled back.
 fn not_removed(connection: &Connection, table: &str, cause: rusqlite::Error) -> Error {
     let is_index = cause.sqlite_error().is_some_and(|e| e.extended_code == ffi::SQLITE_CORRUPT_INDEX);
     if !is_index || !rebuild::is_relative(connection, table, None).unwrap_or(false) {

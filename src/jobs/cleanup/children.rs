@@ -1,5 +1,6 @@
-//! Rows of other tables that point at rows which go: which tables, and, for some rows, everything that goes with
-//! them. Reads only. Knows SQLite's foreign keys, which are off on our connections: nothing cascades by itself.
+//! Rows of other tables that point at rows which go: which tables, and, for some rows, everything
+//! that goes with them. Reads only. Knows SQLite's foreign keys, which are off on our connections:
+//! nothing cascades by itself.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -42,11 +43,14 @@ pub(super) struct Deletions {
     pub(super) deletes: Vec<(usize, Vec<Key>)>,
     /// Rows that stay and are to be changed, by foreign key.
     pub(super) changes: Vec<(usize, Vec<Key>)>,
-    /// Old rows of the rule's table that point at one of these and go later: until then they point at nothing.
+    /// Old rows of the rule's table that point at one of these and go later: until then they point
+    /// at nothing.
     pub(super) loosed: Vec<(usize, Vec<Key>)>,
-    /// Rows that stand in the way, by foreign key. Those of the rule's own table are rows that it keeps.
+    /// Rows that stand in the way, by foreign key. Those of the rule's own table are rows that it
+    /// keeps.
     pub(super) blocked: Vec<(usize, Vec<Key>)>,
-    /// How long tables without an index that would help were read from end to end, once each: a single row takes as long.
+    /// How long tables without an index that would help were read from end to end, once each: a
+    /// single row takes as long.
     pub(super) scanning: Duration,
 }
 
@@ -54,7 +58,8 @@ pub(super) struct Deletions {
 pub(super) type KnownRows = HashSet<(usize, Vec<u8>)>;
 
 impl Graph {
-    /// Follows the foreign keys from `root` down: all the way to `cascade`, one step to `refuse` and to `unlink`.
+    /// Follows the foreign keys from `root` down: all the way to `cascade`, one step to `refuse`
+    /// and to `unlink`.
     pub(super) fn build(connection: &Connection, root: &Table, children: Children) -> Result<Self> {
         let tables = schema::tables(connection)?;
         let mut graph = Self {
@@ -92,7 +97,8 @@ impl Graph {
         Self::build(connection, &table, children)
     }
 
-    /// How many rows stand in the way, in words; those of the rule's own table are such as it keeps.
+    /// How many rows stand in the way, in words; those of the rule's own table are such as it
+    /// keeps.
     pub(super) fn in_words(&self, blockers: &Blockers) -> String {
         let all: Vec<_> = blockers
             .iter()
@@ -114,7 +120,8 @@ impl Graph {
         })
     }
 
-    /// Whether a row can be reached in one way only, so that no two slices of the rule's table reach it.
+    /// Whether a row can be reached in one way only, so that no two slices of the rule's table
+    /// reach it.
     pub(super) fn is_tree(&self) -> bool {
         (0..self.tables.len()).all(|table| {
             let ways = self.edges.iter().filter(|edge| edge.child == table).count();
@@ -147,7 +154,8 @@ impl Graph {
                     match edge.action {
                         Action::Set(_) if !is_old => changing.push(child),
                         Action::Set(_) if edge.is_loosed => loosed.push(child),
-                        // An old row that points at an old row of its own table goes with it, whatever the rule says.
+                        // An old row that points at an old row of its own table goes with it,
+                        // whatever the rule says.
                         _ if is_old || edge.action == Action::Delete => {
                             seen.insert((edge.child, id(&child)));
                             going.push(child);
@@ -180,7 +188,8 @@ impl Graph {
         Ok(doomed)
     }
 
-    /// The child rows of `parents`, and whether each is old itself, which only a row of the rule's table can be.
+    /// The child rows of `parents`, and whether each is old itself, which only a row of the rule's
+    /// table can be.
     fn pointing_at(
         &self,
         connection: &Connection,
@@ -192,9 +201,10 @@ impl Graph {
         let (parent, child) = (&self.tables[edge.parent], &self.tables[edge.child]);
         let key = child.key.iter().map(|key| format!("c.{key}")).collect::<Vec<_>>().join(", ");
         let old = if edge.child == 0 { old } else { "0" };
-        // The parent's side comes first: a foreign key compares with the parent column's collation, and with its
-        // affinity alone. The first comparison would also convert the parent's text for a number in the child, so
-        // that '07' is 7; it is there for the child's index, which the second one cannot use.
+        // The parent's side comes first: a foreign key compares with the parent column's collation,
+        // and with its affinity alone. The first comparison would also convert the parent's text
+        // for a number in the child, so that '07' is 7; it is there for the child's index, which
+        // the second one cannot use.
         let same = |(p, c): &(String, String)| format!("p.{p} = c.{c} AND p.{p} = +c.{c}");
         let on = edge.pairs.iter().map(same).collect::<Vec<_>>().join(" AND ");
         // Without an index on the child it is read once per statement, and not once per parent row.
@@ -221,7 +231,8 @@ impl Graph {
         Ok(found)
     }
 
-    /// Whether one of the rows that were changed, which pointed at something before, points at nothing now.
+    /// Whether one of the rows that were changed, which pointed at something before, points at
+    /// nothing now.
     pub(super) fn dangles(&self, connection: &Connection, changes: &[(usize, Vec<Key>)]) -> Result<bool> {
         for (edge, rows) in changes {
             let edge = &self.edges[*edge];

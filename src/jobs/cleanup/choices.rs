@@ -1,5 +1,6 @@
-//! What an operator can do about rows that stand in the way of a rule: for each way of `children`, which rows it would
-//! change or remove. Counts; must never propose "cascade" but where the schema itself says so (HAZARDS H33).
+//! What an operator can do about rows that stand in the way of a rule: for each way of `children`,
+//! which rows it would change or remove. Counts; must never propose "cascade" but where the schema
+//! itself says so (HAZARDS H33).
 
 use super::children::Graph;
 use super::count::Count;
@@ -17,7 +18,8 @@ struct Choice {
     count: Count,
 }
 
-/// The refusal of a rule of which `count` found rows that stand in the way. Errors: the run must stop.
+/// The refusal of a rule of which `count` found rows that stand in the way. Errors: the run must
+/// stop.
 pub(super) fn refusal(reader: &Reader<'_>, rule: &Rule, plan: &Plan, count: &Count) -> Result<Error> {
     let mut parts = vec![plan.graph.in_words(&count.blockers)];
     parts.extend(plan.graph.obstacles(&count.blockers).map(str::to_owned));

@@ -1,4 +1,5 @@
-//! What a rule would do: counted by the same conditions by which rows are removed later, in short reads. Writes nothing.
+//! What a rule would do: counted by the same conditions by which rows are removed later, in short
+//! reads. Writes nothing.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,11 @@
-//! How a column tells the time, as conditions in SQL: which rows hold a date at all, and which are older than the
-//! cutoff. Pure text; one definition serves finding the format out, counting and deleting.
+//! How a column tells the time, as conditions in SQL: which rows hold a date at all, and which are
+//! older than the cutoff. Pure text; one definition serves finding the format out, counting and
+//! deleting.
 //!
-//! A value counts as a date only when it is beyond doubt one. The ranges of the numeric formats do not overlap, so
-//! that a column of seconds is never read as milliseconds; dates before 1900 (numbers: before 1973) are taken for
-//! the marks that programs use for "no date". Whatever is no date is never old.
+//! A value counts as a date only when it is beyond doubt one. The ranges of the numeric formats do
+//! not overlap, so that a column of seconds is never read as milliseconds; dates before 1900
+//! (numbers: before 1973) are taken for the marks that programs use for "no date". Whatever is no
+//! date is never old.
 
 use chrono::{DateTime, Days, MappedLocalTime, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
@@ -27,7 +29,8 @@ const UNIX_EPOCH: f64 = 2_440_587.5;
 /// The earliest text that is taken for a date.
 const FIRST_DAY: &str = "1900-01-01";
 
-/// Local time is ahead of UTC by at most this (Pacific/Kiritimati), the most that SQLite reads as an offset.
+/// Local time is ahead of UTC by at most this (Pacific/Kiritimati), the most that SQLite reads as
+/// an offset.
 const LARGEST_OFFSET: TimeDelta = TimeDelta::hours(14);
 
 /// The word for a format in the configuration and in reports.
@@ -46,8 +49,8 @@ pub(super) fn readable(format: DateFormat, column: &str) -> String {
         format!("(typeof({column}) IN ('integer', 'real') AND {column} >= {first:?} AND {column} < {last:?})")
     };
     match format {
-        // SQLite reads the 31st of February as the 3rd of March; here it is no date. It also reads `now`, times
-        // without a day and bare numbers; the pattern keeps those out.
+        // SQLite reads the 31st of February as the 3rd of March; here it is no date. It also reads
+        // `now`, times without a day and bare numbers; the pattern keeps those out.
         DateFormat::Iso => format!(
             "(typeof({column}) = 'text' AND {column} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*' \
              AND {column} >= '{FIRST_DAY}' \
@@ -70,9 +73,11 @@ pub(super) struct Age {
 }
 
 impl Age {
-    /// A condition: `column` holds a date before the cutoff. Never NULL, and never true of what is no date.
+    /// A condition: `column` holds a date before the cutoff. Never NULL, and never true of what is
+    /// no date.
     ///
-    /// A date without a time is a whole day in the zone, and old when that day had ended by the cutoff's day.
+    /// A date without a time is a whole day in the zone, and old when that day had ended by the
+    /// cutoff's day.
     pub(super) fn old(&self, column: &str) -> String {
         let readable = readable(self.format, column);
         let before = match self.format {
@@ -96,8 +101,8 @@ impl Age {
         format!("({readable} AND {before})")
     }
 
-    /// In the binary order of the column, no old row lies at this value, an SQL literal, or behind it. For walking an
-    /// index.
+    /// In the binary order of the column, no old row lies at this value, an SQL literal, or behind
+    /// it. For walking an index.
     pub(super) fn end(&self) -> String {
         match self.format {
             DateFormat::Iso => (self.cutoff + LARGEST_OFFSET + Days::new(1)).format("'%Y-%m-%d'").to_string(),
@@ -128,14 +133,16 @@ pub(super) fn first(format: DateFormat) -> Value {
     }
 }
 
-/// A condition: an ISO text says how far its clock is from UTC. SQLite reads blanks behind that, of any kind.
+/// A condition: an ISO text says how far its clock is from UTC. SQLite reads blanks behind that, of
+/// any kind.
 fn has_offset(column: &str) -> String {
     let text = format!("rtrim({column}, char(9, 10, 11, 12, 13, 32))");
     format!("(substr({text}, -1) IN ('Z', 'z') OR substr({text}, -6, 1) IN ('+', '-'))")
 }
 
-/// What the clock of a zone must have shown at the latest, to be before an instant beyond doubt. In the hour that the
-/// end of summer time repeats, the first time round, that is the beginning of the hour.
+/// What the clock of a zone must have shown at the latest, to be before an instant beyond doubt. In
+/// the hour that the end of summer time repeats, the first time round, that is the beginning of the
+/// hour.
 fn by_the_clock(instant: DateTime<Utc>, zone: Tz) -> NaiveDateTime {
     let local = instant.with_timezone(&zone).naive_local();
     let MappedLocalTime::Ambiguous(first, second) = zone.from_local_datetime(&local) else { return local };
@@ -250,7 +257,8 @@ mod tests {
         }
     }
 
-    /// An instant of the years 1990 to 2100, a cutoff, an offset in quarter hours, and a way to write.
+    /// An instant of the years 1990 to 2100, a cutoff, an offset in quarter hours, and a way to
+    /// write.
     fn cases() -> impl Strategy<Value = (i64, i64, i32, usize)> {
         let millis = 631_152_000_000i64..4_102_444_800_000;
         (millis.clone(), millis, -56i32..=56, 0usize..6)

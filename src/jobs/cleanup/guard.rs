@@ -1,5 +1,5 @@
-//! The share of each table that a run may remove (HAZARDS H28): a wrong clock or a wrong rule makes everything
-//! look old. Counts over all rules of a run; never deletes.
+//! The share of each table that a run may remove (HAZARDS H28): a wrong clock or a wrong rule makes
+//! everything look old. Counts over all rules of a run; never deletes.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ struct TableShare {
 }
 
 impl Guard {
-    /// Refuses when removing `more` rows would take the run past `max_share` of the table, which has `rows` now; `why`
-    /// they go, as an operator would say it.
+    /// Refuses when removing `more` rows would take the run past `max_share` of the table, which
+    /// has `rows` now; `why` they go, as an operator would say it.
     pub(super) fn check(&self, table: &str, rows: u64, more: u64, max_share: f64, why: &str) -> Result<()> {
         let known = self.tables.get(table).copied().unwrap_or(TableShare { rows_before: rows, removed: 0 });
         let removed = known.removed + more;

@@ -1,5 +1,6 @@
-//! One foreign key that points at a table of which rows go: what becomes of a row with it, by the schema and by the rule,
-//! and why it cannot be unlinked where it cannot. Reads schemas; changes nothing.
+//! One foreign key that points at a table of which rows go: what becomes of a row with it, by the
+//! schema and by the rule, and why it cannot be unlinked where it cannot. Reads schemas; changes
+//! nothing.
 
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -39,7 +40,8 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    /// The key of `child` that points at `parent`, each with its name and number. Both are 0 for the rule's own table.
+    /// The key of `child` that points at `parent`, each with its name and number. Both are 0 for
+    /// the rule's own table.
     pub(super) fn new(
         connection: &Connection,
         (parent, parent_name): (usize, &str),
@@ -84,8 +86,8 @@ fn action(
     })
 }
 
-/// NULL in the columns of the key that may be NULL: where one is, it points at nothing, whatever the others hold. Of
-/// several, `sparing` leaves those alone of which other keys consist too.
+/// NULL in the columns of the key that may be NULL: where one is, it points at nothing, whatever
+/// the others hold. Of several, `sparing` leaves those alone of which other keys consist too.
 fn unlinked(connection: &Connection, key: &ChildKey, name: &str, sparing: bool) -> Result<Action> {
     let mut nullable = Vec::new();
     for (column, _) in &key.columns {
@@ -138,7 +140,8 @@ fn set(connection: &Connection, key: &ChildKey, name: &str, values: &[(String, S
     Ok(Action::Set(all.join(", ")))
 }
 
-/// Not so for a primary key, though SQLite allows it in some: a row without one cannot be found again.
+/// Not so for a primary key, though SQLite allows it in some: a row without one cannot be found
+/// again.
 fn may_be_null(connection: &Connection, table: &str, column: &str) -> Result<bool> {
     let sql = "SELECT \"notnull\" = 0 AND pk = 0 AND hidden = 0 FROM pragma_table_xinfo(?1) \
                WHERE name = ?2 COLLATE NOCASE";

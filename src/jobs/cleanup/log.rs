@@ -1,6 +1,7 @@
-//! Keeps the write-ahead log short while rows are removed: the batches' pages are moved into the file as they come, and
-//! where a reader or a replicator keeps them in the log past `maintain.max_wal`, the run waits, and then ends. Never
-//! moves pages where a replicator owns the log (HAZARDS H11, H13).
+//! Keeps the write-ahead log short while rows are removed: the batches' pages are moved into the
+//! file as they come, and where a reader or a replicator keeps them in the log past
+//! `maintain.max_wal`, the run waits, and then ends. Never moves pages where a replicator owns the
+//! log (HAZARDS H11, H13).
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use crate::words;
 /// Between two looks at a log that is too long.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
-/// How long a log that is too long is waited for, in terms of `pool.busy_timeout`: as long as for a lock.
+/// How long a log that is too long is waited for, in terms of `pool.busy_timeout`: as long as for a
+/// lock.
 const PATIENCE: u32 = super::sweep::ATTEMPTS;
 
 /// The log during one run.
@@ -34,7 +36,8 @@ impl Log {
         Self { tolerated: bytes.max(run.database.maintain.max_wal), peak: bytes }
     }
 
-    /// After a batch: goes on at once, or when the log is short again. [`Reason::Deadline`] where that takes too long.
+    /// After a batch: goes on at once, or when the log is short again. [`Reason::Deadline`] where
+    /// that takes too long.
     pub(super) fn watch(&mut self, run: &Run, step: &BatchReport, page_size: u64) -> Result<()> {
         let path = &run.database.path;
         let bytes = wal_bytes(path);
@@ -55,7 +58,8 @@ impl Log {
             {
                 return Ok(());
             }
-            // What a replicator has taken over shows only in that the file grows no more, or is cut.
+            // What a replicator has taken over shows only in that the file grows no more, or is
+            // cut.
             if wal_bytes(path) < bytes {
                 return Ok(());
             }

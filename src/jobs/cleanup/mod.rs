@@ -1,16 +1,18 @@
-//! Cleanup: rows past their retention go, rule by rule, in short transactions, each with all that hangs on it.
-//! Never deletes what it cannot read as a date, more of a table than it may, or past triggers and child rows that
-//! the rule does not allow (HAZARDS H14, H15, H28).
+//! Cleanup: rows past their retention go, rule by rule, in short transactions, each with all that
+//! hangs on it. Never deletes what it cannot read as a date, more of a table than it may, or past
+//! triggers and child rows that the rule does not allow (HAZARDS H14, H15, H28).
 //!
-//! `plan` checks a rule against the database, `retention` and `dates` say what goes, `walk` finds it in short reads,
-//! `children` what points at it and `links` what becomes of that, `triggers` what the application does then, `count` does
-//! all of it without removing, `choices` says what stands in the way. `batch` removes some of it, `archive` has it before,
-//! `sweep` goes from the first row to the last, `log` keeps the write-ahead log short, `guard` limits the whole, `report`
-//! says what was done, `space` what comes next.
+//! `plan` checks a rule against the database, `retention` and `dates` say what goes, `walk` finds
+//! it in short reads, `children` what points at it and `links` what becomes of that, `triggers`
+//! what the application does then, `count` does all of it without removing, `choices` says what
+//! stands in the way. `batch` removes some of it, `archive` has it before, `sweep` goes from the
+//! first row to the last, `log` keeps the write-ahead log short, `guard` limits the whole, `report`
+//! says what was done and what comes next.
 //!
-//! A rule removes rows of its own table only where they are past its retention (HAZARDS H33). Of rows that point at such a
-//! one, and stay, `children` decides: with "unlink" their key becomes NULL, with "cascade" rows of other tables go first,
-//! and so on down. Under both, a key declared ON DELETE SET NULL or SET DEFAULT is honoured.
+//! A rule removes rows of its own table only where they are past its retention (HAZARDS H33). Of
+//! rows that point at such a one, and stay, `children` decides: with "unlink" their key becomes
+//! NULL, with "cascade" rows of other tables go first, and so on down. Under both, a key declared
+//! ON DELETE SET NULL or SET DEFAULT is honoured.
 
 mod archive;
 mod batch;
@@ -24,7 +26,6 @@ mod links;
 mod log;
 mod plan;
 mod report;
-mod space;
 mod sweep;
 mod triggers;
 mod walk;
@@ -53,7 +54,8 @@ impl Job for Cleanup {
     fn run(&self, run: &Run) -> Result<Report> {
         let before = run.sql(|c| Facts::read(c))?;
         let mut result = rules(run, false);
-        // Also after a run that was stopped: what it removed is gone, and the next backup must expect that.
+        // Also after a run that was stopped: what it removed is gone, and the next backup must
+        // expect that.
         if let (Err(error), Ok(report)) = (note_shrinking(run, before.used_bytes()), result.as_mut()) {
             report.problems.push(error);
         }
@@ -111,15 +113,15 @@ fn rules(run: &Run, dry_run: bool) -> Result<Report> {
     }
     if detail.removed() > 0 && !dry_run {
         let (facts, owned) = run.sql(|c| Ok((Facts::read(c)?, replicator::owns(c, &run.database.path))))?;
-        detail.space = Some(space::next(&run.database, &facts, owned));
+        detail.space = Some(report::space(&run.database, &facts, owned));
     }
     let mut report = Report::new(detail.summary(), &detail);
     report.problems = problems;
     Ok(report)
 }
 
-/// Whether the other rules can still be carried out: not when the whole run was stopped, or the file or its disk
-/// is in trouble.
+/// Whether the other rules can still be carried out: not when the whole run was stopped, or the
+/// file or its disk is in trouble.
 fn ends_rule_only(error: &Error) -> bool {
     matches!(error.reason, Reason::Refused | Reason::NotFound | Reason::Unsupported | Reason::Sqlite)
 }

@@ -1,5 +1,6 @@
-//! One rule, checked against the database before anything is deleted: the table and its column, how the column
-//! tells the time, what else would be touched, and which triggers would fire. Reads only.
+//! One rule, checked against the database before anything is deleted: the table and its column, how
+//! the column tells the time, what else would be touched, and which triggers would fire. Reads
+//! only.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
@@ -40,7 +41,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Checks a rule. Errors say what stands in the way and what to do; nothing has been changed then.
+    /// Checks a rule. Errors say what stands in the way and what to do; nothing has been changed
+    /// then.
     pub(super) fn make(connection: &Connection, rule: &Rule, started: DateTime<Utc>) -> Result<Self> {
         let schema_version = schema_version(connection)?;
         let same = |name: &str| name.eq_ignore_ascii_case(&rule.table);
@@ -145,7 +147,8 @@ pub(super) fn schema_version(connection: &Connection) -> Result<i64> {
     Ok(connection.pragma_query_value(None, "schema_version", |row| row.get(0))?)
 }
 
-/// The one format of which all dates at both ends of the table, and at both ends of the column's index, are.
+/// The one format of which all dates at both ends of the table, and at both ends of the column's
+/// index, are.
 fn find_format(
     connection: &Connection,
     table: &str,

@@ -1,4 +1,5 @@
-//! What a cleanup says of itself: the structure kept in the history and printed as JSON, and its sentences.
+//! What a cleanup says of itself: the structure kept in the history and printed as JSON, and its
+//! sentences.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,8 +11,9 @@ use super::batch::Tally;
 use super::count::Count;
 use super::dates;
 use super::plan::Plan;
-use crate::config::{DateFormat, Rule};
+use crate::config::{Database, DateFormat, Rule, Vacuum};
 use crate::error::Error;
+use crate::sqlite::files::facts::Facts;
 use crate::words;
 
 /// The detail of a run.
@@ -56,7 +58,8 @@ pub(super) struct RuleReport {
     pub(super) unreadable: u64,
     /// Rows removed from the table, all of them past its retention.
     pub(super) removed: u64,
-    /// Rows of the table that stay, and whose foreign key was set to NULL or to its default, as it led to one of those.
+    /// Rows of the table that stay, and whose foreign key was set to NULL or to its default, as it
+    /// led to one of those.
     pub(super) unlinked: u64,
     /// What the rule removed of `rows`, 0 to 1; where it was refused, what it would have removed.
     pub(super) share: f64,
@@ -99,8 +102,8 @@ impl RuleReport {
         self.advice.clone_from(&plan.advice);
     }
 
-    /// The rule was not carried out, or not to its end. In a preview nothing would go then; `matched` and `share` still
-    /// tell what the rule asks for.
+    /// The rule was not carried out, or not to its end. In a preview nothing would go then;
+    /// `matched` and `share` still tell what the rule asks for.
     pub(super) fn refuse(&mut self, why: &Error, is_preview: bool) {
         self.refused = Some(why.message.clone());
         if is_preview {
@@ -138,8 +141,8 @@ impl Detail {
     }
 }
 
-/// `12,345 rows older than 2025-11-23 02:00 UTC from attendance`; none for a rule that was refused before it did
-/// anything.
+/// `12,345 rows older than 2025-11-23 02:00 UTC from attendance`; none for a rule that was refused
+/// before it did anything.
 fn rule_part(rule: &RuleReport) -> Option<String> {
     if rule.refused.is_some() && rule.batches == 0 {
         return None;
@@ -173,4 +176,42 @@ pub(super) fn rows_of(number: u64, table: &str) -> String {
 /// `1,234 rows`.
 pub(super) fn rows(number: u64) -> String {
     words::plural(number, "row", "rows")
+}
+
+/// What comes next for the space, in one sentence: the removed rows leave free pages in the file, and the maintenance
+/// after it decides by the configuration whether to give them back. `owned`: a replicator owns the write-ahead log.
+pub(super) fn space(database: &Database, facts: &Facts, owned: bool) -> String {
+    let settings = &database.maintain;
+    let (free, share) = (facts.free_bytes(), facts.free_pages as f64 / facts.pages.max(1) as f64);
+    let found = format!(
+        "{} ({}) of the file {} free for new rows",
+        words::bytes(free),
+        words::percent(share),
+        if facts.free_pages == 1 { "is" } else { "are" },
+    );
+    let when = match settings.when.schedule.cron() {
+        Some(_) => format!("the next maintenance ({})", settings.when.schedule),
+        None => String::from("`litekeeper maintain`, as maintain.schedule is \"never\","),
+    };
+    let then = match settings.vacuum {
+        _ if free == 0 => return found,
+        _ if owned => String::from("leaves them there, as a replicator owns the write-ahead log"),
+        Vacuum::Never => String::from("leaves them there, as maintain.vacuum is \"never\""),
+        Vacuum::Incremental if facts.auto_vacuum == 2 => String::from("gives them back bit by bit"),
+        Vacuum::Incremental => {
+            String::from("cannot give them back bit by bit, as the database has no auto_vacuum = INCREMENTAL")
+        }
+        Vacuum::Auto if share < settings.vacuum_min_free => format!(
+            "leaves them there, as that is less than maintain.vacuum_min_free = {}",
+            words::percent(settings.vacuum_min_free)
+        ),
+        Vacuum::Auto if free < settings.vacuum_min_size => format!(
+            "leaves them there, as that is less than maintain.vacuum_min_size = {}",
+            words::bytes(settings.vacuum_min_size)
+        ),
+        Vacuum::Auto | Vacuum::Always => {
+            String::from("may give them back, within its limits on blocking and space")
+        }
+    };
+    format!("{found}; {when} {then}")
 }

@@ -1,5 +1,6 @@
-//! Which rows of the rule's table go, as conditions in SQL: those past their age, and those that lie in order behind
-//! the newest which a limit of rows or bytes leaves. Pure text; one definition serves counting and deleting.
+//! Which rows of the rule's table go, as conditions in SQL: those past their age, and those that
+//! lie in order behind the newest which a limit of rows or bytes leaves. Pure text; one definition
+//! serves counting and deleting.
 
 use std::fmt::Write as _;
 
@@ -30,8 +31,8 @@ pub(super) struct Retention {
 }
 
 impl Retention {
-    /// By what rows are ordered from the oldest to the newest: the column's values as SQLite orders them, and among equal
-    /// ones, or without a column, the key.
+    /// By what rows are ordered from the oldest to the newest: the column's values as SQLite orders
+    /// them, and among equal ones, or without a column, the key.
     pub(super) fn order(&self, prefix: &str) -> Vec<String> {
         let column = self.column.iter().map(|c| format!("{prefix}{} COLLATE BINARY", quoted(&c.name)));
         column.chain(self.key.iter().map(|key| format!("{prefix}{key}"))).collect()
@@ -66,7 +67,8 @@ impl Retention {
         )
     }
 
-    /// A condition on the first column of the order, behind which no row goes; for walking in that order.
+    /// A condition on the first column of the order, behind which no row goes; for walking in that
+    /// order.
     pub(super) fn end(&self, prefix: &str) -> Option<String> {
         let order = self.order(prefix);
         let newest = self.newest.as_ref().map(|newest| literals(&newest[..1]).concat());
@@ -89,7 +91,8 @@ fn literals(values: &[Value]) -> Vec<String> {
             text
         })
     };
-    // Not by its bytes: those are in the encoding of the database, which may be UTF-16. NUL would end the statement.
+    // Not by its bytes: those are in the encoding of the database, which may be UTF-16. NUL would
+    // end the statement.
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let literal = |value: &Value| match value {
         Value::Null => String::from("NULL"),

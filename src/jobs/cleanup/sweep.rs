@@ -1,5 +1,5 @@
-//! One rule, from its check over the count and the guards to the last batch. Gives way between batches, and stops
-//! at once when told to: what was committed stays, and the next run goes on.
+//! One rule, from its check over the count and the guards to the last batch. Gives way between
+//! batches, and stops at once when told to: what was committed stays, and the next run goes on.
 
 use std::time::{Duration, Instant};
 
@@ -24,14 +24,16 @@ use crate::sqlite::look::sizes;
 use crate::terms::progress::Unit;
 use crate::words;
 
-/// Three parts of pause to one of work: the application's writers have the lock for three quarters of the time.
+/// Three parts of pause to one of work: the application's writers have the lock for three quarters
+/// of the time.
 const PAUSE_PER_WORK: u32 = 3;
 
 /// Rows of the first batch, and the most of any.
 const FIRST: u64 = 100;
 const MOST: u64 = 50_000;
 
-/// Per cent of `max_size` that are filled when it was passed: rows differ, and pages have headers that stay.
+/// Per cent of `max_size` that are filled when it was passed: rows differ, and pages have headers
+/// that stay.
 const FILLED: u128 = 99;
 
 /// Attempts at a batch that finds the database locked; each waits for `pool.busy_timeout` itself.
@@ -50,7 +52,8 @@ pub(super) struct Totals {
     wanted: u64,
 }
 
-/// Carries out a rule. What was done until an error is in the report; the tally holds the rows really removed.
+/// Carries out a rule. What was done until an error is in the report; the tally holds the rows
+/// really removed.
 pub(super) fn rule(
     run: &Run,
     rule: &Rule,

@@ -1,5 +1,6 @@
-//! Which of the application's triggers a rule's statements fire, and whether the full-text tables to which those write in
-//! turn may be written to. Fires none: SQLite compiles the statements, and tells while it does so.
+//! Which of the application's triggers a rule's statements fire, and whether the full-text tables
+//! to which those write in turn may be written to. Fires none: SQLite compiles the statements, and
+//! tells while it does so.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,11 +27,12 @@ pub(super) struct TriggerEffects {
     pub(super) fulltext: BTreeMap<String, bool>,
 }
 
-/// Tables that a statement writes to, those of its triggers included, and whether it only deletes there.
+/// Tables that a statement writes to, those of its triggers included, and whether it only deletes
+/// there.
 type WrittenTables = BTreeMap<String, bool>;
 
-/// EXPLAIN compiles the statements: a trigger, a check or an index that needs a function or a collation which we lack
-/// fails here, and not in the middle.
+/// EXPLAIN compiles the statements: a trigger, a check or an index that needs a function or a
+/// collation which we lack fails here, and not in the middle.
 pub(super) fn fired(connection: &Connection, graph: &Graph) -> Result<TriggerEffects> {
     let (mut names, mut written) = (Vec::new(), WrittenTables::new());
     for node in graph.tables.iter().filter(|node| node.deleted) {
@@ -56,8 +58,9 @@ pub(super) fn fired(connection: &Connection, graph: &Graph) -> Result<TriggerEff
     Ok(TriggerEffects { names, fulltext })
 }
 
-/// Refuses where one of them would write to a full-text table that does not agree with its content by our tokenizers: what
-/// it takes out of the index would not be what the application's put in (HAZARDS H34).
+/// Refuses where one of them would write to a full-text table that does not agree with its content
+/// by our tokenizers: what it takes out of the index would not be what the application's put in
+/// (HAZARDS H34).
 pub(super) fn in_step(run: &Run, reader: &Reader<'_>, fired: &TriggerEffects) -> Result<()> {
     for (table, &only_deletes) in &fired.fulltext {
         let found = reader.read(|c| fulltext::agreement(c, table));
@@ -123,7 +126,8 @@ fn fires(
     })
 }
 
-/// Does `work`, and notes which tables what is compiled meanwhile writes to. Triggers of triggers are compiled with them.
+/// Does `work`, and notes which tables what is compiled meanwhile writes to. Triggers of triggers
+/// are compiled with them.
 fn noting<T>(connection: &Connection, written: &mut WrittenTables, work: impl FnOnce() -> T) -> Result<T> {
     let seen = Arc::new(Mutex::new(std::mem::take(written)));
     let note = {

@@ -1,5 +1,6 @@
-//! Going over a table in slices, each a short read of its own, in the order of an index on the date column or of
-//! the table's key. A slice ends within [`SLICE`], so that no read holds back the write-ahead log or a writer.
+//! Going over a table in slices, each a short read of its own, in the order of an index on the date
+//! column or of the table's key. A slice ends within [`SLICE`], so that no read holds back the
+//! write-ahead log or a writer.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,8 @@ use crate::sqlite::look::keys::Key;
 /// About how long one slice reads.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Where the next slice begins: at these values of the order's columns, behind so many rows that have exactly
-/// them. Empty: at the beginning.
+/// Where the next slice begins: at these values of the order's columns, behind so many rows that
+/// have exactly them. Empty: at the beginning.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Position {
     at: Vec<Value>,

@@ -1,5 +1,6 @@
-//! What the check `indexes` advises beside what is wrong: needless and unused indexes, and foreign keys without one.
-//! Of use it knows only what the plans of the watched queries and of slow statements tell, and says so.
+//! What the check `indexes` advises beside what is wrong: needless and unused indexes, and foreign
+//! keys without one. Of use it knows only what the plans of the watched queries and of slow
+//! statements tell, and says so.
 
 use std::collections::BTreeSet;
 
@@ -17,8 +18,8 @@ use crate::sql::quoting::quoted;
 use crate::state::facts::{self, INDEX_USE, PLANS, TABLES, WatchedPlan};
 use crate::state::slow;
 
-/// So many queries must be watched, so many of them of the index's own table, and for so long, before one that none
-/// of them uses is mentioned.
+/// So many queries must be watched, so many of them of the index's own table, and for so long,
+/// before one that none of them uses is mentioned.
 const QUERIES: usize = 10;
 const QUERIES_OF_TABLE: usize = 3;
 const WATCHED_FOR: TimeDelta = TimeDelta::days(7);
@@ -38,7 +39,8 @@ pub(super) struct Evidence {
     used: BTreeSet<String>,
     /// Those that watched queries and slow statements name by INDEXED BY.
     bound: BTreeSet<String>,
-    /// Of each query that was watched for long enough, the tables that it reads, as far as its plan names them.
+    /// Of each query that was watched for long enough, the tables that it reads, as far as its plan
+    /// names them.
     queries: Vec<BTreeSet<String>>,
     /// Since when the last of them is watched.
     since: DateTime<Utc>,
@@ -46,7 +48,8 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    /// Takes down which indexes the watched queries and slow statements use now, and since when each query is watched.
+    /// Takes down which indexes the watched queries and slow statements use now, and since when
+    /// each query is watched.
     pub(super) fn gather(run: &Run) -> Result<Self> {
         let (database, name, now) = (&run.database, run.database.name.as_str(), run.started);
         let (used, bound, watched, small) = run.state.transaction(|transaction| {

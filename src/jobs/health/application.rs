@@ -1,5 +1,6 @@
-//! The check `application_sqlite`: which SQLite the processes have that use the database, and whether it is one whose
-//! checkpoints can lose commits (HAZARDS H29). Never bad: who runs a distribution's SQLite cannot change it today.
+//! The check `application_sqlite`: which SQLite the processes have that use the database, and
+//! whether it is one whose checkpoints can lose commits (HAZARDS H29). Never bad: who runs a
+//! distribution's SQLite cannot change it today.
 
 use std::collections::BTreeSet;
 

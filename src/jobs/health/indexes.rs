@@ -1,6 +1,6 @@
-//! The check `indexes`: those that the configuration declares are there, on their table, with their columns in
-//! their order; and none that the integrity check found wrong is left. What is advised beside that leaves the check
-//! good: an index more or less is the application's own affair.
+//! The check `indexes`: those that the configuration declares are there, on their table, with their
+//! columns in their order; and none that the integrity check found wrong is left. What is advised
+//! beside that leaves the check good: an index more or less is the application's own affair.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Looks after a database without reading all of it: its connections, the declared indexes, the sizes of its
-//! tables, and statements that were slow. Writes nothing to the database.
+//! Looks after a database without reading all of it: its connections, the declared indexes, the
+//! sizes of its tables, and statements that were slow. Writes nothing to the database.
 
 mod advice;
 mod application;
@@ -28,7 +28,8 @@ impl Job for Health {
             checks.push(indexes::check(run)?);
             checks.push(tables::check(run)?);
         } else {
-            // Asked again, a database that lets nobody in would only make us wait again (HAZARDS H21).
+            // Asked again, a database that lets nobody in would only make us wait again (HAZARDS
+            // H21).
             let why = "the database cannot be read now; see the check pool";
             checks.extend([indexes::NAME, tables::NAME].map(|name| Check::unknown(name, why)));
         }

@@ -1,5 +1,5 @@
-//! The check `pool`: a connection can be had and the database answers on it, and no caller has had a timeout since
-//! the last time.
+//! The check `pool`: a connection can be had and the database answers on it, and no caller has had
+//! a timeout since the last time.
 
 use crate::error::{Reason, Result};
 use crate::jobs::Run;
@@ -53,8 +53,8 @@ pub(super) fn check(run: &Run) -> Result<(Check, bool)> {
     Ok((check, true))
 }
 
-/// Timeouts since the last check. A count of another process, which has another pool, is no base for ours; and one
-/// that has none to tell of (a command) leaves the daemon's base alone.
+/// Timeouts since the last check. A count of another process, which has another pool, is no base
+/// for ours; and one that has none to tell of (a command) leaves the daemon's base alone.
 fn new_timeouts(run: &Run, now: PoolState) -> Result<u64> {
     let (pid, count) = (std::process::id(), now.timeouts);
     if count == 0 {

@@ -1,5 +1,5 @@
-//! The check `query_performance`: which of the application's statements were slow since the last time. Sees shapes
-//! only, never a literal.
+//! The check `query_performance`: which of the application's statements were slow since the last
+//! time. Sees shapes only, never a literal.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -47,8 +47,8 @@ fn last_time(connection: &rusqlite::Connection, database: &str) -> Result<Option
     Ok(checks.into_iter().find(|c| c.check == NAME).map(|c| c.at))
 }
 
-/// The watch-list has the application's own queries, and a slow cleanup lacks an index. That VACUUM, a copy or a
-/// check of all pages takes its time says nothing about the application.
+/// The watch-list has the application's own queries, and a slow cleanup lacks an index. That
+/// VACUUM, a copy or a check of all pages takes its time says nothing about the application.
 fn concerns_the_application(shape: &Shape) -> bool {
     [JobKind::Watch, JobKind::Cleanup].iter().any(|kind| kind.as_str() == shape.job)
 }

@@ -1,5 +1,5 @@
-//! The check `table_sizes`: bytes and rows of each table. The bytes take a read of every page, so they are
-//! measured only when the file has changed, and of a large file once a day.
+//! The check `table_sizes`: bytes and rows of each table. The bytes take a read of every page, so
+//! they are measured only when the file has changed, and of a large file once a day.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -53,7 +53,8 @@ fn measure(run: &Run) -> Result<Check> {
     if let Some(known) = known
         && is_fresh(&known, &stamp, run.started, &tables)
     {
-        // What nobody wrote to is as large as it was; of a large file that is written to, only the whole is known.
+        // What nobody wrote to is as large as it was; of a large file that is written to, only the
+        // whole is known.
         let has_changed = known.stamp != stamp;
         let growth = growth::keep(run, &reader.facts, growth::Trees::AsBefore { has_changed })?;
         return Ok(verdict(&tables, &[], &growth));

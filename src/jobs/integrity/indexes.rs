@@ -1,5 +1,5 @@
-//! Indexes that were found wrong: remembered until a check finds them right, or maintenance has rebuilt them. Must
-//! never rebuild one itself.
+//! Indexes that were found wrong: remembered until a check finds them right, or maintenance has
+//! rebuilt them. Must never rebuild one itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,8 +41,8 @@ impl Suspects {
     }
 }
 
-/// The indexes that a rebuild would put right: none in a file whose pages are damaged, where it would write into
-/// the damage. Earlier ones stay as long as their table cannot be checked.
+/// The indexes that a rebuild would put right: none in a file whose pages are damaged, where it
+/// would write into the damage. Earlier ones stay as long as their table cannot be checked.
 pub(super) fn damaged(found: &Found, suspects: &Suspects, checked: &BTreeSet<String>) -> Vec<String> {
     if !found.structure.is_empty() {
         return Vec::new();

@@ -1,5 +1,6 @@
-//! Looks for damage: SQLite's own check of all pages and indexes, and of the foreign keys. Only reads; what cannot
-//! be checked here, because only the application has what it takes, is never called damage (HAZARDS H16).
+//! Looks for damage: SQLite's own check of all pages and indexes, and of the foreign keys. Only
+//! reads; what cannot be checked here, because only the application has what it takes, is never
+//! called damage (HAZARDS H16).
 
 mod indexes;
 mod pages;
@@ -39,11 +40,11 @@ impl Job for Integrity {
     }
 }
 
-/// The checks of a database of which not even the schema can be read. What may go away by itself fails the run,
-/// which is then tried again.
+/// The checks of a database of which not even the schema can be read. What may go away by itself
+/// fails the run, which is then tried again.
 fn unreadable(run: &Run, error: Error, problems: &mut Vec<Error>) -> Result<Vec<Check>> {
-    // Most messages name the file themselves, and what to do: nobody shall restore a backup in place of a file that is
-    // whole, only encrypted or too new.
+    // Most messages name the file themselves, and what to do: nobody shall restore a backup in
+    // place of a file that is whole, only encrypted or too new.
     let detail = match &error.file {
         Some(_) => error.message.clone(),
         None => format!("{} cannot be read: {}", run.database.path.display(), error.message),
@@ -85,8 +86,8 @@ fn was_dropped(reader: &Reader<'_>, table: &str, error: &Error) -> bool {
 struct Omissions(Vec<String>);
 
 impl Omissions {
-    /// Takes an error that one table met. It is a problem of the run as well where the check was kept from being
-    /// done, unless it is one that this database's schema always has.
+    /// Takes an error that one table met. It is a problem of the run as well where the check was
+    /// kept from being done, unless it is one that this database's schema always has.
     fn add(&mut self, run: &Run, table: &str, error: Error, problems: &mut Vec<Error>) -> Result<()> {
         let error = met(run, error)?;
         self.0.push(format!("table {table}: {}", error.message));

@@ -1,5 +1,5 @@
-//! The check `integrity`. The whole file in one pass where that keeps nobody waiting, and table by table where it
-//! would, or where the pass failed or found something.
+//! The check `integrity`. The whole file in one pass where that keeps nobody waiting, and table by
+//! table where it would, or where the pass failed or found something.
 
 use std::collections::BTreeSet;
 
@@ -14,9 +14,9 @@ use crate::sqlite::checks::{self, Depth, Found};
 use crate::sqlite::write::checkpoint::Backlog;
 use crate::terms::progress::Unit;
 
-/// In rollback mode, where writers wait for us, files up to this size are checked in one pass: a second or two
-/// from a disk. Only a pass over the whole file sees the freelist, pages that nothing uses, and pages that two
-/// tables use.
+/// In rollback mode, where writers wait for us, files up to this size are checked in one pass: a
+/// second or two from a disk. Only a pass over the whole file sees the freelist, pages that nothing
+/// uses, and pages that two tables use.
 const SMALL: u64 = 256 << 20;
 
 /// Problems of a kind that are named.
@@ -56,7 +56,8 @@ pub(super) fn check(
                 is_ended_early = whole.has_ended.then(|| whole.structure.pop()).flatten();
                 found.add(whole);
             }
-            // One table that cannot be checked fails the whole pass; so does a bound. Table by table more is done.
+            // One table that cannot be checked fails the whole pass; so does a bound. Table by
+            // table more is done.
             Err(error) => {
                 let error = met(run, error)?;
                 is_missing_some |= !checks::cannot_be_done(&error);
@@ -71,7 +72,8 @@ pub(super) fn check(
             checked.insert(table.clone());
             continue;
         }
-        // The quick check does not compare the entries of an index: it could not say that one is right again.
+        // The quick check does not compare the entries of an index: it could not say that one is
+        // right again.
         let depth = if is_suspect { Depth::Full } else { depth };
         let so_far_sound = is_known_sound && is_ended_early.is_none() && found.structure.is_empty();
         match pass(run, reader, depth, Some(table), so_far_sound) {
@@ -104,7 +106,8 @@ pub(super) fn check(
     Ok(verdict(run, &found, &unchecked, own, as_a_whole.is_some()))
 }
 
-/// One pass over the file, or over a table, which may take long. `so_far_sound`: those before it met no damage.
+/// One pass over the file, or over a table, which may take long. `so_far_sound`: those before it
+/// met no damage.
 fn pass(
     run: &Run,
     reader: &Reader<'_>,
@@ -155,7 +158,8 @@ fn verdict(run: &Run, found: &Found, unchecked: &Omissions, checked: usize, as_a
         return Check::unknown(INTEGRITY, parts.join("; "));
     }
     let partly = if as_a_whole { "" } else { "; table by table, without the list of free pages" };
-    // Named, because the quick one does not compare the entries of indexes, and passes over a few kinds of damage.
+    // Named, because the quick one does not compare the entries of indexes, and passes over a few
+    // kinds of damage.
     let how = match run.database.health.integrity {
         Integrity::Quick => "quick_check",
         Integrity::Full => "integrity_check",

@@ -1,5 +1,6 @@
-//! The check `foreign_keys`: rows whose parent is not there. SQLite enforces foreign keys only on connections that
-//! turn them on, so that they are broken in many files whose application never noticed.
+//! The check `foreign_keys`: rows whose parent is not there. SQLite enforces foreign keys only on
+//! connections that turn them on, so that they are broken in many files whose application never
+//! noticed.
 
 use super::{Omissions, was_dropped};
 use crate::error::{Error, Reason, Result};

@@ -1,5 +1,6 @@
-//! Full-text tables that SQLite's check does not compare with their content, or that it finds different from it. Only
-//! reads; one that may have been made by a tokenizer of the application is not called wrong (HAZARDS H16, H34).
+//! Full-text tables that SQLite's check does not compare with their content, or that it finds
+//! different from it. Only reads; one that may have been made by a tokenizer of the application is
+//! not called wrong (HAZARDS H16, H34).
 
 use super::Omissions;
 use crate::error::{Error, Result};

@@ -1,4 +1,5 @@
-//! Refreshes the planner's statistics: of the tables that need it, by an estimate; or of all, in full.
+//! Refreshes the planner's statistics: of the tables that need it, by an estimate; or of all, in
+//! full.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -35,7 +36,8 @@ struct Findings {
     facts: Facts,
     /// The tables to treat.
     tables: Vec<String>,
-    /// The application's statistics hold samples of rows, which takes a look at every row (HAZARDS H25).
+    /// The application's statistics hold samples of rows, which takes a look at every row (HAZARDS
+    /// H25).
     samples: bool,
     found: String,
 }
@@ -176,8 +178,8 @@ fn in_place(run: &Run, looked: &Findings, in_full: bool, prevented: Option<Strin
     Ok(step(analyzed, lacking, problems, &how))
 }
 
-/// One table in its parts, each in a transaction of its own: writers get their turn between two of them. Gives the first of
-/// the errors.
+/// One table in its parts, each in a transaction of its own: writers get their turn between two of
+/// them. Gives the first of the errors.
 fn one(run: &Run, table: &str, in_full: bool) -> Result<Result<()>> {
     let expected = if in_full { run.database.maintain.max_block } else { estimate(rows(run, table)?) };
     let parts = run.sql(|c| if in_full { Ok(vec![table.to_owned()]) } else { analyze::parts(c, table) })?;

@@ -1,5 +1,6 @@
-//! Empties the write-ahead log, after the other steps and, where it has grown past `max_wal`, between two runs; without
-//! making the application wait behind its own slow readers (HAZARDS H12, H13).
+//! Empties the write-ahead log, after the other steps and, where it has grown past `max_wal`,
+//! between two runs; without making the application wait behind its own slow readers (HAZARDS H12,
+//! H13).
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,12 +23,12 @@ use crate::words;
 
 const STEP: StepName = StepName::Checkpoint;
 
-/// A TRUNCATE checkpoint that waits for a reader keeps writers out: no longer than this, which nobody notices. Readers
-/// that last longer are not waited for, but come upon between two of them.
+/// A TRUNCATE checkpoint that waits for a reader keeps writers out: no longer than this, which
+/// nobody notices. Readers that last longer are not waited for, but come upon between two of them.
 const LONGEST_WAIT: Duration = Duration::from_millis(25);
 
-/// What it takes where nobody reads: this, and so much for each MiB of the log, whose blocks the filesystem frees (47 ms for
-/// 100 MiB on ext4).
+/// What it takes where nobody reads: this, and so much for each MiB of the log, whose blocks the
+/// filesystem frees (47 ms for 100 MiB on ext4).
 const TRUNCATION: Duration = Duration::from_millis(1);
 const PER_MEBIBYTE: Duration = Duration::from_micros(500);
 
@@ -111,8 +112,9 @@ const fn not_empty(made: Made) -> Made {
     Made { busy: true, ..made }
 }
 
-/// Tries a few times, and gives up for this run: a reader that stays is the application's right. The last attempt, `busy`
-/// where the log is not empty, and why it was not tried, where the application left no pause for it.
+/// Tries a few times, and gives up for this run: a reader that stays is the application's right.
+/// The last attempt, `busy` where the log is not empty, and why it was not tried, where the
+/// application left no pause for it.
 fn empty(run: &Run, first: Option<Made>) -> Result<(Option<Made>, Option<Error>)> {
     let mut last = first;
     let mut pauses = PAUSES.iter();
@@ -135,8 +137,8 @@ fn empty(run: &Run, first: Option<Made>) -> Result<(Option<Made>, Option<Error>)
     }
 }
 
-/// Nearly all was moved by a passive one, which holds up nobody; this one is left with little to do. `None` where its
-/// time was not enough.
+/// Nearly all was moved by a passive one, which holds up nobody; this one is left with little to
+/// do. `None` where its time was not enough.
 fn truncate(run: &Run) -> Result<Option<Made>> {
     let mebibytes = u32::try_from(wal_bytes(&run.database.path) >> 20).unwrap_or(u32::MAX);
     run.before_hold(TRUNCATION + PER_MEBIBYTE * mebibytes)?;

@@ -1,9 +1,11 @@
-//! The space of a file without auto_vacuum, at a quiet moment: a compact copy is made beside it by VACUUM INTO, which only
-//! reads, and put in its place under the write lock, if nobody has committed meanwhile (`sqlite::overwrite`).
+//! The space of a file without auto_vacuum, at a quiet moment: a compact copy is made beside it by
+//! VACUUM INTO, which only reads, and put in its place under the write lock, if nobody has
+//! committed meanwhile (`sqlite::overwrite`).
 //!
-//! Measured on 1 GiB (half of it rows with three indexes, half blobs) with 156 MiB of free pages, WAL mode, two cores that
-//! others used too: VACUUM holds writers for 6.5 to 7.5 s, and cannot be interrupted in its second half; this way holds them
-//! for 3.1 to 3.6 s, and can be given up each 25 ms.
+//! Measured on 1 GiB (half of it rows with three indexes, half blobs) with 156 MiB of free pages,
+//! WAL mode, two cores that others used too: VACUUM holds writers for 6.5 to 7.5 s, and cannot be
+//! interrupted in its second half; this way holds them for 3.1 to 3.6 s, and can be given up each
+//! 25 ms.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +25,8 @@ const ATTEMPTS: u32 = 3;
 /// A moment is quiet when nobody has committed for so long …
 const QUIET: Duration = Duration::from_millis(300);
 
-/// … and is waited for no longer than this. Who writes on so long is not waited for again: that would keep the steps after this
-/// one waiting, too.
+/// … and is waited for no longer than this. Who writes on so long is not waited for again: that
+/// would keep the steps after this one waiting, too.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// What came of it.

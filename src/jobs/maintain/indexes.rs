@@ -1,5 +1,5 @@
-//! Creates declared indexes that are missing, where the configuration says so; health reports the others. Must never
-//! replace one that is there.
+//! Creates declared indexes that are missing, where the configuration says so; health reports the
+//! others. Must never replace one that is there.
 
 use rusqlite::Connection;
 
@@ -53,7 +53,8 @@ fn what(index: &Index) -> String {
     format!("CREATE INDEX {}", index.name)
 }
 
-/// Whether it was missing. One of the same name that is not the declared one stays: it is the application's.
+/// Whether it was missing. One of the same name that is not the declared one stays: it is the
+/// application's.
 fn create(connection: &Connection, index: &Index) -> Result<bool> {
     if schema::sql_of(connection, &index.name)?.is_some() {
         return Ok(false);

@@ -1,7 +1,8 @@
-//! Maintenance: missing indexes, REINDEX, VACUUM, ANALYZE, checkpoint, in this order, so that each works on what
-//! the one before left. Each step looks first, and then acts or says why not; one that fails does not keep the
-//! others from being done. Must never hold the application's writers up for longer than `max_block`, and never
-//! change what persists in the file: journal_mode, auto_vacuum, page_size (HAZARDS H7 to H9, H12, H13, H16, H19, H25).
+//! Maintenance: missing indexes, REINDEX, VACUUM, ANALYZE, checkpoint, in this order, so that each
+//! works on what the one before left. Each step looks first, and then acts or says why not; one
+//! that fails does not keep the others from being done. Must never hold the application's writers
+//! up for longer than `max_block`, and never change what persists in the file: journal_mode,
+//! auto_vacuum, page_size (HAZARDS H7 to H9, H12, H13, H16, H19, H25).
 
 mod analyze;
 mod checkpoint;

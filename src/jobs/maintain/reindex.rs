@@ -1,4 +1,5 @@
-//! Rebuilds indexes one at a time, each in a transaction of its own: those that a check found wrong, or all.
+//! Rebuilds indexes one at a time, each in a transaction of its own: those that a check found
+//! wrong, or all.
 
 use super::step::{Cost, StepName, StepReport};
 use crate::config::Reindex;
@@ -54,7 +55,8 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
     Ok(StepReport { left_out, ..StepReport::of_parts(STEP, why, rebuilt, problems).found(found) })
 }
 
-/// Takes out what may be wrong by our words alone, and says so: rebuilt by them, it would be wrong for the application.
+/// Takes out what may be wrong by our words alone, and says so: rebuilt by them, it would be wrong
+/// for the application.
 fn leave_relative(run: &Run, indexes: &mut Vec<Rebuildable>) -> Result<Vec<String>> {
     let mut left_out = Vec::new();
     let mut others = Vec::new();

@@ -1,5 +1,5 @@
-//! Incremental VACUUM, slice by slice: each holds writers about as long as a batch of a cleanup, and for three quarters of
-//! the time they have the lock to themselves.
+//! Incremental VACUUM, slice by slice: each holds writers about as long as a batch of a cleanup,
+//! and for three quarters of the time they have the lock to themselves.
 
 use super::step::{Cost, StepName, StepReport};
 use super::vacuum::freed;
@@ -17,7 +17,8 @@ const STEP: StepName = StepName::Vacuum;
 /// Pages of the first slice: few, while it is not known how long one takes.
 const FIRST: u64 = 16;
 
-/// However fast they are, no slice is larger: 32 MiB of pages of 4 KiB go through the write-ahead log.
+/// However fast they are, no slice is larger: 32 MiB of pages of 4 KiB go through the write-ahead
+/// log.
 const MOST: u64 = 8192;
 
 /// Three parts of pause to one of work.
@@ -39,9 +40,11 @@ pub(super) fn run(run: &Run, before: &Facts, preview: bool) -> Result<StepReport
     let mut freeing = run.sql(|_| IncrementalVacuum::begin(path, wait))?;
     let mut slices = Slices::begin(run, Pace::new(target, FIRST, MOST))?;
     let (mut asked, mut number) = (0, 0);
-    // The application may free and take pages meanwhile; what was free at the beginning bounds the whole.
+    // The application may free and take pages meanwhile; what was free at the beginning bounds the
+    // whole.
     while asked < before.free_pages {
-        // It has a connection of its own, which knows nothing of files that were moved or removed meanwhile.
+        // It has a connection of its own, which knows nothing of files that were moved or removed
+        // meanwhile.
         run.sql(|_| Ok(()))?;
         let pages = slices.size();
         let is_timed = match slices.moment(pages) {

@@ -1,13 +1,13 @@
-//! For how long a rewrite of the database will hold writers: foretold from its size and from how fast the earlier ones
-//! were. Pure.
+//! For how long a rewrite of the database will hold writers: foretold from its size and from how
+//! fast the earlier ones were. Pure.
 
 use std::time::Duration;
 
 use crate::state::facts::Speeds;
 use crate::words;
 
-/// Before the first one: a third of what was measured of VACUUM on two slow cores (1 GiB, half of it rows with indexes,
-/// half blobs: 100 MiB a second), for a disk that turns.
+/// Before the first one: a third of what was measured of VACUUM on two slow cores (1 GiB, half of
+/// it rows with indexes, half blobs: 100 MiB a second), for a disk that turns.
 const VACUUM_AT_FIRST: f64 = 32.0 * MIB;
 
 /// Likewise of putting a compact copy in place, which was measured at 200 MiB a second.
@@ -15,12 +15,14 @@ const OVERWRITE_AT_FIRST: f64 = 64.0 * MIB;
 
 const MIB: f64 = 1_048_576.0;
 
-/// Of the time that a rewrite may take, this share is for its pages, and the rest for the disk to take them.
+/// Of the time that a rewrite may take, this share is for its pages, and the rest for the disk to
+/// take them.
 const FOR_PAGES: f64 = 0.75;
 
-/// VACUUM first writes the live pages to a temporary file, and then copies them back over the database and commits,
-/// which looks at no limit. The first part takes a fifth of the time or more (measured on 336 MiB, WAL and rollback
-/// mode, disk and tmpfs), so it may have a fifth of `max_block`.
+/// VACUUM first writes the live pages to a temporary file, and then copies them back over the
+/// database and commits, which looks at no limit. The first part takes a fifth of the time or more
+/// (measured on 336 MiB, WAL and rollback mode, disk and tmpfs), so it may have a fifth of
+/// `max_block`.
 const PARTS: u32 = 5;
 
 impl Speeds {
@@ -68,10 +70,12 @@ impl Speeds {
     }
 }
 
-/// How long the part of VACUUM may take that can be interrupted, so that the whole keeps within `max_block`.
+/// How long the part of VACUUM may take that can be interrupted, so that the whole keeps within
+/// `max_block`.
 pub(super) fn interruptible(max_block: Duration, used: u64, speeds: &Speeds, has_log: bool) -> Duration {
     let least = max_block / PARTS;
-    // The part that cannot be interrupted does what was measured of the other way, which is only gone in WAL mode.
+    // The part that cannot be interrupted does what was measured of the other way, which is only
+    // gone in WAL mode.
     let rest = Duration::try_from_secs_f64(speeds.of_overwrite(used)).unwrap_or(Duration::MAX);
     if has_log { max_block.saturating_sub(rest).max(least) } else { least }
 }

@@ -1,5 +1,5 @@
-//! Full statistics without holding anybody up: computed on a copy of the database in scratch space, and put into the
-//! database in one short transaction.
+//! Full statistics without holding anybody up: computed on a copy of the database in scratch space,
+//! and put into the database in one short transaction.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -42,7 +42,8 @@ pub(super) fn needed(facts: &Facts) -> u64 {
     facts.bytes() + MARGIN
 }
 
-/// Refreshes the statistics of these tables, or of all. The outer error ends the run, the inner one the step.
+/// Refreshes the statistics of these tables, or of all. The outer error ends the run, the inner one
+/// the step.
 pub(super) fn refresh(run: &Run, only: Option<&[String]>) -> Result<Result<Statistics>> {
     let scratch = match part(run, "copying the database for ANALYZE", copy(run))? {
         Ok(scratch) => scratch,

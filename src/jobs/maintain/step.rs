@@ -170,8 +170,8 @@ impl StepReport {
         Self::of_parts(step, format!("{step} failed"), Vec::new(), vec![problem])
     }
 
-    /// A step of many parts, `treated` well but for `problems`. Those for which the application left no pause are for the next
-    /// run, and no failure of this one.
+    /// A step of many parts, `treated` well but for `problems`. Those for which the application
+    /// left no pause are for the next run, and no failure of this one.
     pub(super) fn of_parts(
         step: StepName,
         why: impl Into<String>,

@@ -1,5 +1,6 @@
-//! Gives free pages back to the filesystem, when that is worth it and harms nobody: decides in which way, and does it by
-//! VACUUM where neither slices (`slices`) nor a quiet moment (`compact`) will do.
+//! Gives free pages back to the filesystem, when that is worth it and harms nobody: decides in
+//! which way, and does it by VACUUM where neither slices (`slices`) nor a quiet moment (`compact`)
+//! will do.
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,8 +25,8 @@ use crate::words;
 
 const STEP: StepName = StepName::Vacuum;
 
-/// What SQLite writes beyond the pages themselves: headers of WAL frames and of the journal, pages that come out
-/// less full than they were, and what the application adds meanwhile.
+/// What SQLite writes beyond the pages themselves: headers of WAL frames and of the journal, pages
+/// that come out less full than they were, and what the application adds meanwhile.
 const MARGIN: u64 = 1 << 20;
 
 /// What there is to know before anything is done.
@@ -219,8 +220,9 @@ fn too_slow(run: &Run, used: u64, speeds: &Speeds, not_now: &str) -> Error {
     Error::new(Reason::Refused, text)
 }
 
-/// A rewrite puts all live pages into a temporary file, and then over the beginning of the database: through the WAL,
-/// or with as many pages as were there before in the rollback journal. What lies behind them is only cut off.
+/// A rewrite puts all live pages into a temporary file, and then over the beginning of the
+/// database: through the WAL, or with as many pages as were there before in the rollback journal.
+/// What lies behind them is only cut off.
 fn needed(facts: &Facts) -> u64 {
     let live = facts.used_bytes();
     live + live / 20 + MARGIN

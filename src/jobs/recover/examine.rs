@@ -1,5 +1,5 @@
-//! What is damaged, by SQLite's own check of the copy, which keeps nobody waiting. Must never call sound what it could
-//! not check (HAZARDS H16).
+//! What is damaged, by SQLite's own check of the copy, which keeps nobody waiting. Must never call
+//! sound what it could not check (HAZARDS H16).
 
 use std::collections::BTreeSet;
 
@@ -18,13 +18,13 @@ use crate::words::plural;
 pub(super) enum Diagnosis {
     /// Nothing.
     Sound,
-    /// Pages and indexes are in order, but rows break a constraint of their table, or a virtual table is at odds with its
-    /// own content: damage, or done by the application.
+    /// Pages and indexes are in order, but rows break a constraint of their table, or a virtual
+    /// table is at odds with its own content: damage, or done by the application.
     Rows(Vec<String>),
     /// Some indexes do not agree with their tables; the pages are in order.
     Indexes(BTreeSet<String>),
-    /// The same, and one has other values than single rows: which are right is not known, and a rebuild would take the
-    /// rows'.
+    /// The same, and one has other values than single rows: which are right is not known, and a
+    /// rebuild would take the rows'.
     Doubts(Vec<String>),
     /// The file is damaged.
     Damaged(Vec<String>),
@@ -33,7 +33,8 @@ pub(super) enum Diagnosis {
 }
 
 impl Diagnosis {
-    /// Whether a new file is to be made. Of indexes alone too, where they cannot be rebuilt in place.
+    /// Whether a new file is to be made. Of indexes alone too, where they cannot be rebuilt in
+    /// place.
     pub(super) const fn needs_salvage(&self) -> bool {
         matches!(self, Self::Damaged(_) | Self::Indexes(_) | Self::Doubts(_))
     }
@@ -66,7 +67,8 @@ pub(super) fn examine(copied: SourceCopy, watch: &dyn Watch) -> Result<(Diagnosi
     Ok((verdict, pages))
 }
 
-/// The indexes that have other values than single rows. One that disagrees with most of them was spoiled as a whole.
+/// The indexes that have other values than single rows. One that disagrees with most of them was
+/// spoiled as a whole.
 fn doubts(connection: &Connection, indexes: &BTreeSet<String>) -> Result<Vec<String>> {
     let mut doubts = Vec::new();
     for index in indexes {

@@ -1,6 +1,6 @@
-//! Recover: finds out what of a database is damaged, and gets out what can be read. Indexes alone are rebuilt in place;
-//! for everything else a new file is made. Works on a copy, and must never put anything in the place of the database
-//! (HAZARDS H1, H24).
+//! Recover: finds out what of a database is damaged, and gets out what can be read. Indexes alone
+//! are rebuilt in place; for everything else a new file is made. Works on a copy, and must never
+//! put anything in the place of the database (HAZARDS H1, H24).
 
 mod examine;
 mod reindex;

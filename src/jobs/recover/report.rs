@@ -1,4 +1,5 @@
-//! What was found, what was kept and lost, and what a backup would lose instead, for who has to choose. Judges nothing.
+//! What was found, what was kept and lost, and what a backup would lose instead, for who has to
+//! choose. Judges nothing.
 
 use std::path::{Path, PathBuf};
 

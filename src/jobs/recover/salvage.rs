@@ -31,7 +31,8 @@ pub(super) struct Recovery {
     pub(super) references: Vec<String>,
     /// Full-text tables that were made anew from their content.
     pub(super) rebuilt: Vec<String>,
-    /// What of the old header is not in the new one, or may not be right; what else should be looked at.
+    /// What of the old header is not in the new one, or may not be right; what else should be
+    /// looked at.
     pub(super) notes: Vec<String>,
 }
 
@@ -70,7 +71,8 @@ pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &dyn Watch) -
             .map_err(|error| watch.go_on().err().unwrap_or(error))?;
         disk.check()?;
         target.close().map_err(|(_, error)| error)?;
-        // Another connection: only one that reads the schema anew knows its virtual tables, and has them check theirs.
+        // Another connection: only one that reads the schema anew knows its virtual tables, and has
+        // them check theirs.
         let mut target = new(path)?;
         target.pragma_update(None, "journal_mode", "off")?;
         let mut made = stoppable(&mut target, watch, |target| checked(target, salvaged))?;
@@ -89,7 +91,8 @@ pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &dyn Watch) -
     })
 }
 
-/// A connection to the empty file. Not in defensive mode, in which the row of a virtual table cannot be put back.
+/// A connection to the empty file. Not in defensive mode, in which the row of a virtual table
+/// cannot be put back.
 fn new(path: &Path) -> Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -138,7 +141,8 @@ fn notes(database: &Database<'_>) -> Vec<String> {
     }
     let reserved = database.layout.page_size - database.layout.usable;
     if reserved > 0 {
-        // With room for them, but none of the extension's own content in it, its checksums would all be wrong.
+        // With room for them, but none of the extension's own content in it, its checksums would
+        // all be wrong.
         notes.push(format!(
             "each page of the file keeps {reserved} bytes for an extension of the application, such as checksums; the new \
              file keeps none: have the application add them again"

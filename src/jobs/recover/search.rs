@@ -1,6 +1,7 @@
-//! Full-text tables and R*Trees of the new file, whose rows were saved like any other's: what they index need not be there
-//! any more. Made anew from their content where that is there and their tokenizer is SQLite's; named with the remedy where
-//! it is not. Must never rebuild what another tokenizer made (HAZARDS H34).
+//! Full-text tables and R*Trees of the new file, whose rows were saved like any other's: what they
+//! index need not be there any more. Made anew from their content where that is there and their
+//! tokenizer is SQLite's; named with the remedy where it is not. Must never rebuild what another
+//! tokenizer made (HAZARDS H34).
 
 use rusqlite::Connection;
 
@@ -19,8 +20,8 @@ pub(super) struct SearchRepair {
     pub(super) notes: Vec<String>,
 }
 
-/// Mends what it can, and puts what is left in `found` in the place of what SQLite's check said. `is_whole`: nothing else
-/// of the file is known to be lost.
+/// Mends what it can, and puts what is left in `found` in the place of what SQLite's check said.
+/// `is_whole`: nothing else of the file is known to be lost.
 pub(super) fn mend(connection: &mut Connection, found: &mut Found, is_whole: bool) -> Result<SearchRepair> {
     let mut mended = SearchRepair::default();
     let is_named = found.virtual_tables.iter().any(|line| tokenizer::is_about(line));

@@ -1,5 +1,6 @@
-//! The copy that is worked on. Of a database that may be in use it comes through SQLite; the plain bytes of a file are
-//! taken only while nobody has it open, and with what lies beside it (HAZARDS H1, H22).
+//! The copy that is worked on. Of a database that may be in use it comes through SQLite; the plain
+//! bytes of a file are taken only while nobody has it open, and with what lies beside it (HAZARDS
+//! H1, H22).
 
 use std::cell::Cell;
 use std::fs::File;
@@ -90,7 +91,8 @@ pub(super) fn of_file(path: &Path, to: &Path, watch: &dyn Watch) -> Result<Sourc
     Ok(copied)
 }
 
-/// SQLite takes an empty file for a sound database without tables, and removes the `-wal` beside it.
+/// SQLite takes an empty file for a sound database without tables, and removes the `-wal` beside
+/// it.
 fn has_content(path: &Path) -> Result<()> {
     if file_bytes(path) > 0 {
         return Ok(());
@@ -152,7 +154,8 @@ fn plain(path: &Path, directory: &Path, watch: &dyn Watch) -> Result<SourceCopy>
     Ok(SourceCopy { scratch, is_mended, warnings })
 }
 
-/// The copy with what lies beside the file, and whether it took a header of ours: SQLite rolls the `-journal` back, or reads the `-wal`, on copies of them.
+/// The copy with what lies beside the file, and whether it took a header of ours: SQLite rolls the
+/// `-journal` back, or reads the `-wal`, on copies of them.
 fn played_in(
     scratch: &mut Scratch,
     place: &Place,
@@ -185,8 +188,8 @@ fn played_in(
     Ok((whole, broken.is_some()))
 }
 
-/// Refuses a file that somebody has open. Those who cannot be seen are a warning: reading harms nobody, but what is read
-/// while somebody writes may be neither the old nor the new.
+/// Refuses a file that somebody has open. Those who cannot be seen are a warning: reading harms
+/// nobody, but what is read while somebody writes may be neither the old nor the new.
 fn nobody_has(path: &Path) -> Result<Option<String>> {
     let (_, there) = holders::set(path);
     let seen = holders::of(FileSelection { there: &there, removed: &[] });
@@ -238,7 +241,8 @@ fn length(file: &File) -> Result<u64> {
     Ok(file.metadata().map_err(failed)?.len())
 }
 
-/// The copy, for the reader of pages. What the disk itself does not give is no damage: it is kept for whoever asks.
+/// The copy, for the reader of pages. What the disk itself does not give is no damage: it is kept
+/// for whoever asks.
 pub(super) struct Disk {
     file: File,
     length: u64,

@@ -1,5 +1,6 @@
-//! Verify: the newest backup is really restored, into scratch space, and checked with SQLite's own means; the result
-//! is written into its manifest. Must never call a backup damaged that cannot be checked, nor one good.
+//! Verify: the newest backup is really restored, into scratch space, and checked with SQLite's own
+//! means; the result is written into its manifest. Must never call a backup damaged that cannot be
+//! checked, nor one good.
 
 use std::path::Path;
 
@@ -84,8 +85,8 @@ impl Verify {
     }
 }
 
-/// A backup that is seen to be damaged without being read is not the newest good one, so it is not verified: it must
-/// not go unnoticed for that.
+/// A backup that is seen to be damaged without being read is not the newest good one, so it is not
+/// verified: it must not go unnoticed for that.
 fn damaged(backup: &Backup) -> Option<Error> {
     matches!(backup.state, State::Damaged(_))
         .then(|| Error::new(Reason::Damaged, format!("{} is {}", backup.name, backup.state)))
@@ -117,7 +118,8 @@ fn verify(catalogue: &Catalogue, backup: &Backup, directory: &Path, watch: &dyn 
         .and_then(|_| inspect(&mut scratch.inspected(watch)?, Some(manifest), watch))
         .and_then(|judged| match judged {
             Judgement::Good(message) => Ok(message),
-            // What unpacks to the bytes that were read may have been damaged in the database already.
+            // What unpacks to the bytes that were read may have been damaged in the database
+            // already.
             Judgement::Damaged(error) => {
                 of_database = Some(error.clone());
                 Err(error)
@@ -143,8 +145,9 @@ fn verify(catalogue: &Catalogue, backup: &Backup, directory: &Path, watch: &dyn 
     Ok(Detail { name: backup.name.clone(), ok, raw_bytes: total, seconds, message, of_database })
 }
 
-/// What an unpacked file says of itself, against what its manifest says of it, where there is one. In words, where
-/// it is good; `damaged` where it is not, `unsupported` where it takes the application to tell.
+/// What an unpacked file says of itself, against what its manifest says of it, where there is one.
+/// In words, where it is good; `damaged` where it is not, `unsupported` where it takes the
+/// application to tell.
 pub fn check(path: &Path, manifest: Option<&Manifest>, watch: &dyn Watch) -> Result<String> {
     match inspect(&mut Inspector::of_copy(path), manifest, watch)? {
         Judgement::Good(message) => Ok(message),
@@ -159,7 +162,8 @@ enum Judgement {
     Damaged(Error),
 }
 
-/// Errors: `damaged` where the file is not what its manifest says, of which the database knows nothing.
+/// Errors: `damaged` where the file is not what its manifest says, of which the database knows
+/// nothing.
 fn inspect(inspector: &mut Inspector, manifest: Option<&Manifest>, watch: &dyn Watch) -> Result<Judgement> {
     let tables = match inspector.tables(watch) {
         Err(error) if error.reason == Reason::Damaged => return Ok(Judgement::Damaged(error)),
@@ -190,7 +194,8 @@ fn inspect(inspector: &mut Inspector, manifest: Option<&Manifest>, watch: &dyn W
     }
     Ok(Judgement::Good(match found.rows.iter().chain(&found.virtual_tables).next() {
         None => String::from("restored, checked, good"),
-        // Its bytes are those of the database: no fault of the backup, and nothing that a restore would lose.
+        // Its bytes are those of the database: no fault of the backup, and nothing that a restore
+        // would lose.
         Some(first) => format!("restored, checked, good; as in the database itself, {first}"),
     }))
 }
@@ -201,7 +206,8 @@ impl Judgement {
     }
 }
 
-/// Of the whole file, or where one table needs the application, which ends the check of all, of each.
+/// Of the whole file, or where one table needs the application, which ends the check of all, of
+/// each.
 fn pages(inspector: &mut Inspector, tables: &[String], watch: &dyn Watch) -> Result<Found> {
     let error = match inspector.integrity(Depth::Full, None, watch) {
         Err(error) if checks::cannot_be_done(&error) => error,

@@ -1,5 +1,5 @@
-//! Runs the queries of the watch-list, as the application would, to see how long they take and how SQLite means to
-//! answer them. Runs nothing that writes, and keeps no row.
+//! Runs the queries of the watch-list, as the application would, to see how long they take and how
+//! SQLite means to answer them. Runs nothing that writes, and keeps no row.
 
 mod plans;
 
@@ -72,8 +72,8 @@ fn watch(run: &Run, reader: &Reader<'_>, query: &Query) -> Result<QueryTiming> {
     let timed = |duration: Duration| {
         WatchTimed { database: &run.database.name, query: &query.name, duration }.emit();
     };
-    // One limit in both journal modes: a query of an application that takes longer than writers may be held up is
-    // not one to wait for.
+    // One limit in both journal modes: a query of an application that takes longer than writers may
+    // be held up is not one to wait for.
     let limit = run.database.maintain.max_block;
     let began = Instant::now();
     let result = reader.read_within(limit, |connection| {

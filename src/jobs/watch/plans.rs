@@ -12,8 +12,8 @@ use crate::metrics::events::PlanChanged;
 use crate::queries::plans::Plan;
 use crate::state::facts::{PLANS, WatchedPlan};
 
-/// Says of each query whether its plan is another one, and keeps the plans. One whose text was changed, and one that
-/// failed this time, has nothing to be compared with.
+/// Says of each query whether its plan is another one, and keeps the plans. One whose text was
+/// changed, and one that failed this time, has nothing to be compared with.
 pub(super) fn compare(run: &Run, seen: &mut [QueryTiming]) -> Result<()> {
     let database = &run.database.name;
     let hashes: BTreeMap<&str, String> =
@@ -40,7 +40,8 @@ pub(super) fn compare(run: &Run, seen: &mut [QueryTiming]) -> Result<()> {
     Ok(())
 }
 
-/// Keeps these plans, and those of queries that failed this time; forgets the rest. Gives what was kept before.
+/// Keeps these plans, and those of queries that failed this time; forgets the rest. Gives what was
+/// kept before.
 fn exchange(
     run: &Run,
     now: BTreeMap<String, WatchedPlan>,

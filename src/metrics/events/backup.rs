@@ -6,8 +6,8 @@ use super::LOG;
 use super::gauges::{ABSENT, timestamp_or_absent};
 use crate::metrics::names as n;
 
-/// The backups that a database has, after one was made, rotated away or found at start. No log line: the
-/// job's own says what it did.
+/// The backups that a database has, after one was made, rotated away or found at start. No log
+/// line: the job's own says what it did.
 #[derive(Debug)]
 pub struct Backups<'a> {
     /// The database.

@@ -47,7 +47,8 @@ impl Sizes<'_> {
     }
 }
 
-/// Whether the file of a database is known to be damaged. No log line: the check's or the job's own says how.
+/// Whether the file of a database is known to be damaged. No log line: the check's or the job's own
+/// says how.
 #[derive(Debug)]
 pub struct DatabaseDamaged<'a> {
     /// The database.
@@ -98,8 +99,8 @@ impl LogPinnedFor<'_> {
     }
 }
 
-/// A reader keeps the write-ahead log from being emptied: told when it is first seen, and each time it has lasted twice
-/// as long.
+/// A reader keeps the write-ahead log from being emptied: told when it is first seen, and each time
+/// it has lasted twice as long.
 #[derive(Debug)]
 pub struct LogPinned<'a> {
     /// The database.
@@ -162,7 +163,8 @@ impl Check<'_> {
     }
 }
 
-/// A check finds something else than it found the time before: told once, however often it is found again.
+/// A check finds something else than it found the time before: told once, however often it is found
+/// again.
 #[derive(Debug)]
 pub struct CheckChanged<'a> {
     /// The database.
@@ -188,8 +190,8 @@ impl CheckChanged<'_> {
     }
 }
 
-/// All that is wrong with a database's indexes now: what is not here any more is solved. No log line: the
-/// check that found it has one.
+/// All that is wrong with a database's indexes now: what is not here any more is solved. No log
+/// line: the check that found it has one.
 #[derive(Debug)]
 pub struct IndexProblems<'a> {
     /// The database.

@@ -1,5 +1,5 @@
-//! Gauges whose labels come and go: tables, problems. Remembers which label values each family had, so that
-//! the ones that are gone can be taken off the page. Must never hold values.
+//! Gauges whose labels come and go: tables, problems. Remembers which label values each family had,
+//! so that the ones that are gone can be taken off the page. Must never hold values.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -21,15 +21,16 @@ pub(super) fn timestamp_or_absent(time: Option<DateTime<Utc>>) -> f64 {
     time.map_or(ABSENT, timestamp)
 }
 
-/// Label values besides `database` that were set, by metric and database. One for the process is right even
-/// where tests keep several recorders: NaN for a series that a recorder never had shows nowhere.
+/// Label values besides `database` that were set, by metric and database. One for the process is
+/// right even where tests keep several recorders: NaN for a series that a recorder never had shows
+/// nowhere.
 static SHOWN: Mutex<BTreeMap<Family, BTreeSet<Vec<String>>>> = Mutex::new(BTreeMap::new());
 
 /// A metric and a database.
 type Family = (&'static str, String);
 
-/// Makes these the only series of the family that the database has. `N` counts all labels of the metric, of
-/// which the first is `database`.
+/// Makes these the only series of the family that the database has. `N` counts all labels of the
+/// metric, of which the first is `database`.
 pub(super) fn replace<'a, const N: usize>(
     metric: &Metric,
     database: &'a str,

@@ -1,6 +1,6 @@
-//! The facts worth telling: one struct each, with one `emit` that writes the log line and the metric. A fact
-//! that comes by the thousand (a statement's time) has no log line. Must never decide anything, and never put
-//! SQL text, a path or an error text into a label.
+//! The facts worth telling: one struct each, with one `emit` that writes the log line and the
+//! metric. A fact that comes by the thousand (a statement's time) has no log line. Must never
+//! decide anything, and never put SQL text, a path or an error text into a label.
 //!
 //! Failures are logged as errors, refusals and slowness as warnings, the rest as information.
 

@@ -41,7 +41,8 @@ impl WritersHeld<'_> {
     }
 }
 
-/// A statement took longer than `watch.slow_threshold`. It counts here only: [`QueryTimed`] is its own fact.
+/// A statement took longer than `watch.slow_threshold`. It counts here only: [`QueryTimed`] is its
+/// own fact.
 #[derive(Debug)]
 pub struct SlowQuery<'a> {
     /// The database.

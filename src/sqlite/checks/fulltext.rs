@@ -1,11 +1,13 @@
-//! Whether a full-text table agrees with what it was made from, by the tokenizers of this SQLite: an application may have
-//! registered its own under the same names (HAZARDS H34). Asks inside a read transaction; must never take the write
-//! lock, and changes nothing but SQLite's temporary database, which it leaves empty.
+//! Whether a full-text table agrees with what it was made from, by the tokenizers of this SQLite:
+//! an application may have registered its own under the same names (HAZARDS H34). Asks inside a
+//! read transaction; must never take the write lock, and changes nothing but SQLite's temporary
+//! database, which it leaves empty.
 //!
-//! FTS5's `integrity-check` is an INSERT, and so a writer. `PRAGMA integrity_check` asks as a reader, but does not
-//! compare content that lies in a table of its own (<https://www.sqlite.org/fts5.html#the_integrity_check_command>).
-//! For such a table the index alone is copied into the temporary database, beside a view of the content, and that
-//! copy is asked.
+//! FTS5's `integrity-check` is an INSERT, and so a writer. `PRAGMA integrity_check` asks as a
+//! reader, but does not compare content that lies in a table of its own
+//! (<https://www.sqlite.org/fts5.html#the_integrity_check_command>). For such a table the index
+//! alone is copied into the temporary database, beside a view of the content, and that copy is
+//! asked.
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ffi};
@@ -44,15 +46,15 @@ pub fn is_contentless(connection: &Connection, table: &str) -> Result<bool> {
     Ok(definition(connection, table)?.is_some_and(|definition| definition.content.as_deref() == Some("")))
 }
 
-/// The module and arguments of a table of FTS5, and whether its content lies in a table of its own, with which
-/// `PRAGMA integrity_check` does not compare it.
+/// The module and arguments of a table of FTS5, and whether its content lies in a table of its own,
+/// with which `PRAGMA integrity_check` does not compare it.
 pub(in crate::sqlite) fn fts5(connection: &Connection, table: &str) -> Result<Option<(String, bool)>> {
     let definition = definition(connection, table)?.filter(|definition| definition.is_fts5);
     Ok(definition.map(|d| (d.using, d.content.is_some_and(|content| !content.is_empty()))))
 }
 
-/// Compares the index of a full-text table with its content; reads all of both. Errors: `unsupported` where its tokenizer is
-/// missing; what else keeps it from being done.
+/// Compares the index of a full-text table with its content; reads all of both. Errors:
+/// `unsupported` where its tokenizer is missing; what else keeps it from being done.
 pub fn agreement(connection: &mut Connection, table: &str) -> Result<Agreement> {
     let Some(definition) = definition(connection, table)? else {
         return Ok(Agreement::Unknown(format!("{table} is no full-text table")));
@@ -83,7 +85,8 @@ fn by_pragma(connection: &Connection, table: &str) -> Result<Agreement> {
     })
 }
 
-/// Asks a copy of the index, beside a view of the content under its own name. It is rolled back: nothing is left of it.
+/// Asks a copy of the index, beside a view of the content under its own name. It is rolled back:
+/// nothing is left of it.
 fn beside(
     connection: &mut Connection,
     table: &str,
@@ -171,8 +174,8 @@ fn definition(connection: &Connection, table: &str) -> Result<Option<Definition>
 }
 
 impl Definition {
-    /// Of `CREATE VIRTUAL TABLE name USING module(arguments)`, as SQLite keeps it: without IF NOT EXISTS, and without a
-    /// schema's name.
+    /// Of `CREATE VIRTUAL TABLE name USING module(arguments)`, as SQLite keeps it: without IF NOT
+    /// EXISTS, and without a schema's name.
     fn read(sql: &str) -> Option<Self> {
         let mut rest = sql;
         for expected in ["CREATE", "VIRTUAL", "TABLE"] {

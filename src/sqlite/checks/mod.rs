@@ -1,5 +1,6 @@
-//! SQLite's own checks of one table or of the whole file, and what its messages mean. Must never take "cannot be
-//! checked" for "damaged": an unknown function, collation or module stays an error of the caller's (HAZARDS H16).
+//! SQLite's own checks of one table or of the whole file, and what its messages mean. Must never
+//! take "cannot be checked" for "damaged": an unknown function, collation or module stays an error
+//! of the caller's (HAZARDS H16).
 
 pub mod fulltext;
 pub mod tokenizer;
@@ -17,8 +18,8 @@ const MOST_PROBLEMS: usize = 100;
 
 /// What the report on the pages begins with.
 const PAGES: &str = "*** in database ";
-/// Bytes of what SQLite says of a problem. A name in it may be as long as the file; all that is wrong with the pages comes
-/// at once, in up to 100 lines.
+/// Bytes of what SQLite says of a problem. A name in it may be as long as the file; all that is
+/// wrong with the pages comes at once, in up to 100 lines.
 const LONGEST_MESSAGE: usize = 64 << 10;
 
 /// How deep.
@@ -39,8 +40,8 @@ pub struct Found {
     pub indexes: BTreeSet<String>,
     /// Rows that break a constraint or the type of a column, one line each.
     pub rows: Vec<String>,
-    /// Virtual tables whose own check failed, one line each: the pages are in order, and what they were made from is
-    /// there.
+    /// Virtual tables whose own check failed, one line each: the pages are in order, and what they
+    /// were made from is there.
     pub virtual_tables: Vec<String>,
     /// What a virtual table could not check of itself, one line each.
     pub unchecked: Vec<String>,
@@ -75,9 +76,10 @@ impl Found {
         self.has_ended |= other.has_ended;
     }
 
-    /// Files one line of `integrity_check` or `quick_check` under what it is about. The texts are those of
-    /// `PragTyp_INTEGRITY_CHECK` in SQLite's pragma.c and of the `xIntegrity` of its virtual tables, read from their
-    /// beginning, as names may hold anything; what is not known counts as damage.
+    /// Files one line of `integrity_check` or `quick_check` under what it is about. The texts are
+    /// those of `PragTyp_INTEGRITY_CHECK` in SQLite's pragma.c and of the `xIntegrity` of its
+    /// virtual tables, read from their beginning, as names may hold anything; what is not known
+    /// counts as damage.
     fn file(&mut self, line: &str, roots: &BTreeMap<u64, String>) {
         if line.is_empty() || line == "ok" || line.starts_with(PAGES) {
         } else if let Some(index) = index_of(line) {
@@ -94,8 +96,8 @@ impl Found {
     }
 }
 
-/// The index that a message is about, where the index alone is wrong. A name stands at the end, or between two fixed texts
-/// that are the beginning and the end.
+/// The index that a message is about, where the index alone is wrong. A name stands at the end, or
+/// between two fixed texts that are the beginning and the end.
 fn index_of(line: &str) -> Option<&str> {
     if let Some(rest) = line.strip_prefix("index ") {
         let (rest, row) = rest.rsplit_once(' ')?;
@@ -137,7 +139,8 @@ fn with_name(line: &str, roots: &BTreeMap<u64, String>) -> String {
     named.unwrap_or_else(|| line.to_owned())
 }
 
-/// Every table that can be checked by itself: shadow tables, virtual tables and SQLite's own included.
+/// Every table that can be checked by itself: shadow tables, virtual tables and SQLite's own
+/// included.
 pub fn tables(connection: &Connection) -> Result<Vec<String>> {
     let mut statement = connection.prepare(
         "SELECT name FROM main.sqlite_schema WHERE type = 'table' UNION SELECT 'sqlite_schema' ORDER BY 1",
@@ -146,11 +149,11 @@ pub fn tables(connection: &Connection) -> Result<Vec<String>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Checks one table with its indexes, or with `None` the whole file: only that sees the freelist, pages that
-/// nothing uses, and pages that two tables use. SQLite tells of the first 100 problems.
+/// Checks one table with its indexes, or with `None` the whole file: only that sees the freelist,
+/// pages that nothing uses, and pages that two tables use. SQLite tells of the first 100 problems.
 ///
-/// Damage is found, not failed on. Errors: `unsupported` and `sqlite` where the check cannot be done; `busy`,
-/// `cancelled`.
+/// Damage is found, not failed on. Errors: `unsupported` and `sqlite` where the check cannot be
+/// done; `busy`, `cancelled`.
 pub fn integrity(connection: &Connection, depth: Depth, table: Option<&str>) -> Result<Found> {
     let mut found = Found::default();
     let pragma = match depth {
@@ -185,8 +188,8 @@ fn lines(connection: &Connection, sql: &str) -> Result<Vec<String>> {
         // A damaged name need not be UTF-8.
         let text = row.get_ref(0)?.as_bytes().unwrap_or_default();
         let text = String::from_utf8_lossy(&text[..text.len().min(LONGEST_MESSAGE)]).into_owned();
-        // All that is wrong with the pages comes as one row, as does all that is wrong with one R*Tree. In any other row a
-        // line can end only within a name.
+        // All that is wrong with the pages comes as one row, as does all that is wrong with one
+        // R*Tree. In any other row a line can end only within a name.
         if text.starts_with("In RTree ") {
             lines.push(text.lines().collect::<Vec<_>>().join(" "));
         } else if text.starts_with(PAGES) {
@@ -198,7 +201,8 @@ fn lines(connection: &Connection, sql: &str) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// What has its root on which page, in words. Only for messages: a schema that cannot be read names nothing.
+/// What has its root on which page, in words. Only for messages: a schema that cannot be read names
+/// nothing.
 fn roots(connection: &Connection) -> BTreeMap<u64, String> {
     let read = || -> rusqlite::Result<BTreeMap<u64, String>> {
         let mut statement = connection
@@ -215,7 +219,8 @@ pub struct References {
     pub orphans: BTreeMap<String, u64>,
     /// Tables that are referred to and do not exist.
     pub missing: BTreeSet<String>,
-    /// A key that SQLite cannot enforce: the columns referred to are neither the primary key nor unique.
+    /// A key that SQLite cannot enforce: the columns referred to are neither the primary key nor
+    /// unique.
     pub mismatch: Option<String>,
 }
 
@@ -243,8 +248,8 @@ pub fn has_foreign_keys(connection: &Connection, table: &str) -> Result<bool> {
     Ok(connection.query_row(sql, [table], |row| row.get(0))?)
 }
 
-/// Checks the foreign keys of one table, whether or not anybody has enforced them. Errors as [`integrity`], and
-/// `damaged`.
+/// Checks the foreign keys of one table, whether or not anybody has enforced them. Errors as
+/// [`integrity`], and `damaged`.
 pub fn references(connection: &Connection, table: &str) -> Result<References> {
     let mut found = References::default();
     let mut parents = connection.prepare(
@@ -259,7 +264,8 @@ pub fn references(connection: &Connection, table: &str) -> Result<References> {
         }
         Err(error) => return Err(error),
     }
-    // With its table missing every reference leads nowhere; that is one problem, not one for each row.
+    // With its table missing every reference leads nowhere; that is one problem, not one for each
+    // row.
     found.orphans.retain(|parent, _| !found.missing.contains(parent));
     Ok(found)
 }
@@ -274,8 +280,8 @@ fn orphans(connection: &Connection, table: &str) -> Result<BTreeMap<String, u64>
     Ok(orphans)
 }
 
-/// Whether a table is there: one that is not was dropped since it was listed. That its check lacks another table is not
-/// the same.
+/// Whether a table is there: one that is not was dropped since it was listed. That its check lacks
+/// another table is not the same.
 pub fn is_there(connection: &Connection, table: &str) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1) OR ?1 LIKE 'sqlite\\_%' ESCAPE '\\'";
     Ok(connection.query_row(sql, [table], |row| row.get(0))?)
@@ -287,7 +293,8 @@ pub fn table_of(connection: &Connection, index: &str) -> Result<Option<String>> 
     Ok(connection.query_row(sql, [index], |row| row.get(0)).optional()?)
 }
 
-/// Whether an error of a check says that it cannot be done here, rather than that it was kept from being done.
+/// Whether an error of a check says that it cannot be done here, rather than that it was kept from
+/// being done.
 pub fn cannot_be_done(error: &Error) -> bool {
     matches!(error.reason, Reason::Unsupported | Reason::Sqlite)
 }

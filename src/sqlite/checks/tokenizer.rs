@@ -1,6 +1,7 @@
-//! Whether a full-text table that differs from its content is out of step with it, or was made by a tokenizer that the
-//! application registered under one of SQLite's names, which nothing in the file tells (HAZARDS H34). Asks inside a read
-//! transaction; must never take the write lock, and leaves nothing in SQLite's temporary database.
+//! Whether a full-text table that differs from its content is out of step with it, or was made by a
+//! tokenizer that the application registered under one of SQLite's names, which nothing in the file
+//! tells (HAZARDS H34). Asks inside a read transaction; must never take the write lock, and leaves
+//! nothing in SQLite's temporary database.
 
 use rusqlite::Connection;
 
@@ -20,7 +21,8 @@ const LEAST: u64 = 4;
 pub enum Step {
     /// Every word of the content is in the index, and no other.
     In,
-    /// The index was made by this SQLite's tokenizer, and rows are missing in it, or have other words: a rebuild mends it.
+    /// The index was made by this SQLite's tokenizer, and rows are missing in it, or have other
+    /// words: a rebuild mends it.
     Out,
     /// The content is not stored, so that there is nothing to compare with.
     Contentless,
@@ -28,7 +30,8 @@ pub enum Step {
     Unknown(String),
 }
 
-/// Whether a line of `PRAGMA integrity_check` is about a full-text table that differs from its content.
+/// Whether a line of `PRAGMA integrity_check` is about a full-text table that differs from its
+/// content.
 pub fn is_about(line: &str) -> bool {
     line.starts_with("malformed inverted index for FTS")
 }
@@ -50,7 +53,8 @@ pub fn is_apart(connection: &Connection, table: &str) -> Result<bool> {
     Ok(fulltext::fts5(connection, table)?.is_some_and(|(_, is_apart)| is_apart))
 }
 
-/// Compares a full-text table with its content; reads all of both. Errors: what keeps it from being done.
+/// Compares a full-text table with its content; reads all of both. Errors: what keeps it from being
+/// done.
 pub fn step(connection: &mut Connection, table: &str) -> Result<Step> {
     let found = match fulltext::agreement(connection, table) {
         Err(error) if error.reason == Reason::Unsupported => {
@@ -70,8 +74,9 @@ pub fn step(connection: &mut Connection, table: &str) -> Result<Step> {
     })
 }
 
-/// Cuts some rows into words here, and sees whether the index has the same for at least half of those that it knows. So few that nothing can be
-/// concluded were rather changed than made by another tokenizer.
+/// Cuts some rows into words here, and sees whether the index has the same for at least half of
+/// those that it knows. So few that nothing can be concluded were rather changed than made by
+/// another tokenizer.
 fn is_ours(connection: &Connection, table: &str) -> Result<bool> {
     // FTS3 and FTS4 do not show which words a row has.
     let Some((using, _)) = fulltext::fts5(connection, table)? else { return Ok(true) };

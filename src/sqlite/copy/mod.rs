@@ -1,5 +1,6 @@
-//! The pages of a database that SQLite may call damaged, as one consistent state, its write-ahead log included: nothing of
-//! its content is looked at. Must never write to it, and never read it but through SQLite (HAZARDS H1, H4).
+//! The pages of a database that SQLite may call damaged, as one consistent state, its write-ahead
+//! log included: nothing of its content is looked at. Must never write to it, and never read it but
+//! through SQLite (HAZARDS H1, H4).
 
 mod sink;
 pub(in crate::sqlite) mod steps;
@@ -24,10 +25,11 @@ use crate::words;
 /// Pages pulled between two looks at the limits: at most some megabytes.
 const STEP: i32 = 64;
 
-/// Gives the pages of the database at `path` to `out`, each with its offset in the file, in no certain order.
+/// Gives the pages of the database at `path` to `out`, each with its offset in the file, in no
+/// certain order.
 ///
-/// Errors: `not_a_database` and `damaged` where its header is so broken that SQLite reads nothing of it; `deadline` past
-/// `bounds`; `busy`; what `out` and `watch` return.
+/// Errors: `not_a_database` and `damaged` where its header is so broken that SQLite reads nothing
+/// of it; `deadline` past `bounds`; `busy`; what `out` and `watch` return.
 pub fn pages(
     path: &Path,
     busy_timeout: Duration,
@@ -37,7 +39,8 @@ pub fn pages(
 ) -> Result<()> {
     let source = exclusive::opened(path, busy_timeout)?;
     hold::read_only(&source)?;
-    // Neither reads the schema, which may be damaged as well; the second one takes hold of the present state.
+    // Neither reads the schema, which may be damaged as well; the second one takes hold of the
+    // present state.
     source.execute_batch("BEGIN; PRAGMA schema_version")?;
     let held = ReadLimits {
         path,

@@ -1,8 +1,10 @@
-//! One consistent snapshot of a live database as a stream of its pages, while its application writes (HAZARDS H10, H11).
+//! One consistent snapshot of a live database as a stream of its pages, while its application
+//! writes (HAZARDS H10, H11).
 //!
-//! A single read transaction spans the whole snapshot, so that the backup API reads one state and has nothing to
-//! restart (<https://www.sqlite.org/backup.html>). In WAL mode writers do not notice; in rollback mode they wait.
-//! How long that may last, and how far the write-ahead log may grow meanwhile, is bounded by [`Bounds`].
+//! A single read transaction spans the whole snapshot, so that the backup API reads one state and
+//! has nothing to restart (<https://www.sqlite.org/backup.html>). In WAL mode writers do not
+//! notice; in rollback mode they wait. How long that may last, and how far the write-ahead log may
+//! grow meanwhile, is bounded by [`Bounds`].
 
 use std::cell::Cell;
 use std::path::Path;
@@ -20,7 +22,8 @@ use crate::sqlite::write::checkpoint::Backlog;
 use crate::terms::progress::{Unit, Watch};
 use crate::words;
 
-/// Bytes pulled between two looks at the limits: some milliseconds, and all that is held of the database here.
+/// Bytes pulled between two looks at the limits: some milliseconds, and all that is held of the
+/// database here.
 const STEP: u64 = 1 << 20;
 
 /// The page that holds the byte at 1 GiB is never written: it is where locks lie
@@ -59,7 +62,8 @@ pub struct Snapshot<'c> {
 }
 
 impl<'c> Snapshot<'c> {
-    /// Takes hold of the present state of `source`, whose file is `path`. `shrunken` for an empty database.
+    /// Takes hold of the present state of `source`, whose file is `path`. `shrunken` for an empty
+    /// database.
     pub fn begin(source: &'c mut Connection, path: &'c Path, bounds: Bounds) -> Result<Self> {
         let transaction = source.transaction()?;
         let schema = schema::text(&transaction)?;
@@ -100,8 +104,8 @@ impl<'c> Snapshot<'c> {
 
     /// Gives the file's bytes from first to last to `out`, a few pages at a time.
     ///
-    /// They are those of the database but for three fields of the header: the file change counter and the version
-    /// that it is valid for begin anew, and the size is that of the snapshot.
+    /// They are those of the database but for three fields of the header: the file change counter
+    /// and the version that it is valid for begin anew, and the size is that of the snapshot.
     ///
     /// `watch` is told the bytes done, and ends the stream with its error.
     pub fn pages(&self, out: &mut dyn FnMut(&[u8]) -> Result<()>, watch: &dyn Watch) -> Result<()> {
@@ -134,8 +138,9 @@ impl<'c> Snapshot<'c> {
         self.still_whole()
     }
 
-    /// SQLite reads zeros behind the end of a file that somebody cuts short, and takes them for pages. In WAL mode the
-    /// last pages may be in the log alone, so that the file is as long as it was, or as long as the state needs.
+    /// SQLite reads zeros behind the end of a file that somebody cuts short, and takes them for
+    /// pages. In WAL mode the last pages may be in the log alone, so that the file is as long as it
+    /// was, or as long as the state needs.
     fn still_whole(&self) -> Result<()> {
         let now = file_bytes(self.path);
         if now >= self.file_before.min(self.facts.bytes()) {
@@ -152,8 +157,8 @@ impl<'c> Snapshot<'c> {
         ))
     }
 
-    /// Lets go of the state; how long it was held. Then moves what was committed meanwhile out of the log, but into a
-    /// file that `is_damaged` nothing is written.
+    /// Lets go of the state; how long it was held. Then moves what was committed meanwhile out of
+    /// the log, but into a file that `is_damaged` nothing is written.
     pub fn end(&self, is_damaged: bool) -> Result<Duration> {
         // Not by `Transaction::rollback`, after which the connection is no longer ours to use.
         self.transaction.execute_batch("ROLLBACK")?;
@@ -206,8 +211,8 @@ impl<'c> Snapshot<'c> {
     }
 }
 
-/// Puts what the backup API writes into the order of the file. It writes the pages in their order but for the first
-/// one, which comes before the last few; that is had already, and compared.
+/// Puts what the backup API writes into the order of the file. It writes the pages in their order
+/// but for the first one, which comes before the last few; that is had already, and compared.
 struct Order {
     first: Vec<u8>,
     cookie: [u8; 4],

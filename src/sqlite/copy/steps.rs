@@ -1,4 +1,5 @@
-//! A backup by SQLite's own API, step by step: between two steps it can be ended, within one it cannot.
+//! A backup by SQLite's own API, step by step: between two steps it can be ended, within one it
+//! cannot.
 
 use std::time::Duration;
 
@@ -12,15 +13,15 @@ const AGAIN_AFTER: Duration = Duration::from_millis(5);
 /// What becomes of a step that a lock is in the way of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sqlite) enum OnLock {
-    /// It is tried again: within a read transaction of our own nobody stands in the way but a rollback that is being
-    /// recovered, which does not last.
+    /// It is tried again: within a read transaction of our own nobody stands in the way but a
+    /// rollback that is being recovered, which does not last.
     Again,
     /// It ends the work, `busy`.
     Ends,
 }
 
-/// Takes steps of so many pages to the end. `before` is asked before each, and ends the work by `false`; `after` takes what
-/// a step wrote. Whether it came to the end.
+/// Takes steps of so many pages to the end. `before` is asked before each, and ends the work by
+/// `false`; `after` takes what a step wrote. Whether it came to the end.
 pub(in crate::sqlite) fn to_the_end(
     backup: &Backup<'_, '_>,
     pages: i32,

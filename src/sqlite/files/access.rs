@@ -1,9 +1,10 @@
-//! Whether a database may be opened without harm to its application, judged by `stat` alone (HAZARDS H1, H3, H23).
+//! Whether a database may be opened without harm to its application, judged by `stat` alone
+//! (HAZARDS H1, H3, H23).
 //!
-//! SQLite creates the `-wal`, `-shm` and `-journal` files with the mode of the database, but gives them the
-//! database's owner only when it runs as root and may chown (`findCreateFileMode` and `robustFchown` in SQLite's
-//! os_unix.c). Opened by the wrong user, a database gets sidecars that its application cannot write, and each
-//! of its requests fails from then on.
+//! SQLite creates the `-wal`, `-shm` and `-journal` files with the mode of the database, but gives
+//! them the database's owner only when it runs as root and may chown (`findCreateFileMode` and
+//! `robustFchown` in SQLite's os_unix.c). Opened by the wrong user, a database gets sidecars that
+//! its application cannot write, and each of its requests fails from then on.
 
 use std::fs::Metadata;
 use std::io::ErrorKind;
@@ -31,8 +32,9 @@ const BRING_BACK: &str =
 const GROUP_RW: u32 = 0o060;
 const OTHER_RW: u32 = 0o006;
 
-/// Refuses a database that is missing, is no regular file, is in WAL mode and reached under a second name, or would be
-/// left with sidecars that its application cannot write. Done before every use.
+/// Refuses a database that is missing, is no regular file, is in WAL mode and reached under a
+/// second name, or would be left with sidecars that its application cannot write. Done before every
+/// use.
 pub fn check(path: &Path) -> Result<Identity> {
     super::place::check(path)?;
     let path = &resolved(path);
@@ -61,8 +63,8 @@ pub fn is_regular(path: &Path, file: &Metadata) -> Result<()> {
     Err(Error::new(Reason::NotADatabase, text).of(path))
 }
 
-/// Refuses a database in WAL mode that is reached under a second name: what it reads lacks what is in the application's
-/// log, and opened it would get a log of its own (HAZARDS H31).
+/// Refuses a database in WAL mode that is reached under a second name: what it reads lacks what is
+/// in the application's log, and opened it would get a log of its own (HAZARDS H31).
 fn has_one_name(path: &Path) -> Result<()> {
     match aliases::second(path) {
         // One that cannot be told counts as WAL mode.
@@ -79,8 +81,8 @@ pub fn identity(path: &Path) -> Option<Identity> {
     std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
-/// Says of each sidecar that exists now whether the database's owner can write it; the error names the first that
-/// it cannot. Done after every run.
+/// Says of each sidecar that exists now whether the database's owner can write it; the error names
+/// the first that it cannot. Done after every run.
 pub fn check_sidecars(path: &Path) -> Result<()> {
     // Without a database that can be seen there is nobody whose sidecars they could be.
     let Ok(file) = std::fs::metadata(path) else { return Ok(()) };
@@ -130,8 +132,8 @@ pub fn warnings(path: &Path) -> Vec<String> {
     warnings
 }
 
-/// The group that may write the database, where we own the database and new files get another group. Whether anybody
-/// but its owner does use it, nobody can tell: no reason to refuse.
+/// The group that may write the database, where we own the database and new files get another
+/// group. Whether anybody but its owner does use it, nobody can tell: no reason to refuse.
 fn group_left_out(path: &Path) -> Option<u32> {
     let path = resolved(path);
     let (file, parent) = (std::fs::metadata(&path).ok()?, std::fs::metadata(path.parent()?).ok()?);

@@ -1,6 +1,7 @@
-//! Whether a database is reached under a second name (HAZARDS H31). SQLite finds the `-wal`, the `-shm` and the `-journal`
-//! by the name under which it opened the file: under another one, a hard link or a bind mount of the file alone, there
-//! are two logs and two sets of locks, and each side destroys what the other wrote. Must never open the file (H1).
+//! Whether a database is reached under a second name (HAZARDS H31). SQLite finds the `-wal`, the
+//! `-shm` and the `-journal` by the name under which it opened the file: under another one, a hard
+//! link or a bind mount of the file alone, there are two logs and two sets of locks, and each side
+//! destroys what the other wrote. Must never open the file (H1).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -13,8 +14,9 @@ use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 
 use super::facts::resolved;
 
-/// What follows a database's name in that under which a restore in place keeps the file that it replaces. While the
-/// restore is at work, or where it was killed, the live file has this second name, under which nobody opens it.
+/// What follows a database's name in that under which a restore in place keeps the file that it
+/// replaces. While the restore is at work, or where it was killed, the live file has this second
+/// name, under which nobody opens it.
 pub const BEFORE_RESTORE: &str = ".before-restore-";
 
 /// A second name, with what to do about it.
@@ -77,7 +79,8 @@ fn kept_by_restores(path: &Path, file: &Metadata) -> u64 {
     entries.filter_map(Result::ok).filter(is_kept).count() as u64
 }
 
-/// Whether `path` is a mount point under another name than the file has in the directory's own mount.
+/// Whether `path` is a mount point under another name than the file has in the directory's own
+/// mount.
 fn is_mounted_alone(path: &Path) -> bool {
     // Tells nearly always that it is none, without the list of all mounts (Linux 5.8).
     let seen = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::empty());

@@ -1,11 +1,12 @@
-//! The descriptor by which SQLite itself has the `-shm` of a database open, to ask the kernel by it who has locks there. Our
-//! process must not open that file a second time: closing it would end all of its locks (HAZARDS H1). And asked from here,
-//! the kernel passes over our own locks, behind which another process' watch cannot see. Must never be closed, written to or
-//! locked by.
+//! The descriptor by which SQLite itself has the `-shm` of a database open, to ask the kernel by it
+//! who has locks there. Our process must not open that file a second time: closing it would end all
+//! of its locks (HAZARDS H1). And asked from here, the kernel passes over our own locks, behind
+//! which another process' watch cannot see. Must never be closed, written to or locked by.
 //!
-//! The invariant that the block with `unsafe` relies on: a connection in WAL mode that has read keeps the `-shm` open until it
-//! is closed (`unixOpenSharedMemory` and `unixShmUnmap` in SQLite's os_unix.c; all connections of a process to one file share
-//! one descriptor), nobody else in this process opens it, and the connection is borrowed for as long as the descriptor is.
+//! The invariant that the block with `unsafe` relies on: a connection in WAL mode that has read
+//! keeps the `-shm` open until it is closed (`unixOpenSharedMemory` and `unixShmUnmap` in SQLite's
+//! os_unix.c; all connections of a process to one file share one descriptor), nobody else in this
+//! process opens it, and the connection is borrowed for as long as the descriptor is.
 #![allow(unsafe_code)]
 
 use std::fs;
@@ -17,15 +18,16 @@ use rusqlite::Connection;
 use super::access;
 use super::facts::sidecar;
 
-/// That of the write-ahead log's index of this database, which the connection has read in WAL mode; `None` where none can be
-/// found.
+/// That of the write-ahead log's index of this database, which the connection has read in WAL mode;
+/// `None` where none can be found.
 pub(in crate::sqlite) fn of_log<'c>(_open: &'c Connection, database: &Path) -> Option<BorrowedFd<'c>> {
     let wanted = access::identity(&sidecar(database, "-shm"))?;
     let number = fs::read_dir("/proc/self/fd").ok()?.filter_map(Result::ok).find_map(|entry| {
         let is_it = access::identity(&entry.path()) == Some(wanted);
         is_it.then(|| entry.file_name().to_str()?.parse().ok())?
     })?;
-    // SAFETY: see the invariant above; the number is that of a descriptor which is open, as it was just found.
+    // SAFETY: see the invariant above; the number is that of a descriptor which is open, as it was
+    // just found.
     Some(unsafe { BorrowedFd::borrow_raw(number) })
 }
 

@@ -31,7 +31,8 @@ impl Facts {
         let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         let count = |pragma: &str| number(pragma).map(|n| u64::try_from(n).unwrap_or(0));
         Ok(Self {
-            // First: it reads the file, the others only tell what the connection knows from when it last did.
+            // First: it reads the file, the others only tell what the connection knows from when it
+            // last did.
             pages: count("page_count")?,
             page_size: count("page_size")?,
             free_pages: count("freelist_count")?,
@@ -70,8 +71,8 @@ pub fn data_version(connection: &Connection) -> Result<i64> {
     Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
 }
 
-/// Where a path leads to: SQLite follows links, and keeps its files beside the link's target. A path that leads
-/// nowhere stays as it is.
+/// Where a path leads to: SQLite follows links, and keeps its files beside the link's target. A
+/// path that leads nowhere stays as it is.
 pub fn resolved(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

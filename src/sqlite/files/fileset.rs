@@ -1,5 +1,5 @@
-//! The files that a database is made of at one moment, by `stat`: to tell whether what a connection has open is still what
-//! its path leads to (HAZARDS H30). Must never open them (H1).
+//! The files that a database is made of at one moment, by `stat`: to tell whether what a connection
+//! has open is still what its path leads to (HAZARDS H30). Must never open them (H1).
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

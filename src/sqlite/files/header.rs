@@ -1,6 +1,6 @@
-//! What a file is that SQLite takes for no database, told by its first page. Must never open the file itself, which
-//! may be live all the same for another program (HAZARDS H1): another process reads it, whose closing ends none of
-//! our locks.
+//! What a file is that SQLite takes for no database, told by its first page. Must never open the
+//! file itself, which may be live all the same for another program (HAZARDS H1): another process
+//! reads it, whose closing ends none of our locks.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,11 +18,12 @@ const NEWEST_FORMAT: u8 = WAL;
 /// The format of a database in WAL mode.
 const WAL: u8 = 2;
 
-/// Bits of information in a byte, over [`LOOKED_AT`] bytes. Random ones have 7.955 (8 less 255 / (2 n ln 2)), with a
-/// spread of 0.004; pages, text and programs have less than 7.5.
+/// Bits of information in a byte, over [`LOOKED_AT`] bytes. Random ones have 7.955 (8 less 255 / (2
+/// n ln 2)), with a spread of 0.004; pages, text and programs have less than 7.5.
 const RANDOM: f64 = 7.93;
 
-/// Every page size in bytes is a multiple of this (<https://www.sqlite.org/fileformat2.html#pages>).
+/// Every page size in bytes is a multiple of this
+/// (<https://www.sqlite.org/fileformat2.html#pages>).
 pub const SMALLEST_PAGE: u64 = 512;
 
 /// What SQLite's databases begin with.
@@ -31,8 +32,8 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 /// Bytes of the header.
 const HEADER: usize = 100;
 
-/// What the root of the schema begins with, which follows the header: a table's inner page, or its leaf
-/// (<https://www.sqlite.org/fileformat2.html#b_tree_pages>).
+/// What the root of the schema begins with, which follows the header: a table's inner page, or its
+/// leaf (<https://www.sqlite.org/fileformat2.html#b_tree_pages>).
 const TABLE_PAGES: [u8; 2] = [5, 13];
 
 /// Other files that get into the place of a database, by what they begin with.
@@ -86,8 +87,8 @@ pub fn is_wal(path: &Path) -> Option<bool> {
 
 /// And how many bytes the file has. `None` where `head` is missing or may not read it.
 fn first_page(path: &Path) -> Option<(Vec<u8>, u64)> {
-    // What it reads is what was looked at, and no FIFO: it opens the descriptor that it is given, by which nothing can be
-    // read, anew.
+    // What it reads is what was looked at, and no FIFO: it opens the descriptor that it is given,
+    // by which nothing can be read, anew.
     let (file, bytes) = Place::of(path).ok()?.regular()?;
     let mut head = Command::new("head");
     head.args(["-c", &LOOKED_AT.to_string(), "--", "/proc/self/fd/0"]);
@@ -95,7 +96,8 @@ fn first_page(path: &Path) -> Option<(Vec<u8>, u64)> {
     read.status.success().then_some((read.stdout, bytes))
 }
 
-/// The reason, and what follows the file's name; of damage, what to do is the caller's to say. `bytes`: of the whole file.
+/// The reason, and what follows the file's name; of damage, what to do is the caller's to say.
+/// `bytes`: of the whole file.
 fn judge(page: &[u8], bytes: u64) -> (Reason, String) {
     if let Some(format) = format(page) {
         return format;
@@ -119,7 +121,8 @@ fn judge(page: &[u8], bytes: u64) -> (Reason, String) {
     (Reason::NotADatabase, text.to_owned())
 }
 
-/// Whether zeros are where the header was: alone, before the root of the schema, or over all of the page.
+/// Whether zeros are where the header was: alone, before the root of the schema, or over all of the
+/// page.
 fn has_lost_its_header(page: &[u8]) -> bool {
     let Some((header, rest)) = page.split_at_checked(HEADER) else { return false };
     let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);

@@ -1,6 +1,7 @@
-//! Who has a file open or locked now, told from `/proc` without opening the file (HAZARDS H1, H18). SQLite's own locks
-//! do not tell: in rollback mode an idle connection holds none, and would go on with the old file after another was
-//! put in its place. Must never claim to have seen everybody where it has not.
+//! Who has a file open or locked now, told from `/proc` without opening the file (HAZARDS H1, H18).
+//! SQLite's own locks do not tell: in rollback mode an idle connection holds none, and would go on
+//! with the old file after another was put in its place. Must never claim to have seen everybody
+//! where it has not.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -18,10 +19,12 @@ use super::access::{self, Identity};
 use super::facts::{SIDECARS, resolved, sidecar};
 use crate::words;
 
-/// The inode of the first PID namespace (PROC_PID_INIT_INO in linux/proc_ns.h): who lives in it sees all processes.
+/// The inode of the first PID namespace (PROC_PID_INIT_INO in linux/proc_ns.h): who lives in it
+/// sees all processes.
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// PF_KTHREAD in the flags of `/proc/PID/stat` (linux/sched.h): a thread of the kernel, which opens no databases.
+/// PF_KTHREAD in the flags of `/proc/PID/stat` (linux/sched.h): a thread of the kernel, which opens
+/// no databases.
 const KERNEL_THREAD: u64 = 0x0020_0000;
 
 /// Enough of a command line to know it by.
@@ -66,7 +69,8 @@ impl Holder {
 pub struct Holders {
     /// Those that have one of the files open or locked, by their number; never this process.
     pub holders: Vec<Holder>,
-    /// Why others may have it open unseen; `None` where all processes of this machine were looked into.
+    /// Why others may have it open unseen; `None` where all processes of this machine were looked
+    /// into.
     pub unseen: Option<String>,
 }
 
@@ -75,7 +79,8 @@ pub struct Holders {
 pub struct FileSelection<'a> {
     /// Files that are there.
     pub there: &'a [Identity],
-    /// Names under which a file may have been removed while somebody had it open, who still goes on with it.
+    /// Names under which a file may have been removed while somebody had it open, who still goes on
+    /// with it.
     pub removed: &'a [PathBuf],
 }
 
@@ -112,7 +117,8 @@ pub fn is_open_here(path: &Path) -> bool {
     has_open(std::process::id(), FileSelection { there: &there, removed: &names }) == Some(true)
 }
 
-/// Those that have a file locked so that nobody else gets in, as far as the kernel's list of locks tells.
+/// Those that have a file locked so that nobody else gets in, as far as the kernel's list of locks
+/// tells.
 pub fn locked_by(file: Identity) -> Vec<Holder> {
     let mut pids = lock_holders(&[file], &(0..=u64::MAX), true);
     pids.sort_unstable();
@@ -121,9 +127,10 @@ pub fn locked_by(file: Identity) -> Vec<Holder> {
     pids.into_iter().map(holder).collect()
 }
 
-/// Those that have a transaction open which reads from a write-ahead log, by the locks on its `-shm` file (the bytes of
-/// WAL_READ_LOCK in SQLite's wal.c); perhaps this process. Not everybody, where `/proc/locks` does not show everybody. Where
-/// there are several, those that are seen each time within 0.2 s: who only commits often is not the one that stays.
+/// Those that have a transaction open which reads from a write-ahead log, by the locks on its
+/// `-shm` file (the bytes of WAL_READ_LOCK in SQLite's wal.c); perhaps this process. Not everybody,
+/// where `/proc/locks` does not show everybody. Where there are several, those that are seen each
+/// time within 0.2 s: who only commits often is not the one that stays.
 pub fn of_log(shm: Identity) -> Vec<Holder> {
     const READ_LOCKS: RangeInclusive<u64> = 123..=127;
     const LOOKS: usize = 8;
@@ -177,9 +184,9 @@ fn opens_files(pid: u32) -> bool {
     !is_dead && flags & KERNEL_THREAD == 0
 }
 
-/// Lines of `/proc/locks`: `1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`, with `->` after the number for one that
-/// waits. It tells everybody of everybody's locks, but for those of other containers. Only locks that begin in `bytes`, and,
-/// where asked for, that let nobody else in.
+/// Lines of `/proc/locks`: `1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`, with `->` after the
+/// number for one that waits. It tells everybody of everybody's locks, but for those of other
+/// containers. Only locks that begin in `bytes`, and, where asked for, that let nobody else in.
 fn lock_holders(files: &[Identity], bytes: &RangeInclusive<u64>, exclusive: bool) -> Vec<u32> {
     let Ok(locks) = fs::read_to_string("/proc/locks") else { return Vec::new() };
     let holder = |line: &str| {
@@ -214,8 +221,8 @@ pub fn parent(pid: u32) -> Option<u32> {
     stat(pid)?.get(1)?.parse().ok()
 }
 
-/// The fields of `/proc/PID/stat` from the state on: behind the command in parentheses, which may hold anything
-/// (proc_pid_stat(5), from 3). `None` where there is no such process.
+/// The fields of `/proc/PID/stat` from the state on: behind the command in parentheses, which may
+/// hold anything (proc_pid_stat(5), from 3). `None` where there is no such process.
 pub fn stat(pid: u32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     Some(stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect())
@@ -234,7 +241,8 @@ fn holder(pid: u32) -> Holder {
     }
 }
 
-/// The first words of a command line, up to the first option or setting: what follows may be a secret.
+/// The first words of a command line, up to the first option or setting: what follows may be a
+/// secret.
 fn command(line: &str) -> Option<String> {
     let mut words = line.split('\0').take_while(|word| !word.is_empty());
     let program = words.next()?;

@@ -1,4 +1,5 @@
-//! The files of a database and who has them, by name, by `stat` and by `/proc`. Must never open a database (HAZARDS H1).
+//! The files of a database and who has them, by name, by `stat` and by `/proc`. Must never open a
+//! database (HAZARDS H1).
 
 pub mod access;
 pub mod aliases;

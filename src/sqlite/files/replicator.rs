@@ -1,5 +1,5 @@
-//! Whether a replicator such as Litestream owns the write-ahead log of a database (HAZARDS H13): a checkpoint or
-//! a VACUUM from outside would break its history.
+//! Whether a replicator such as Litestream owns the write-ahead log of a database (HAZARDS H13): a
+//! checkpoint or a VACUUM from outside would break its history.
 
 use std::path::Path;
 
@@ -7,8 +7,9 @@ use rusqlite::Connection;
 
 use super::facts::resolved;
 
-/// Tables that Litestream keeps in each database it replicates, `_litestream_seq` and `_litestream_lock`, or its
-/// directory beside the file. A database that cannot be read now is judged by the directory alone.
+/// Tables that Litestream keeps in each database it replicates, `_litestream_seq` and
+/// `_litestream_lock`, or its directory beside the file. A database that cannot be read now is
+/// judged by the directory alone.
 pub fn owns(connection: &Connection, path: &Path) -> bool {
     has_directory(path) || has_tables(connection)
 }

@@ -30,7 +30,8 @@ pub struct Shortage {
     pub free: u64,
 }
 
-/// `no_space` where the filesystems have no room for all of it. `purpose`: what needs it, as the subject of a sentence.
+/// `no_space` where the filesystems have no room for all of it. `purpose`: what needs it, as the
+/// subject of a sentence.
 pub fn check(needs: &[Need], purpose: &str) -> Result<()> {
     match shortage(needs)? {
         Some(shortage) => Err(shortage.error(purpose)),
@@ -55,7 +56,8 @@ impl Shortage {
     }
 }
 
-/// The filesystem that is short of the most, where one is. Directories on the same one are added up.
+/// The filesystem that is short of the most, where one is. Directories on the same one are added
+/// up.
 pub fn shortage(needs: &[Need]) -> Result<Option<Shortage>> {
     let mut filesystems: BTreeMap<u64, Shortage> = BTreeMap::new();
     for need in needs {
@@ -74,8 +76,8 @@ pub fn shortage(needs: &[Need]) -> Result<Option<Shortage>> {
     Ok(filesystems.into_values().filter(|f| f.free < f.needed).max_by_key(|f| f.needed - f.free))
 }
 
-/// Where SQLite puts its temporary files: the first of these that is a directory it may write to, as
-/// `unixTempFileDir` in os_unix.c looks for it.
+/// Where SQLite puts its temporary files: the first of these that is a directory it may write to,
+/// as `unixTempFileDir` in os_unix.c looks for it.
 pub fn temp_directory() -> PathBuf {
     let named = ["SQLITE_TMPDIR", "TMPDIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
     let usual = ["/var/tmp", "/usr/tmp", "/tmp"].into_iter().map(PathBuf::from);

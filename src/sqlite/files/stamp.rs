@@ -1,9 +1,11 @@
-//! Whether a database may have been written to since somebody looked, told by `stat` of its file and of its
-//! write-ahead log: every commit writes to one of the two. Must never open them (HAZARDS H1).
+//! Whether a database may have been written to since somebody looked, told by `stat` of its file
+//! and of its write-ahead log: every commit writes to one of the two. Must never open them (HAZARDS
+//! H1).
 //!
-//! `PRAGMA data_version` tells the same only to the connection that asked before, and a pool's connections come and
-//! go, as does the process; the file change counter stands still in WAL mode
-//! (<https://www.sqlite.org/pragma.html#pragma_data_version>, <https://www.sqlite.org/fileformat2.html>).
+//! `PRAGMA data_version` tells the same only to the connection that asked before, and a pool's
+//! connections come and go, as does the process; the file change counter stands still in WAL mode
+//! (<https://www.sqlite.org/pragma.html#pragma_data_version>,
+//! <https://www.sqlite.org/fileformat2.html>).
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{resolved, sidecar};
 
-/// Two writes closer together than the clock of the filesystem ticks can have the same time; none ticks slower than
-/// this (FAT, 2 s).
+/// Two writes closer together than the clock of the filesystem ticks can have the same time; none
+/// ticks slower than this (FAT, 2 s).
 const COARSEST_CLOCK: Duration = Duration::from_secs(2);
 
 /// What `stat` said of a database and of its write-ahead log.
@@ -32,7 +34,8 @@ struct File {
     bytes: u64,
     /// Seconds since 1970 and nanoseconds of the last change of the content …
     modified: (i64, i64),
-    /// … and of the inode, which nobody can set. Not of the log: SQLite run by root gives it its owner at each open.
+    /// … and of the inode, which nobody can set. Not of the log: SQLite run by root gives it its
+    /// owner at each open.
     changed: Option<(i64, i64)>,
 }
 
@@ -51,8 +54,8 @@ impl Stamp {
         self.database.map_or(0, |file| file.bytes)
     }
 
-    /// Whether an equal stamp at a later time means that nothing was written in between: not so shortly after a
-    /// write, when the next one could get the same time, and not without a file.
+    /// Whether an equal stamp at a later time means that nothing was written in between: not so
+    /// shortly after a write, when the next one could get the same time, and not without a file.
     pub fn is_settled(&self, now: SystemTime) -> bool {
         let Ok(now) = now.duration_since(UNIX_EPOCH) else { return false };
         let Some(settled) = now.checked_sub(COARSEST_CLOCK) else { return false };

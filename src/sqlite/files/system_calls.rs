@@ -1,21 +1,22 @@
-//! The calls by which SQLite reaches files by their names, ours in the place of the system's: it opens, makes, removes
-//! and looks at what lies beneath a directory handle, follows no link of somebody who may not lead it there, and opens
-//! regular files only (HAZARDS H32). SQLite opens the files beside a database long after it was judged, and by
-//! name: what is put there meanwhile is found out here, on the very file. Must never open a file of which that is
-//! not known yet: closing it would end the locks of other connections (H1); what is looked at is `O_PATH`.
+//! The calls by which SQLite reaches files by their names, ours in the place of the system's: it
+//! opens, makes, removes and looks at what lies beneath a directory handle, follows no link of
+//! somebody who may not lead it there, and opens regular files only (HAZARDS H32). SQLite opens the
+//! files beside a database long after it was judged, and by name: what is put there meanwhile is
+//! found out here, on the very file. Must never open a file of which that is not known yet: closing
+//! it would end the locks of other connections (H1); what is looked at is `O_PATH`.
 //!
-//! Where we are root, what is made and removed in a directory of somebody else is so with the rights of the
-//! database's owner.
+//! Where we are root, what is made and removed in a directory of somebody else is so with the
+//! rights of the database's owner.
 //!
 //! With `unsafe`: SQLite calls these functions through pointers (`xSetSystemCall` of its VFS,
 //! <https://www.sqlite.org/c3ref/vfs.html>). The invariants that every block relies on:
 //!
-//! 1. The types are those of `aSyscall` in SQLite's os_unix.c; names are texts that end in NUL, buffers have the lengths
-//!    that come with them, both valid for the duration of the call.
-//! 2. They are put in place once, before we have SQLite open any file: [`install`] is called by whatever makes a name for
-//!    SQLite.
-//! 3. No callback can panic into C: each only calls the system and compares; the thread-local is not borrowed across
-//!    calls.
+//! 1. The types are those of `aSyscall` in SQLite's os_unix.c; names are texts that end in NUL,
+//!    buffers have the lengths that come with them, both valid for the duration of the call.
+//! 2. They are put in place once, before we have SQLite open any file: [`install`] is called by
+//!    whatever makes a name for SQLite.
+//! 3. No callback can panic into C: each only calls the system and compares; the thread-local is
+//!    not borrowed across calls.
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
@@ -34,7 +35,8 @@ use super::facts::SIDECARS;
 use super::place::{self, is_trusted, reopened};
 use crate::rights::{self, Owner};
 
-/// What SQLite opens beside databases, by these names: for numbers by chance, and to keep the first descriptors free.
+/// What SQLite opens beside databases, by these names: for numbers by chance, and to keep the first
+/// descriptors free.
 const DEVICES: [&str; 2] = ["/dev/urandom", "/dev/null"];
 
 /// Tries to open a name that somebody makes and removes meanwhile.
@@ -52,14 +54,16 @@ type Asks = unsafe extern "C" fn(*const c_char, c_int) -> c_int;
 type Removes = unsafe extern "C" fn(*const c_char) -> c_int;
 type Reads = unsafe extern "C" fn(*const c_char, *mut c_char, usize) -> isize;
 
-/// The links that SQLite follows to find out where a path leads, on this thread, right before it opens what is there.
+/// The links that SQLite follows to find out where a path leads, on this thread, right before it
+/// opens what is there.
 #[derive(Default)]
 struct LinkOwners {
     /// Their owners, where that is neither root nor we.
     owners: Vec<u32>,
     /// A link was read just now: what is looked at next is still the same path.
     goes_on: bool,
-    /// The path that was opened first since then: where SQLite may not write, it opens it once more to read.
+    /// The path that was opened first since then: where SQLite may not write, it opens it once more
+    /// to read.
     opened: PathBuf,
 }
 
@@ -74,7 +78,8 @@ pub(in crate::sqlite) fn install() -> bool {
 }
 
 fn replaced() -> Option<()> {
-    // SAFETY: finds a VFS by a name that is a text; what it gives is null or lives as long as the process.
+    // SAFETY: finds a VFS by a name that is a text; what it gives is null or lives as long as the
+    // process.
     let vfs = unsafe { ffi::sqlite3_vfs_find(c"unix".as_ptr()) };
     // SAFETY: see above; nobody changes the table of methods.
     let methods = unsafe { vfs.as_ref() }?;
@@ -96,7 +101,8 @@ fn replaced() -> Option<()> {
         ]
     };
     for (name, call) in calls {
-        // SAFETY: this VFS, the name of one of its calls, and a function of its type that lives for ever.
+        // SAFETY: this VFS, the name of one of its calls, and a function of its type that lives for
+        // ever.
         if unsafe { set(vfs, name.as_ptr(), Some(call)) } != ffi::SQLITE_OK {
             return None;
         }
@@ -167,7 +173,8 @@ unsafe extern "C" fn on_readlink(name: *const c_char, into: *mut c_char, length:
     match read {
         Ok(target) => {
             let length = target.len().min(length);
-            // SAFETY: `into` has room for as many bytes as were asked for, and does not overlap what is ours.
+            // SAFETY: `into` has room for as many bytes as were asked for, and does not overlap
+            // what is ours.
             unsafe { std::ptr::copy_nonoverlapping(target.as_ptr().cast(), into, length) };
             length.cast_signed()
         }
@@ -270,8 +277,8 @@ fn removed(path: &Path) -> Tried<()> {
     with_rights(&directory, &above, name, || unlinkat(&directory, name, AtFlags::empty()))
 }
 
-/// Does something in a directory with the rights of the database's owner, where others than root and ourselves may
-/// write there; and where he may not, with those of the directory's.
+/// Does something in a directory with the rights of the database's owner, where others than root
+/// and ourselves may write there; and where he may not, with those of the directory's.
 fn with_rights<T>(directory: &OwnedFd, above: &Stat, name: &OsStr, work: impl Fn() -> Tried<T>) -> Tried<T> {
     if !place::is_others(above) {
         return work();

@@ -1,6 +1,7 @@
-//! Which SQLite the processes have that use a database, told from the programs and libraries that they have mapped: SQLite
-//! has the name of its source in it, with a date. Only reads `/proc` and what is mapped to be run. Must never open a
-//! database or what lies beside it (HAZARDS H1), wait for a pipe or a device, or call sound what it cannot see.
+//! Which SQLite the processes have that use a database, told from the programs and libraries that
+//! they have mapped: SQLite has the name of its source in it, with a date. Only reads `/proc` and
+//! what is mapped to be run. Must never open a database or what lies beside it (HAZARDS H1), wait
+//! for a pipe or a device, or call sound what it cannot see.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -16,8 +17,9 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use super::facts::resolved;
 use super::holders::{self, FileSelection, Holder};
 
-/// The sources from which on, and before which, a checkpoint goes on with a log that was begun anew meanwhile: 3.7.0, and
-/// what mended it in 3.51.3, 3.50.7 and 3.44.6, all of March 2026 (<https://www.sqlite.org/wal.html#walresetbug>).
+/// The sources from which on, and before which, a checkpoint goes on with a log that was begun anew
+/// meanwhile: 3.7.0, and what mended it in 3.51.3, 3.50.7 and 3.44.6, all of March 2026
+/// (<https://www.sqlite.org/wal.html#walresetbug>).
 const FAULTY: (&str, &str) = ("2010-07-21", "2026-03-01");
 
 /// What the fault means, and what to do.
@@ -44,8 +46,8 @@ const MOST_BYTES: u64 = 256 << 20;
 /// Files that are remembered.
 const KNOWN: usize = 1024;
 
-/// Files that were opened and are no programs. They stay open: closing one that is a database after all would end our
-/// locks on it. Past so many nothing more is opened.
+/// Files that were opened and are no programs. They stay open: closing one that is a database after
+/// all would end our locks on it. Past so many nothing more is opened.
 const MOST_OTHERS: usize = 16;
 
 /// Bytes read at a time, and of the last that are looked at again.
@@ -130,8 +132,8 @@ struct Mapped {
     path: PathBuf,
 }
 
-/// The SQLite of a process, in the file whose name says it, in its program, or in what else it runs. `never`: not to be
-/// opened whatever the process has done with them.
+/// The SQLite of a process, in the file whose name says it, in its program, or in what else it
+/// runs. `never`: not to be opened whatever the process has done with them.
 fn of(pid: u32, never: &[(u64, u64)]) -> Option<Library> {
     let mut mapped = mapped(pid)?;
     // The program itself comes first in the list.
@@ -199,8 +201,8 @@ fn in_file(pid: u32, mapped: &Mapped, never: &[(u64, u64)], left: &mut u64) -> O
     library
 }
 
-/// What is mapped, without opening it: by the mapping itself, which also leads to a file that was removed, or by its path
-/// in the directory tree of the process, without following links.
+/// What is mapped, without opening it: by the mapping itself, which also leads to a file that was
+/// removed, or by its path in the directory tree of the process, without following links.
 fn place(pid: u32, mapped: &Mapped) -> Option<File> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let mapping = format!("/proc/{pid}/map_files/{}", mapped.range);
@@ -293,7 +295,8 @@ mod tests {
             let id = format!("{date} 14:03:47 {HASH}45ae7b9c5e82ad8197f3alt1\0");
             found(&[b"\x7fELF", &vec![b'2'; CHUNK - 30], id.as_bytes(), b"\x01", numbers.as_bytes()]).unwrap()
         };
-        // Put together here, so that they are not found in this very program as numbers of its own SQLite.
+        // Put together here, so that they are not found in this very program as numbers of its own
+        // SQLite.
         let (far, ahead) = (["3", "99", "1"].join("."), ["3", "60", "2"].join("."));
         // Python's own number has the same form, and is not of that time.
         let numbers = format!("3.11.7\x003.40.1\x00{far}\0");

@@ -1,7 +1,8 @@
-//! Checks that evaluate what a schema says (CHECK constraints, generated columns, expressions in indexes), in another
-//! process: one expression may take hours in a single function of SQLite's, which nothing interrupts, or gigabytes.
-//! That process is ended instead, and its locks and its read of the log end with it (HAZARDS H27). It has no other
-//! connection to the file, and so no locks that could be lost (H1). Must never leave one behind.
+//! Checks that evaluate what a schema says (CHECK constraints, generated columns, expressions in
+//! indexes), in another process: one expression may take hours in a single function of SQLite's,
+//! which nothing interrupts, or gigabytes. That process is ended instead, and its locks and its
+//! read of the log end with it (HAZARDS H27). It has no other connection to the file, and so no
+//! locks that could be lost (H1). Must never leave one behind.
 
 mod process;
 mod question;
@@ -26,11 +27,12 @@ use question::{Answer, Question, Refusal, Subject};
 /// Between two looks at whether to go on.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// How long a process that was told to end may take, before it is killed: to close its connection takes milliseconds.
+/// How long a process that was told to end may take, before it is killed: to close its connection
+/// takes milliseconds.
 const TO_END: Duration = Duration::from_secs(1);
 
-/// One file that is inspected. The process is started with the first question, and again after one that was given up.
-/// Dropped, it ends.
+/// One file that is inspected. The process is started with the first question, and again after one
+/// that was given up. Dropped, it ends.
 #[derive(Debug)]
 pub struct Inspector {
     file: Subject,
@@ -38,12 +40,14 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// Of a database that may be in use, which is opened by the same rules as by the pool. Waits for locks for `busy_timeout`.
+    /// Of a database that may be in use, which is opened by the same rules as by the pool. Waits
+    /// for locks for `busy_timeout`.
     pub fn of_database(path: &Path, identity: Option<Identity>, busy_timeout: Duration) -> Self {
         Self { file: Subject::Live { path: path.to_owned(), identity, busy_timeout }, process: None }
     }
 
-    /// Of a file of our own that nobody changes. Its name is needed only until [`Self::open`] has returned.
+    /// Of a file of our own that nobody changes. Its name is needed only until [`Self::open`] has
+    /// returned.
     pub fn of_copy(path: &Path) -> Self {
         Self { file: Subject::Copy { path: elsewhere(path) }, process: None }
     }
@@ -124,7 +128,8 @@ fn send(process: &mut Process, what: &impl Serialize) -> Result<()> {
     process.say(&line).map_err(|_| ended(process))
 }
 
-/// What is said of a process that ended by itself. The file is not to blame by that: it is not checked.
+/// What is said of a process that ended by itself. The file is not to blame by that: it is not
+/// checked.
 fn ended(process: &mut Process) -> Error {
     let how = match process.end() {
         Some(status) if status.signal() == Some(rustix::process::Signal::KILL.as_raw()) => {
@@ -136,7 +141,8 @@ fn ended(process: &mut Process) -> Error {
     Error::new(Reason::Sqlite, format!("the process that checked it {how}"))
 }
 
-/// The path as another process has it: what lies behind our own descriptors lies elsewhere for that one.
+/// The path as another process has it: what lies behind our own descriptors lies elsewhere for that
+/// one.
 fn elsewhere(path: &Path) -> PathBuf {
     match path.strip_prefix("/proc/self") {
         Ok(rest) => Path::new("/proc").join(std::process::id().to_string()).join(rest),

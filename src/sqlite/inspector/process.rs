@@ -1,5 +1,5 @@
-//! The process that is asked: opens one file by the rules of [`open`], and answers until nobody asks any more. Must never
-//! outlive the one that asks, and never write anything but its answers.
+//! The process that is asked: opens one file by the rules of [`open`], and answers until nobody
+//! asks any more. Must never outlive the one that asks, and never write anything but its answers.
 
 use std::io::{self, BufRead as _, Write as _};
 use std::path::Path;
@@ -22,15 +22,17 @@ use crate::sqlite::files::facts::file_bytes;
 use crate::sqlite::look::schema;
 use crate::sqlite::open::{self, bounds};
 
-/// How long the statement at work may take to end, and its connection to close, when nobody waits any more.
+/// How long the statement at work may take to end, and its connection to close, when nobody waits
+/// any more.
 const TO_END: Duration = Duration::from_millis(250);
 
 /// Answers what is asked on standard input, on standard output, until the input ends.
 pub fn answer() -> Result<()> {
-    // Where memory runs out, this process is the one to go, and not the one that asks (proc_pid_oom_score_adj(5)).
+    // Where memory runs out, this process is the one to go, and not the one that asks
+    // (proc_pid_oom_score_adj(5)).
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    // Whoever stops the one that asks, from a terminal or as a service, reaches this process too. It is that one which says
-    // when to end.
+    // Whoever stops the one that asks, from a terminal or as a service, reaches this process too.
+    // It is that one which says when to end.
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         flag::register(signal, Arc::default()).map_err(|e| Error::io("cannot ignore a signal", &e))?;
     }
@@ -107,7 +109,8 @@ fn replaced(path: &Path) -> Error {
     )
 }
 
-/// The lines of standard input. When it ends, so does this process: by itself where it can, and otherwise at once.
+/// The lines of standard input. When it ends, so does this process: by itself where it can, and
+/// otherwise at once.
 fn read(interrupts: Receiver<InterruptHandle>) -> Result<Receiver<String>> {
     let (lines, receiver) = channel();
     let reading = move || {

@@ -23,8 +23,8 @@ pub fn steps(connection: &Connection, sql: &str, values: &Values) -> Result<Vec<
     read(&mut statement)
 }
 
-/// The plan of a statement whose values are not known: with STAT4 or LIKE they could have led to another. Errors:
-/// `refused` for what has no plan; some PRAGMAs would even be run.
+/// The plan of a statement whose values are not known: with STAT4 or LIKE they could have led to
+/// another. Errors: `refused` for what has no plan; some PRAGMAs would even be run.
 pub fn without_values(connection: &Connection, sql: &str) -> Result<Vec<PlanStep>> {
     if !has_plan(sql) {
         return Err(Error::new(Reason::Refused, "it has no plan"));

@@ -1,5 +1,5 @@
-//! How rows are named and found: the rowid or the primary key of a table, the order of an index, and a set of
-//! rows as a condition. Builds SQL and reads schemas; changes nothing.
+//! How rows are named and found: the rowid or the primary key of a table, the order of an index,
+//! and a set of rows as a condition. Builds SQL and reads schemas; changes nothing.
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -11,8 +11,9 @@ use crate::sql::quoting::quoted;
 /// The values that name one row: its rowid, or its primary key in a WITHOUT ROWID table.
 pub type Key = Vec<Value>;
 
-/// The columns that name a row, quoted for SQL: an alias of the rowid that no column hides, or the primary key of
-/// a WITHOUT ROWID table, whose columns are never NULL (<https://www.sqlite.org/withoutrowid.html>).
+/// The columns that name a row, quoted for SQL: an alias of the rowid that no column hides, or the
+/// primary key of a WITHOUT ROWID table, whose columns are never NULL
+/// (<https://www.sqlite.org/withoutrowid.html>).
 pub fn key(connection: &Connection, table: &Table) -> Result<Vec<String>> {
     if table.without_rowid {
         return Ok(primary_key(connection, &table.name)?.iter().map(|name| quoted(name)).collect());
@@ -49,7 +50,8 @@ fn texts(connection: &Connection, sql: &str, table: &str) -> Result<Vec<String>>
 
 /// An index that holds every row in the binary order of `column`: the one with the fewest columns.
 pub fn index_in_order_of(connection: &Connection, table: &str, column: &str) -> Result<Option<String>> {
-    // The primary key of a WITHOUT ROWID table is listed as an index but cannot be named in INDEXED BY.
+    // The primary key of a WITHOUT ROWID table is listed as an index but cannot be named in INDEXED
+    // BY.
     let mut statement = connection.prepare(
         "SELECT l.name FROM pragma_index_list(?1) AS l JOIN pragma_index_xinfo(l.name) AS x \
          WHERE l.partial = 0 AND l.origin <> 'pk' AND x.seqno = 0 AND x.coll = 'BINARY' \
@@ -60,11 +62,13 @@ pub fn index_in_order_of(connection: &Connection, table: &str, column: &str) -> 
     Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
 }
 
-/// Rows looked up by one statement: far below SQLite's limits on variables and on the depth of an expression.
+/// Rows looked up by one statement: far below SQLite's limits on variables and on the depth of an
+/// expression.
 const ROWS_PER_STATEMENT: usize = 256;
 
-/// Some of `rows` at a time, as a number of rows for [`among`] and the values to bind. The last row is repeated up to a
-/// power of two, so that few statements serve any number of rows, and stay prepared.
+/// Some of `rows` at a time, as a number of rows for [`among`] and the values to bind. The last row
+/// is repeated up to a power of two, so that few statements serve any number of rows, and stay
+/// prepared.
 pub fn chunks(rows: &[Key]) -> impl Iterator<Item = (usize, impl Iterator<Item = &Value>)> {
     rows.chunks(ROWS_PER_STATEMENT).map(|chunk| {
         let padded = chunk.len().next_power_of_two();
@@ -73,13 +77,14 @@ pub fn chunks(rows: &[Key]) -> impl Iterator<Item = (usize, impl Iterator<Item =
     })
 }
 
-/// A condition that holds for `rows` rows whose keys are bound in order, and that looks each of them up.
-/// `prefix` is the table's alias with its dot, or empty.
+/// A condition that holds for `rows` rows whose keys are bound in order, and that looks each of
+/// them up. `prefix` is the table's alias with its dot, or empty.
 pub fn among(prefix: &str, key: &[String], rows: usize) -> String {
     if let [column] = key {
         return format!("{prefix}{column} IN (VALUES {})", vec!["(?)"; rows].join(", "));
     }
-    // A row value IN (VALUES …) is planned as a scan of the whole table; OR is looked up term by term.
+    // A row value IN (VALUES …) is planned as a scan of the whole table; OR is looked up term by
+    // term.
     let one = key.iter().map(|column| format!("{prefix}{column} = ?")).collect::<Vec<_>>().join(" AND ");
     format!("({})", vec![one; rows].join(" OR "))
 }

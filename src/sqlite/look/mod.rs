@@ -1,4 +1,5 @@
-//! What a database says of itself when it is asked by SQL: its schema, its keys, its sizes, its plans. Changes nothing.
+//! What a database says of itself when it is asked by SQL: its schema, its keys, its sizes, its
+//! plans. Changes nothing.
 
 pub mod explain;
 pub mod keys;

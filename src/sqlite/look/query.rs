@@ -1,4 +1,5 @@
-//! A query that the operator gave: refused unless all it does is read, its parameters bound by name.
+//! A query that the operator gave: refused unless all it does is read, its parameters bound by
+//! name.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Statement};
@@ -8,11 +9,12 @@ use crate::error::{Cause, Error, Reason, Result};
 /// Values of named parameters, without the sign before the name.
 pub type Values = [(String, Value)];
 
-/// Prepares one SELECT, VALUES or WITH that writes nothing, with its values. Errors: `refused`, `config` for
-/// parameters without a value, and whatever SQLite has against it.
+/// Prepares one SELECT, VALUES or WITH that writes nothing, with its values. Errors: `refused`,
+/// `config` for parameters without a value, and whatever SQLite has against it.
 pub fn prepare<'c>(connection: &'c Connection, sql: &str, values: &Values) -> Result<Statement<'c>> {
     let mut statement = connection.prepare(sql)?;
-    // SQLite calls BEGIN, ATTACH and some PRAGMAs read-only as well: they do not write to the file themselves.
+    // SQLite calls BEGIN, ATTACH and some PRAGMAs read-only as well: they do not write to the file
+    // themselves.
     if !statement.readonly() || !is_query(sql) || optimizes(sql) {
         return Err(Error::new(
             Reason::Refused,
@@ -23,8 +25,8 @@ pub fn prepare<'c>(connection: &'c Connection, sql: &str, values: &Values) -> Re
     Ok(statement)
 }
 
-/// Binds each parameter of the statement. SQLite would take one without a value for NULL, and nobody would see
-/// why the query finds nothing.
+/// Binds each parameter of the statement. SQLite would take one without a value for NULL, and
+/// nobody would see why the query finds nothing.
 pub(in crate::sqlite) fn bind(statement: &mut Statement<'_>, values: &Values) -> Result<()> {
     let names = (1..=statement.parameter_count())
         .map(|index| statement.parameter_name(index).map(str::to_owned))
@@ -58,7 +60,8 @@ pub fn drain(statement: &mut Statement<'_>) -> Result<u64> {
     Ok(count)
 }
 
-/// Of a query that runs, the columns are known: one that is not there stands in a text that FTS5 searches for.
+/// Of a query that runs, the columns are known: one that is not there stands in a text that FTS5
+/// searches for.
 fn without_column(error: Error) -> Error {
     if error.cause() != Some(Cause::NoSuchColumn) {
         return error;
@@ -69,8 +72,8 @@ fn without_column(error: Error) -> Error {
     )
 }
 
-/// Of the pragmas that can be called as a table, this one runs ANALYZE; SQLite calls the SELECT read-only all the same.
-/// In a view it is refused as unsafe (`trusted_schema`).
+/// Of the pragmas that can be called as a table, this one runs ANALYZE; SQLite calls the SELECT
+/// read-only all the same. In a view it is refused as unsafe (`trusted_schema`).
 fn optimizes(sql: &str) -> bool {
     sql.to_ascii_lowercase().contains("pragma_optimize")
 }

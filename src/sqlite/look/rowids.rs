@@ -5,9 +5,10 @@ use rusqlite::Connection;
 use super::schema::WITHOUT_ROWID;
 use crate::error::Result;
 
-/// The tables whose rowids VACUUM gives out anew: those with neither an INTEGER PRIMARY KEY nor any index
-/// (`xferOptimization` in SQLite's insert.c). Whatever refers to such a rowid, an FTS5 external-content table for
-/// one, points at another row afterwards. Tables that virtual tables keep their content in count as well.
+/// The tables whose rowids VACUUM gives out anew: those with neither an INTEGER PRIMARY KEY nor any
+/// index (`xferOptimization` in SQLite's insert.c). Whatever refers to such a rowid, an FTS5
+/// external-content table for one, points at another row afterwards. Tables that virtual tables
+/// keep their content in count as well.
 pub fn renumbered_by_vacuum(connection: &Connection) -> Result<Vec<String>> {
     // A primary key without an index, in a table that is not WITHOUT ROWID, is the rowid itself.
     let mut statement = connection.prepare(&format!(

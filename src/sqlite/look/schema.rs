@@ -1,11 +1,13 @@
-//! What the schema of a database says: tables, indexes, triggers, foreign keys, and names quoted for SQL. Reads only.
+//! What the schema of a database says: tables, indexes, triggers, foreign keys, and names quoted
+//! for SQL. Reads only.
 
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::error::Result;
 use crate::sql::quoting::quoted;
 
-/// An ordinary table of the application (no view, no virtual table, no shadow table, none of SQLite's own).
+/// An ordinary table of the application (no view, no virtual table, no shadow table, none of
+/// SQLite's own).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     /// Its name as stored.
@@ -49,19 +51,21 @@ pub struct ChildKey {
     pub on_delete: String,
 }
 
-/// The query that counts the rows of a table step by step. Of `count(*)` SQLite makes one instruction, however many pages
-/// there are, and asks no progress handler meanwhile.
+/// The query that counts the rows of a table step by step. Of `count(*)` SQLite makes one
+/// instruction, however many pages there are, and asks no progress handler meanwhile.
 pub fn count_in_steps(table: &str) -> String {
     format!("SELECT count(1) FROM main.{}", quoted(table))
 }
 
-/// In SQL, whether the table `t` of `main.sqlite_schema` is WITHOUT ROWID: only such a one has an index of its own name
-/// (<https://www.sqlite.org/withoutrowid.html>). `pragma_table_list` would say so too, but looks into every view for it, and
-/// views upon views take seconds or for ever (HAZARDS H27).
+/// In SQL, whether the table `t` of `main.sqlite_schema` is WITHOUT ROWID: only such a one has an
+/// index of its own name (<https://www.sqlite.org/withoutrowid.html>). `pragma_table_list` would
+/// say so too, but looks into every view for it, and views upon views take seconds or for ever
+/// (HAZARDS H27).
 pub const WITHOUT_ROWID: &str = "EXISTS (SELECT 1 FROM pragma_index_info(t.name, 'main'))";
 
-/// In SQL, whether the entry `t` of `main.sqlite_schema` is an ordinary table: not a virtual one, which has no pages, not one
-/// that a virtual table keeps its content in (<https://www.sqlite.org/vtab.html#xshadowname>), and none of SQLite's own.
+/// In SQL, whether the entry `t` of `main.sqlite_schema` is an ordinary table: not a virtual one,
+/// which has no pages, not one that a virtual table keeps its content in
+/// (<https://www.sqlite.org/vtab.html#xshadowname>), and none of SQLite's own.
 pub const ORDINARY: &str = "t.type = 'table' AND t.rootpage > 0 AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
      AND NOT EXISTS (SELECT 1 FROM main.sqlite_schema AS v, (VALUES \
          ('fts3', 'content segments segdir docsize stat'), ('fts4', 'content segments segdir docsize stat'), \
@@ -117,8 +121,8 @@ pub fn delete_triggers(connection: &Connection, table: &str) -> Result<Vec<Trigg
     Ok(all.into_iter().filter(fires_on_delete).collect())
 }
 
-/// The event is the first of DELETE, INSERT and UPDATE behind the trigger's name, which may be such a word itself.
-/// A text that this cannot read counts: a trigger listed too many is the safe side.
+/// The event is the first of DELETE, INSERT and UPDATE behind the trigger's name, which may be such
+/// a word itself. A text that this cannot read counts: a trigger listed too many is the safe side.
 fn fires_on_delete(trigger: &Trigger) -> bool {
     trigger
         .sql
@@ -171,7 +175,8 @@ pub fn text(connection: &Connection) -> Result<String> {
     Ok(text)
 }
 
-/// The names of tables, indexes, views, triggers and columns; the columns of none where one table's cannot be read.
+/// The names of tables, indexes, views, triggers and columns; the columns of none where one table's
+/// cannot be read.
 pub fn names(connection: &Connection) -> Result<Vec<String>> {
     let objects = "SELECT name FROM main.sqlite_schema";
     let columns =

@@ -1,5 +1,5 @@
-//! How many bytes and rows each table has. Each question is a statement of its own, so that no read transaction
-//! is longer than one tree (HAZARDS H11).
+//! How many bytes and rows each table has. Each question is a statement of its own, so that no read
+//! transaction is longer than one tree (HAZARDS H11).
 
 use rusqlite::Connection;
 
@@ -25,21 +25,23 @@ pub fn trees(connection: &Connection) -> Result<Vec<Tree>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Bytes of a tree's pages, its overflow pages included. Reads each of them (<https://www.sqlite.org/dbstat.html>).
+/// Bytes of a tree's pages, its overflow pages included. Reads each of them
+/// (<https://www.sqlite.org/dbstat.html>).
 pub fn bytes(connection: &Connection, tree: &str) -> Result<u64> {
     let sql = "SELECT coalesce(sum(pgsize), 0) FROM dbstat('main') WHERE name = ?1 AND aggregate = TRUE";
     Ok(connection.query_row(sql, [tree], |row| row.get(0))?)
 }
 
-/// The same without the room on them that rows have left, which new rows fill and VACUUM gives back.
+/// The same without the room on them that rows have left, which new rows fill and VACUUM gives
+/// back.
 pub fn content_bytes(connection: &Connection, tree: &str) -> Result<u64> {
     let sql =
         "SELECT coalesce(sum(pgsize - unused), 0) FROM dbstat('main') WHERE name = ?1 AND aggregate = TRUE";
     Ok(connection.query_row(sql, [tree], |row| row.get(0))?)
 }
 
-/// Rows of a table. SQLite counts the entries of its smallest index, or, where that needs a collation that only
-/// the application has, the rows themselves.
+/// Rows of a table. SQLite counts the entries of its smallest index, or, where that needs a
+/// collation that only the application has, the rows themselves.
 pub fn rows(connection: &Connection, table: &str) -> Result<u64> {
     let count = |how: &str| -> Result<u64> {
         let sql = format!("SELECT count(*) FROM main.{} {how}", quoted(table));

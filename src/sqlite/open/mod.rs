@@ -1,4 +1,5 @@
-//! How a live database is opened, and what is set on each connection to it. Must never create a file (HAZARDS H5).
+//! How a live database is opened, and what is set on each connection to it. Must never create a
+//! file (HAZARDS H5).
 
 pub(in crate::sqlite) mod bounds;
 pub mod exclusive;
@@ -14,8 +15,8 @@ use rusqlite::{Connection, OpenFlags};
 use super::files::{replicator, system_calls};
 use super::write::hold;
 
-/// The URI under which an existing database is opened for reading and writing: `mode=rw` refuses to create a
-/// missing file (<https://www.sqlite.org/uri.html#urimode>).
+/// The URI under which an existing database is opened for reading and writing: `mode=rw` refuses to
+/// create a missing file (<https://www.sqlite.org/uri.html#urimode>).
 pub fn uri(path: &Path) -> String {
     escaped(path) + "?mode=rw"
 }
@@ -25,8 +26,9 @@ pub fn name_of_own(path: &Path) -> String {
     escaped(path)
 }
 
-/// Opens a file of our own that nobody changes, a scratch copy or a restored backup, for reading: SQLite takes no
-/// lock and leaves nothing beside it. Never for a live database, whose latest commits it would not see (H4).
+/// Opens a file of our own that nobody changes, a scratch copy or a restored backup, for reading:
+/// SQLite takes no lock and leaves nothing beside it. Never for a live database, whose latest
+/// commits it would not see (H4).
 pub fn immutable(path: &Path) -> rusqlite::Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -36,8 +38,9 @@ pub fn immutable(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a scratch copy of our own to be changed and thrown away: nothing is left beside it, and nothing waits for a
-/// disk. Its header must not ask for a write-ahead log, which would be a file beside it.
+/// Opens a scratch copy of our own to be changed and thrown away: nothing is left beside it, and
+/// nothing waits for a disk. Its header must not ask for a write-ahead log, which would be a file
+/// beside it.
 pub fn throwaway(path: &Path) -> rusqlite::Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -49,10 +52,11 @@ pub fn throwaway(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens one more connection to a live database, beside that of the pool: where two are needed at once, or one that
-/// knows nothing from before. Whoever calls has one of the pool, and so knows that opening does no harm. It waits for no
-/// lock, only reads until [`hold`] lends it for a write, and does nothing with the write-ahead log when it is closed: that is
-/// left to the pool's, whose files are looked at.
+/// Opens one more connection to a live database, beside that of the pool: where two are needed at
+/// once, or one that knows nothing from before. Whoever calls has one of the pool, and so knows
+/// that opening does no harm. It waits for no lock, only reads until [`hold`] lends it for a write,
+/// and does nothing with the write-ahead log when it is closed: that is left to the pool's, whose
+/// files are looked at.
 pub fn another(path: &Path) -> rusqlite::Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -86,11 +90,12 @@ fn escaped(path: &Path) -> String {
 
 /// Sets what must hold on every connection, whatever SQLite was compiled with.
 ///
-/// - The file is untrusted input: its schema calls no unsafe function, and cannot be edited behind SQLite's back
-///   (<https://www.sqlite.org/security.html>).
+/// - The file is untrusted input: its schema calls no unsafe function, and cannot be edited behind
+///   SQLite's back (<https://www.sqlite.org/security.html>).
 /// - Foreign keys are off: deletes cascade only where a job says so, never as a side effect.
 /// - No value gets longer than the file has any use for.
-/// - Where a replicator owns the write-ahead log, we never checkpoint it, neither by ourselves nor on close.
+/// - Where a replicator owns the write-ahead log, we never checkpoint it, neither by ourselves nor
+///   on close.
 pub fn set_up(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -100,8 +105,8 @@ pub fn set_up(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     leave_log_to_replicator(connection, path)
 }
 
-/// Lets nothing be done with the write-ahead log when the connection is closed: whoever closes it looks first, and then
-/// calls [`empty_log_on_close`].
+/// Lets nothing be done with the write-ahead log when the connection is closed: whoever closes it
+/// looks first, and then calls [`empty_log_on_close`].
 pub fn keep_log_on_close(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(|_| ())
 }
@@ -111,8 +116,9 @@ pub fn empty_log_on_close(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(|_| ())
 }
 
-/// Where a replicator owns the write-ahead log, stops the checkpoints that SQLite makes by itself. A replicator may
-/// begin long after the connection was opened, so this is done again before each use.
+/// Where a replicator owns the write-ahead log, stops the checkpoints that SQLite makes by itself.
+/// A replicator may begin long after the connection was opened, so this is done again before each
+/// use.
 pub fn leave_log_to_replicator(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     if replicator::owns(connection, path) {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

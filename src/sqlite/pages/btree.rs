@@ -109,8 +109,8 @@ impl Page {
         self.with_length(head.length, &head)
     }
 
-    /// A cell by what the header of its record says of its length, where the cell itself says something else. Only of a
-    /// record that lies in the page as a whole.
+    /// A cell by what the header of its record says of its length, where the cell itself says
+    /// something else. Only of a record that lies in the page as a whole.
     pub fn cell_by_record(&self, index: usize) -> Option<Cell> {
         let head = self.head(index).filter(|_| self.kind != PageKind::TableInterior)?;
         let length = Fields::read(self.bytes.get(head.local.start..self.usable)?)?.length;
@@ -123,7 +123,8 @@ impl Page {
             return None;
         }
         let at = usize::from(u16::from_be_bytes(array(&self.bytes, self.pointers + 2 * index)?));
-        // Behind its pointer: what lies before is no cell's. How many pointers there are may be damaged.
+        // Behind its pointer: what lies before is no cell's. How many pointers there are may be
+        // damaged.
         if at < self.pointers + 2 * (index + 1) {
             return None;
         }

@@ -5,7 +5,8 @@ pub trait Bytes {
     /// How many there are.
     fn length(&self) -> u64;
 
-    /// Fills `into` from `offset` on; `false` where that cannot be read. Never asked beyond [`Bytes::length`].
+    /// Fills `into` from `offset` on; `false` where that cannot be read. Never asked beyond
+    /// [`Bytes::length`].
     fn read(&self, offset: u64, into: &mut [u8]) -> bool;
 }
 

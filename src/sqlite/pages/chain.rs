@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use super::header::number;
 use super::{Cell, Database, Page};
 
-/// No record is longer (`SQLITE_MAX_LENGTH` is at most 2^31 - 1, and 10^9 where nobody changed it); one that claims to be
-/// is damaged, and SQLite could not insert it.
+/// No record is longer (`SQLITE_MAX_LENGTH` is at most 2^31 - 1, and 10^9 where nobody changed it);
+/// one that claims to be is damaged, and SQLite could not insert it.
 const LONGEST: u64 = 1_000_000_000;
 
 /// What was found of a record.
@@ -19,13 +19,14 @@ pub struct Payload {
     pub pages: Vec<u32>,
     /// All of it is there.
     pub is_whole: bool,
-    /// All of it is there, but what it was read from does not look as SQLite leaves it: the chain goes on behind the
-    /// record, its last page is all zeros, or the pointer map knows its pages as another's.
+    /// All of it is there, but what it was read from does not look as SQLite leaves it: the chain
+    /// goes on behind the record, its last page is all zeros, or the pointer map knows its pages as
+    /// another's.
     pub is_doubtful: bool,
 }
 
-/// Reads the record of a cell. Each page is read once, so that a chain that runs in a circle ends; none longer than the
-/// file is begun; and nothing is allocated that was not read.
+/// Reads the record of a cell. Each page is read once, so that a chain that runs in a circle ends;
+/// none longer than the file is begun; and nothing is allocated that was not read.
 pub fn payload(database: &Database<'_>, page: &Page, cell: &Cell) -> Payload {
     let mut bytes = page.local_part(cell).to_vec();
     let mut pages = Vec::new();

@@ -1,5 +1,6 @@
-//! What the header must have said, told from the pages: their size by how many look like pages of trees when the file
-//! is cut so, the reserved bytes by where their content ends, the encoding by the words that every schema has.
+//! What the header must have said, told from the pages: their size by how many look like pages of
+//! trees when the file is cut so, the reserved bytes by where their content ends, the encoding by
+//! the words that every schema has.
 
 use super::header::is_page_size;
 use super::{Bytes, Encoding, Fields, Header, Layout, Page, Value};
@@ -7,13 +8,14 @@ use super::{Bytes, Encoding, Fields, Header, Layout, Page, Value};
 /// Pages that are looked at for each size: enough to tell, few enough to take no time.
 const SAMPLE: u64 = 128;
 
-/// The layout, and whether it is the header's; `None` where no page is found and there is no header.
+/// The layout, and whether it is the header's; `None` where no page is found and there is no
+/// header.
 pub(super) fn layout(bytes: &dyn Bytes, header: Option<&Header>) -> Option<(Layout, bool)> {
     let length = bytes.length();
     let sizes = (9..=16).map(|power| 1_u32 << power);
     let best = sizes.map(|size| (looks_like_pages(bytes, length, size), size)).max_by_key(|(pages, size)| {
-        // Cut at a multiple of its size, every other page looks right as well; cut at a part of it, those that begin with
-        // a long record do, which goes on elsewhere in pages of any size.
+        // Cut at a multiple of its size, every other page looks right as well; cut at a part of it,
+        // those that begin with a long record do, which goes on elsewhere in pages of any size.
         (pages * u64::from(size.isqrt()), std::cmp::Reverse(*size))
     });
     let (pages, size) = best.filter(|(_, size)| is_page_size(*size))?;
@@ -49,7 +51,8 @@ fn sample(bytes: &dyn Bytes, length: u64, size: u32) -> impl Iterator<Item = (u3
     })
 }
 
-/// How many pages of the sample are pages of trees, with every cell in its place; as if the sample were all.
+/// How many pages of the sample are pages of trees, with every cell in its place; as if the sample
+/// were all.
 fn looks_like_pages(bytes: &dyn Bytes, length: u64, size: u32) -> u64 {
     let step = (length / u64::from(size)).div_ceil(SAMPLE).max(1);
     sample(bytes, length, size).filter(|(number, page)| is_page(*number, page, size)).count() as u64 * step
@@ -63,7 +66,8 @@ fn is_page(number: u32, page: &[u8], size: u32) -> bool {
             .all(|at| page.cell(at).is_some_and(|cell| cell.place.start >= page.content_start()))
 }
 
-/// Bytes at the end of all pages that no cell reaches. The first cell of a page is put at its very end.
+/// Bytes at the end of all pages that no cell reaches. The first cell of a page is put at its very
+/// end.
 fn reserved_bytes(bytes: &dyn Bytes, length: u64, size: u32) -> u32 {
     let ends = sample(bytes, length, size).filter_map(|(number, page)| {
         let is_page = is_page(number, &page, size);
@@ -75,7 +79,8 @@ fn reserved_bytes(bytes: &dyn Bytes, length: u64, size: u32) -> u32 {
     Some(size.saturating_sub(last)).filter(|reserved| *reserved < 256 && *reserved % 4 == 0).unwrap_or(0)
 }
 
-/// The encoding in which the first page's schema reads; that of `layout` where none does. Whether it was that one.
+/// The encoding in which the first page's schema reads; that of `layout` where none does. Whether
+/// it was that one.
 fn with_encoding(bytes: &dyn Bytes, layout: Layout) -> (Layout, bool) {
     let mut page = vec![0; layout.page_size as usize];
     if !(bytes.length() >= page.len() as u64 && bytes.read(0, &mut page)) {

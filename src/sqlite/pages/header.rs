@@ -1,5 +1,6 @@
-//! The first hundred bytes of a database (<https://www.sqlite.org/fileformat2.html#the_database_header>). Says what they
-//! say; whether the pages agree is not known here.
+//! The first hundred bytes of a database
+//! (<https://www.sqlite.org/fileformat2.html#the_database_header>). Says what they say; whether the
+//! pages agree is not known here.
 
 /// Bytes of the header.
 pub(super) const LENGTH: usize = 100;
@@ -96,7 +97,8 @@ impl Header {
     }
 }
 
-/// A header for a file that has none that SQLite takes: it reads the pages so, and finds their number by the file's size.
+/// A header for a file that has none that SQLite takes: it reads the pages so, and finds their
+/// number by the file's size.
 pub(super) fn written(layout: Layout, is_wal: bool, application_numbers: (i32, i32)) -> [u8; LENGTH] {
     let mut header = [0; LENGTH];
     let size = u16::try_from(layout.page_size).unwrap_or(1).to_be_bytes();

@@ -1,6 +1,7 @@
-//! SQLite's file format, read without SQLite, for files that it refuses (<https://www.sqlite.org/fileformat2.html>).
-//! Pure: bytes in, structures out. Must never panic, loop for ever or take a length that the file claims for one that
-//! it has: memory is bounded by a page and the largest record that is really there.
+//! SQLite's file format, read without SQLite, for files that it refuses
+//! (<https://www.sqlite.org/fileformat2.html>). Pure: bytes in, structures out. Must never panic,
+//! loop for ever or take a length that the file claims for one that it has: memory is bounded by a
+//! page and the largest record that is really there.
 
 pub mod btree;
 mod bytes;
@@ -35,8 +36,8 @@ pub struct Database<'b> {
 }
 
 impl<'b> Database<'b> {
-    /// Reads the header; where it is damaged, finds out what it must have said from the pages. `None` where nothing in
-    /// it looks like a page.
+    /// Reads the header; where it is damaged, finds out what it must have said from the pages.
+    /// `None` where nothing in it looks like a page.
     pub fn open(bytes: &'b dyn Bytes) -> Option<Self> {
         let mut first = [0; header::LENGTH];
         let read = bytes.length() >= first.len() as u64 && bytes.read(0, &mut first);
@@ -56,7 +57,8 @@ impl<'b> Database<'b> {
         header::written(self.layout, is_wal, self.application_numbers())
     }
 
-    /// A page's bytes; what lies behind the end of a cut file is zero. `None` where there is no such page.
+    /// A page's bytes; what lies behind the end of a cut file is zero. `None` where there is no
+    /// such page.
     pub fn read(&self, number: u32) -> Option<Vec<u8>> {
         if number == 0 || number > self.count {
             return None;
@@ -73,15 +75,16 @@ impl<'b> Database<'b> {
         Page::parse(number, self.read(number)?, self.layout.usable)
     }
 
-    /// Whether a page is no tree's, overflow's or freelist's by its number alone: that of the locks, and in a file with
-    /// auto_vacuum the pointer maps (<https://www.sqlite.org/fileformat2.html#pointer_map_or_ptrmap_pages>).
+    /// Whether a page is no tree's, overflow's or freelist's by its number alone: that of the
+    /// locks, and in a file with auto_vacuum the pointer maps
+    /// (<https://www.sqlite.org/fileformat2.html#pointer_map_or_ptrmap_pages>).
     pub fn is_reserved(&self, number: u32) -> bool {
         let lock = LOCK_BYTE / self.layout.page_size + 1;
         number == lock || (self.has_pointer_maps() && self.pointer_map_of(number) == number)
     }
 
-    /// What the pointer map says of a page: its type (1 a root, 2 free, 3 and 4 overflow, 5 a tree's) and its parent.
-    /// `None` where the file has none, or it is damaged.
+    /// What the pointer map says of a page: its type (1 a root, 2 free, 3 and 4 overflow, 5 a
+    /// tree's) and its parent. `None` where the file has none, or it is damaged.
     pub fn pointer(&self, number: u32) -> Option<(u8, u32)> {
         if !self.has_pointer_maps() || number < 3 || number > self.count || self.is_reserved(number) {
             return None;
@@ -96,7 +99,8 @@ impl<'b> Database<'b> {
         (1..=5).contains(&kind).then(|| (kind, u32::from_be_bytes(parent)))
     }
 
-    /// `user_version` and `application_id`, as they stand in the header, be the rest of it damaged or not.
+    /// `user_version` and `application_id`, as they stand in the header, be the rest of it damaged
+    /// or not.
     pub fn application_numbers(&self) -> (i32, i32) {
         let number = |at: u64| {
             let mut bytes = [0; 4];

@@ -1,4 +1,5 @@
-//! Records: a header of serial types, and the values (<https://www.sqlite.org/fileformat2.html#record_format>).
+//! Records: a header of serial types, and the values
+//! (<https://www.sqlite.org/fileformat2.html#record_format>).
 
 use super::header::{Encoding, array};
 use super::varint::varint;
@@ -45,10 +46,11 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Reads the header of the record that begins with `start`. `None` where it is not all there, or is none.
+    /// Reads the header of the record that begins with `start`. `None` where it is not all there,
+    /// or is none.
     ///
-    /// In what SQLite writes, [`Fields::length`] is exactly that of the record, so that hardly any damage of a header
-    /// passes for another one.
+    /// In what SQLite writes, [`Fields::length`] is exactly that of the record, so that hardly any
+    /// damage of a header passes for another one.
     pub fn read(start: &[u8]) -> Option<Self> {
         let (header, mut at) = varint(start)?;
         let header = usize::try_from(header).ok()?;
@@ -66,8 +68,8 @@ impl Fields {
         (at == header).then_some(Self { types, header, length })
     }
 
-    /// The values, out of what was found of the record. One that is not there whole, or that is none in this encoding, is
-    /// `None`.
+    /// The values, out of what was found of the record. One that is not there whole, or that is
+    /// none in this encoding, is `None`.
     pub fn values(&self, found: &[u8], encoding: Encoding) -> Vec<Option<Value>> {
         let mut at = self.header;
         let mut one = |serial: &u64| {

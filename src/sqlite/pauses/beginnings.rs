@@ -1,29 +1,34 @@
-//! How a transaction that writes begins, told from looks at its locks without a rest between them. BEGIN IMMEDIATE, and a
-//! transaction whose first statement writes, take the lock to read and at once the one to write; in between is at most a read of
-//! the first page. One that reads first runs a statement between the two, and may be made to fail by a commit of ours. Pure, as
+//! How a transaction that writes begins, told from looks at its locks without a rest between them.
+//! BEGIN IMMEDIATE, and a transaction whose first statement writes, take the lock to read and at
+//! once the one to write; in between is at most a read of the first page. One that reads first runs
+//! a statement between the two, and may be made to fail by a commit of ours. Pure, as
 //! [`super::turns`] is.
 
 use std::time::Duration;
 
 use super::protocol::Process;
 
-/// Between the two locks of a transaction that writes at once lie no more looks where the processor has what SQLite needs in its
-/// caches. Counted in looks, which are system calls as SQLite's locks are, it holds for slower machines as well. Measured in WAL
-/// mode, with programs in machine code that wait for 0, 5 and 50 ms before each transaction: medians of 0.8, 3.1 and 5.1 looks, and
-/// where a single row is read in between 2.4, 6.2 and 18; with one in Python 1.3, 4.8 and 11, and 100.
+/// Between the two locks of a transaction that writes at once lie no more looks where the processor
+/// has what SQLite needs in its caches. Counted in looks, which are system calls as SQLite's locks
+/// are, it holds for slower machines as well. Measured in WAL mode, with programs in machine code
+/// that wait for 0, 5 and 50 ms before each transaction: medians of 0.8, 3.1 and 5.1 looks, and
+/// where a single row is read in between 2.4, 6.2 and 18; with one in Python 1.3, 4.8 and 11, and
+/// 100.
 const CLOSE: u32 = 4;
 
 /// No transaction that writes at once needs as many.
 const FAR: u32 = 20;
 
-/// A look that took so many times as long as the quickest was interrupted: nobody knows what happened meanwhile.
+/// A look that took so many times as long as the quickest was interrupted: nobody knows what
+/// happened meanwhile.
 const INTERRUPTED: u32 = 4;
 
 /// Transactions that wrote, after which half of what was seen of a process is forgotten.
 pub(super) const HALVED_AFTER: u32 = 64;
 
-/// A process that takes the write lock as it begins may be seen with the other one alone: a look comes between the two, and
-/// then its turn on the processor is over. Fewer than one in so many of its transactions that wrote count for nothing.
+/// A process that takes the write lock as it begins may be seen with the other one alone: a look
+/// comes between the two, and then its turn on the processor is over. Fewer than one in so many of
+/// its transactions that wrote count for nothing.
 pub(super) const SELDOM: u32 = 8;
 
 /// Transactions that were seen to begin, after which they say what a process does.
@@ -53,7 +58,8 @@ enum State {
 /// What the beginnings of one process' transactions say of it. Older ones count less.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Study {
-    /// Transactions that were seen to begin and to come to write, and those of them that read first, and that may have.
+    /// Transactions that were seen to begin and to come to write, and those of them that read
+    /// first, and that may have.
     studied: u32,
     upgrades: u32,
     unclear: u32,
@@ -122,7 +128,8 @@ pub(super) struct Beginnings {
 }
 
 impl Beginnings {
-    /// A transaction that reads for less than `least` before it has the write lock is taken for one that writes at once.
+    /// A transaction that reads for less than `least` before it has the write lock is taken for one
+    /// that writes at once.
     pub(super) const fn new(least: Duration) -> Self {
         Self { state: State::Other, at: None, look: Duration::MAX, least }
     }
@@ -188,8 +195,8 @@ impl Beginnings {
 mod tests {
     use super::*;
 
-    /// A look each microsecond at what is drawn: `r` reads, `w` reads and has the write lock, `.` nobody, `~` ten microseconds
-    /// without a look.
+    /// A look each microsecond at what is drawn: `r` reads, `w` reads and has the write lock, `.`
+    /// nobody, `~` ten microseconds without a look.
     fn seen(drawn: &str) -> Vec<Beginning> {
         let mut beginnings = Beginnings::new(Duration::ZERO);
         let mut now = 0;

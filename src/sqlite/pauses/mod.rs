@@ -1,9 +1,10 @@
-//! When a commit of ours makes no transaction of the application fail (HAZARDS H35): at the end of one, for as long as the
-//! application's pauses last, or when it is not at work. [`watcher`] looks at its locks, in a process of its own; `turns`
-//! and `beginnings` learn from what it sees; this is the side that asks.
+//! When a commit of ours makes no transaction of the application fail (HAZARDS H35): at the end of
+//! one, for as long as the application's pauses last, or when it is not at work. [`watcher`] looks
+//! at its locks, in a process of its own; `turns` and `beginnings` learn from what it sees; this is
+//! the side that asks.
 //!
-//! Must never keep a run from going on for lack of an answer: where nothing can be seen (no `-shm`, a process that cannot
-//! be started) it says so, and the run goes on as if nobody read.
+//! Must never keep a run from going on for lack of an answer: where nothing can be seen (no `-shm`,
+//! a process that cannot be started) it says so, and the run goes on as if nobody read.
 
 mod beginnings;
 mod process;
@@ -31,13 +32,15 @@ use protocol::{Answer, Question, micros};
 /// The flag of this program under which [`watcher`] runs; nobody is shown it.
 pub const FLAG: &str = "watch-locks";
 
-/// What an answer may take beyond the time that was given for it. Then the process hangs, and is ended.
+/// What an answer may take beyond the time that was given for it. Then the process hangs, and is
+/// ended.
 const LATE: Duration = Duration::from_secs(2);
 
 /// The same while writers wait for us.
 const LATE_WITH_LOCK: Duration = Duration::from_millis(200);
 
-/// Processes that a run starts; each next one because the one before has ended, or the file was replaced.
+/// Processes that a run starts; each next one because the one before has ended, or the file was
+/// replaced.
 const MOST_STARTS: u32 = 20;
 
 /// What came of waiting.
@@ -74,13 +77,14 @@ struct Watch {
 }
 
 impl Pauses {
-    /// Of the database at this path. Whoever reads for longer than `longest` is not waited for. Nothing is started yet.
+    /// Of the database at this path. Whoever reads for longer than `longest` is not waited for.
+    /// Nothing is started yet.
     pub fn new(database: &Path, longest: Duration) -> Self {
         Self { database: database.to_owned(), longest, state: Mutex::default() }
     }
 
-    /// Begins to look, if it has not begun, so that something is known when it is asked for. By a caller who has read the
-    /// database, in its present journal mode.
+    /// Begins to look, if it has not begun, so that something is known when it is asked for. By a
+    /// caller who has read the database, in its present journal mode.
     pub fn watch(&self, locks: Locks) {
         self.state().watching(&self.database, locks, self.longest);
     }
@@ -101,7 +105,8 @@ impl Pauses {
         }
     }
 
-    /// For looks at who else reads while a transaction on this connection lasts, which has the write lock.
+    /// For looks at who else reads while a transaction on this connection lasts, which has the
+    /// write lock.
     pub fn beside<'a>(&'a self, connection: &'a Connection) -> Contention<'a> {
         Contention { pauses: self, log: descriptor::of_log(connection, &self.database) }
     }
@@ -131,8 +136,9 @@ impl Contention<'_> {
         self.log.is_some()
     }
 
-    /// To be asked between the statements of a transaction, and last before its commit: an error where somebody has begun to
-    /// read whom the commit would make fail. Only looks in WAL mode; otherwise SQLite's own COMMIT finds who reads.
+    /// To be asked between the statements of a transaction, and last before its commit: an error
+    /// where somebody has begun to read whom the commit would make fail. Only looks in WAL mode;
+    /// otherwise SQLite's own COMMIT finds who reads.
     ///
     /// Errors: `busy`.
     pub fn check(&self) -> Result<()> {
@@ -195,7 +201,8 @@ impl Watch {
         let failed = |e: std::io::Error| Error::io("cannot start a process of litekeeper's own", &e);
         let numbers = [identity.0, identity.1, micros(longest)].map(|number| number.to_string().into());
         let arguments = [locks.as_str().into(), path.as_os_str().to_owned()].into_iter().chain(numbers);
-        // It would end with its input by itself; killed it is gone at once, for writers may wait for us.
+        // It would end with its input by itself; killed it is gone at once, for writers may wait
+        // for us.
         let process = Process::start(FLAG, arguments, Duration::ZERO).map_err(failed)?;
         let mut this = Self { process, path: path.to_owned(), identity };
         match this.answer(LATE) {

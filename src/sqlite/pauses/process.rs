@@ -1,11 +1,12 @@
-//! What is known of one process that uses the database, and whether a commit of ours may make a transaction of it fail.
-//! Pure.
+//! What is known of one process that uses the database, and whether a commit of ours may make a
+//! transaction of it fail. Pure.
 
 use std::time::Duration;
 
 use super::beginnings::{Beginning, HALVED_AFTER, Habit, SELDOM, Study};
 
-/// Transactions that ended without a commit, in a row, until a process is taken for one that never writes.
+/// Transactions that ended without a commit, in a row, until a process is taken for one that never
+/// writes.
 const ONLY_READS: u32 = 20;
 
 /// What is known of a process.
@@ -32,7 +33,8 @@ impl ProcessFacts {
         self.reads == 0 && !self.has_written
     }
 
-    /// Whether a commit of ours may make it fail; as far as that is known, where its transactions `may_be_studied` still.
+    /// Whether a commit of ours may make it fail; as far as that is known, where its transactions
+    /// `may_be_studied` still.
     pub(super) const fn is_at_risk(&self, may_be_studied: bool) -> bool {
         match self.study.habit() {
             Habit::ReadsFirst => return true,
@@ -49,7 +51,8 @@ impl ProcessFacts {
         self.is_at_risk(may_be_studied) && !self.study.is_sure()
     }
 
-    /// Learns from the next look what it does, and whether anybody has `committed` since the one before.
+    /// Learns from the next look what it does, and whether anybody has `committed` since the one
+    /// before.
     pub(super) const fn see(&mut self, reads: bool, writes: bool, committed: bool) {
         if writes && !self.writes_now {
             self.has_written = true;

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A process by its number; 0 stands for all those that cannot be told apart (of another container).
+/// A process by its number; 0 stands for all those that cannot be told apart (of another
+/// container).
 pub(super) type Process = i32;
 
 /// The byte on which somebody keeps a state to read from, and who.

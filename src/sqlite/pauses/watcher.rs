@@ -1,7 +1,8 @@
-//! The process of ours that looks at the locks of an application: asked by `fcntl` (F_GETLK), the kernel tells who has one
-//! without taking it. The process that has SQLite's connections must not do that itself: to look, a file must be opened,
-//! and when it is closed all locks of that process on it are gone (HAZARDS H1). `/proc/locks` tells the same, but not under
-//! our unit, and not of other containers. Must never lock or write anything.
+//! The process of ours that looks at the locks of an application: asked by `fcntl` (F_GETLK), the
+//! kernel tells who has one without taking it. The process that has SQLite's connections must not
+//! do that itself: to look, a file must be opened, and when it is closed all locks of that process
+//! on it are gone (HAZARDS H1). `/proc/locks` tells the same, but not under our unit, and not of
+//! other containers. Must never lock or write anything.
 //!
 //! It is asked line by line on its input, answers on its output, and ends when its input does.
 
@@ -24,19 +25,20 @@ use crate::sqlite::files::access::Identity;
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_micros(400);
 
-/// While somebody is studied, so much of that is looked without a rest; and on, while he reads, for so long.
+/// While somebody is studied, so much of that is looked without a rest; and on, while he reads, for
+/// so long.
 const GLANCE: Duration = Duration::from_micros(200);
 const GAZE: Duration = Duration::from_millis(2);
 
 /// What all of that may take, for it takes a processor.
 const STUDY: Duration = Duration::from_secs(5);
 
-/// A lock to read that is gone sooner was not one of a transaction that reads before it writes: who takes the write lock as it
-/// begins has both within some microseconds.
+/// A lock to read that is gone sooner was not one of a transaction that reads before it writes: who
+/// takes the write lock as it begins has both within some microseconds.
 const PASSING: Duration = Duration::from_micros(60);
 
-/// Where SQLite keeps its locks (`os_unix.c`, `wal.c`): ranges of bytes in a file, and where in it a number is that changes
-/// with each commit.
+/// Where SQLite keeps its locks (`os_unix.c`, `wal.c`): ranges of bytes in a file, and where in it
+/// a number is that changes with each commit.
 #[derive(Debug)]
 struct Places {
     readers: &'static [(u64, u64)],
@@ -45,13 +47,16 @@ struct Places {
     /// All of them, so that one question does where there are none.
     all: (u64, u64),
     commits: u64,
-    /// Between the two locks of a transaction that writes at once, at most, where that is more than some system calls: outside WAL
-    /// mode it looks for a journal and reads the first page (measured: nine of ten within 30 µs). A program in machine code that
-    /// reads first is within 35 µs, too; but there a VACUUM keeps everybody from reading, and none of its transactions fails.
+    /// Between the two locks of a transaction that writes at once, at most, where that is more than
+    /// some system calls: outside WAL mode it looks for a journal and reads the first page
+    /// (measured: nine of ten within 30 µs). A program in machine code that reads first is within
+    /// 35 µs, too; but there a VACUUM keeps everybody from reading, and none of its transactions
+    /// fails.
     apart: Duration,
 }
 
-/// WAL_READ_LOCK(0) to (4), WAL_WRITE_LOCK and WAL_CKPT_LOCK in the `-shm`, and iChange of the index' header.
+/// WAL_READ_LOCK(0) to (4), WAL_WRITE_LOCK and WAL_CKPT_LOCK in the `-shm`, and iChange of the
+/// index' header.
 const LOG: Places = Places {
     readers: &[(123, 1), (124, 1), (125, 1), (126, 1), (127, 1)],
     writer: 120,
@@ -91,7 +96,8 @@ struct Watcher {
     studied: Duration,
 }
 
-/// Looks at the locks on `path` and answers, until the input ends. `longest`: for how long somebody who reads is waited for.
+/// Looks at the locks on `path` and answers, until the input ends. `longest`: for how long somebody
+/// who reads is waited for.
 pub fn serve(path: &Path, locks: Locks, identity: Identity, longest: Duration) -> Result<()> {
     let parent = getppid();
     let file = opened(path, identity)?;
@@ -124,7 +130,8 @@ impl Watcher {
     fn serve(mut self) -> io::Result<()> {
         say(Answer::Ready)?;
         let (stdin, mut unread) = (io::stdin(), Vec::new());
-        // Until when a moment is waited for, and how long it has to last; and the longest that would have been had.
+        // Until when a moment is waited for, and how long it has to last; and the longest that
+        // would have been had.
         let mut waits: Option<(Instant, Duration)> = None;
         let mut longest = Duration::ZERO;
         loop {
@@ -266,8 +273,8 @@ impl Watcher {
     }
 }
 
-/// Who reads from a write-ahead log, by SQLite's own descriptor of its `-shm` in this process: none of our own locks. Only those
-/// who stay for a moment.
+/// Who reads from a write-ahead log, by SQLite's own descriptor of its `-shm` in this process: none
+/// of our own locks. Only those who stay for a moment.
 pub(super) fn others(log: impl AsFd) -> io::Result<Vec<Reader>> {
     let look = || -> io::Result<Vec<_>> {
         let mut found = Vec::new();

@@ -1,4 +1,5 @@
-//! Which tree each page was found to be of. Eight bytes a page: a five-hundredth of the file at the most usual size.
+//! Which tree each page was found to be of. Eight bytes a page: a five-hundredth of the file at the
+//! most usual size.
 
 use crate::sqlite::pages::{Database, Freelist};
 
@@ -17,7 +18,8 @@ pub(super) struct Claims {
     owners: Vec<u32>,
     /// The tree that looked at a page last.
     visited: Vec<Tree>,
-    /// How many looks at pages of others are left: a damaged file may lead every tree into every other.
+    /// How many looks at pages of others are left: a damaged file may lead every tree into every
+    /// other.
     looks: u64,
 }
 
@@ -45,7 +47,8 @@ impl Claims {
         }
     }
 
-    /// Whether a tree may look at a page: not twice, so that no walk runs in a circle, and not without end.
+    /// Whether a tree may look at a page: not twice, so that no walk runs in a circle, and not
+    /// without end.
     pub(super) fn enter(&mut self, page: u32, tree: Tree) -> bool {
         let Some(last) = self.visited.get_mut(page as usize).filter(|last| **last != tree) else {
             return false;
@@ -70,7 +73,8 @@ impl Claims {
         is_open
     }
 
-    /// Notes that a tree leads to a page that does not look like its own; whether nothing else is known of it yet.
+    /// Notes that a tree leads to a page that does not look like its own; whether nothing else is
+    /// known of it yet.
     pub(super) fn dispute(&mut self, page: u32) -> bool {
         let is_unknown = matches!(self.of(page), 0 | FREE);
         if is_unknown {

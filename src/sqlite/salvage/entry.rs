@@ -1,5 +1,5 @@
-//! What an index keeps of a row: which columns, in which order. Asked of the new database, where it is made for a moment
-//! while its table is empty.
+//! What an index keeps of a row: which columns, in which order. Asked of the new database, where it
+//! is made for a moment while its table is empty.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Range;
@@ -85,7 +85,8 @@ impl Sum {
     }
 }
 
-/// A number is the same one whether it is stored as integer or as real: a column of reals keeps whole ones as integers.
+/// A number is the same one whether it is stored as integer or as real: a column of reals keeps
+/// whole ones as integers.
 fn hash(value: &Value, hasher: &mut DefaultHasher) {
     match value {
         Value::Null => 0_u8.hash(hasher),
@@ -118,8 +119,8 @@ pub(super) fn same(one: &Value, other: &Value) -> bool {
 }
 
 impl IndexTree {
-    /// Asks for it, while its table is empty and names that only the application has are stood in for. One that cannot
-    /// be made has no parts.
+    /// Asks for it, while its table is empty and names that only the application has are stood in
+    /// for. One that cannot be made has no parts.
     pub(super) fn describe(target: &Connection, entry: &Entry, tables: &[TableTree]) -> Option<Self> {
         let of = tables.iter().position(|table| table.name.eq_ignore_ascii_case(&entry.table))?;
         let has_where = entry.sql.as_deref().is_some_and(|sql| sql.to_ascii_uppercase().contains("WHERE"));
@@ -172,7 +173,8 @@ impl IndexTree {
         Ok(())
     }
 
-    /// Drops those that were made. By the names that they got: in a damaged statement it need not be the entry's.
+    /// Drops those that were made. By the names that they got: in a damaged statement it need not
+    /// be the entry's.
     pub(super) fn drop_all(target: &Connection) -> Result<()> {
         let mut made =
             target.prepare("SELECT name FROM main.sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")?;

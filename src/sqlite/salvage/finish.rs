@@ -1,6 +1,6 @@
-//! The new database around its rows: what it is begun with, the tables, and what comes when they are full. The texts of
-//! the schema are untrusted: they are taken as single statements that begin with CREATE, and no single one may run for
-//! long before it has rows to work on.
+//! The new database around its rows: what it is begun with, the tables, and what comes when they
+//! are full. The texts of the schema are untrusted: they are taken as single statements that begin
+//! with CREATE, and no single one may run for long before it has rows to work on.
 
 use rusqlite::Connection;
 
@@ -18,8 +18,8 @@ const MOST_STEPS: i32 = 1_000_000;
 /// Steps between two looks at whether the building of an index is to stop.
 const STEPS: i32 = 1000;
 
-/// Makes it like the old one, and begins the one transaction of all rows. Nothing is kept for a rollback: a file that is
-/// not finished is removed.
+/// Makes it like the old one, and begins the one transaction of all rows. Nothing is kept for a
+/// rollback: a file that is not finished is removed.
 pub(super) fn begin(target: &Connection, database: &Database<'_>) -> Result<()> {
     let layout = database.layout;
     target.pragma_update(None, "page_size", layout.page_size)?;
@@ -93,7 +93,8 @@ pub(super) fn internal(target: &Connection, entries: &[Entry]) -> Result<Vec<Tab
     Ok(tables)
 }
 
-/// What SQLite itself put into a table of its own while other tables were filled goes before what the old one had.
+/// What SQLite itself put into a table of its own while other tables were filled goes before what
+/// the old one had.
 pub(super) fn clear(target: &Connection, table: &str) -> Result<()> {
     Ok(target.execute_batch(&format!("DELETE FROM main.{}", quoted(table)))?)
 }
@@ -152,8 +153,8 @@ pub(super) fn rest(target: &Connection, entries: &[Entry], watch: &dyn Watch) ->
     Ok(left_out)
 }
 
-/// A virtual table is a row of the schema: its module finds its content in tables that are there already. So is what
-/// cannot be made by its text and is read by it all the same.
+/// A virtual table is a row of the schema: its module finds its content in tables that are there
+/// already. So is what cannot be made by its text and is read by it all the same.
 fn put_into_schema(target: &Connection, entry: &Entry) -> Result<()> {
     target.pragma_update(None, "writable_schema", true)?;
     let sql = "INSERT INTO main.sqlite_schema VALUES (?1, ?2, ?3, 0, ?4)";
@@ -162,9 +163,9 @@ fn put_into_schema(target: &Connection, entry: &Entry) -> Result<()> {
     Ok(put.map(drop)?)
 }
 
-/// A view or trigger whose text SQLite reads in a file but takes from nobody, as one that names the schema under which it
-/// was made: it is kept as VACUUM keeps it, as a row of the schema. `false`, and nothing is left of it, where the new file
-/// cannot be read with it.
+/// A view or trigger whose text SQLite reads in a file but takes from nobody, as one that names the
+/// schema under which it was made: it is kept as VACUUM keeps it, as a row of the schema. `false`,
+/// and nothing is left of it, where the new file cannot be read with it.
 fn kept_as_it_is(target: &Connection, entry: &Entry) -> Result<bool> {
     let is_one = entry.sql.as_deref().is_some_and(|sql| begins_as(entry.sort, sql));
     let sql = "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema \

@@ -1,5 +1,5 @@
-//! What is on one page, judged before any of it is taken: which cells can be read, whether their rowids are in order, and
-//! of which table they can be rows.
+//! What is on one page, judged before any of it is taken: which cells can be read, whether their
+//! rowids are in order, and of which table they can be rows.
 
 use super::table::{Fit, TableTree};
 use crate::sqlite::pages::{Cell, Database, Fields, Page, Value, payload};
@@ -62,8 +62,8 @@ pub(super) fn cells(database: &Database<'_>, page: &Page) -> Cells {
             },
         }
     }
-    // The length that the cell says and the one of its record differ: the right one ends where the next cell begins, or
-    // the page ends.
+    // The length that the cell says and the one of its record differ: the right one ends where the
+    // next cell begins, or the page ends.
     let mut starts: Vec<usize> = odd.iter().map(|(own, _)| own.cell.place.start).collect();
     starts.extend(found.readable.iter().map(|peek| peek.cell.place.start));
     let adjoins = |peek: &Peek| peek.cell.place.end == page.end() || starts.contains(&peek.cell.place.end);
@@ -87,8 +87,8 @@ fn header(database: &Database<'_>, page: &Page, cell: &Cell) -> Option<Fields> {
     fields.or_else(|| cell.overflow.and_then(|_| Fields::read(&payload(database, page, cell).bytes)))
 }
 
-/// Rowids rise along a page. Those outside the longest run that does are strays; where several are as long, the one that
-/// ends lowest counts, as flipped bits mostly make numbers larger.
+/// Rowids rise along a page. Those outside the longest run that does are strays; where several are
+/// as long, the one that ends lowest counts, as flipped bits mostly make numbers larger.
 fn mark_disordered(peeks: &mut [Peek]) {
     // ends[n]: where the rising run of n + 1 cells that ends lowest ends.
     let mut ends: Vec<usize> = Vec::new();
@@ -150,8 +150,8 @@ impl Cells {
         Some(rowids.fold((first, first), |(low, high), rowid| (low.min(rowid), high.max(rowid))))
     }
 
-    /// Whether the page is as a whole of a table: how its rows fit, leaving out a quarter of them, which damage may have
-    /// changed.
+    /// Whether the page is as a whole of a table: how its rows fit, leaving out a quarter of them,
+    /// which damage may have changed.
     pub(super) fn fit(&self, table: &TableTree) -> Fit {
         let mut fits: Vec<Fit> = self
             .readable
@@ -175,8 +175,8 @@ impl Cells {
             .sum()
     }
 
-    /// Whether the rowids are those above `low` and up to `high`, as the pages above say. One at either end that is not
-    /// becomes a stray.
+    /// Whether the rowids are those above `low` and up to `high`, as the pages above say. One at
+    /// either end that is not becomes a stray.
     pub(super) fn keep_within(&mut self, low: Option<i64>, high: Option<i64>) -> bool {
         let is_in = |rowid: i64| low.is_none_or(|low| rowid > low) && high.is_none_or(|high| rowid <= high);
         let in_order = self.readable.iter().filter(|peek| !peek.is_stray).count();

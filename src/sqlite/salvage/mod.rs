@@ -1,6 +1,6 @@
-//! Takes what can be read out of a damaged database into a new one. Reads a copy that nobody else uses, page by page and
-//! without SQLite; writes through SQLite. Must never put a row into a table that may not have been in it: what is not
-//! sure goes to `lost_and_found` (HAZARDS H24).
+//! Takes what can be read out of a damaged database into a new one. Reads a copy that nobody else
+//! uses, page by page and without SQLite; writes through SQLite. Must never put a row into a table
+//! that may not have been in it: what is not sure goes to `lost_and_found` (HAZARDS H24).
 
 mod claims;
 mod entry;
@@ -34,8 +34,8 @@ use crate::sql::quoting::quoted;
 use crate::sqlite::pages::{Database, Freelist};
 use crate::terms::progress::Watch;
 
-/// Fills `target`, a new and empty database, with what can be read of `database`. With `with_free`, what lies on free
-/// pages goes to `lost_and_found` as well: deleted rows.
+/// Fills `target`, a new and empty database, with what can be read of `database`. With `with_free`,
+/// what lies on free pages goes to `lost_and_found` as well: deleted rows.
 pub fn salvage(
     database: &Database<'_>,
     target: &Connection,
@@ -149,7 +149,8 @@ fn indexes(target: &Connection, entries: &[Entry], tables: &[table::TableTree]) 
     Ok(indexes)
 }
 
-/// Tables that say that they have the same root: which one lies cannot be told from its pages alone.
+/// Tables that say that they have the same root: which one lies cannot be told from its pages
+/// alone.
 fn shared_roots(trees: &Trees<'_, '_, '_>) -> BTreeSet<usize> {
     let roots = || trees.tables.iter().map(|table| table.root).enumerate();
     roots()

@@ -23,10 +23,11 @@ pub struct Table {
     pub rows_by_columns: u64,
     /// How many rows there were, where its indexes tell.
     pub expected: Option<u64>,
-    /// Rows that are not in the new table, and of which an index has its columns: those are kept beside the tables.
+    /// Rows that are not in the new table, and of which an index has its columns: those are kept
+    /// beside the tables.
     pub only_in_index: u64,
-    /// Rows that are in the new table, and of which an index has other values. Which are right is not known; both are
-    /// kept beside the tables.
+    /// Rows that are in the new table, and of which an index has other values. Which are right is
+    /// not known; both are kept beside the tables.
     pub in_doubt: u64,
     /// Texts that are none in the encoding of the file.
     pub invalid_texts: u64,
@@ -56,7 +57,8 @@ pub struct Salvage {
     pub lost_and_found: Option<String>,
     /// Its rows.
     pub lost_and_found_rows: u64,
-    /// The table of what only indexes know: columns of rows that are lost, and other values of rows that are there.
+    /// The table of what only indexes know: columns of rows that are lost, and other values of rows
+    /// that are there.
     pub lost_and_found_by_index: Option<String>,
     /// Its rows.
     pub lost_and_found_by_index_rows: u64,
@@ -64,7 +66,8 @@ pub struct Salvage {
     pub invalid_texts: u64,
     /// Indexes most of whose entries are not those of their rows: they say nothing of single rows.
     pub stale_indexes: Vec<String>,
-    /// Rows of the schema that cannot be read: tables, indexes, views or triggers of which nothing is known.
+    /// Rows of the schema that cannot be read: tables, indexes, views or triggers of which nothing
+    /// is known.
     pub schema_lost: u64,
     /// What could not be made again, and why.
     pub left_out: Vec<String>,

@@ -1,6 +1,7 @@
-//! Stands in for collations and functions that only the application has, while tables are made and filled: a table that
-//! only names one can be made and filled without it, for no byte of its rows depends on it. Must never decide what is
-//! stored: what would be in an order, or be computed, by a stand-in is not made.
+//! Stands in for collations and functions that only the application has, while tables are made and
+//! filled: a table that only names one can be made and filled without it, for no byte of its rows
+//! depends on it. Must never decide what is stored: what would be in an order, or be computed, by a
+//! stand-in is not made.
 
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
@@ -27,7 +28,8 @@ impl<'c> StandIns<'c> {
         Self { target, collations: Vec::new(), functions: Vec::new() }
     }
 
-    /// Makes a table, with a stand-in for each name that it lacks. Why it must not be kept, where its rows depend on one.
+    /// Makes a table, with a stand-in for each name that it lacks. Why it must not be kept, where
+    /// its rows depend on one.
     pub(super) fn create(&mut self, entry: &Entry) -> Result<Option<Error>> {
         for _ in 0..MOST {
             match finish::create(self.target, entry) {
@@ -55,7 +57,8 @@ impl<'c> StandIns<'c> {
             self.target.create_collation(name, str::cmp)?;
             self.collations.push(name.to_owned());
         } else if let Some(name) = error.message.strip_prefix("no such function: ") {
-            // What is not known breaks no CHECK: NULL. Without its flag an untrusted schema may not call it.
+            // What is not known breaks no CHECK: NULL. Without its flag an untrusted schema may not
+            // call it.
             let flags = FunctionFlags::SQLITE_UTF8
                 | FunctionFlags::SQLITE_DETERMINISTIC
                 | FunctionFlags::SQLITE_INNOCUOUS;
@@ -67,7 +70,8 @@ impl<'c> StandIns<'c> {
         Ok(true)
     }
 
-    /// Whether a key of its own is in an order that only the application knows, or it may compute a value that it keeps.
+    /// Whether a key of its own is in an order that only the application knows, or it may compute a
+    /// value that it keeps.
     fn depends(&self, entry: &Entry) -> Result<Option<Error>> {
         let needed = match self.collation_of_a_key(&entry.name)? {
             Some(collation) => Some(format!("a key of it needs the collation {collation}")),

@@ -1,12 +1,13 @@
-//! How the rows of a table are stored, asked of the new database in which it was just created, and whether what was
-//! found on a page can be such rows.
+//! How the rows of a table are stored, asked of the new database in which it was just created, and
+//! whether what was found on a page can be such rows.
 
 use rusqlite::Connection;
 
 use crate::error::Result;
 use crate::sql::quoting::quoted;
 
-/// Which values a column takes as they are (<https://www.sqlite.org/datatype3.html#determination_of_column_affinity>).
+/// Which values a column takes as they are
+/// (<https://www.sqlite.org/datatype3.html#determination_of_column_affinity>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Affinity {
     /// Never a number.
@@ -84,8 +85,8 @@ impl TableTree {
         self.columns.get(place).map_or("", |column| &column.name)
     }
 
-    /// The columns by which one row is found: their places in the record, `None` for the rowid, and how they are called in
-    /// SQL. Empty where rows cannot be given their rowids.
+    /// The columns by which one row is found: their places in the record, `None` for the rowid, and
+    /// how they are called in SQL. Empty where rows cannot be given their rowids.
     pub(super) fn key(&self) -> Vec<(Option<usize>, String)> {
         if self.without_rowid {
             return (0..self.keys).map(|at| (Some(at), quoted(self.name_at(at)))).collect();
@@ -165,8 +166,8 @@ impl TableTree {
         worst
     }
 
-    /// The same for a single row on a page of this table: what its record has in place of the rowid counts for nothing, if
-    /// it takes no room.
+    /// The same for a single row on a page of this table: what its record has in place of the rowid
+    /// counts for nothing, if it takes no room.
     pub(super) fn fit_of_row(&self, types: &[u64]) -> Fit {
         let is_nothing = |(at, serial): (usize, &u64)| {
             let is_rowid = self.columns.get(at).is_some_and(|column| column.is_rowid);
@@ -187,15 +188,16 @@ impl TableTree {
         self.columns.iter().zip(types).map(|(column, serial)| likeness(column, *serial)).sum()
     }
 
-    /// Whether a text in the column at this place of a record looks like a number that SQLite would have stored as one.
+    /// Whether a text in the column at this place of a record looks like a number that SQLite would
+    /// have stored as one.
     pub(super) fn would_be_number(&self, at: usize, text: &[u8]) -> bool {
         self.columns.get(at).is_some_and(|column| column.affinity == Affinity::Number)
             && (1..=15).contains(&text.len())
             && text.iter().all(u8::is_ascii_digit)
     }
 
-    /// The statement that inserts a record of `fields` values, the rowid first where there is one; and which of the
-    /// values it takes.
+    /// The statement that inserts a record of `fields` values, the rowid first where there is one;
+    /// and which of the values it takes.
     pub(super) fn insert(&self, fields: usize) -> (String, Vec<usize>) {
         let taken: Vec<usize> = (0..fields.min(self.columns.len()))
             .filter(|at| self.columns.get(*at).is_some_and(|column| !column.is_rowid && !column.is_generated))

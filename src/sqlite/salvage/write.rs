@@ -1,4 +1,5 @@
-//! Rows into the new database: into their tables, or into `lost_and_found`. Must never change a value.
+//! Rows into the new database: into their tables, or into `lost_and_found`. Must never change a
+//! value.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,8 @@ use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
 use crate::sqlite::pages::Value;
 
-/// Columns for values that the table of the lost can have beside its own (`SQLITE_MAX_COLUMN` is 2000).
+/// Columns for values that the table of the lost can have beside its own (`SQLITE_MAX_COLUMN` is
+/// 2000).
 const MOST_VALUES: usize = 1990;
 
 /// Where a row was found whose table is not known, or that is not sure.
@@ -84,7 +86,8 @@ impl<'c> Writer<'c> {
         Self { target, statements: HashMap::new(), lost: None, known: None, taken }
     }
 
-    /// Inserts a row whose values are all there into the table of this number; `false` where the table refuses it.
+    /// Inserts a row whose values are all there into the table of this number; `false` where the
+    /// table refuses it.
     pub(super) fn insert(&mut self, number: usize, table: &TableTree, row: &Row) -> Result<bool> {
         let (sql, taken) = self
             .statements
@@ -143,8 +146,8 @@ impl<'c> Writer<'c> {
         Ok(())
     }
 
-    /// How many rows only an index knows, and how many disagree with one, by their tables. Rows without a rowid count for
-    /// each index.
+    /// How many rows only an index knows, and how many disagree with one, by their tables. Rows
+    /// without a rowid count for each index.
     pub(super) fn known_rows(&self) -> Result<Vec<(String, u64, u64)>> {
         let Some(known) = &self.known else { return Ok(Vec::new()) };
         let count =

@@ -1,5 +1,5 @@
-//! Refreshes the planner's statistics of single tables, without leaving kinds of statistics in the file that were
-//! not there before (HAZARDS H25).
+//! Refreshes the planner's statistics of single tables, without leaving kinds of statistics in the
+//! file that were not there before (HAZARDS H25).
 
 use rusqlite::Connection;
 
@@ -7,18 +7,19 @@ use crate::error::Result;
 use crate::sql::quoting::quoted;
 use crate::sqlite::look::schema::{indexes, sql_of, tables};
 
-/// Rows of an index that are looked at before ANALYZE estimates the rest: what `PRAGMA optimize` sets for itself
-/// (SQLITE_DEFAULT_OPTIMIZE_LIMIT).
+/// Rows of an index that are looked at before ANALYZE estimates the rest: what `PRAGMA optimize`
+/// sets for itself (SQLITE_DEFAULT_OPTIMIZE_LIMIT).
 const ESTIMATE: u32 = 2000;
 
 /// No limit: every row is looked at.
 const EXACT: u32 = 0;
 
-/// The tables whose statistics SQLite finds missing, or off by a factor of ten: asks `PRAGMA optimize` what it would
-/// do (bit 1) on all tables (bit 0x10000), for it knows nothing of the application's queries. Empty tables have
-/// no statistics to refresh.
+/// The tables whose statistics SQLite finds missing, or off by a factor of ten: asks
+/// `PRAGMA optimize` what it would do (bit 1) on all tables (bit 0x10000), for it knows nothing of
+/// the application's queries. Empty tables have no statistics to refresh.
 ///
-/// The connection must be new: SQLite compares with the statistics that it read when it read the schema.
+/// The connection must be new: SQLite compares with the statistics that it read when it read the
+/// schema.
 pub fn due(connection: &Connection) -> Result<Vec<String>> {
     let mut statement = connection.prepare("PRAGMA main.optimize(0x10003)")?;
     let planned = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
@@ -39,9 +40,10 @@ pub fn has_samples(connection: &Connection) -> Result<bool> {
     Ok(sql_of(connection, "sqlite_stat4")?.is_some())
 }
 
-/// What to refresh one after the other, so that all of a table is refreshed by an estimate and no part takes longer than it
-/// must: a SQLite with STAT4 counts all entries of each index whatever the limit is. The indexes, where their statistics
-/// are all that the table has; otherwise the table itself.
+/// What to refresh one after the other, so that all of a table is refreshed by an estimate and no
+/// part takes longer than it must: a SQLite with STAT4 counts all entries of each index whatever
+/// the limit is. The indexes, where their statistics are all that the table has; otherwise the
+/// table itself.
 pub fn parts(connection: &Connection, table: &str) -> Result<Vec<String>> {
     // Of a table without rowids, those of the primary key are kept under the table's name.
     let is_keyed = tables(connection)?.iter().any(|known| known.name == table && known.without_rowid);
@@ -59,11 +61,13 @@ fn has_count_of_its_own(connection: &Connection, table: &str) -> Result<bool> {
     Ok(sql_of(connection, "sqlite_stat1")?.is_some() && connection.prepare(count)?.exists([table])?)
 }
 
-/// Refreshes the statistics of one table or index in an open transaction: by an estimate, or by a look at every row.
+/// Refreshes the statistics of one table or index in an open transaction: by an estimate, or by a
+/// look at every row.
 ///
-/// Our SQLite also samples rows into `sqlite_stat4`, and creates that table where it is missing; an application's
-/// SQLite may not know it. It is dropped again in the same transaction, so that nobody ever sees it. Where it
-/// exists it is kept up to date, which takes a full look: with a limit SQLite would only empty it.
+/// Our SQLite also samples rows into `sqlite_stat4`, and creates that table where it is missing; an
+/// application's SQLite may not know it. It is dropped again in the same transaction, so that
+/// nobody ever sees it. Where it exists it is kept up to date, which takes a full look: with a
+/// limit SQLite would only empty it.
 pub fn analyze(transaction: &Connection, what: &str, exactly: bool) -> Result<()> {
     let samples = has_samples(transaction)?;
     transaction.pragma_update(None, "analysis_limit", if samples || exactly { EXACT } else { ESTIMATE })?;

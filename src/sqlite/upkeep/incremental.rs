@@ -1,5 +1,6 @@
-//! Gives free pages back a few at a time, in a database with auto_vacuum = INCREMENTAL, so that neither our transaction
-//! nor the application's next one is felt. Must not be called where a replicator owns the write-ahead log.
+//! Gives free pages back a few at a time, in a database with auto_vacuum = INCREMENTAL, so that
+//! neither our transaction nor the application's next one is felt. Must not be called where a
+//! replicator owns the write-ahead log.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -44,15 +45,16 @@ impl IncrementalVacuum {
         Ok(Self { connection, path: path.to_owned(), busy_timeout })
     }
 
-    /// Frees up to `pages` pages in one transaction, and then moves them out of the write-ahead log, PASSIVE, where that
-    /// is long enough: the application's next commit would have to otherwise, as SQLite's automatic checkpoint. This one
-    /// waits for the disk, and holds nobody up.
+    /// Frees up to `pages` pages in one transaction, and then moves them out of the write-ahead
+    /// log, PASSIVE, where that is long enough: the application's next commit would have to
+    /// otherwise, as SQLite's automatic checkpoint. This one waits for the disk, and holds nobody
+    /// up.
     ///
-    /// With `timed`, the moment was chosen: `None` where a transaction of the application has begun first, or meanwhile;
-    /// nothing was changed then.
+    /// With `timed`, the moment was chosen: `None` where a transaction of the application has begun
+    /// first, or meanwhile; nothing was changed then.
     ///
-    /// Errors: `cancelled` where `must_stop` says so, and all is rolled back; `refused` where a replicator has come to
-    /// own the log.
+    /// Errors: `cancelled` where `must_stop` says so, and all is rolled back; `refused` where a
+    /// replicator has come to own the log.
     pub fn slice(
         &mut self,
         holds: &Holds,

@@ -1,15 +1,17 @@
-//! Puts a compact copy of a database in WAL mode in its place, under the write lock, and only if nothing was committed
-//! since before the copy was begun.
+//! Puts a compact copy of a database in WAL mode in its place, under the write lock, and only if
+//! nothing was committed since before the copy was begun.
 //!
-//! No commit can be lost. The watcher looks at the database before the copy is begun to be read. The backup's step of no
-//! pages takes the write lock (<https://www.sqlite.org/c3ref/backup_finish.html>), and from then until it is let go
-//! nobody commits, in no process. Only then the watcher looks again: a connection's `data_version` changes with every
-//! commit of any other (<https://www.sqlite.org/pragma.html#pragma_data_version>), so that an unchanged one says that
-//! the database is in the state in which it was first seen, and that is the state which was copied. Asked before the
-//! lock is had, it would say nothing of the time in between.
+//! No commit can be lost. The watcher looks at the database before the copy is begun to be read.
+//! The backup's step of no pages takes the write lock
+//! (<https://www.sqlite.org/c3ref/backup_finish.html>), and from then until it is let go nobody
+//! commits, in no process. Only then the watcher looks again: a connection's `data_version` changes
+//! with every commit of any other (<https://www.sqlite.org/pragma.html#pragma_data_version>), so
+//! that an unchanged one says that the database is in the state in which it was first seen, and
+//! that is the state which was copied. Asked before the lock is had, it would say nothing of the
+//! time in between.
 //!
-//! The pages come in one transaction: readers go on in the state before it, and whatever stops it rolls it back.
-//! Outside WAL mode the lock keeps the watcher from reading: not for there.
+//! The pages come in one transaction: readers go on in the state before it, and whatever stops it
+//! rolls it back. Outside WAL mode the lock keeps the watcher from reading: not for there.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -61,9 +63,9 @@ pub enum OverwriteOutcome {
     TooLong,
 }
 
-/// Puts `compact` in place of `live`. The watcher must have looked before `compact` was begun, and must have seen no
-/// commit since; `watch` is asked between steps. The pages are moved out of the write-ahead log afterwards, before the
-/// application's next commit would have to.
+/// Puts `compact` in place of `live`. The watcher must have looked before `compact` was begun, and
+/// must have seen no commit since; `watch` is asked between steps. The pages are moved out of the
+/// write-ahead log afterwards, before the application's next commit would have to.
 ///
 /// Errors: `busy` where the application keeps the write lock.
 pub fn overwrite(
@@ -75,7 +77,8 @@ pub fn overwrite(
     watch: &dyn Watch,
 ) -> Result<OverwriteOutcome> {
     let ended = {
-        // By the watcher, for nothing else can be done with a connection that a backup is written to.
+        // By the watcher, for nothing else can be done with a connection that a backup is written
+        // to.
         let _no_checkpoint = without_checkpoints(&watcher.connection)?;
         let backup = Backup::new(compact, live)?;
         lock(&backup)?;

@@ -1,5 +1,5 @@
-//! Rebuilds indexes, and tells whether one is right (HAZARDS H9, H16). One index at a time: whoever calls sets the
-//! limit for which writers may be held up.
+//! Rebuilds indexes, and tells whether one is right (HAZARDS H9, H16). One index at a time: whoever
+//! calls sets the limit for which writers may be held up.
 
 use rusqlite::Connection;
 
@@ -17,7 +17,8 @@ pub struct Rebuildable {
     pub table: String,
 }
 
-/// Every index that can be rebuilt, by table. The primary key of a table WITHOUT ROWID cannot: it is the table.
+/// Every index that can be rebuilt, by table. The primary key of a table WITHOUT ROWID cannot: it
+/// is the table.
 pub fn rebuildable(connection: &Connection) -> Result<Vec<Rebuildable>> {
     let mut statement = connection.prepare(&format!(
         "SELECT i.name, t.name FROM main.sqlite_schema AS t JOIN pragma_index_list(t.name, 'main') AS i \
@@ -27,8 +28,9 @@ pub fn rebuildable(connection: &Connection) -> Result<Vec<Rebuildable>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Of how many rows an index has other values than the rows themselves, and how many of its entries have a row. `None`
-/// where it cannot be told: it is partial, has no column of its own, or needs what only the application has.
+/// Of how many rows an index has other values than the rows themselves, and how many of its entries
+/// have a row. `None` where it cannot be told: it is partial, has no column of its own, or needs
+/// what only the application has.
 ///
 /// Reads the index from start to end, and each row.
 pub fn differing(connection: &Connection, index: &str) -> Result<Option<(u64, u64)>> {
@@ -71,8 +73,9 @@ pub fn differing(connection: &Connection, index: &str) -> Result<Option<(u64, u6
     }
 }
 
-/// Whether an index, or any of a table, is in the order of a collation or of the values of an expression. An application
-/// may have its own under SQLite's names (HAZARDS H34): what is wrong here may be right there.
+/// Whether an index, or any of a table, is in the order of a collation or of the values of an
+/// expression. An application may have its own under SQLite's names (HAZARDS H34): what is wrong
+/// here may be right there.
 pub fn is_relative(connection: &Connection, table: &str, index: Option<&str>) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM pragma_index_list(?1) AS i JOIN pragma_index_xinfo(i.name) AS c \
                WHERE c.key AND (c.coll <> 'BINARY' COLLATE NOCASE OR c.cid = -2) AND i.name = ifnull(?2, i.name))";
@@ -84,8 +87,9 @@ pub fn rebuild(transaction: &Connection, index: &str) -> Result<()> {
     Ok(transaction.execute_batch(&format!("REINDEX main.{}", quoted(index)))?)
 }
 
-/// What a full check of its table says of an index that was rebuilt; `damaged` where it does not agree, or the pages are
-/// not in order. What is wrong with the rows, or with another index, is not this one's.
+/// What a full check of its table says of an index that was rebuilt; `damaged` where it does not
+/// agree, or the pages are not in order. What is wrong with the rows, or with another index, is not
+/// this one's.
 pub fn judge(index: &Rebuildable, found: &Found) -> Result<()> {
     let Rebuildable { name, table } = index;
     let damaged = |text: String| Err(Error::new(Reason::Damaged, text));

@@ -1,4 +1,5 @@
-//! The planner's statistics as rows: computed on a copy of the database, put into the database itself.
+//! The planner's statistics as rows: computed on a copy of the database, put into the database
+//! itself.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -7,8 +8,9 @@ use super::analyze::{analyze, has_samples};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::look::schema::tables;
 
-/// Where SQLite keeps them (<https://www.sqlite.org/fileformat2.html#the_sqlite_stat1_table>), and how many columns
-/// each of these tables has. The second is only in files whose application uses it.
+/// Where SQLite keeps them (<https://www.sqlite.org/fileformat2.html#the_sqlite_stat1_table>), and
+/// how many columns each of these tables has. The second is only in files whose application uses
+/// it.
 const KEPT_IN: [(&str, usize); 2] = [("sqlite_stat1", 3), ("sqlite_stat4", 6)];
 
 /// Where a file says whether it is in WAL mode
@@ -23,7 +25,8 @@ const LEGACY: u8 = 1;
 pub struct Statistics {
     /// The tables that they are of.
     pub tables: Vec<String>,
-    /// Tables that need a collation or a function that only the application has, and what each lacks.
+    /// Tables that need a collation or a function that only the application has, and what each
+    /// lacks.
     pub lacking: Vec<(String, Error)>,
     schema_version: i64,
     /// Of each table that SQLite keeps them in, its rows.
@@ -37,7 +40,8 @@ pub fn out_of_wal_mode(first: &mut [u8]) {
     }
 }
 
-/// Computes the statistics of these tables, or of all, on a copy that may be changed. Every row is looked at.
+/// Computes the statistics of these tables, or of all, on a copy that may be changed. Every row is
+/// looked at.
 pub fn compute(copy: &Connection, only: Option<&[String]>) -> Result<Statistics> {
     let schema_version = schema_version(copy)?;
     let samples = has_samples(copy)?;
@@ -82,7 +86,8 @@ pub fn put(transaction: &Connection, statistics: &Statistics) -> Result<()> {
     transaction.execute_batch("ANALYZE main.sqlite_schema")?;
     for (rows, (table, columns)) in statistics.rows.iter().zip(KEPT_IN) {
         if table == "sqlite_stat4" && !samples {
-            // Gone in the same transaction; and a changed schema makes every connection read the new statistics.
+            // Gone in the same transaction; and a changed schema makes every connection read the
+            // new statistics.
             transaction.execute_batch("DROP TABLE IF EXISTS main.sqlite_stat4")?;
             continue;
         }

@@ -1,5 +1,6 @@
-//! VACUUM, in place or into another file. What the file has as auto_vacuum is said each time: SQLite remembers the wish
-//! of an earlier statement on the same connection, and a pool's connections are used again (HAZARDS H19).
+//! VACUUM, in place or into another file. What the file has as auto_vacuum is said each time:
+//! SQLite remembers the wish of an earlier statement on the same connection, and a pool's
+//! connections are used again (HAZARDS H19).
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -31,8 +32,8 @@ impl AutoVacuum {
     }
 }
 
-/// Rewrites the database in place, from one mode of auto_vacuum to one; how long it took. It waits for the application's
-/// lock first, and that time is counted in.
+/// Rewrites the database in place, from one mode of auto_vacuum to one; how long it took. It waits
+/// for the application's lock first, and that time is counted in.
 ///
 /// Errors: `refused` where the application has chosen another mode meanwhile.
 pub fn vacuum(connection: &Connection, holds: &Holds, was: AutoVacuum, mode: AutoVacuum) -> Result<Duration> {
@@ -42,7 +43,8 @@ pub fn vacuum(connection: &Connection, holds: &Holds, was: AutoVacuum, mode: Aut
     Ok(clock.elapsed())
 }
 
-/// Writes a compact copy of a database without auto_vacuum to `path`, an empty file of ours. Only reads the database.
+/// Writes a compact copy of a database without auto_vacuum to `path`, an empty file of ours. Only
+/// reads the database.
 ///
 /// Errors: `refused` where the application has chosen another mode meanwhile.
 pub fn into(connection: &Connection, path: &Path) -> Result<()> {

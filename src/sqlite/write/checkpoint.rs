@@ -1,5 +1,5 @@
-//! Moves commits from the write-ahead log into the database file (HAZARDS H12). Must not be called where a
-//! replicator owns the log; only [`Backlog`] looks for that itself.
+//! Moves commits from the write-ahead log into the database file (HAZARDS H12). Must not be called
+//! where a replicator owns the log; only [`Backlog`] looks for that itself.
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -39,8 +39,9 @@ impl Checkpoint {
     }
 }
 
-/// Makes a checkpoint; `None` where the database has no write-ahead log. Where another connection makes one at this moment
-/// (as an application does with each commit while a reader keeps a long log), `busy`, and what is in the log.
+/// Makes a checkpoint; `None` where the database has no write-ahead log. Where another connection
+/// makes one at this moment (as an application does with each commit while a reader keeps a long
+/// log), `busy`, and what is in the log.
 pub fn checkpoint(connection: &Connection, mode: Mode) -> Result<Option<Checkpoint>> {
     let sql = match mode {
         Mode::Noop => "PRAGMA main.wal_checkpoint(NOOP)",
@@ -49,7 +50,8 @@ pub fn checkpoint(connection: &Connection, mode: Mode) -> Result<Option<Checkpoi
     };
     let (busy, log, moved): (bool, i64, i64) =
         connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    // -1 both without a log and where the log could not be looked at for a lock, which NOOP does not take.
+    // -1 both without a log and where the log could not be looked at for a lock, which NOOP does
+    // not take.
     match (u64::try_from(log), u64::try_from(moved)) {
         (Ok(log_pages), Ok(moved_pages)) => Ok(Some(Checkpoint { busy, log_pages, moved_pages })),
         _ if busy && mode != Mode::Noop => {
@@ -62,20 +64,22 @@ pub fn checkpoint(connection: &Connection, mode: Mode) -> Result<Option<Checkpoi
 /// Checkpoints in a row by which [`settle`] follows an application that writes meanwhile.
 const ROUNDS: usize = 4;
 
-/// Pages in the log from which on it is to be emptied: SQLite's automatic checkpoint comes with the commit that takes it
-/// to 1000, which may be the application's. Not sooner: the first commit after the log was emptied begins it anew, and
-/// waits for the disk while it has the lock (`walWriteOneFrame` of the header in SQLite's wal.c).
+/// Pages in the log from which on it is to be emptied: SQLite's automatic checkpoint comes with the
+/// commit that takes it to 1000, which may be the application's. Not sooner: the first commit after
+/// the log was emptied begins it anew, and waits for the disk while it has the lock
+/// (`walWriteOneFrame` of the header in SQLite's wal.c).
 const DUE: u64 = 800;
 
-/// Pages kept in memory by a connection that [`ByHand`] holds, in KiB, as SQLite counts them below zero: a batch's own,
-/// which would otherwise be written to the log twice.
+/// Pages kept in memory by a connection that [`ByHand`] holds, in KiB, as SQLite counts them below
+/// zero: a batch's own, which would otherwise be written to the log twice.
 const CACHE: i64 = -16 * 1024;
 
-/// PASSIVE checkpoints until the whole log is in the file. During the first, which takes longest, the application
-/// commits again. The first then does not reach the end of the log, and it is whoever does that waits for the disk
-/// (`walCheckpoint` in SQLite's wal.c): without the further ones that would be the application, and the log, which SQLite
-/// begins anew only when nothing is left in it, would grow as long as somebody writes. `None` where the database has no
-/// write-ahead log.
+/// PASSIVE checkpoints until the whole log is in the file. During the first, which takes longest,
+/// the application commits again. The first then does not reach the end of the log, and it is
+/// whoever does that waits for the disk (`walCheckpoint` in SQLite's wal.c): without the further
+/// ones that would be the application, and the log, which SQLite begins anew only when nothing is
+/// left in it, would grow as long as somebody writes. `None` where the database has no write-ahead
+/// log.
 pub fn settle(connection: &Connection) -> Result<Option<Checkpoint>> {
     let mut made = checkpoint(connection, Mode::Passive)?;
     for _ in 1..ROUNDS {
@@ -99,8 +103,9 @@ pub fn settle_when_due(connection: &Connection) -> Result<Option<Checkpoint>> {
     }
 }
 
-/// The checkpoint that SQLite makes by itself with a COMMIT once the log is that long (`PRAGMA wal_autocheckpoint`; 0:
-/// none), for a COMMIT that could make none. As SQLite's own it fails in silence: whoever commits next makes it.
+/// The checkpoint that SQLite makes by itself with a COMMIT once the log is that long
+/// (`PRAGMA wal_autocheckpoint`; 0: none), for a COMMIT that could make none. As SQLite's own it
+/// fails in silence: whoever commits next makes it.
 pub(in crate::sqlite) fn automatic(connection: &Connection) {
     let made = || -> Result<()> {
         let pages: i64 = connection.pragma_query_value(None, "wal_autocheckpoint", |row| row.get(0))?;
@@ -116,10 +121,11 @@ pub(in crate::sqlite) fn automatic(connection: &Connection) {
     }
 }
 
-/// What others commit while a connection reads for long, and which stays in the log until then. Their first commit
-/// afterwards would have to take all of it to the file, and would wait for the disk, which is the longest that an
-/// application is kept waiting by such a read: 42 to 65 ms after seven seconds with a small commit each 5 ms
-/// (`tests/bench/run beside`; without a read its own checkpoints take 8 to 13 ms).
+/// What others commit while a connection reads for long, and which stays in the log until then.
+/// Their first commit afterwards would have to take all of it to the file, and would wait for the
+/// disk, which is the longest that an application is kept waiting by such a read: 42 to 65 ms after
+/// seven seconds with a small commit each 5 ms (`tests/bench/run beside`; without a read its own
+/// checkpoints take 8 to 13 ms).
 #[derive(Debug, Clone, Copy)]
 pub struct Backlog {
     /// `None` where there is no log: to ask for it may take as long as a writer takes.
@@ -133,7 +139,8 @@ impl Backlog {
         Ok(Self { version })
     }
 
-    /// Takes it to the file now, if there is one. At once after the read, and not where the file is known to be damaged.
+    /// Takes it to the file now, if there is one. At once after the read, and not where the file is
+    /// known to be damaged.
     pub fn settle(self, connection: &Connection, path: &Path) {
         let Some(before) = self.version else { return };
         let settled = || -> Result<()> {
@@ -149,10 +156,11 @@ impl Backlog {
     }
 }
 
-/// A connection to a database in WAL mode for many small transactions in a row: it makes no checkpoint by itself, and
-/// waits for the disk in checkpoints only (`synchronous = NORMAL`, which keeps the database sound: a power cut may take
-/// back the last transactions, <https://www.sqlite.org/pragma.html#pragma_synchronous>). When this is dropped, also by an
-/// error or a panic, it is as it was.
+/// A connection to a database in WAL mode for many small transactions in a row: it makes no
+/// checkpoint by itself, and waits for the disk in checkpoints only (`synchronous = NORMAL`, which
+/// keeps the database sound: a power cut may take back the last transactions,
+/// <https://www.sqlite.org/pragma.html#pragma_synchronous>). When this is dropped, also by an error
+/// or a panic, it is as it was.
 #[derive(Debug)]
 pub struct ByHand<'a> {
     connection: &'a mut Connection,
@@ -160,7 +168,8 @@ pub struct ByHand<'a> {
 }
 
 impl<'a> ByHand<'a> {
-    /// Changes the settings; in a journal mode other than WAL, none: there `NORMAL` would be a risk.
+    /// Changes the settings; in a journal mode other than WAL, none: there `NORMAL` would be a
+    /// risk.
     pub fn new(connection: &'a mut Connection) -> Result<Self> {
         let mut this = Self { connection, before: Vec::new() };
         if facts::is_wal(this.connection)? {
@@ -236,7 +245,8 @@ mod tests {
         assert!(anew.log_pages < 10 && anew.moved_pages == 0, "{anew:?}");
     }
 
-    /// As an application commits while a checkpoint is under way: when it has moved all that it knows of.
+    /// As an application commits while a checkpoint is under way: when it has moved all that it
+    /// knows of.
     #[test]
     fn what_is_committed_during_the_first_checkpoint_is_moved_as_well() {
         thread_local! {

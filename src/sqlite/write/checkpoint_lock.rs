@@ -1,21 +1,24 @@
-//! SQLite's lock for checkpoints, held by us: until it is let go no process and no connection moves a write-ahead log
-//! into its database file (HAZARDS H29). Must only be taken by [`super::hold`], which lets nothing of ours commit
-//! without it.
+//! SQLite's lock for checkpoints, held by us: until it is let go no process and no connection moves
+//! a write-ahead log into its database file (HAZARDS H29). Must only be taken by [`super::hold`],
+//! which lets nothing of ours commit without it.
 //!
-//! SQLite takes the lock for each checkpoint and has no statement that takes it alone, so that it is asked for where
-//! SQLite itself asks: by the method `xShmLock` of the open database file (<https://www.sqlite.org/c3ref/io_methods.html>),
-//! for the second of the locks in the wal-index (`WAL_CKPT_LOCK` in <https://www.sqlite.org/walformat.html>). The
-//! invariants that every block with `unsafe` relies on:
+//! SQLite takes the lock for each checkpoint and has no statement that takes it alone, so that it
+//! is asked for where SQLite itself asks: by the method `xShmLock` of the open database file
+//! (<https://www.sqlite.org/c3ref/io_methods.html>), for the second of the locks in the wal-index
+//! (`WAL_CKPT_LOCK` in <https://www.sqlite.org/walformat.html>). The invariants that every block
+//! with `unsafe` relies on:
 //!
 //! 1. The file object is SQLite's own, of the database `main` (SQLITE_FCNTL_FILE_POINTER,
-//!    <https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html>). It lives as long as the connection, which is
-//!    borrowed for as long as the lock lives.
-//! 2. A connection is used on one thread at a time, and borrowed it stays on that one (`Connection` is not `Sync`):
-//!    nobody else is within a method of its file object.
-//! 3. The wal-index is there, and stays. It is opened by the first read in WAL mode and closed with the connection; a
-//!    connection in WAL mode keeps a shared lock on the file all the while, so that nobody takes the database out of
-//!    that mode. A file object without one refuses the lock, and nothing is done.
-//! 4. The lock is given back once, by who has it: SQLite would give back one that the connection does not have as well.
+//!    <https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html>). It lives as long as the
+//!    connection, which is borrowed for as long as the lock lives.
+//! 2. A connection is used on one thread at a time, and borrowed it stays on that one (`Connection`
+//!    is not `Sync`): nobody else is within a method of its file object.
+//! 3. The wal-index is there, and stays. It is opened by the first read in WAL mode and closed with
+//!    the connection; a connection in WAL mode keeps a shared lock on the file all the while, so
+//!    that nobody takes the database out of that mode. A file object without one refuses the lock,
+//!    and nothing is done.
+//! 4. The lock is given back once, by who has it: SQLite would give back one that the connection
+//!    does not have as well.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
@@ -29,17 +32,20 @@ use crate::sqlite::files::facts::is_wal;
 /// Its place among the locks of a wal-index.
 const WAL_CKPT_LOCK: c_int = 1;
 
-/// The lock, until it is dropped. Of a database without a write-ahead log, which has no checkpoints, an empty one.
+/// The lock, until it is dropped. Of a database without a write-ahead log, which has no
+/// checkpoints, an empty one.
 pub(in crate::sqlite) struct CheckpointLock<'c> {
     file: Option<*mut ffi::sqlite3_file>,
     connection: PhantomData<&'c Connection>,
 }
 
 impl<'c> CheckpointLock<'c> {
-    /// Takes it; `None` while somebody makes a checkpoint, which is not waited for. The connection must have read the
-    /// database since others could last change its journal mode: in a transaction it has.
+    /// Takes it; `None` while somebody makes a checkpoint, which is not waited for. The connection
+    /// must have read the database since others could last change its journal mode: in a
+    /// transaction it has.
     ///
-    /// Until it is dropped, the connection itself makes no checkpoint either: it would find the lock taken.
+    /// Until it is dropped, the connection itself makes no checkpoint either: it would find the
+    /// lock taken.
     pub(in crate::sqlite) fn take(connection: &'c Connection) -> Result<Option<Self>> {
         if !is_wal(connection)? {
             return Ok(Some(Self { file: None, connection: PhantomData }));
@@ -68,17 +74,19 @@ impl Drop for CheckpointLock<'_> {
 fn main_file(connection: &Connection) -> Result<*mut ffi::sqlite3_file> {
     let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
     let into: *mut c_void = (&raw mut file).cast();
-    // SAFETY: an open connection, a name that ends in NUL, and room for the pointer that this operation stores.
+    // SAFETY: an open connection, a name that ends in NUL, and room for the pointer that this
+    // operation stores.
     let code = unsafe {
         ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), ffi::SQLITE_FCNTL_FILE_POINTER, into)
     };
     if code == ffi::SQLITE_OK && !file.is_null() { Ok(file) } else { Err(refused(code)) }
 }
 
-/// Takes the lock or gives it back; SQLite's result code. `file` is of [`main_file`], and its connection still borrowed.
+/// Takes the lock or gives it back; SQLite's result code. `file` is of [`main_file`], and its
+/// connection still borrowed.
 fn shm_lock(file: *mut ffi::sqlite3_file, what: c_int) -> c_int {
-    // SAFETY: (1) and (2). The table of methods is null for a file that is not open, and static otherwise; what it has
-    // of version 2 is only there in one of that version.
+    // SAFETY: (1) and (2). The table of methods is null for a file that is not open, and static
+    // otherwise; what it has of version 2 is only there in one of that version.
     let method = unsafe {
         (*file).pMethods.as_ref().filter(|methods| methods.iVersion >= 2).and_then(|methods| methods.xShmLock)
     };
@@ -170,7 +178,8 @@ mod tests {
         }
     }
 
-    /// In exclusive mode the index of the log lies in memory of the connection's own; nobody else has the file open.
+    /// In exclusive mode the index of the log lies in memory of the connection's own; nobody else
+    /// has the file open.
     #[test]
     fn without_a_shared_index_it_is_refused() {
         let (base, both) = two();

@@ -1,15 +1,18 @@
-//! The one door to a write: every transaction that writes to a database of the application goes through here, and the
-//! connections that a run has to one write nothing otherwise. Two things are seen to at the door.
+//! The one door to a write: every transaction that writes to a database of the application goes
+//! through here, and the connections that a run has to one write nothing otherwise. Two things are
+//! seen to at the door.
 //!
-//! How long the application's writers are kept out: from the moment a lock is had to the moment it is let go, waiting
-//! for it not counted. Reads that its writers wait for are counted as well.
+//! How long the application's writers are kept out: from the moment a lock is had to the moment it
+//! is let go, waiting for it not counted. Reads that its writers wait for are counted as well.
 //!
-//! That no commit of ours begins the write-ahead log anew while somebody makes a checkpoint (HAZARDS H29). In SQLite 3.7.0
-//! to 3.51.2 a checkpoint that has read the index of a log which is in the file as a whole, and then finds the log begun
-//! anew, copies by what it has read: commits are lost, or the file is damaged. The application has such an SQLite, and it
-//! is our commit that would begin the log anew; so the lock for checkpoints is held from before the first page is written
-//! until after the commit. Checkpoints of ours begin no log anew but TRUNCATE, which has that lock itself
-//! (`sqlite3WalCheckpoint` in SQLite's wal.c); the one at the last close has the whole file.
+//! That no commit of ours begins the write-ahead log anew while somebody makes a checkpoint
+//! (HAZARDS H29). In SQLite 3.7.0 to 3.51.2 a checkpoint that has read the index of a log which is
+//! in the file as a whole, and then finds the log begun anew, copies by what it has read: commits
+//! are lost, or the file is damaged. The application has such an SQLite, and it is our commit that
+//! would begin the log anew; so the lock for checkpoints is held from before the first page is
+//! written until after the commit. Checkpoints of ours begin no log anew but TRUNCATE, which has
+//! that lock itself (`sqlite3WalCheckpoint` in SQLite's wal.c); the one at the last close has the
+//! whole file.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -23,8 +26,8 @@ use super::checkpoint_lock::CheckpointLock;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::pauses::Pauses;
 
-/// A checkpoint of somebody else is waited for so long, as long as for the lock of a writer (`pool.busy_timeout` by
-/// default). One of 1000 pages takes some 10 ms.
+/// A checkpoint of somebody else is waited for so long, as long as for the lock of a writer
+/// (`pool.busy_timeout` by default). One of 1000 pages takes some 10 ms.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Between two looks at whether it is over: at first, and at last.
@@ -91,9 +94,9 @@ impl fmt::Debug for Holds {
     }
 }
 
-/// One transaction that has the write lock from its beginning (BEGIN IMMEDIATE). It is committed where `work` goes well,
-/// and rolled back otherwise; noted either way. The checkpoint that SQLite makes by itself with a COMMIT comes when all
-/// locks are let go.
+/// One transaction that has the write lock from its beginning (BEGIN IMMEDIATE). It is committed
+/// where `work` goes well, and rolled back otherwise; noted either way. The checkpoint that SQLite
+/// makes by itself with a COMMIT comes when all locks are let go.
 ///
 /// Errors: `busy` where somebody has the lock, or makes a checkpoint for longer than we wait.
 pub fn write<T>(
@@ -104,10 +107,11 @@ pub fn write<T>(
     write_within(connection, holds, PATIENCE, work)
 }
 
-/// The same in a `pause` between the application's transactions, which is over soon: nobody is waited for, and `None` where
-/// a transaction of the application began first, or meanwhile; nothing was changed then. That the lock is not waited for
-/// either is up to the connection's busy handler. `work` asks between its statements whether it may go on. Where no moment
-/// was chosen, [`write()`].
+/// The same in a `pause` between the application's transactions, which is over soon: nobody is
+/// waited for, and `None` where a transaction of the application began first, or meanwhile; nothing
+/// was changed then. That the lock is not waited for either is up to the connection's busy handler.
+/// `work` asks between its statements whether it may go on. Where no moment was chosen,
+/// [`write()`].
 pub fn write_in_pause<T>(
     connection: &mut Connection,
     holds: &Holds,
@@ -121,8 +125,9 @@ pub fn write_in_pause<T>(
         let beside = pauses.beside(transaction);
         let value = work(transaction, &|| beside.check())?;
         if beside.sees_log() {
-            // What there is to write is written before the last look, so that the COMMIT comes soon after it. Outside WAL mode
-            // that needs a lock as well, which nobody has who could not go on afterwards.
+            // What there is to write is written before the last look, so that the COMMIT comes soon
+            // after it. Outside WAL mode that needs a lock as well, which nobody has who could not
+            // go on afterwards.
             transaction.cache_flush()?;
             beside.check()?;
         }
@@ -149,7 +154,8 @@ fn write_within<T>(
         (_no_checkpoint, transaction) = outside_checkpoints(patience, || begin(connection))?;
         let _hold = holds.begin();
         let done = work(&transaction);
-        // Over before the hold is: on an error the closure is dropped with the transaction, which rolls it back.
+        // Over before the hold is: on an error the closure is dropped with the transaction, which
+        // rolls it back.
         done.and_then(move |value| Ok(transaction.commit().map(|()| value)?))
     };
     if done.is_ok() {
@@ -158,15 +164,15 @@ fn write_within<T>(
     done
 }
 
-/// The write lock first: with it nobody else can need to recover the log, for which SQLite takes the other lock too.
-/// Where a checkpoint is under way the write lock is let go at once.
+/// The write lock first: with it nobody else can need to recover the log, for which SQLite takes
+/// the other lock too. Where a checkpoint is under way the write lock is let go at once.
 fn begin(connection: &Connection) -> Result<Option<(CheckpointLock<'_>, Transaction<'_>)>> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     Ok(CheckpointLock::take(connection)?.map(|lock| (lock, transaction)))
 }
 
-/// A statement that SQLite lets run outside transactions only (VACUUM), counted from its beginning: how long it waited
-/// for the lock cannot be told.
+/// A statement that SQLite lets run outside transactions only (VACUUM), counted from its beginning:
+/// how long it waited for the lock cannot be told.
 ///
 /// Errors: as of [`write()`].
 pub fn alone(connection: &Connection, holds: &Holds, sql: &str) -> Result<()> {
@@ -180,8 +186,8 @@ pub fn alone(connection: &Connection, holds: &Holds, sql: &str) -> Result<()> {
     Ok(())
 }
 
-/// What reads the connection's database and writes elsewhere, to another file, of ours (VACUUM INTO), or to its temporary
-/// tables, which a connection that may only read refuses as well.
+/// What reads the connection's database and writes elsewhere, to another file, of ours (VACUUM
+/// INTO), or to its temporary tables, which a connection that may only read refuses as well.
 pub(in crate::sqlite) fn elsewhere<T, E: Into<Error>>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> std::result::Result<T, E>,
@@ -190,8 +196,8 @@ pub(in crate::sqlite) fn elsewhere<T, E: Into<Error>>(
     work(connection).map_err(Into::into)
 }
 
-/// From now until what is returned is dropped nobody makes a checkpoint; for a write that is no statement, by another
-/// connection to the same database.
+/// From now until what is returned is dropped nobody makes a checkpoint; for a write that is no
+/// statement, by another connection to the same database.
 ///
 /// Errors: `busy` where somebody makes one for longer than we wait.
 pub(in crate::sqlite) fn without_checkpoints(connection: &Connection) -> Result<CheckpointLock<'_>> {
@@ -202,7 +208,8 @@ pub(in crate::sqlite) fn without_checkpoints(connection: &Connection) -> Result<
     })
 }
 
-/// Tries until nobody makes a checkpoint. Each attempt runs a statement, and so ends when the work is to stop.
+/// Tries until nobody makes a checkpoint. Each attempt runs a statement, and so ends when the work
+/// is to stop.
 fn outside_checkpoints<T>(patience: Duration, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let since = Instant::now();
     let [shortest, longest] = PAUSES;
@@ -252,14 +259,14 @@ impl Drop for Writable<'_> {
     }
 }
 
-/// From now on the connection writes to no database, whatever its statements are, but through [`write()`] and [`alone`].
-/// It makes checkpoints as before.
+/// From now on the connection writes to no database, whatever its statements are, but through
+/// [`write()`] and [`alone`]. It makes checkpoints as before.
 pub fn read_only(connection: &Connection) -> rusqlite::Result<()> {
     query_only(connection, true)
 }
 
-/// Takes effect while it is prepared. It is not run, for it would have every statement that the connection keeps prepared
-/// again, those of a batch while they hold the lock.
+/// Takes effect while it is prepared. It is not run, for it would have every statement that the
+/// connection keeps prepared again, those of a batch while they hold the lock.
 fn query_only(connection: &Connection, is_on: bool) -> rusqlite::Result<()> {
     connection.prepare(if is_on { "PRAGMA query_only = 1" } else { "PRAGMA query_only = 0" }).map(drop)
 }

@@ -1,6 +1,6 @@
-//! The live status snapshot: what the daemon knows of itself at one moment. It is `/api/status`, what the
-//! status page shows and what `litekeeper status` prints. Holds facts and the judgement of what is wrong;
-//! never opens anything and never knows how it is shown.
+//! The live status snapshot: what the daemon knows of itself at one moment. It is `/api/status`,
+//! what the status page shows and what `litekeeper status` prints. Holds facts and the judgement of
+//! what is wrong; never opens anything and never knows how it is shown.
 //!
 //! Times are UTC in RFC 3339, durations in seconds, sizes in bytes.
 
@@ -71,7 +71,8 @@ pub struct DatabaseStatus {
     pub path: String,
     /// Size of the file; `None`: it cannot be seen.
     pub size_bytes: Option<u64>,
-    /// Since when its disk, or that of its backups, has not answered: what is told of them is from before.
+    /// Since when its disk, or that of its backups, has not answered: what is told of them is from
+    /// before.
     #[serde(default)]
     pub disk_silent_since: Option<DateTime<Utc>>,
     /// The second name under which it is reached, and what to do about that.
@@ -110,10 +111,12 @@ pub struct DatabaseStatus {
     pub slow: Vec<SlowShape>,
     /// Free bytes on the filesystems that it needs.
     pub disk_free: DiskFree,
-    /// How its size and those of its largest tables and indexes went, by the samples of its health checks.
+    /// How its size and those of its largest tables and indexes went, by the samples of its health
+    /// checks.
     #[serde(default)]
     pub trends: Vec<Trend>,
-    /// When its disk will be full at its present growth, in seconds; `None`: it does not grow, or cannot be told.
+    /// When its disk will be full at its present growth, in seconds; `None`: it does not grow, or
+    /// cannot be told.
     #[serde(default)]
     pub disk_full_seconds: Option<f64>,
 }

@@ -1,4 +1,5 @@
-//! What is wrong, by what a snapshot holds: the judgement that the page, `status` and `/readyz` share. Looks at nothing.
+//! What is wrong, by what a snapshot holds: the judgement that the page, `status` and `/readyz`
+//! share. Looks at nothing.
 
 use chrono::{DateTime, Utc};
 
@@ -146,7 +147,8 @@ impl CheckStatus {
             Verdict::Good => return None,
             Verdict::Bad => (Severity::Failure, self.detail.clone()),
             Verdict::Warning => (Severity::Warning, self.detail.clone()),
-            // In the unit nobody sees other users' processes: that is no trouble of this database's.
+            // In the unit nobody sees other users' processes: that is no trouble of this
+            // database's.
             Verdict::Unknown if self.check == APPLICATION_SQLITE => return None,
             Verdict::Unknown => (Severity::Warning, format!("cannot be checked: {}", self.detail)),
         };

@@ -1,5 +1,5 @@
-//! One backup: what it is, and whether it can be restored as far as is known without reading it whole. Must never call
-//! good what is not known to be whole.
+//! One backup: what it is, and whether it can be restored as far as is known without reading it
+//! whole. Must never call good what is not known to be whole.
 
 use std::fmt;
 use std::time::Duration;
@@ -60,11 +60,13 @@ pub enum State {
     Good,
     /// Data without a manifest: brought here by somebody else.
     Incomplete,
-    /// Not read back yet: being finished at this moment, or left by a run that was killed; then the next run does it.
+    /// Not read back yet: being finished at this moment, or left by a run that was killed; then the
+    /// next run does it.
     Unconfirmed,
     /// Not what its manifest says, or a verification failed.
     Damaged(String),
-    /// Nothing is known: the manifest is of a newer litekeeper, or could not be read now. Never removed.
+    /// Nothing is known: the manifest is of a newer litekeeper, or could not be read now. Never
+    /// removed.
     Unknown(String),
 }
 
@@ -91,7 +93,8 @@ impl Backup {
         self.manifest.as_ref().is_some_and(|manifest| manifest.verified().is_some())
     }
 
-    /// Whether it counts as damaged because the database was, and not because something happened to it.
+    /// Whether it counts as damaged because the database was, and not because something happened to
+    /// it.
     pub fn is_of_damaged_database(&self) -> bool {
         let is_damaged = matches!(self.state, State::Damaged(_));
         is_damaged && self.manifest.as_ref().is_some_and(|manifest| manifest.damage.is_some())

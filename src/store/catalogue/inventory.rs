@@ -1,4 +1,5 @@
-//! The backups of a database, put together for those who show them and for those who prune them. Removes none.
+//! The backups of a database, put together for those who show them and for those who prune them.
+//! Removes none.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -50,8 +51,8 @@ impl Catalogue {
         Ok(rotation::plan(&candidates, keep, zone))
     }
 
-    /// Removes a backup that [`Catalogue::plan`] does not keep, if it still does not: another process may have found
-    /// a newer one damaged meanwhile, which makes this the newest good one.
+    /// Removes a backup that [`Catalogue::plan`] does not keep, if it still does not: another
+    /// process may have found a newer one damaged meanwhile, which makes this the newest good one.
     pub fn prune(&self, seen: &Backup, keep: &Keep, zone: Tz) -> Result<()> {
         self.remove_if(seen, || {
             let decided = self.plan(keep, zone)?;

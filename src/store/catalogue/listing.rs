@@ -48,8 +48,8 @@ impl Catalogue {
         })
     }
 
-    /// The backup that `selector` names: `latest` (the newest good one), a file name, one without its suffix,
-    /// or the beginning of a time that only one has: `2026-11-23`, `20261123T05`.
+    /// The backup that `selector` names: `latest` (the newest good one), a file name, one without
+    /// its suffix, or the beginning of a time that only one has: `2026-11-23`, `20261123T05`.
     pub fn find(&self, selector: &str) -> Result<Backup> {
         if selector == "latest" {
             let none = || self.missing(&format!("there is no good backup of {}", self.database));

@@ -1,5 +1,5 @@
-//! A backup made: its pages packed, its files put into the place in their order, and read back. What a run left that was
-//! killed is seen to first.
+//! A backup made: its pages packed, its files put into the place in their order, and read back.
+//! What a run left that was killed is seen to first.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -23,18 +23,19 @@ use crate::terms::progress::Watch;
 const LEFT_OVER_AFTER: TimeDelta = TimeDelta::days(1);
 
 impl Catalogue {
-    /// What is to be done before a backup is made, and takes its time: leftovers are removed, and backups of runs that
-    /// were killed are read back. To be called where nobody else makes a backup of this database.
+    /// What is to be done before a backup is made, and takes its time: leftovers are removed, and
+    /// backups of runs that were killed are read back. To be called where nobody else makes a
+    /// backup of this database.
     pub fn prepare(&self, watch: &dyn Watch) -> Result<()> {
         self.sweep()?;
         self.confirm_left_over(None, watch)
     }
 
-    /// Makes a backup begun at `started`: `write` writes the pages and says what it saw. The stored file is read back
-    /// before it counts. On any error nothing is left, but for one while it is read back, which the next run does
-    /// again; one that `watch` has ends the work within a moment. Where a
-    /// backup of that second exists, the name takes the next free second. Nothing is made where the pages are
-    /// those that `unless` holds.
+    /// Makes a backup begun at `started`: `write` writes the pages and says what it saw. The stored
+    /// file is read back before it counts. On any error nothing is left, but for one while it is
+    /// read back, which the next run does again; one that `watch` has ends the work within a
+    /// moment. Where a backup of that second exists, the name takes the next free second. Nothing
+    /// is made where the pages are those that `unless` holds.
     pub fn add(
         &self,
         started: DateTime<Utc>,
@@ -54,7 +55,8 @@ impl Catalogue {
             }
             // Others wait for the lock below, not for a slow place.
             out.flush().map_err(|e| Error::io(format!("cannot write {file}"), &e))?;
-            // Until the file has its name: nobody must take the manifest for a leftover, nor its number.
+            // Until the file has its name: nobody must take the manifest for a leftover, nor its
+            // number.
             let edit = self.store.edit()?;
             self.check_free(&name)?;
             let sequence = next_sequence(&self.list()?, started);
@@ -117,8 +119,8 @@ impl Catalogue {
         Error::new(Reason::Io, format!("{} made {file} without its content", self.store.place()))
     }
 
-    /// Removes manifests whose file is not there: a run was killed while it made or removed a backup. Not the young
-    /// ones, whose file may be on its way from elsewhere.
+    /// Removes manifests whose file is not there: a run was killed while it made or removed a
+    /// backup. Not the young ones, whose file may be on its way from elsewhere.
     fn sweep(&self) -> Result<()> {
         let _edit = self.store.edit()?;
         let entries = self.store.list()?;
@@ -135,9 +137,10 @@ impl Catalogue {
     }
 }
 
-/// One more than the highest there is, and no less than the time: a directory that begins anew must not fall behind
-/// copies elsewhere, which have the old numbers. A manifest that cannot be read now may have the highest: numbers are left free for
-/// it, so that no two backups have the same, of which the wrong one might be taken for the newer.
+/// One more than the highest there is, and no less than the time: a directory that begins anew must
+/// not fall behind copies elsewhere, which have the old numbers. A manifest that cannot be read now
+/// may have the highest: numbers are left free for it, so that no two backups have the same, of
+/// which the wrong one might be taken for the newer.
 fn next_sequence(backups: &[Backup], started: DateTime<Utc>) -> u64 {
     let highest = backups.iter().filter_map(|b| b.manifest.as_ref()).map(|m| m.sequence).max();
     let hidden = backups.iter().filter(|b| b.manifest.is_none()).count() as u64;

@@ -1,5 +1,6 @@
-//! The manifest: what one backup is, in a JSON file beside it. Field names are a contract with whoever reads
-//! them; fields are added, never renamed. Must never be needed to restore: `gunzip` and `sqlite3` are enough.
+//! The manifest: what one backup is, in a JSON file beside it. Field names are a contract with
+//! whoever reads them; fields are added, never renamed. Must never be needed to restore: `gunzip`
+//! and `sqlite3` are enough.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,8 +24,9 @@ pub struct Manifest {
     pub database: String,
     /// The backup's file, in the same directory.
     pub file: String,
-    /// Grows with each backup of this database, by one at least, and is no less than the seconds since 1970. Tells which
-    /// of two is newer even when the clock was set back between them, or the directory began anew.
+    /// Grows with each backup of this database, by one at least, and is no less than the seconds
+    /// since 1970. Tells which of two is newer even when the clock was set back between them, or
+    /// the directory began anew.
     pub sequence: u64,
     /// The database's file when it was backed up.
     pub source: PathBuf,
@@ -56,7 +58,8 @@ pub struct Manifest {
     pub schema_sha256: String,
     /// The tables; `null` where counting the rows would have taken long.
     pub tables: BTreeMap<String, Option<u64>>,
-    /// Until when the database was seen to hold what the backup holds, UTC; `null` while no later run looked.
+    /// Until when the database was seen to hold what the backup holds, UTC; `null` while no later
+    /// run looked.
     #[serde(default)]
     pub current_until: Option<DateTime<Utc>>,
     /// The last verification; `null` before the first.
@@ -68,7 +71,8 @@ pub struct Manifest {
     /// Pinned: rotation never removes it.
     #[serde(default)]
     pub pinned: bool,
-    /// Present until the file has been read back and found to be what was written: such a backup does not count yet.
+    /// Present until the file has been read back and found to be what was written: such a backup
+    /// does not count yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unconfirmed: bool,
 }
@@ -88,7 +92,8 @@ pub struct Verification {
     pub message: String,
 }
 
-/// What the writer of a backup knows of the state that it saw: the rest of the manifest follows from the bytes.
+/// What the writer of a backup knows of the state that it saw: the rest of the manifest follows
+/// from the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// See [`Manifest::source`].
@@ -159,8 +164,8 @@ impl Manifest {
         }
     }
 
-    /// The verification that found it good. While the pages are those of the manifest, which is seen whenever they are
-    /// unpacked, another would find the same.
+    /// The verification that found it good. While the pages are those of the manifest, which is
+    /// seen whenever they are unpacked, another would find the same.
     pub fn verified(&self) -> Option<&Verification> {
         self.verification.as_ref().filter(|last| last.ok)
     }
@@ -175,7 +180,8 @@ impl Manifest {
         self.current_until.map_or(self.started, |until| until.max(self.started))
     }
 
-    /// Reads the JSON text. A newer format is [`Reason::Unsupported`], anything unreadable [`Reason::Damaged`].
+    /// Reads the JSON text. A newer format is [`Reason::Unsupported`], anything unreadable
+    /// [`Reason::Damaged`].
     pub fn parse(json: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
         struct Head {

@@ -1,6 +1,6 @@
-//! The manifests of one place as they were read, each again only where it has changed: whoever looks at the backups every few
-//! seconds, and a run that looks at them several times, opens none in vain. Must never be what something is removed by: then
-//! the manifest is read, changed or not.
+//! The manifests of one place as they were read, each again only where it has changed: whoever
+//! looks at the backups every few seconds, and a run that looks at them several times, opens none
+//! in vain. Must never be what something is removed by: then the manifest is read, changed or not.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
@@ -41,7 +41,8 @@ impl Manifests {
         said
     }
 
-    /// Writes a manifest, in the place of the one that was there, and knows it. While [`Store::edit`] is held.
+    /// Writes a manifest, in the place of the one that was there, and knows it. While
+    /// [`Store::edit`] is held.
     pub(super) fn write(&self, store: &dyn Store, file: &str, manifest: &Manifest) -> Result<()> {
         let json = manifest.to_json()?;
         store.replace(file, &json)?;

@@ -1,4 +1,5 @@
-//! What is noted of a backup after it was made, in its manifest: pinned, current, verified, damaged; and that it is in use.
+//! What is noted of a backup after it was made, in its manifest: pinned, current, verified,
+//! damaged; and that it is in use.
 
 use chrono::{DateTime, Utc};
 
@@ -36,13 +37,15 @@ impl Catalogue {
         self.change(backup, |m| m.verification = Some(result.clone()))
     }
 
-    /// Notes that a backup was found damaged, so that rotation, and whoever restores next, takes it for that.
+    /// Notes that a backup was found damaged, so that rotation, and whoever restores next, takes it
+    /// for that.
     pub fn found_damaged(&self, backup: &Backup, error: &Error) -> Result<Backup> {
         let message = error.message.clone();
         self.verified(backup, &Verification { started: None, at: clock::now(), ok: false, message })
     }
 
-    /// The same of one that was not damaged here: it holds what a damaged database holds, of which `what` is wrong.
+    /// The same of one that was not damaged here: it holds what a damaged database holds, of which
+    /// `what` is wrong.
     pub fn found_of_damaged_database(
         &self,
         backup: &Backup,

@@ -1,10 +1,11 @@
-//! The backups of one database in a store: what there is, which are good, and the order in which their files
-//! are written and removed. Must never touch a file that it did not name, and never count a backup as good
-//! that is not known to be whole.
+//! The backups of one database in a store: what there is, which are good, and the order in which
+//! their files are written and removed. Must never touch a file that it did not name, and never
+//! count a backup as good that is not known to be whole.
 //!
-//! A backup is its data file and its manifest, which is written before the data gets its name and removed after it.
-//! Until the data has been read back, the manifest says that it does not count yet. So at every moment, and after any
-//! crash, one that counts is whole, and a file without a manifest is not one that was made here.
+//! A backup is its data file and its manifest, which is written before the data gets its name and
+//! removed after it. Until the data has been read back, the manifest says that it does not count
+//! yet. So at every moment, and after any crash, one that counts is whole, and a file without a
+//! manifest is not one that was made here.
 
 pub(super) mod backup;
 pub(super) mod inventory;

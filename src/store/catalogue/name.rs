@@ -1,5 +1,5 @@
-//! Names of backup files: `<database>_YYYYmmddTHHMMSSZ.sqlite.gz`. Strict, so that no file that is not ours is
-//! ever taken for a backup.
+//! Names of backup files: `<database>_YYYYmmddTHHMMSSZ.sqlite.gz`. Strict, so that no file that is
+//! not ours is ever taken for a backup.
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 

@@ -8,12 +8,14 @@ use crate::config::Compression;
 use crate::error::{Error, Reason, Result};
 use crate::store::files::Entry;
 
-/// How far names may be ahead of the time because several backups began in one second, or the clock was put right.
+/// How far names may be ahead of the time because several backups began in one second, or the clock
+/// was put right.
 const AHEAD: TimeDelta = TimeDelta::minutes(1);
 
 impl Catalogue {
-    /// A name whose second no backup and no manifest has. Where names are already [a little ahead](AHEAD) of the time, it goes
-    /// after them, though one between them was removed: a copy elsewhere may still have that.
+    /// A name whose second no backup and no manifest has. Where names are already
+    /// [a little ahead](AHEAD) of the time, it goes after them, though one between them was
+    /// removed: a copy elsewhere may still have that.
     pub(super) fn free_name(&self, started: DateTime<Utc>, compression: Compression) -> Result<BackupName> {
         let entries = self.store.list()?;
         let mut name = BackupName::new(&self.database, started, compression);
@@ -29,8 +31,8 @@ impl Catalogue {
         Ok(name)
     }
 
-    /// Refuses a name that another machine took meanwhile: its manifest must not be overwritten. To be asked while
-    /// [`Store::edit`] is held.
+    /// Refuses a name that another machine took meanwhile: its manifest must not be overwritten. To
+    /// be asked while [`Store::edit`] is held.
     pub(super) fn check_free(&self, name: &BackupName) -> Result<()> {
         if !is_taken(&self.store.list()?, name) {
             return Ok(());

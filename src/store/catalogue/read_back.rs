@@ -1,5 +1,6 @@
-//! A stored file read back from where it lies and compared with what was written, before it counts: a disk, or what
-//! lies between it and us, may say that all is well and have something else. Must never count what it has not read.
+//! A stored file read back from where it lies and compared with what was written, before it counts:
+//! a disk, or what lies between it and us, may say that all is well and have something else. Must
+//! never count what it has not read.
 
 use std::io::Read as _;
 
@@ -15,8 +16,8 @@ use crate::terms::progress::Watch;
 const CHUNK: usize = 256 << 10;
 
 impl Catalogue {
-    /// Counts a backup if it reads as it was written: `damaged` if it does not. Removes none. While `_held` lives,
-    /// nobody else does.
+    /// Counts a backup if it reads as it was written: `damaged` if it does not. Removes none. While
+    /// `_held` lives, nobody else does.
     pub(super) fn confirm(&self, backup: &Backup, _held: &Lock, watch: &dyn Watch) -> Result<Backup> {
         let Some(manifest) = &backup.manifest else {
             return Err(Error::new(Reason::NotFound, format!("{} has no manifest", backup.name)));
@@ -25,8 +26,9 @@ impl Catalogue {
         self.change(backup, |m| m.unconfirmed = false)
     }
 
-    /// The same for those that runs which were stopped or killed have left, and for the one that was just `brought`;
-    /// what does not read as it was written is removed. To be called where nobody else makes a backup of this database.
+    /// The same for those that runs which were stopped or killed have left, and for the one that
+    /// was just `brought`; what does not read as it was written is removed. To be called where
+    /// nobody else makes a backup of this database.
     pub(super) fn confirm_left_over(&self, brought: Option<&str>, watch: &dyn Watch) -> Result<()> {
         for backup in self.list()?.iter().filter(|backup| backup.state == State::Unconfirmed) {
             if self.in_use(backup)? {

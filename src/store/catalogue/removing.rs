@@ -1,4 +1,5 @@
-//! Backups removed, as they were seen and never while they are in use. Decides nothing: which go is said by rotation.
+//! Backups removed, as they were seen and never while they are in use. Decides nothing: which go is
+//! said by rotation.
 
 use super::Catalogue;
 use super::backup::Backup;
@@ -6,14 +7,14 @@ use super::name::BackupName;
 use crate::error::{Error, Reason, Result};
 
 impl Catalogue {
-    /// Removes a backup, as it was seen. [`Reason::Locked`] while it is in use; [`Reason::Refused`] when it has
-    /// changed since, for it may have been pinned or verified.
+    /// Removes a backup, as it was seen. [`Reason::Locked`] while it is in use; [`Reason::Refused`]
+    /// when it has changed since, for it may have been pinned or verified.
     pub fn remove(&self, seen: &Backup) -> Result<()> {
         self.remove_if(seen, || Ok(true))
     }
 
-    /// The same where `still` says so, asked while nobody else can change what the backups say together;
-    /// [`Reason::Refused`] where it does not.
+    /// The same where `still` says so, asked while nobody else can change what the backups say
+    /// together; [`Reason::Refused`] where it does not.
     pub(super) fn remove_if(&self, seen: &Backup, still: impl FnOnce() -> Result<bool>) -> Result<()> {
         let _edit = self.store.edit()?;
         if !still()? {

@@ -1,11 +1,13 @@
-//! Which backups stay. Pure: takes what is there and the policy, gives a decision for each with its reasons.
-//! Must never let the newest good backup go, nor the newest verified one, a pinned one, or one in use (H26).
+//! Which backups stay. Pure: takes what is there and the policy, gives a decision for each with its
+//! reasons. Must never let the newest good backup go, nor the newest verified one, a pinned one, or
+//! one in use (H26).
 //!
-//! Newer means made later: by the manifest's sequence, not by the clock, so that backups made after the clock
-//! was set back are not taken for old ones. Only good backups count for `keep_*`. A damaged one stays until a good
-//! one was made after it, as it may be all there is of its time; of copies of a damaged database only the newest
-//! [`DAMAGED_COPIES`] do, or they would fill the disk while nobody looks. A file without a manifest, or with one that is not
-//! readable, always stays: it may be a good backup, brought back without it or hit by damage to the manifest alone.
+//! Newer means made later: by the manifest's sequence, not by the clock, so that backups made after
+//! the clock was set back are not taken for old ones. Only good backups count for `keep_*`. A
+//! damaged one stays until a good one was made after it, as it may be all there is of its time; of
+//! copies of a damaged database only the newest [`DAMAGED_COPIES`] do, or they would fill the disk
+//! while nobody looks. A file without a manifest, or with one that is not readable, always stays:
+//! it may be a good backup, brought back without it or hit by damage to the manifest alone.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -81,7 +83,8 @@ pub struct Decision {
     pub reasons: Vec<Reason>,
 }
 
-/// Why a backup stays or goes. Shown as text: `last 3 of 10`, `hourly 2026-11-23 05h`, `past keep_last = 10`.
+/// Why a backup stays or goes. Shown as text: `last 3 of 10`, `hourly 2026-11-23 05h`,
+/// `past keep_last = 10`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// The `rank`-newest of the `of` that `keep_last` keeps.
@@ -115,7 +118,8 @@ pub enum Reason {
     Past(Keep),
     /// Goes: damaged, and a good one was made after it.
     Superseded(String),
-    /// Goes, whatever speaks against removing others: a copy of a damaged database, of which there are enough newer ones.
+    /// Goes, whatever speaks against removing others: a copy of a damaged database, of which there
+    /// are enough newer ones.
     EnoughOfDamaged,
 }
 
@@ -157,8 +161,8 @@ impl Period {
         }
     }
 
-    /// The period that an instant lies in: the offset, which tells the two hours of one name in autumn apart, and
-    /// its name.
+    /// The period that an instant lies in: the offset, which tells the two hours of one name in
+    /// autumn apart, and its name.
     fn of(self, time: DateTime<Utc>, zone: Tz) -> (i32, String) {
         let local = time.with_timezone(&zone);
         let offset = if self == Self::Hourly { local.offset().fix().local_minus_utc() } else { 0 };

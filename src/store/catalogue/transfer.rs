@@ -1,5 +1,5 @@
-//! A backup brought from one place to another as it is, and what is missing in the other. Must never make a copy of what
-//! is not known to be good, nor leave half of one.
+//! A backup brought from one place to another as it is, and what is missing in the other. Must
+//! never make a copy of what is not known to be good, nor leave half of one.
 
 use std::collections::HashSet;
 use std::io::{Read as _, Write};
@@ -22,7 +22,8 @@ use crate::terms::progress::{Unit, Watch};
 const CHUNK: usize = 1 << 20;
 
 impl Catalogue {
-    /// The good backups of `source` that are not here and that rotation would keep if they were, the newest first.
+    /// The good backups of `source` that are not here and that rotation would keep if they were,
+    /// the newest first.
     pub fn missing_from(&self, source: &Self, keep: &Keep, zone: Tz) -> Result<Vec<Backup>> {
         // One that is damaged here is brought again.
         let is_here = |backup: &Backup| !matches!(backup.state, State::Damaged(_));
@@ -55,7 +56,8 @@ impl Catalogue {
             .collect())
     }
 
-    /// Notes of the newest backup here until when it is known to be current, where `source` has it too and knows better.
+    /// Notes of the newest backup here until when it is known to be current, where `source` has it
+    /// too and knows better.
     pub fn note_what_is_current(&self, source: &Self) -> Result<()> {
         let (Some(here), Some(there)) = (self.latest()?, source.latest()?) else { return Ok(()) };
         let until = |backup: &Backup| backup.manifest.as_ref().and_then(|m| m.current_until);
@@ -67,8 +69,8 @@ impl Catalogue {
         }
     }
 
-    /// Brings a backup of `source` here: its file, compared with its manifest on the way, and the manifest. A backup that
-    /// turns out to be damaged is marked as that.
+    /// Brings a backup of `source` here: its file, compared with its manifest on the way, and the
+    /// manifest. A backup that turns out to be damaged is marked as that.
     ///
     /// The copy is not pinned and counts as not verified: nobody has restored it yet.
     pub fn bring(&self, source: &Self, backup: &Backup, watch: &dyn Watch) -> Result<()> {

@@ -1,11 +1,13 @@
-//! Reading on a thread of its own, a few chunks ahead of whoever takes them, so that unpacking, hashing and writing go
-//! on at the same time. Changes no byte and no error. Must never hold more than a few chunks, nor outlive its owner.
+//! Reading on a thread of its own, a few chunks ahead of whoever takes them, so that unpacking,
+//! hashing and writing go on at the same time. Changes no byte and no error. Must never hold more
+//! than a few chunks, nor outlive its owner.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-/// Bytes read at a time: small enough to be still in the processor's cache when the next thread takes it.
+/// Bytes read at a time: small enough to be still in the processor's cache when the next thread
+/// takes it.
 const CHUNK: usize = 256 << 10;
 
 /// Chunks that wait to be taken, so that neither side stops whenever the other one does.

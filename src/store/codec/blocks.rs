@@ -1,5 +1,6 @@
-//! Packing by several threads: the stream is cut into blocks, each becomes a gzip member or a zstd frame of its own,
-//! and they are written in order. Must never hold more than a few blocks, nor outlive its owner.
+//! Packing by several threads: the stream is cut into blocks, each becomes a gzip member or a zstd
+//! frame of its own, and they are written in order. Must never hold more than a few blocks, nor
+//! outlive its owner.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -20,7 +21,8 @@ pub(in crate::store) struct Blocks<W: Write> {
     out: W,
     block: Vec<u8>,
     workers: Workers,
-    /// Blocks given out and blocks written; each worker gets every n-th, so order needs no bookkeeping.
+    /// Blocks given out and blocks written; each worker gets every n-th, so order needs no
+    /// bookkeeping.
     sent: usize,
     written: usize,
     /// Bytes given out.
@@ -110,8 +112,9 @@ struct Worker {
     thread: JoinHandle<Option<Sha256>>,
 }
 
-/// The threads. They also hash the blocks, each when the one before it is hashed: the hash goes round from one to
-/// the next, so that it is not the feeding thread, on which everything waits, that spends its time on it.
+/// The threads. They also hash the blocks, each when the one before it is hashed: the hash goes
+/// round from one to the next, so that it is not the feeding thread, on which everything waits,
+/// that spends its time on it.
 struct Workers(Vec<Worker>);
 
 impl Workers {
@@ -155,7 +158,8 @@ impl Worker {
         low_priority: bool,
     ) -> io::Result<Self> {
         let (blocks, given) = sync_channel::<Work>(DEPTH);
-        // Room for all that one worker may have: it never waits for the writer, so it always ends when told to.
+        // Room for all that one worker may have: it never waits for the writer, so it always ends
+        // when told to.
         let (done, results) = sync_channel(DEPTH);
         let thread = std::thread::Builder::new().name("compress".into()).spawn(move || {
             if low_priority {

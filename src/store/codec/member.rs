@@ -1,18 +1,21 @@
-//! One gzip member (RFC 1952) that says in its header how long it is, so that it can be read whole, and unpacked at once
-//! by libdeflate in half of the time. Any gunzip reads it; and of any gzip file every member is read here.
+//! One gzip member (RFC 1952) that says in its header how long it is, so that it can be read whole,
+//! and unpacked at once by libdeflate in half of the time. Any gunzip reads it; and of any gzip
+//! file every member is read here.
 
 use std::io::{self, Chain, Cursor, Read};
 
 use flate2::read::MultiGzDecoder;
 use libdeflater::{CompressionError, Compressor, Decompressor};
 
-/// Bytes in a block, which is packed as one member, or as one frame of zstd. Nothing looks back past a block's start: gzip, which looks back 32 KiB only, packs 0.1 % worse
-/// than in blocks of twice the size, zstd 1 %; and memory goes with it.
+/// Bytes in a block, which is packed as one member, or as one frame of zstd. Nothing looks back
+/// past a block's start: gzip, which looks back 32 KiB only, packs 0.1 % worse than in blocks of
+/// twice the size, zstd 1 %; and memory goes with it.
 pub(super) const BLOCK: usize = 1 << 20;
 
 /// The header that libdeflate writes: magic, method, flags, time, level, system.
 const PLAIN: usize = 10;
-/// With the extra field: its length, and one subfield: `SZ`, the length of its data, the bytes of the member.
+/// With the extra field: its length, and one subfield: `SZ`, the length of its data, the bytes of
+/// the member.
 const HEAD: usize = PLAIN + 10;
 const EXTRA: [u8; 6] = [8, 0, b'S', b'Z', 4, 0];
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
@@ -106,7 +109,8 @@ impl<R: Read> Members<R> {
         self.raw.resize(bytes.ok_or_else(|| damaged("a gzip member says that it holds more than any"))?, 0);
         self.taken = 0;
         let unpacked = self.unpacker.deflate_decompress(packed, &mut self.raw);
-        // Compared with what stands at the end that the header says: no member is passed over with the one before it.
+        // Compared with what stands at the end that the header says: no member is passed over with
+        // the one before it.
         if unpacked.ok() == Some(self.raw.len()) && libdeflater::crc32(&self.raw) == number(0) {
             return Ok(());
         }

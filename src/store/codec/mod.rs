@@ -1,5 +1,5 @@
-//! How a backup's bytes are packed and unpacked. Which way is told by the file's name alone, so that no
-//! manifest is needed to restore.
+//! How a backup's bytes are packed and unpacked. Which way is told by the file's name alone, so
+//! that no manifest is needed to restore.
 
 pub(super) mod ahead;
 mod blocks;
@@ -29,7 +29,8 @@ pub struct Encoding {
     pub threads: usize,
     /// Bytes that may be written to the store in a second, if that is limited.
     pub max_rate: Option<NonZeroU64>,
-    /// Whether the threads stand back behind others: not where the application waits for what they do.
+    /// Whether the threads stand back behind others: not where the application waits for what they
+    /// do.
     pub low_priority: bool,
 }
 
@@ -63,8 +64,8 @@ pub struct Sums {
     pub stored: Sum,
 }
 
-/// A packing writer that hashes what goes in and what comes out. Not finished, what it wrote is not a whole file;
-/// dropped, it joins its threads.
+/// A packing writer that hashes what goes in and what comes out. Not finished, what it wrote is not
+/// a whole file; dropped, it joins its threads.
 pub struct Compressor<W: Write>(Format<W>);
 
 enum Format<W: Write> {
@@ -115,8 +116,8 @@ impl<W: Write> Write for Compressor<W> {
     }
 }
 
-/// Unpacks the file called `name`. One that was cut exactly between two blocks reads as a shorter whole one: compare
-/// with the manifest, as [`super::Catalogue::read`] does.
+/// Unpacks the file called `name`. One that was cut exactly between two blocks reads as a shorter
+/// whole one: compare with the manifest, as [`super::Catalogue::read`] does.
 pub fn reader(file: Box<dyn Read + Send>, name: &str) -> io::Result<Box<dyn Read + Send>> {
     if name.ends_with(suffix(Compression::Gzip)) {
         Ok(Box::new(Members::new(file)))
@@ -127,7 +128,8 @@ pub fn reader(file: Box<dyn Read + Send>, name: &str) -> io::Result<Box<dyn Read
     }
 }
 
-/// Unpacks zstd. Its decoder calls what does not unpack an error of no special kind; here it is `InvalidData`.
+/// Unpacks zstd. Its decoder calls what does not unpack an error of no special kind; here it is
+/// `InvalidData`.
 struct Zstd(zstd::Decoder<'static, BufReader<Source>>);
 
 /// Knows whether it was the file that could not be read.
@@ -152,7 +154,8 @@ impl Read for Zstd {
     }
 }
 
-/// The error for reading a backup: what does not unpack is damaged, not a matter of the operating system.
+/// The error for reading a backup: what does not unpack is damaged, not a matter of the operating
+/// system.
 pub fn read_error(doing: impl Display, cause: &io::Error) -> Error {
     use io::ErrorKind as K;
     let mut error = Error::io(doing, cause);

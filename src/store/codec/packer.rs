@@ -1,5 +1,5 @@
-//! One block packed: gzip members by libdeflate, or a zstd frame. Each is whole by itself, with its checksum. Knows
-//! nothing of the blocks before and after it.
+//! One block packed: gzip members by libdeflate, or a zstd frame. Each is whole by itself, with its
+//! checksum. Knows nothing of the blocks before and after it.
 
 use std::io;
 
@@ -16,8 +16,8 @@ pub(in crate::store) enum Packer {
 }
 
 impl Packer {
-    /// Makes gzip members at `level` 1 to 9. Libdeflate's own levels above that take up to ten times the time of 6 for
-    /// 7 %; zstd does better in less.
+    /// Makes gzip members at `level` 1 to 9. Libdeflate's own levels above that take up to ten
+    /// times the time of 6 for 7 %; zstd does better in less.
     pub(in crate::store) fn gzip(level: u32) -> Self {
         let compressor = |level: u32| {
             let level = i32::try_from(level).ok().and_then(|level| CompressionLvl::new(level).ok());
@@ -48,19 +48,22 @@ impl Packer {
     }
 }
 
-/// Bytes that are judged together. A database lays an image, a document or an embedding down in pages of its own between
-/// those of its rows, so that what packs and what does not alternate within a block.
+/// Bytes that are judged together. A database lays an image, a document or an embedding down in
+/// pages of its own between those of its rows, so that what packs and what does not alternate
+/// within a block.
 const PIECE: usize = 32 << 10;
 
 /// Bytes of a piece that are looked at, in so many places.
 const SAMPLE: usize = 4 << 10;
 const PLACES: usize = 4;
 
-/// Bits of information in a byte of the sample, by the frequency of the bytes alone, above which nothing is worth trying:
-/// 4 KiB of noise have 7.95, JPEG and encrypted columns hardly less, embeddings as floats 7.3, base64 6.
+/// Bits of information in a byte of the sample, by the frequency of the bytes alone, above which
+/// nothing is worth trying: 4 KiB of noise have 7.95, JPEG and encrypted columns hardly less,
+/// embeddings as floats 7.3, base64 6.
 const NOISE: f64 = 7.8;
 
-/// Gzip. Zstd sees for itself, and fast, what cannot be packed; deflate works on it for as long as on anything.
+/// Gzip. Zstd sees for itself, and fast, what cannot be packed; deflate works on it for as long as
+/// on anything.
 pub(in crate::store) struct Gzip {
     level: libdeflater::Compressor,
     stored: libdeflater::Compressor,
@@ -92,7 +95,8 @@ fn run(bytes: &[u8]) -> (&[u8], bool, &[u8]) {
     (run, first, after)
 }
 
-/// Whether packing is worth a try, judged by the entropy of a sample. What remains of a block is too little to matter.
+/// Whether packing is worth a try, judged by the entropy of a sample. What remains of a block is
+/// too little to matter.
 fn packs(piece: &[u8]) -> bool {
     if piece.len() < PIECE {
         return true;

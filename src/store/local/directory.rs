@@ -1,5 +1,6 @@
-//! A directory held open. Every operation is relative to its descriptor and follows no link, so that whoever
-//! may write there cannot lead a privileged process elsewhere (H27). Knows nothing of backups.
+//! A directory held open. Every operation is relative to its descriptor and follows no link, so
+//! that whoever may write there cannot lead a privileged process elsewhere (H27). Knows nothing of
+//! backups.
 
 use std::fs::File;
 use std::io;
@@ -22,12 +23,14 @@ const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOE
 pub struct Directory {
     fd: OwnedFd,
     path: PathBuf,
-    /// Who gets the files made here, where that is not the process itself: root gives them to the directory's
-    /// owner, so that a command run by root leaves nothing that the daemon cannot read or rotate.
+    /// Who gets the files made here, where that is not the process itself: root gives them to the
+    /// directory's owner, so that a command run by root leaves nothing that the daemon cannot read
+    /// or rotate.
     heir: Option<Owner>,
 }
 
-/// Bits of a directory's mode that say that its group may put files there, and that they are the group's.
+/// Bits of a directory's mode that say that its group may put files there, and that they are the
+/// group's.
 const SHARED: u32 = 0o2020;
 
 impl Directory {
@@ -79,8 +82,8 @@ impl Directory {
         Self::opened(opened, self.fd.as_fd(), Path::new(name), self.path.join(name))
     }
 
-    /// Like [`Directory::open_below`], and makes it (0750, owned like this one) where it is missing. In one that a group
-    /// shares, the group may remove what is in it.
+    /// Like [`Directory::open_below`], and makes it (0750, owned like this one) where it is
+    /// missing. In one that a group shares, the group may remove what is in it.
     pub fn create_below(&self, name: &str) -> Result<Self> {
         let made = match self.as_heir(|| fs::mkdirat(&self.fd, name, Mode::from(0o750))) {
             Ok(()) => true,
@@ -183,7 +186,8 @@ impl Directory {
             Err(Errno::EXIST) => return Ok(None),
             Err(e) => return Err(self.failed("cannot make", name, e)),
         };
-        // The umask took bits away: a group that may read backups must be able to, however we were started.
+        // The umask took bits away: a group that may read backups must be able to, however we were
+        // started.
         let settled = fs::fchmod(&fd, mode).map_err(|e| self.failed("cannot set the mode of", name, e));
         let settled = settled.and_then(|()| self.heir.map_or(Ok(()), |heir| self.give(&fd, heir)));
         if let Err(e) = settled {
@@ -193,7 +197,8 @@ impl Directory {
         Ok(Some(File::from(fd)))
     }
 
-    /// Makes a new file (0600) for reading and writing that stays its maker's; `None` when the name is taken.
+    /// Makes a new file (0600) for reading and writing that stays its maker's; `None` when the name
+    /// is taken.
     pub(in crate::store) fn create_private(&self, name: &str) -> Result<Option<File>> {
         let flags = FILE | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         match fs::openat(&self.fd, name, flags, Mode::from(0o600)) {
@@ -203,7 +208,8 @@ impl Directory {
         }
     }
 
-    /// Makes a file in it (0600) that has no name, for reading and writing; `None` where the filesystem has no such files.
+    /// Makes a file in it (0600) that has no name, for reading and writing; `None` where the
+    /// filesystem has no such files.
     pub(in crate::store) fn create_nameless(&self) -> Result<Option<File>> {
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
         match fs::openat(&self.fd, ".", flags, Mode::from(0o600)) {
@@ -222,8 +228,9 @@ impl Directory {
         }
     }
 
-    /// Opens a regular file for reading, and for writing too if `write`. What it is, is known before: opened and closed, a
-    /// database of somebody else that was given a name here would lose the locks that we have on it (H1).
+    /// Opens a regular file for reading, and for writing too if `write`. What it is, is known
+    /// before: opened and closed, a database of somebody else that was given a name here would lose
+    /// the locks that we have on it (H1).
     pub(in crate::store) fn open_file(&self, name: &str, write: bool) -> Result<File> {
         let access = if write { OFlags::RDWR } else { OFlags::RDONLY };
         let failed = |e| self.failed("cannot open", name, e);
@@ -317,8 +324,8 @@ impl Directory {
         }
     }
 
-    /// The path of a file in it for whoever opens by name, SQLite above all, and as long as this is open: it leads here,
-    /// whatever is done to the names of directories.
+    /// The path of a file in it for whoever opens by name, SQLite above all, and as long as this is
+    /// open: it leads here, whatever is done to the names of directories.
     pub fn by_descriptor(&self, name: &str) -> PathBuf {
         place::of_descriptor(&self.fd).join(name)
     }
@@ -337,7 +344,8 @@ impl Directory {
     }
 }
 
-/// The directory above, held, and the name in it. Taken apart: with a slash at the end, a last link would be followed.
+/// The directory above, held, and the name in it. Taken apart: with a slash at the end, a last link
+/// would be followed.
 fn above(path: &Path) -> Result<(OwnedFd, &Path)> {
     let held = |path: &Path| place::directory(path).map(|(held, _)| held);
     match (path.parent(), path.file_name()) {

@@ -1,5 +1,5 @@
-//! A store that is a directory of this machine: one below `backup.dir` for each database. Must never act on
-//! a path: everything goes through the open [`Directory`].
+//! A store that is a directory of this machine: one below `backup.dir` for each database. Must
+//! never act on a path: everything goes through the open [`Directory`].
 
 pub(super) mod directory;
 pub mod scratch;
@@ -29,15 +29,16 @@ pub struct Local {
 }
 
 impl Local {
-    /// Opens `<base>/<name>`. A missing one is an error with [`Reason::NotFound`]: no backup was made yet.
+    /// Opens `<base>/<name>`. A missing one is an error with [`Reason::NotFound`]: no backup was
+    /// made yet.
     pub fn open(base: &Path, name: &str) -> Result<Self> {
         check_name(name)?;
         Ok(Self { dir: Directory::open(base)?.open_below(name)? })
     }
 
-    /// Opens `<base>/<name>` and makes both (0750) where they are missing; the directory above `base` must
-    /// exist, so that a mistyped path makes no tree. What killed runs left is removed, before anybody asks whether
-    /// there is room.
+    /// Opens `<base>/<name>` and makes both (0750) where they are missing; the directory above
+    /// `base` must exist, so that a mistyped path makes no tree. What killed runs left is removed,
+    /// before anybody asks whether there is room.
     pub fn create(base: &Path, name: &str) -> Result<Self> {
         check_name(name)?;
         let dir = Directory::create(base)?.create_below(name)?;
@@ -56,7 +57,8 @@ impl Local {
         let outcome = write(&mut out);
         let flushed = out.flush();
         let (mut out, _) = out.into_parts();
-        // What the disk said explains more than what the writer made of it, and counts even if it made nothing.
+        // What the disk said explains more than what the writer made of it, and counts even if it
+        // made nothing.
         if let Some(e) = out.finish().or(flushed.err()) {
             return Err(self.dir.failed("cannot write", name, e));
         }
@@ -152,7 +154,8 @@ impl Store for Local {
 
     fn claim(&self, name: &str) -> Result<Option<Lock>> {
         check_name(name)?;
-        // For writing, as NFS grants an exclusive lock on nothing less; a reader of listings may have less.
+        // For writing, as NFS grants an exclusive lock on nothing less; a reader of listings may
+        // have less.
         let file = match self.dir.open_file(name, true) {
             Err(e) if matches!(e.reason, Reason::Permission | Reason::Io) => {
                 self.dir.open_file(name, false)?
@@ -180,8 +183,9 @@ impl Store for Local {
     }
 }
 
-/// A file is replaced by another one, never written to: two that have the name in turn differ by their number, as the one
-/// before is there until the next one has its name. A number that was freed is given again, but to a file of another time.
+/// A file is replaced by another one, never written to: two that have the name in turn differ by
+/// their number, as the one before is there until the next one has its name. A number that was
+/// freed is given again, but to a file of another time.
 fn version(stat: &Stat) -> String {
     let (device, number, size) = (stat.st_dev, stat.st_ino, stat.st_size);
     let written = (stat.st_mtime, stat.st_mtime_nsec);

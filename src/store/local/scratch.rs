@@ -1,7 +1,7 @@
-//! A database file of our own that lives as long as one piece of work: a backup unpacked to be checked, a copy to
-//! compute from. Must never be taken for a backup: its name starts with a dot. Must never be removed under whoever uses
-//! it: that a process lives is told by a lock, which the kernel lets go of when it ends, and not by its number, which
-//! means nothing in another container.
+//! A database file of our own that lives as long as one piece of work: a backup unpacked to be
+//! checked, a copy to compute from. Must never be taken for a backup: its name starts with a dot.
+//! Must never be removed under whoever uses it: that a process lives is told by a lock, which the
+//! kernel lets go of when it ends, and not by its number, which means nothing in another container.
 
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
@@ -24,12 +24,13 @@ use crate::terms::progress::Watch;
 
 const PREFIX: &str = ".scratch-";
 
-/// The end of the name of the file whose lock says that the files of that name are in use. SQLite opens those itself, and
-/// on a network filesystem a lock of ours on one would be in the way of its own.
+/// The end of the name of the file whose lock says that the files of that name are in use. SQLite
+/// opens those itself, and on a network filesystem a lock of ours on one would be in the way of its
+/// own.
 const LOCK: &str = "-lock";
 
-/// A scratch file without a name, so that nothing is ever left of it, and nobody can put another in its place: SQLite
-/// opens it by its descriptor.
+/// A scratch file without a name, so that nothing is ever left of it, and nobody can put another in
+/// its place: SQLite opens it by its descriptor.
 #[derive(Debug)]
 pub struct Scratch {
     file: File,
@@ -83,8 +84,8 @@ impl Scratch {
     }
 }
 
-/// A place for a scratch database that SQLite opens with what lies beside it: a directory of ours alone. All of it is
-/// removed when this is dropped.
+/// A place for a scratch database that SQLite opens with what lies beside it: a directory of ours
+/// alone. All of it is removed when this is dropped.
 pub struct ScratchDirectory {
     inside: Directory,
     // Dropped last, it removes the directory.
@@ -95,7 +96,8 @@ pub struct ScratchDirectory {
 const DATABASE: &str = "database";
 
 impl ScratchDirectory {
-    /// Makes an empty one in `directory`. What a process that no longer lives left there is removed.
+    /// Makes an empty one in `directory`. What a process that no longer lives left there is
+    /// removed.
     pub fn create(directory: &Path, purpose: &str) -> Result<Self> {
         let directory = Directory::open_any(directory)?;
         remove_what_nobody_uses(&directory)?;
@@ -114,7 +116,8 @@ impl ScratchDirectory {
         self.inside.by_descriptor(DATABASE)
     }
 
-    /// Makes the file beside it that has this at the end of its name, to be written; the database itself without one.
+    /// Makes the file beside it that has this at the end of its name, to be written; the database
+    /// itself without one.
     pub fn beside(&self, suffix: &str) -> Result<File> {
         let name = format!("{DATABASE}{suffix}");
         self.inside.create_private(&name)?.ok_or_else(|| {
@@ -128,8 +131,8 @@ impl ScratchDirectory {
     }
 }
 
-/// What has a name for long: others see by a lock on the file beside it that it is in use. Dropped, all of it is removed,
-/// the lock last.
+/// What has a name for long: others see by a lock on the file beside it that it is in use. Dropped,
+/// all of it is removed, the lock last.
 struct InUse {
     directory: Directory,
     /// Its name in the directory.
@@ -148,7 +151,8 @@ impl InUse {
                 Ok(()) => {}
                 // Whoever sweeps has taken it for dead between its making and its locking.
                 Err(TryLockError::WouldBlock) => continue,
-                // On a filesystem without locks nobody is to judge by one: what is killed there stays.
+                // On a filesystem without locks nobody is to judge by one: what is killed there
+                // stays.
                 Err(TryLockError::Error(_)) => lock
                     .write_all(b"cannot be locked\n")
                     .map_err(|e| directory.failed("cannot write", &with_lock, e))?,
@@ -184,7 +188,8 @@ fn remove_what_nobody_uses(directory: &Directory) -> Result<()> {
         all.insert(name.strip_suffix(end).unwrap_or(name).to_owned());
     }
     for name in all {
-        // By name, not by what was listed: a list may lack the lock that was made before the file it has.
+        // By name, not by what was listed: a list may lack the lock that was made before the file
+        // it has.
         let is_free = if let Ok(lock) = directory.open_file(&format!("{name}{LOCK}"), true) {
             let is_judge = lock.metadata().is_ok_and(|file| file.len() == 0);
             is_judge && is_abandoned(&lock)

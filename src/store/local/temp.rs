@@ -1,5 +1,5 @@
-//! A file on its way into a directory: under a name of its own until it is whole and durable. Must never
-//! leave one behind: dropped, it is removed; of a killed process, the next one removes it.
+//! A file on its way into a directory: under a name of its own until it is whole and durable. Must
+//! never leave one behind: dropped, it is removed; of a killed process, the next one removes it.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
@@ -23,8 +23,8 @@ pub(in crate::store) const PREFIX: &str = ".tmp-";
 /// Whoever sweeps holds the lock of a new file for moments only.
 const TO_LOCK: Duration = Duration::from_secs(10);
 
-/// Written bytes go to disk this often: one big flush at the end would stall the application's own writes for
-/// as long as it lasts.
+/// Written bytes go to disk this often: one big flush at the end would stall the application's own
+/// writes for as long as it lasts.
 const FLUSH_EVERY: u64 = 8 << 20;
 
 /// A temporary file. Locked while it lives, which tells it from a dead one.
@@ -92,8 +92,9 @@ pub(in crate::store) fn taken(dir: &Directory, name: &str) -> Error {
     Error::new(Reason::Refused, format!("{} exists already; it is not overwritten", dir.shown(name)))
 }
 
-/// Locks a file that was just made, by which others see that its process lives. `false` where another process has taken
-/// it for dead between its making and its locking. A filesystem without locks is no error: nobody can take it for dead.
+/// Locks a file that was just made, by which others see that its process lives. `false` where
+/// another process has taken it for dead between its making and its locking. A filesystem without
+/// locks is no error: nobody can take it for dead.
 pub(in crate::store) fn is_held(dir: &Directory, name: &str, file: &File) -> Result<bool> {
     let locked = lock(file, LockKind::Exclusive, TO_LOCK).or_else(|e| match () {
         () if is_without_locks(&e) => Ok(true),
@@ -102,7 +103,8 @@ pub(in crate::store) fn is_held(dir: &Directory, name: &str, file: &File) -> Res
     Ok(locked.map_err(|e| dir.failed("cannot lock", name, e))? && is_linked(file))
 }
 
-/// Whether the process that made this file is dead: nobody has it locked, and it still has its name.
+/// Whether the process that made this file is dead: nobody has it locked, and it still has its
+/// name.
 pub(in crate::store) fn is_abandoned(file: &File) -> bool {
     file.try_lock().is_ok() && is_linked(file)
 }
@@ -124,8 +126,8 @@ pub(in crate::store) fn is_linked(file: &File) -> bool {
     fstat(file).is_ok_and(|s| s.st_nlink > 0)
 }
 
-/// A locked file. Unlocked by name, not by closing alone: a process forked just now has a copy of the descriptor
-/// until it executes something else.
+/// A locked file. Unlocked by name, not by closing alone: a process forked just now has a copy of
+/// the descriptor until it executes something else.
 pub(in crate::store) struct FileLock(pub(super) File);
 
 impl Drop for FileLock {
@@ -176,9 +178,9 @@ pub(in crate::store) enum Behind {
     Keep,
 }
 
-/// Writes to a file, and has it sent to disk every [`FLUSH_EVERY`] bytes by a thread of its own, so that the writer
-/// goes on meanwhile. At most two such stretches are not
-/// on disk: a writer that is faster than the disk waits for it. Remembers its first error, however the caller words it.
+/// Writes to a file, and has it sent to disk every [`FLUSH_EVERY`] bytes by a thread of its own, so
+/// that the writer goes on meanwhile. At most two such stretches are not on disk: a writer that is
+/// faster than the disk waits for it. Remembers its first error, however the caller words it.
 pub(in crate::store) struct FlushingWriter {
     file: Arc<File>,
     behind: Behind,
@@ -301,8 +303,8 @@ fn flush(file: &File, stretch: &Range<u64>, behind: Behind) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets go of the page cache for a stretch of a file, to its end where no length is given, as far as it is on disk.
-/// Advice only.
+/// Lets go of the page cache for a stretch of a file, to its end where no length is given, as far
+/// as it is on disk. Advice only.
 fn forget(file: &File, from: u64, length: Option<NonZeroU64>) {
     let _ = fadvise(file, from, length, Advice::DontNeed);
 }

@@ -1,6 +1,6 @@
-//! From a bucket's name and the environment to a client. What the clients of the clouds read (AWS_…, GOOGLE_…, AZURE_…)
-//! comes from the environment or, under the same names in lower case, from systemd's `$CREDENTIALS_DIRECTORY`, which
-//! wins. Must never show a value.
+//! From a bucket's name and the environment to a client. What the clients of the clouds read
+//! (AWS_…, GOOGLE_…, AZURE_…) comes from the environment or, under the same names in lower case,
+//! from systemd's `$CREDENTIALS_DIRECTORY`, which wins. Must never show a value.
 
 use std::net::IpAddr;
 use std::num::NonZero;
@@ -18,8 +18,8 @@ use super::attempts::Connector;
 use crate::config::{Bucket, Cloud};
 use crate::error::{Error, Reason, Result};
 
-/// How long a request is repeated. Only what may go away by itself is: refused and broken connections, timeouts, 429 and
-/// 5xx; the pauses between grow, and are cut by chance.
+/// How long a request is repeated. Only what may go away by itself is: refused and broken
+/// connections, timeouts, 429 and 5xx; the pauses between grow, and are cut by chance.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// Attempts after the first.
@@ -31,7 +31,8 @@ pub struct Patience {
 }
 
 impl Default for Patience {
-    /// About half a minute: a store that is restarted must not end a long upload, and who mistyped its address waits.
+    /// About half a minute: a store that is restarted must not end a long upload, and who mistyped
+    /// its address waits.
     fn default() -> Self {
         Self { retries: 8, first_pause: Duration::from_millis(250), longest_pause: Duration::from_secs(20) }
     }
@@ -54,7 +55,8 @@ impl From<Patience> for RetryConfig {
 /// A part of 8 MiB gets through at 46 KiB a second; AWS_TIMEOUT and its like say otherwise.
 const TIMEOUT: Duration = Duration::from_secs(180);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// No attempt begins later than this after the first: all carry the signature of that, which is good for 15 minutes.
+/// No attempt begins later than this after the first: all carry the signature of that, which is
+/// good for 15 minutes.
 const LAST_ATTEMPT_AFTER: Duration = Duration::from_secs(300);
 /// Or a server that hangs would be asked but once.
 const _: () = assert!(LAST_ATTEMPT_AFTER.as_secs() > TIMEOUT.as_secs());
@@ -139,7 +141,8 @@ fn options(authorities: Vec<Certificate>) -> ClientOptions {
     authorities.into_iter().fold(options, ClientOptions::with_root_certificate)
 }
 
-/// The authorities that the file in `AWS_CA_BUNDLE` adds to the system's, as for Amazon's own programs.
+/// The authorities that the file in `AWS_CA_BUNDLE` adds to the system's, as for Amazon's own
+/// programs.
 fn ca_bundle() -> Result<Vec<Certificate>> {
     let Some(path) = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(PathBuf::from)
     else {

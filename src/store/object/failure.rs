@@ -1,5 +1,5 @@
-//! What a bucket's error says to an operator: the cause in a few words, and what to do. Must never repeat what was sent
-//! to the server, whose headers hold credentials, nor its whole answer.
+//! What a bucket's error says to an operator: the cause in a few words, and what to do. Must never
+//! repeat what was sent to the server, whose headers hold credentials, nor its whole answer.
 
 use std::error::Error as StdError;
 
@@ -32,7 +32,8 @@ pub(super) fn told(doing: &str, remedy: &str, cause: &Cause) -> Error {
         _ if is_no_bucket => Reason::Io,
         reason => reason,
     };
-    // Without credentials the machine's own are asked for, which fails in as many ways as there are networks.
+    // Without credentials the machine's own are asked for, which fails in as many ways as there are
+    // networks.
     let remedy = match reason {
         _ if is_no_bucket => "make the bucket, or correct its name in the configuration",
         // Its own trouble.

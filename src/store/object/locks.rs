@@ -1,13 +1,15 @@
-//! Locks between processes and machines, as small objects: `.locks/<resource>/<mode>-<host>-<pid>-<number>`. Whoever wants
-//! one writes its own, lists, and takes it back where another stands in the way: of two at the same time at least
-//! one sees the other, so never both go on. No conditional request is needed, which not every server has.
+//! Locks between processes and machines, as small objects:
+//! `.locks/<resource>/<mode>-<host>-<pid>-<number>`. Whoever wants one writes its own, lists, and
+//! takes it back where another stands in the way: of two at the same time at least one sees the
+//! other, so never both go on. No conditional request is needed, which not every server has.
 //!
-//! A lock says that it lives by being written again. One that was not for [`DEAD_AFTER`], by the bucket's own clock, is
-//! removed by whoever meets it; one of a dead process of this machine at once. So a process that is stopped, or cut off
-//! from the bucket, for longer than that has lost its locks without knowing.
+//! A lock says that it lives by being written again. One that was not for [`DEAD_AFTER`], by the
+//! bucket's own clock, is removed by whoever meets it; one of a dead process of this machine at
+//! once. So a process that is stopped, or cut off from the bucket, for longer than that has lost
+//! its locks without knowing.
 //!
-//! A key that may write and not remove, so that nobody who steals it can remove backups, ends its locks by writing
-//! [`ENDED`] into them.
+//! A key that may write and not remove, so that nobody who steals it can remove backups, ends its
+//! locks by writing [`ENDED`] into them.
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -159,7 +161,8 @@ impl Locks {
         Ok(Some(held))
     }
 
-    /// Whether anybody has a lock now. By our own clock: good enough to show, and to spare a file, not to remove one.
+    /// Whether anybody has a lock now. By our own clock: good enough to show, and to spare a file,
+    /// not to remove one.
     pub(super) fn are_held(&self) -> Result<bool> {
         let now = clock::now();
         Ok(self.list()?.iter().any(|lock| {
@@ -232,8 +235,8 @@ fn is_of_dead_process(lock: &ObjectMeta) -> bool {
     is_ours && pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
 }
 
-/// This machine, or this container of it: where a process number means a process. Where that cannot be told, a name
-/// that nobody else has, so that nobody's process is taken for dead.
+/// This machine, or this container of it: where a process number means a process. Where that cannot
+/// be told, a name that nobody else has, so that nobody's process is taken for dead.
 static HOST: LazyLock<String> = LazyLock::new(|| {
     let machine = std::fs::read("/etc/machine-id").ok().filter(|id| !id.is_empty());
     let identity = match (machine, std::fs::read_link("/proc/self/ns/pid")) {

@@ -1,8 +1,8 @@
-//! A store that is a prefix in a bucket: one below `backup.dir` for each database. Must never show a file before it is
-//! whole, and never put a credential into a message.
+//! A store that is a prefix in a bucket: one below `backup.dir` for each database. Must never show
+//! a file before it is whole, and never put a credential into a message.
 //!
-//! Requests are repeated by `object_store` itself, told by [`attempts`] which of them may be; nothing above repeats them
-//! again.
+//! Requests are repeated by `object_store` itself, told by [`attempts`] which of them may be;
+//! nothing above repeats them again.
 
 mod attempts;
 mod connect;
@@ -79,7 +79,8 @@ impl Store for Object {
         self.must_be_free(name)?;
         let mut upload = Upload::new(&self.files, name);
         let outcome = write(&mut upload);
-        // What the bucket said explains more than what the writer made of it, and counts even if it made nothing.
+        // What the bucket said explains more than what the writer made of it, and counts even if it
+        // made nothing.
         if let Some(error) = upload.failure() {
             return Err(error);
         }
@@ -87,7 +88,8 @@ impl Store for Object {
             return Ok(Put::Same);
         }
         upload.send_rest()?;
-        // S3 completes an upload whatever has the name meanwhile: so one at a time asks and completes.
+        // S3 completes an upload whatever has the name meanwhile: so one at a time asks and
+        // completes.
         let _naming = self.locks(&format!("put-{name}")).wait(Mode::Alone)?;
         self.must_be_free(name)?;
         upload.complete().map(Put::Made)

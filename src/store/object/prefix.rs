@@ -1,5 +1,5 @@
-//! Where the files of one database are in a bucket, whom to ask for them, and how what they say is told. Changes
-//! nothing there.
+//! Where the files of one database are in a bucket, whom to ask for them, and how what they say is
+//! told. Changes nothing there.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
-//! Reads a file of a bucket, a range at a time, the next one on its way while one is used: so a connection that breaks
-//! costs what it had not brought yet. Must never mix two files that had the same name.
+//! Reads a file of a bucket, a range at a time, the next one on its way while one is used: so a
+//! connection that breaks costs what it had not brought yet. Must never mix two files that had the
+//! same name.
 
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! Where the requests run. The store is synchronous, its clients are not: the caller's thread waits, and may be any
-//! thread, also one of another runtime. Must never be used from a task of this one.
+//! Where the requests run. The store is synchronous, its clients are not: the caller's thread
+//! waits, and may be any thread, also one of another runtime. Must never be used from a task of
+//! this one.
 
 use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -10,7 +11,8 @@ use tokio::task::JoinHandle;
 
 use crate::error::{Error, Reason, Result};
 
-/// One for the process: connections to a bucket are shared by all who use it, and outlive any other runtime.
+/// One for the process: connections to a bucket are shared by all who use it, and outlive any other
+/// runtime.
 static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
     // Hashing and TLS of one request beside those of another; the rest is waiting.
     Builder::new_multi_thread().worker_threads(2).thread_name("buckets").enable_all().build()

@@ -1,5 +1,5 @@
-//! A file on its way into a bucket: in parts, of which one is filled while the one before it is sent. Must never leave
-//! one behind that is not whole: dropped, it is aborted.
+//! A file on its way into a bucket: in parts, of which one is filled while the one before it is
+//! sent. Must never leave one behind that is not whole: dropped, it is aborted.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -13,10 +13,12 @@ use crate::error::{Error, Result};
 
 /// Two of them are in memory. S3 wants 5 MiB at least.
 const PART: usize = 8 << 20;
-/// S3 takes 10,000 parts. So many have that size (23 GiB), then it doubles with each [`DOUBLE_EVERY`]: 2 TiB in all.
+/// S3 takes 10,000 parts. So many have that size (23 GiB), then it doubles with each
+/// [`DOUBLE_EVERY`]: 2 TiB in all.
 const SMALL_PARTS: u32 = 3000;
 const DOUBLE_EVERY: u32 = 1000;
-/// What is aborted is awaited this long; it goes on in the background, and the bucket's lifecycle rule does the rest.
+/// What is aborted is awaited this long; it goes on in the background, and the bucket's lifecycle
+/// rule does the rest.
 const ABORT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Bytes of the part with this number, counted from 0.
@@ -120,7 +122,8 @@ impl<'a> Upload<'a> {
             }
         };
         let Err(cause) = outcome else { return Ok(self.written) };
-        // The answer may have been lost, and not the file: nobody else could have made it meanwhile.
+        // The answer may have been lost, and not the file: nobody else could have made it
+        // meanwhile.
         if self.files.head(self.name)?.is_some_and(|there| there.size == self.written) {
             self.parts = None;
             return Ok(self.written);

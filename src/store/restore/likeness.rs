@@ -1,5 +1,6 @@
-//! Owner, group, mode, access list and labels of a file, for the one that takes its place: the application must find
-//! what it may read and write, and nobody else more than before. By path and without opening the file (HAZARDS H1).
+//! Owner, group, mode, access list and labels of a file, for the one that takes its place: the
+//! application must find what it may read and write, and nobody else more than before. By path and
+//! without opening the file (HAZARDS H1).
 
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt as _;
@@ -10,14 +11,16 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 
-/// More than the names, or one value, of extended attributes can be (XATTR_LIST_MAX, XATTR_SIZE_MAX).
+/// More than the names, or one value, of extended attributes can be (XATTR_LIST_MAX,
+/// XATTR_SIZE_MAX).
 const MOST_XATTRS: usize = 64 << 10;
 
 /// The access list (posix_acl).
 const ACCESS_LIST: &str = "system.posix_acl_access";
 /// The label of SELinux.
 const LABEL: &str = "security.selinux";
-/// What users put there. Not carried over: file capabilities, `trusted.` and whatever else a kernel keeps of its own.
+/// What users put there. Not carried over: file capabilities, `trusted.` and whatever else a kernel
+/// keeps of its own.
 const USERS: &str = "user.";
 
 /// What a file looks like from outside.
@@ -47,8 +50,9 @@ impl Likeness {
         Ok(Self { uid: file.uid(), gid: file.gid(), mode: file.mode() & 0o7777, xattrs })
     }
 
-    /// For a database that is gone: what its directory says of its user. Readable for its group only where that may
-    /// write to the directory, and for nobody else: what the mode was is not known.
+    /// For a database that is gone: what its directory says of its user. Readable for its group
+    /// only where that may write to the directory, and for nobody else: what the mode was is not
+    /// known.
     pub(in crate::store) fn by_directory(directory: &Metadata) -> Self {
         let mode = 0o600 | (if directory.mode() & 0o020 == 0 { 0 } else { 0o060 });
         Self { uid: directory.uid(), gid: directory.gid(), mode, xattrs: Vec::new() }
@@ -59,7 +63,8 @@ impl Likeness {
         format!("user {}, group {}, mode {:04o}", self.uid, self.gid, self.mode)
     }
 
-    /// Makes `file` look so. Gives what could not be carried over and matters to few; anything else is an error.
+    /// Makes `file` look so. Gives what could not be carried over and matters to few; anything else
+    /// is an error.
     pub(in crate::store) fn give(&self, file: &File, shown: &str) -> Result<Option<String>> {
         let failed = |what: &str, e: Errno| Error::io(format!("cannot set {what} of {shown}"), &e.into());
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));

@@ -1,5 +1,6 @@
-//! A backup made a database again: unpacked beside the target, compared with its manifest, made durable, and only
-//! then given its name. Must never touch a file that is there already; [`self::in_place`] does.
+//! A backup made a database again: unpacked beside the target, compared with its manifest, made
+//! durable, and only then given its name. Must never touch a file that is there already;
+//! [`self::in_place`] does.
 
 pub mod in_place;
 mod likeness;
@@ -22,11 +23,12 @@ use crate::terms::progress::{Unit, Watch};
 /// Bytes passed on at a time.
 const CHUNK: usize = 256 << 10;
 
-/// Of the free bytes of a disk, one in so many stays free whatever a file without a manifest unpacks to.
+/// Of the free bytes of a disk, one in so many stays free whatever a file without a manifest
+/// unpacks to.
 const LEFT_FREE: u64 = 16;
 
-/// Writes the database in `backup` to `out`, without fsync, and compares it with the manifest. `shown` is where that is,
-/// for messages.
+/// Writes the database in `backup` to `out`, without fsync, and compares it with the manifest.
+/// `shown` is where that is, for messages.
 pub fn unpack(
     catalogue: &Catalogue,
     backup: &Backup,
@@ -72,8 +74,8 @@ fn room(shown: &Path) -> Result<u64> {
     Ok(free - free / LEFT_FREE)
 }
 
-/// Restores `backup` to `target`, which must not exist, nor any sidecar of it. `check` judges the unpacked file
-/// before it gets its name; on any error nothing is left.
+/// Restores `backup` to `target`, which must not exist, nor any sidecar of it. `check` judges the
+/// unpacked file before it gets its name; on any error nothing is left.
 pub fn restore(
     catalogue: &Catalogue,
     backup: &Backup,
@@ -92,9 +94,9 @@ pub fn restore(
     Ok(bytes)
 }
 
-/// Makes a new database at `target`, which must not exist, nor any sidecar of it: `fill` writes the file that it is
-/// given, by a path under which SQLite opens it. It gets its name when it is whole and on disk; on any error nothing is
-/// left.
+/// Makes a new database at `target`, which must not exist, nor any sidecar of it: `fill` writes the
+/// file that it is given, by a path under which SQLite opens it. It gets its name when it is whole
+/// and on disk; on any error nothing is left.
 pub fn new_database<T>(target: &Path, fill: impl FnOnce(&Path, &File) -> Result<T>) -> Result<T> {
     may_be_made(target)?;
     let (dir, name) = open_directory(target)?;
@@ -123,7 +125,8 @@ pub(super) fn checked(
         .map_err(|error| marked(catalogue, backup, error))
 }
 
-/// The directory of `target`, held open, so that nobody can lead us elsewhere from then on; and the name in it.
+/// The directory of `target`, held open, so that nobody can lead us elsewhere from then on; and the
+/// name in it.
 pub(super) fn open_directory(target: &Path) -> Result<(Directory, String)> {
     let Some(name) = target.file_name().and_then(|name| name.to_str()) else {
         return Err(Error::new(Reason::Refused, format!("{} names no file to restore to", target.display())));
@@ -135,7 +138,8 @@ pub(super) fn open_directory(target: &Path) -> Result<(Directory, String)> {
     Ok((Directory::open_any(parent)?, name.to_owned()))
 }
 
-/// A backup that turned out to be damaged is marked, so that rotation, and whoever restores next, takes it for that.
+/// A backup that turned out to be damaged is marked, so that rotation, and whoever restores next,
+/// takes it for that.
 fn marked(catalogue: &Catalogue, backup: &Backup, error: Error) -> Error {
     if error.reason != Reason::Damaged {
         return error;
@@ -153,8 +157,8 @@ fn marked(catalogue: &Catalogue, backup: &Backup, error: Error) -> Error {
     }
 }
 
-/// Refuses a target that exists, or any sidecar of it: an old `-wal` or `-journal` would be played into the restored
-/// database and bring old data back.
+/// Refuses a target that exists, or any sidecar of it: an old `-wal` or `-journal` would be played
+/// into the restored database and bring old data back.
 pub fn may_be_made(target: &Path) -> Result<()> {
     if let Some(parent) = target.parent()
         && !parent.as_os_str().is_empty()

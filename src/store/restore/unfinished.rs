@@ -1,5 +1,6 @@
-//! A restored database on its way to its name: a hidden file beside it, `.NAME.restoring-PID`. Must never be left
-//! behind: dropped, it is removed; that of a killed process, the next restore to the same name removes.
+//! A restored database on its way to its name: a hidden file beside it, `.NAME.restoring-PID`. Must
+//! never be left behind: dropped, it is removed; that of a killed process, the next restore to the
+//! same name removes.
 
 use std::fs::File;
 use std::io::Write;
@@ -21,7 +22,8 @@ pub(in crate::store) struct HiddenFile<'a> {
 }
 
 impl<'a> HiddenFile<'a> {
-    /// Makes one (0600, of this process) for the file `target`, after removing those of dead processes.
+    /// Makes one (0600, of this process) for the file `target`, after removing those of dead
+    /// processes.
     pub(in crate::store) fn create(dir: &'a Directory, target: &str) -> Result<Self> {
         let prefix = format!(".{target}.restoring-");
         let name = format!("{prefix}{}", std::process::id());

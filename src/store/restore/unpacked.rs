@@ -1,5 +1,6 @@
-//! The bytes of a backup, unpacked, up to what its manifest says of them and no further. File and manifest are untrusted:
-//! whoever may write where backups lie may have made both. Must never give an end that was not compared.
+//! The bytes of a backup, unpacked, up to what its manifest says of them and no further. File and
+//! manifest are untrusted: whoever may write where backups lie may have made both. Must never give
+//! an end that was not compared.
 
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,9 +13,9 @@ use crate::store::codec::hash::{Hasher, Sum};
 use crate::store::{Backup, Catalogue, Lock};
 
 impl Catalogue {
-    /// Reads the database out of a backup, unpacked. Its end is an error where the file, or what was unpacked, is not what
-    /// the manifest says, and so is one byte more than that. Rotation stays away while the reader lives. Turn its errors
-    /// into ours by [`codec::read_error`].
+    /// Reads the database out of a backup, unpacked. Its end is an error where the file, or what
+    /// was unpacked, is not what the manifest says, and so is one byte more than that. Rotation
+    /// stays away while the reader lives. Turn its errors into ours by [`codec::read_error`].
     pub fn read(&self, backup: &Backup) -> Result<Box<dyn Read + Send>> {
         let hold = self.hold(backup)?;
         let stored = Stored::new(self.stored(backup)?);

@@ -1,4 +1,5 @@
-//! The configuration through its public face: real TOML in, a `Config` or a rejection with places out.
+//! The configuration through its public face: real TOML in, a `Config` or a rejection with places
+//! out.
 
 mod fixture;
 mod packaged;

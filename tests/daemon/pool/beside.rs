@@ -61,7 +61,8 @@ fn h01_the_daemon_opens_the_database_and_its_sidecars_through_sqlite_alone() {
 
         let pid = daemon.pid().as_raw_nonzero().get();
         let database = fs::canonicalize(sandbox.database()).unwrap();
-        // What was opened is still open: no descriptor of it was ever closed, so no lock was dropped with it.
+        // What was opened is still open: no descriptor of it was ever closed, so no lock was
+        // dropped with it.
         wait_until("as many are open as were opened", || {
             let (opened, open) = (opens(&trace, &database).len(), open_in(pid, &database));
             (opened == open && open > 0).then_some(())
@@ -71,7 +72,8 @@ fn h01_the_daemon_opens_the_database_and_its_sidecars_through_sqlite_alone() {
             ["", "-wal", "-shm", "-journal"].map(|suffix| opens(&trace, &facts::sidecar(&database, suffix)));
         let all = all.concat();
         assert!(!all.is_empty());
-        // What SQLite opens is what was looked at; nothing else in the program opens files like that.
+        // What SQLite opens is what was looked at; nothing else in the program opens files like
+        // that.
         let is_sqlites = |line: &str| ["/proc/self/fd/", "O_NOFOLLOW"].iter().any(|by| line.contains(by));
         let ours: Vec<_> = all.iter().filter(|line| !is_sqlites(line)).collect();
         assert!(ours.is_empty(), "opened beside SQLite: {ours:#?}");
@@ -95,8 +97,8 @@ async fn h01_no_commit_is_lost_while_two_pools_write_beside_the_application() {
         let two = litekeeper::pool::Pool::new(&again, sender).unwrap();
         let serve = ["--synchronous", "off", "--busy-timeout", "60000"];
         let mut application = Application::start_with(&path, &serve, None);
-        // An application without any pause leaves the lock free for an instant at a time: on a quick machine SQLite's
-        // look every 100 ms misses that for minutes.
+        // An application without any pause leaves the lock free for an instant at a time: on a
+        // quick machine SQLite's look every 100 ms misses that for minutes.
         application.write_every(Duration::from_millis(1));
 
         let stop = Arc::new(AtomicBool::new(false));

@@ -1,5 +1,6 @@
-//! What is held on a database while nobody uses its connections, and what is left alone where its files were moved,
-//! removed or replaced under an open connection (HAZARDS H30). The application is another process.
+//! What is held on a database while nobody uses its connections, and what is left alone where its
+//! files were moved, removed or replaced under an open connection (HAZARDS H30). The application is
+//! another process.
 
 use super::fixture::{Fixture, LONG, call, hold, soon, times_open};
 use crate::support::application::{Application, create_database, script};
@@ -33,7 +34,8 @@ fn commits(path: &Path, count: usize) -> u64 {
     application.stop().last()
 }
 
-/// A pool with a connection that has the log open, and an application that has written to it and ended meanwhile.
+/// A pool with a connection that has the log open, and an application that has written to it and
+/// ended meanwhile.
 async fn left_with_a_log(adapt: impl FnOnce(&mut litekeeper::config::Database)) -> (Fixture, u64) {
     let fixture = Fixture::new(adapt);
     assert_eq!(fixture.number(ROWS).await.unwrap(), 0);
@@ -129,8 +131,8 @@ async fn h31_the_log_of_a_database_that_has_got_a_second_name_is_not_emptied() {
     assert!(log_bytes(&fixture) > 0 && fs::read(&fixture.database.path).unwrap() == before);
 }
 
-/// `rm NAME-wal NAME-shm` under us, and the application begins a log of its own. Our close would move the old log over its
-/// commits, and remove the new one.
+/// `rm NAME-wal NAME-shm` under us, and the application begins a log of its own. Our close would
+/// move the old log over its commits, and remove the new one.
 #[tokio::test(flavor = "multi_thread")]
 async fn h30_a_log_that_was_removed_is_not_moved_into_the_file_and_the_new_one_is_not_removed() {
     for at_next_use in [false, true] {

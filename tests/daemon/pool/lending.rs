@@ -12,7 +12,8 @@ const MARKED: &str = "SELECT count(*) FROM temp.sqlite_schema WHERE name = 'mark
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keeps_its_size_open_and_closes_the_overflow_when_it_is_given_back() {
-    // In WAL mode SQLite keeps the descriptor of a closed connection for as long as another one has its lock.
+    // In WAL mode SQLite keeps the descriptor of a closed connection for as long as another one has
+    // its lock.
     let sandbox = Sandbox::with_database(&["--journal-mode", "delete"]);
     let fixture = Fixture::on(sandbox, |d| (d.pool.size, d.pool.max_overflow) = (2, 3));
     assert_eq!(times_open(&fixture.database.path), 0, "nothing is opened before it is wanted");
@@ -128,7 +129,8 @@ async fn a_connection_older_than_recycle_is_replaced_when_it_is_next_wanted() {
         assert_eq!(fixture.number(MARKED).await.unwrap(), marked, "with recycle = {recycle:?}");
         fixture.sql("SELECT 1").await.unwrap();
         assert_eq!(fixture.pool.state().recycled, recycled);
-        // The metric learns of them with the next upkeep, which here finds the one idle connection old as well.
+        // The metric learns of them with the next upkeep, which here finds the one idle connection
+        // old as well.
         fixture.pool.upkeep();
         let counted = if recycled == 0 { 0 } else { 3 };
         assert_eq!(fixture.pool.state().recycled, counted);

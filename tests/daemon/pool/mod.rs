@@ -1,5 +1,5 @@
-//! The connections to one database: how many there are, how they are opened and set up, how work on them is timed
-//! and how it is stopped, beside an application in another process.
+//! The connections to one database: how many there are, how they are opened and set up, how work on
+//! them is timed and how it is stopped, beside an application in another process.
 
 mod beside;
 mod fixture;

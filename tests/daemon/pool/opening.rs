@@ -166,7 +166,8 @@ async fn h13_the_write_ahead_log_is_left_to_the_replicator_that_owns_it() {
         let fixture = Fixture::on(sandbox, |d| d.pool.size = 1);
         write_much(&fixture).await;
         let bytes = wal_bytes(&fixture.sandbox.database());
-        // SQLite's own checkpoint comes after 1000 pages; the log is then written again from its start.
+        // SQLite's own checkpoint comes after 1000 pages; the log is then written again from its
+        // start.
         assert_eq!(bytes > 2000 * 4096, owned, "{bytes}");
         fixture.pool.close();
         crate::support::wait_until("it is closed", || {

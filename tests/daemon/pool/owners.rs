@@ -1,5 +1,5 @@
-//! HAZARDS H3: an application can write the sidecars of its database, whoever else opened it. Takes root, who
-//! alone can play several users.
+//! HAZARDS H3: an application can write the sidecars of its database, whoever else opened it. Takes
+//! root, who alone can play several users.
 
 use super::fixture::{Fixture, call, soon};
 use crate::support::application::{APPLICATION, Application, Owner};
@@ -14,7 +14,8 @@ use std::path::PathBuf;
 
 const SHARED: u32 = 4713;
 
-/// Writes to a database through a pool, says how that went, and keeps the pool open until told to end.
+/// Writes to a database through a pool, says how that went, and keeps the pool open until told to
+/// end.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the other process in the tests of this file"]
 async fn writer() {
@@ -30,8 +31,8 @@ async fn writer() {
     child::wait();
 }
 
-/// A database of the application, of this group and mode, in a directory of this group and mode; and a test
-/// binary that everybody may run.
+/// A database of the application, of this group and mode, in a directory of this group and mode;
+/// and a test binary that everybody may run.
 fn sandbox(group: u32, mode: u32, directory_mode: u32) -> (Sandbox, PathBuf) {
     let sandbox = Sandbox::new();
     sandbox.give_data_to(Owner { uid: APPLICATION.uid, gid: group });

@@ -1,4 +1,5 @@
-//! Whatever ends the wait for the work ends its SQL: seen by the application, which gets its lock back.
+//! Whatever ends the wait for the work ends its SQL: seen by the application, which gets its lock
+//! back.
 
 use super::fixture::{Fixture, LONG, call, soon};
 use crate::support::application::Application;

@@ -30,7 +30,8 @@ async fn each_statement_of_the_work_is_told_once_and_nothing_else_is() {
         "REINDEX",
         "DROP TABLE log",
     ] {
-        // The call before gave the connection back, and the pool has asked it whether it still lives.
+        // The call before gave the connection back, and the pool has asked it whether it still
+        // lives.
         fixture.sql(sql).await.unwrap();
         assert_eq!(texts(&fixture.slow_so_far()), [sql]);
     }

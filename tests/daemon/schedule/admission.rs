@@ -126,8 +126,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The rules as plainly as they can be put: after each event, while anyone in the line may start, the
-/// first who may does.
+/// The rules as plainly as they can be put: after each event, while anyone in the line may start,
+/// the first who may does.
 struct Model {
     width: Width,
     running: Vec<Ticket>,

@@ -48,7 +48,8 @@ fn without_windows_nothing_ever_changes() {
     assert!(!holds(&Blackout::default(), Tz::UTC, at("2026-11-23T00:00:00Z")));
 }
 
-/// Half an hour of daylight saving, a skipped day, saving in the south and around Ramadan among them.
+/// Half an hour of daylight saving, a skipped day, saving in the south and around Ramadan among
+/// them.
 const ZONES: [&str; 7] = [
     "UTC",
     "Europe/Berlin",
@@ -59,7 +60,8 @@ const ZONES: [&str; 7] = [
     "Africa/Casablanca",
 ];
 
-/// The hours of 2011 to 2014 in which the clock is put forward or back; some hour where it never is.
+/// The hours of 2011 to 2014 in which the clock is put forward or back; some hour where it never
+/// is.
 fn shifts(zone: Tz) -> Vec<DateTime<Utc>> {
     let hour = |n: i64| at("2011-01-01T00:00:00Z") + TimeDelta::hours(n);
     let offset = |n: i64| zone.offset_from_utc_datetime(&hour(n).naive_utc()).fix();
@@ -90,7 +92,8 @@ proptest! {
         let windows: Vec<&str> = windows.iter().map(String::as_str).collect();
         let blackout = blackout(&windows);
         let zone = zone(name);
-        // From up to three days before a change of the clock, of which there is one in nearly every case.
+        // From up to three days before a change of the clock, of which there is one in nearly every
+        // case.
         let shifts = shifts(zone);
         let start = *shift.get(&shifts) - TimeDelta::minutes(before);
         let inside = |at: DateTime<Utc>| blackout.covers(at.with_timezone(&zone).naive_local());

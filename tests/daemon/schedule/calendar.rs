@@ -68,7 +68,8 @@ fn runs_hourly_each_real_hour_of_a_repeated_hour() {
 
 #[test]
 fn handles_a_change_of_half_an_hour() {
-    // Spring: 02:00 (+10:30) becomes 02:30 (+11) at 15:30Z. Autumn: 02:00 (+11) becomes 01:30 at 15:00Z.
+    // Spring: 02:00 (+10:30) becomes 02:30 (+11) at 15:30Z. Autumn: 02:00 (+11) becomes 01:30 at
+    // 15:00Z.
     assert_due("15 2 * * *", "Australia/Lord_Howe", "2027-10-02T12:00:00Z", &["2027-10-02T15:30:00Z"]);
     let autumn = ["2027-04-03T14:45:00Z", "2027-04-04T15:15:00Z"];
     assert_due("45 1 * * *", "Australia/Lord_Howe", "2027-04-03T12:00:00Z", &autumn);

@@ -34,6 +34,7 @@ fn spread_databases_jobs_and_days_apart() {
         let offset = jitter::offset(&name, kind, day + TimeDelta::days(i64::from(n / 20)), jitter);
         tenths[usize::try_from(offset.num_milliseconds() / 60_000).unwrap()] += 1;
     }
-    // 100 are expected in each; 60 to 140 is four standard deviations, and the draw is the same each time.
+    // 100 are expected in each; 60 to 140 is four standard deviations, and the draw is the same
+    // each time.
     assert!(tenths.iter().all(|count| (60..=140).contains(count)), "{tenths:?}");
 }

@@ -1,10 +1,11 @@
-//! What there is to be done to a database: each step of maintenance and the cleanup by itself, and the whole of maintenance.
-//! How a chore becomes due, and how one sees that it is done.
+//! What there is to be done to a database: each step of maintenance and the cleanup by itself, and
+//! the whole of maintenance. How a chore becomes due, and how one sees that it is done.
 
 use crate::support::sandbox::Sandbox;
 use crate::support::sql::wal_bytes;
 
-/// Rows before this are past their retention; the application's and those made with the database are much younger.
+/// Rows before this are past their retention; the application's and those made with the database
+/// are much younger.
 pub const OLD: &str = "2022-01-01";
 
 /// Bytes. What the application adds within seconds is less.

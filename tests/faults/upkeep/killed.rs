@@ -1,5 +1,6 @@
-//! SIGKILL in the middle of maintenance and cleanup, ten times in each chore. Where it falls follows from the number of the
-//! case, not from a clock: at the entry of a system call that strace counts.
+//! SIGKILL in the middle of maintenance and cleanup, ten times in each chore. Where it falls
+//! follows from the number of the case, not from a clock: at the entry of a system call that strace
+//! counts.
 
 use super::chores::{self, Chore};
 use super::{CALLS, Upkeep};
@@ -17,7 +18,8 @@ fn kills(chore: &'static Chore) {
     }
     let mut upkeep = Upkeep::new(chore, "normal", |_| ());
     let places = [upkeep.files(), Vec::new()];
-    // A first look at what there is to be killed in: among the calls on the database's files, and among all.
+    // A first look at what there is to be killed in: among the calls on the database's files, and
+    // among all.
     let kinds = [0, 1].map(|place| {
         let before = upkeep.make_due();
         let strace = Tracer::new(CALLS).of(places[place].clone());
@@ -57,7 +59,8 @@ fn kills(chore: &'static Chore) {
             if traced.was_killed() || nth == 1 {
                 break;
             }
-            // It took fewer calls than the first look: batches and slices adapt to the speed of the moment.
+            // It took fewer calls than the first look: batches and slices adapt to the speed of the
+            // moment.
             nth /= 2;
         }
     }

@@ -1,5 +1,5 @@
-//! What happens to a chore: a database that an application writes all the time, in which something is due. And what must
-//! hold after a fault in the middle of it, whatever the fault was.
+//! What happens to a chore: a database that an application writes all the time, in which something
+//! is due. And what must hold after a fault in the middle of it, whatever the fault was.
 
 mod chores;
 mod killed;
@@ -43,7 +43,8 @@ pub struct Before {
 }
 
 impl Upkeep {
-    /// In a sandbox that `adapt` has changed before anything is in it. The application commits with this `synchronous`.
+    /// In a sandbox that `adapt` has changed before anything is in it. The application commits with
+    /// this `synchronous`.
     pub fn new(chore: &'static Chore, synchronous: &'static str, adapt: impl FnOnce(&Sandbox)) -> Self {
         let sandbox = Sandbox::empty();
         adapt(&sandbox);
@@ -61,7 +62,8 @@ impl Upkeep {
             chore.auto_vacuum,
         ];
         create_database(&sandbox.database(), &options);
-        // Under strace the process that looks for the application's pauses is slower than those are.
+        // Under strace the process that looks for the application's pauses is slower than those
+        // are.
         sandbox.configure(&format!("{}\n[pool]\npause_timeout = \"0s\"\n", chore.configuration));
         let mut this = Self { sandbox, chore, synchronous, application: None };
         this.connect().execute_batch(TABLES).unwrap();
@@ -145,7 +147,8 @@ impl Upkeep {
         self.chore.is_done(&self.sandbox, &self.connect())
     }
 
-    /// The application goes on, and the database has all of its commits and every row that should stay.
+    /// The application goes on, and the database has all of its commits and every row that should
+    /// stay.
     pub fn assert_unharmed(&mut self, before: &Before) {
         self.go_on();
         let committed = self.application().wait_for_commits(1);

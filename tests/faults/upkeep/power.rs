@@ -1,6 +1,7 @@
-//! Power cuts in the middle of maintenance and cleanup, on the filesystem of all of it: the database, litekeeper's state and
-//! its configuration. The process is stopped at a system call that follows from the number of the case, and nothing that it
-//! or the application had not flushed by then is there afterwards. Takes root and loop devices: the stage `faults` of tests/run.
+//! Power cuts in the middle of maintenance and cleanup, on the filesystem of all of it: the
+//! database, litekeeper's state and its configuration. The process is stopped at a system call that
+//! follows from the number of the case, and nothing that it or the application had not flushed by
+//! then is there afterwards. Takes root and loop devices: the stage `faults` of tests/run.
 
 use super::chores::{Chore, EACH};
 use super::{CALLS, Upkeep};
@@ -20,7 +21,8 @@ fn power_cuts(chore: &'static Chore, filesystem: &Filesystem, first_case: u64) -
         return 0;
     }
     let mut image = None;
-    // A journal's removal is a commit, which FULL does not wait for (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    // A journal's removal is a commit, which FULL does not wait for
+    // (https://www.sqlite.org/pragma.html#pragma_synchronous).
     let synchronous = if chore.journal_mode == "delete" { "extra" } else { "full" };
     let mut upkeep =
         Upkeep::new(chore, synchronous, |sandbox| image = Some(Image::new(filesystem, sandbox.path())));
@@ -39,7 +41,8 @@ fn power_cuts(chore: &'static Chore, filesystem: &Filesystem, first_case: u64) -
         println!("{}, case {case}: {kind} number {nth}", chore.name);
         let strace = Tracer::new(CALLS).of(upkeep.files()).inject(kind, "signal=STOP", nth);
         let stopped = strace.stop(&upkeep.sandbox, &upkeep.arguments());
-        // Stopped first: an fsync that is under way while a filesystem is shut down may say that it went well.
+        // Stopped first: an fsync that is under way while a filesystem is shut down may say that it
+        // went well.
         upkeep.stop_application();
         image.shut_down();
         let stopped = stopped.and_then(|stopped| stopped.map(Stopped::kill).transpose());

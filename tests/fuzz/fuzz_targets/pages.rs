@@ -1,4 +1,5 @@
-//! Reads whatever it gets as a database, all of it: every page, cell, chain and record, and the list of free pages.
+//! Reads whatever it gets as a database, all of it: every page, cell, chain and record, and the
+//! list of free pages.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,6 @@
-//! Takes whatever it gets for a damaged database and salvages it: schema, trees, indexes, orphans and `lost_and_found`,
-//! into a database of SQLite's in memory. What is told must be what is there, and SQLite must find the new one sound.
+//! Takes whatever it gets for a damaged database and salvages it: schema, trees, indexes, orphans
+//! and `lost_and_found`, into a database of SQLite's in memory. What is told must be what is there,
+//! and SQLite must find the new one sound.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -17,7 +18,8 @@ fuzz_target!(|bytes: &[u8]| {
     let with_free = bytes.last().is_some_and(|last| last % 2 == 1);
     let target = Connection::open_in_memory_with_flags(OpenFlags::default()).expect("memory");
     target.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).expect("a setting");
-    // An expression of the schema may ask for a gigabyte in every row: SQLite's to refuse, and no time to wait for it here.
+    // An expression of the schema may ask for a gigabyte in every row: SQLite's to refuse, and no
+    // time to wait for it here.
     target.set_limit(Limit::SQLITE_LIMIT_LENGTH, 1 << 20).expect("a limit");
     let told = salvage(&database, &target, with_free, &|| Ok(())).expect("no error of its own");
     let count = |table: &str| {

@@ -1,5 +1,5 @@
-//! The reader of pages and the salvage out of the program's own source, and nothing else of it: they need no more, and are
-//! built for the fuzzer within a minute.
+//! The reader of pages and the salvage out of the program's own source, and nothing else of it:
+//! they need no more, and are built for the fuzzer within a minute.
 
 #[path = "../../../src/error/mod.rs"]
 pub mod error;

@@ -6,8 +6,8 @@ use super::schemas::{DJANGO, POCKETBASE, RAILS};
 
 use litekeeper::advice::Question;
 
-/// A statement, and what is to be said: indexes in the order of the alphabet, or nothing. Without a name it is the shape
-/// of a slow statement.
+/// A statement, and what is to be said: indexes in the order of the alphabet, or nothing. Without a
+/// name it is the shape of a slow statement.
 struct Case {
     slow: bool,
     sql: &'static str,
@@ -160,8 +160,8 @@ fn each_query_of_the_corpus_gets_the_index_that_it_needs_and_only_that() {
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// What is said must be so: the planner uses the index as soon as it is there, after ANALYZE, and the query takes a
-/// tenth of the instructions.
+/// What is said must be so: the planner uses the index as soon as it is there, after ANALYZE, and
+/// the query takes a tenth of the instructions.
 #[test]
 fn whatever_is_proposed_is_used_once_it_is_created_and_makes_its_query_ten_times_cheaper() {
     let mut proposals = 0;

@@ -1,5 +1,5 @@
-//! Advice: the right index or none, each one proved on rows: created where there are many, and counted in the
-//! instructions that its query takes before and after.
+//! Advice: the right index or none, each one proved on rows: created where there are many, and
+//! counted in the instructions that its query takes before and after.
 
 mod command;
 mod corpus;

@@ -28,7 +28,8 @@ pub(crate) const ATTENDANCE: &str = "
     WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 39999)
     INSERT INTO attendance SELECT i + 1, 1 + i % 100, date('2023-01-01', (i / 100) || ' days'), '08:00:00', NULL, 0.9 FROM n;";
 
-/// Rows of a corpus: a thousand to forty thousand for each table, in no order that an index would have.
+/// Rows of a corpus: a thousand to forty thousand for each table, in no order that an index would
+/// have.
 pub(crate) const DJANGO: &str = "
     CREATE TABLE auth_user (
         id integer NOT NULL PRIMARY KEY AUTOINCREMENT, username varchar(150) NOT NULL UNIQUE, email varchar(254) NOT NULL,

@@ -6,8 +6,8 @@ use super::schemas::{ATTENDANCE, DJANGO, GUIDE, POCKETBASE, RAILS};
 
 use litekeeper::advice::Question;
 
-/// What the text of a query could say better: subject, and a part of the other text or of the advice. In each schema one
-/// index more, for the queries here.
+/// What the text of a query could say better: subject, and a part of the other text or of the
+/// advice. In each schema one index more, for the queries here.
 #[test]
 fn a_query_whose_text_stands_in_the_way_is_told_so_with_the_plan_of_the_other_text() {
     let guide = format!(

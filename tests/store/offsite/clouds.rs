@@ -1,4 +1,5 @@
-//! The clouds beside S3: all that the program does with a place, on a server of each, and whom it speaks to in the clear.
+//! The clouds beside S3: all that the program does with a place, on a server of each, and whom it
+//! speaks to in the clear.
 
 use super::at;
 use super::outside::Outside;

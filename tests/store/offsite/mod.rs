@@ -1,5 +1,5 @@
-//! Backups off the machine: every command on a bucket of a real server, copies in other places, and credentials that
-//! nobody sees.
+//! Backups off the machine: every command on a bucket of a real server, copies in other places, and
+//! credentials that nobody sees.
 
 mod clouds;
 mod failing;
@@ -37,7 +37,8 @@ impl Deref for Away {
 }
 
 impl Away {
-    /// With this configuration, in which BUCKET stands for a fresh bucket; `None` where there is no server.
+    /// With this configuration, in which BUCKET stands for a fresh bucket; `None` where there is no
+    /// server.
     fn new(configuration: &str) -> Option<Self> {
         let server = s3::server()?;
         let bucket = server.bucket();
@@ -230,7 +231,8 @@ fn a_copy_that_fails_spoils_neither_the_backup_nor_the_others_and_catches_up() {
     assert_eq!(away.backups(&["--from", "usb"]), away.backups(&[]));
 }
 
-/// What burnt with the machine had made many; those that are made after it are the newer all the same.
+/// What burnt with the machine had made many; those that are made after it are the newer all the
+/// same.
 #[test]
 fn backups_of_a_directory_that_began_anew_are_copied_and_are_the_newest() {
     let Some(away) = with_copies() else { return };

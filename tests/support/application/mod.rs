@@ -1,5 +1,6 @@
-//! The application: `application.py` in a process of its own, with an SQLite library of its own, as the
-//! daemon meets it in life. Its commands and what it prints are described at the top of that file.
+//! The application: `application.py` in a process of its own, with an SQLite library of its own, as
+//! the daemon meets it in life. Its commands and what it prints are described at the top of that
+//! file.
 
 use super::process::lines::Lines;
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,8 +10,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-/// Given to Python as an argument, so that an application of another user need not be able to read our
-/// directory.
+/// Given to Python as an argument, so that an application of another user need not be able to read
+/// our directory.
 const PROGRAM: &str = include_str!("application.py");
 
 /// The user and group of a process or file.
@@ -23,8 +24,8 @@ pub struct Owner {
 /// The user of an application that is not ours; to play him takes root.
 pub const APPLICATION: Owner = Owner { uid: 4711, gid: 4711 };
 
-/// Writes a database with the attendance schema; `options` as `application.py create` has them, for example
-/// `["--rows", "5000", "--journal-mode", "delete"]`.
+/// Writes a database with the attendance schema; `options` as `application.py create` has them, for
+/// example `["--rows", "5000", "--journal-mode", "delete"]`.
 pub fn create_database(path: &Path, options: &[&str]) {
     let output = python("create", path, options).output().expect("python3 is needed to play the application");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -60,9 +61,9 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The highest acknowledged number; 0 for none. As the numbers have no gap, a sound database that reaches
-    /// it has every commit. The application takes the next number from the database, so that one which comes twice
-    /// is that of a commit which was lost: fails the test.
+    /// The highest acknowledged number; 0 for none. As the numbers have no gap, a sound database
+    /// that reaches it has every commit. The application takes the next number from the database,
+    /// so that one which comes twice is that of a commit which was lost: fails the test.
     pub fn last(&self) -> u64 {
         let twice = self.commits.windows(2).find(|pair| pair[1].seq <= pair[0].seq);
         assert!(twice.is_none(), "a commit was lost: after number {twice:?}");
@@ -115,7 +116,8 @@ impl Application {
         this
     }
 
-    /// Gives a command and waits for its answer: what follows `ok`, or the error that follows `failed`.
+    /// Gives a command and waits for its answer: what follows `ok`, or the error that follows
+    /// `failed`.
     pub fn command(&mut self, command: &str) -> Result<String, String> {
         let mark = self.begin(command);
         self.answer(mark)
@@ -149,8 +151,9 @@ impl Application {
         self.must(&format!("write {}", pause.as_secs_f64() * 1000.0));
     }
 
-    /// Begins to commit as many frameworks do, with this pause after each transaction: it reads, and writes only when it has
-    /// thought for a while, with a lock to read from but none to write all that time.
+    /// Begins to commit as many frameworks do, with this pause after each transaction: it reads,
+    /// and writes only when it has thought for a while, with a lock to read from but none to write
+    /// all that time.
     pub fn transact_every(&mut self, pause: Duration, thinks: Duration) {
         let [pause, thinks] = [pause, thinks].map(|time| time.as_secs_f64() * 1000.0);
         self.must(&format!("transact {pause} {thinks}"));
@@ -161,8 +164,8 @@ impl Application {
         self.must("pause").parse().unwrap()
     }
 
-    /// Begins to read and to commit by turns, in transactions of their own and without a pause. Each that reads lasts for
-    /// `reads`.
+    /// Begins to read and to commit by turns, in transactions of their own and without a pause.
+    /// Each that reads lasts for `reads`.
     pub fn browse(&mut self, reads: Duration) {
         self.must(&format!("browse {}", reads.as_secs_f64() * 1000.0));
     }
@@ -172,7 +175,8 @@ impl Application {
         self.must("hold read");
     }
 
-    /// Writes and commits in the transaction that [`Self::hold_read`] began: the number of the commit, or why SQLite refuses.
+    /// Writes and commits in the transaction that [`Self::hold_read`] began: the number of the
+    /// commit, or why SQLite refuses.
     pub fn upgrade(&mut self) -> Result<u64, String> {
         self.command("upgrade").map(|seq| seq.parse().unwrap())
     }

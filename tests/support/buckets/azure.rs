@@ -1,4 +1,5 @@
-//! A real server of Azure's blobs on loopback, Microsoft's own emulator Azurite. It checks signatures.
+//! A real server of Azure's blobs on loopback, Microsoft's own emulator Azurite. It checks
+//! signatures.
 
 use super::s3;
 use litekeeper::store::Connector;

@@ -28,8 +28,9 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Google's XML interface is S3's but for what counts here: it takes a token in place of a signature, and says when
-    /// what is to be removed is not there. No emulator of Google's that a registry has knows its uploads in parts.
+    /// Google's XML interface is S3's but for what counts here: it takes a token in place of a
+    /// signature, and says when what is to be removed is not there. No emulator of Google's that a
+    /// registry has knows its uploads in parts.
     pub fn of_google(server: Server) -> Self {
         Self::open(move |client| {
             serve(client, server, |method, path, head| {

@@ -1,5 +1,5 @@
-//! A real S3 server on loopback, moto's, one for the test process and gone with it; and between it and us a proxy that
-//! fails as networks and servers do.
+//! A real S3 server on loopback, moto's, one for the test process and gone with it; and between it
+//! and us a proxy that fails as networks and servers do.
 
 use litekeeper::store::{Connector, Patience};
 use object_store::aws::AmazonS3Builder;
@@ -61,7 +61,8 @@ pub fn installed(name: &str) -> Option<PathBuf> {
 
 /// Starts a server that ends with this process, and gives the address that it says after `word`.
 pub fn launch(command: &Command, word: &'static str) -> SocketAddr {
-    // The kernel ends it with the thread that started it, which ends with the process, however that ends.
+    // The kernel ends it with the thread that started it, which ends with the process, however that
+    // ends.
     let mut ending = Command::new("setpriv");
     ending.args(["--pdeathsig", "KILL", "sh", "-c", "exec \"$0\" \"$@\" 2>&1"]);
     ending.arg(command.get_program()).args(command.get_args());

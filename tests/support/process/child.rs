@@ -1,5 +1,5 @@
-//! Our own code in another process, where the process itself is what matters: its user, its locks, its death.
-//! The test binary starts itself again for one `#[ignore]`d test, which plays the part.
+//! Our own code in another process, where the process itself is what matters: its user, its locks,
+//! its death. The test binary starts itself again for one `#[ignore]`d test, which plays the part.
 
 use super::lines::Lines;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,8 @@ impl Child {
         Self::start_as(part, argument, &std::env::current_exe().unwrap(), &[])
     }
 
-    /// The same from another copy of the test binary, after `prefix` (`setpriv` and its options, for example).
+    /// The same from another copy of the test binary, after `prefix` (`setpriv` and its options,
+    /// for example).
     pub fn start_as(part: &str, argument: &Path, binary: &Path, prefix: &[&str]) -> Self {
         let mut words: Vec<PathBuf> = prefix.iter().map(PathBuf::from).collect();
         words.push(binary.to_owned());

@@ -1,5 +1,5 @@
-//! The lines that a child process prints, kept in order, to wait for one of them. Must never leave a pipe
-//! unread: a full pipe would stop the child.
+//! The lines that a child process prints, kept in order, to wait for one of them. Must never leave
+//! a pipe unread: a full pipe would stop the child.
 
 use crate::support::PATIENCE;
 use std::io::{BufRead, BufReader, Read};
@@ -45,8 +45,8 @@ impl Lines {
         self.0.0.lock().unwrap().lines.clone()
     }
 
-    /// What `pick` finds first in the lines from number `from` on, those that are still to come included.
-    /// Fails the test when the process ends without it, or nothing comes for too long.
+    /// What `pick` finds first in the lines from number `from` on, those that are still to come
+    /// included. Fails the test when the process ends without it, or nothing comes for too long.
     pub fn wait_for<T>(&self, what: &str, from: usize, mut pick: impl FnMut(&str) -> Option<T>) -> T {
         let start = Instant::now();
         let (state, changed) = &*self.0;
@@ -79,7 +79,8 @@ impl Lines {
         self.0.0.lock().unwrap().open_pipes > 0
     }
 
-    /// Waits until the process has closed all its pipes, which it does at its end; `false`: it did not.
+    /// Waits until the process has closed all its pipes, which it does at its end; `false`: it did
+    /// not.
     pub fn wait_for_end(&self) -> bool {
         let (state, changed) = &*self.0;
         let state = state.lock().unwrap();

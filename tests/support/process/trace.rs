@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-/// The calls that opened a file, and how many closed it; without descriptors that are only there to look at a file
-/// (O_PATH), whose closing ends no lock.
+/// The calls that opened a file, and how many closed it; without descriptors that are only there to
+/// look at a file (O_PATH), whose closing ends no lock.
 pub fn opened_and_closed(trace: &str, file: &Path) -> (Vec<String>, usize) {
     let path = format!("<{}>", file.display());
     let (mut opens, mut closes, mut looks) = (Vec::new(), 0, Vec::new());

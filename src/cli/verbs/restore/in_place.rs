@@ -1,5 +1,5 @@
-//! What `litekeeper restore --in-place` says beside what every restore says: its plan, who stands in the way, where the
-//! old database is, and how it comes back.
+//! What `litekeeper restore --in-place` says beside what every restore says: its plan, who stands
+//! in the way, where the old database is, and how it comes back.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};

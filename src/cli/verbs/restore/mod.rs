@@ -1,5 +1,5 @@
-//! `litekeeper restore`. Needs neither the daemon nor its state, nor the database: after a disaster there may be
-//! nothing but the configuration and the backups.
+//! `litekeeper restore`. Needs neither the daemon nor its state, nor the database: after a disaster
+//! there may be nothing but the configuration and the backups.
 
 mod in_place;
 
@@ -31,15 +31,17 @@ use crate::store::{Backup, Catalogue, Manifest, State, restore};
 use crate::terms::progress::Watch;
 use crate::{clock, words};
 
-/// How long the daemon may take to let go of the database: to see that it is wanted, and to end what runs.
+/// How long the daemon may take to let go of the database: to see that it is wanted, and to end
+/// what runs.
 const TO_LET_GO: Duration = Duration::from_secs(30);
 
 /// Restore a backup to a new file, or in place of the database, and check it.
 ///
-/// --to never overwrites anything. --in-place replaces the database when nobody has it open, and keeps the old one
-/// beside it. The running daemon need not be stopped: it lets go of the database, within 30 s, and goes on with the new
-/// one. Works without the daemon, and when the database is gone. The bytes are always compared with the backup's
-/// checksum; integrity_check is left out where `verify` ran it on these very bytes.
+/// --to never overwrites anything. --in-place replaces the database when nobody has it open, and
+/// keeps the old one beside it. The running daemon need not be stopped: it lets go of the database,
+/// within 30 s, and goes on with the new one. Works without the daemon, and when the database is
+/// gone. The bytes are always compared with the backup's checksum; integrity_check is left out
+/// where `verify` ran it on these very bytes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:
@@ -69,21 +71,23 @@ pub(in crate::cli) struct Restore {
     /// Name of the database in the configuration.
     #[arg(value_name = "DB")]
     database: String,
-    /// Its file name, or the beginning of its time that only one has: 2026-11-23, 20261123T05 [default: the newest
-    /// good one]
+    /// Its file name, or the beginning of its time that only one has: 2026-11-23, 20261123T05
+    /// [default: the newest good one]
     #[arg(value_name = "BACKUP", conflicts_with = "at")]
     backup: Option<String>,
-    /// The newest good backup that was begun at this time or before: 2026-11-23 05:00, in daemon.timezone, or
-    /// 2026-11-23T05:00:00+01:00.
+    /// The newest good backup that was begun at this time or before: 2026-11-23 05:00, in
+    /// daemon.timezone, or 2026-11-23T05:00:00+01:00.
     #[arg(long, value_name = "TIME", value_parser = time::read)]
     at: Option<time::TimeArgument>,
     /// The new file. Neither it nor a -wal, -shm or -journal file beside it may exist.
     #[arg(long, value_name = "PATH", required_unless_present = "in_place", conflicts_with = "in_place")]
     to: Option<PathBuf>,
-    /// Replace the database. Refused while anybody but the daemon has it open. The old one is kept beside it.
+    /// Replace the database. Refused while anybody but the daemon has it open. The old one is kept
+    /// beside it.
     #[arg(long)]
     in_place: bool,
-    /// With --in-place: go on where processes of other users or other containers cannot be looked into.
+    /// With --in-place: go on where processes of other users or other containers cannot be looked
+    /// into.
     #[arg(long, requires = "in_place")]
     accept_unseen: bool,
     /// Run integrity_check even if `verify` found this backup good before.
@@ -253,7 +257,8 @@ impl Restore {
         Ok(done)
     }
 
-    /// What is known of the unpacked file, whose bytes are those of the manifest, where there is one.
+    /// What is known of the unpacked file, whose bytes are those of the manifest, where there is
+    /// one.
     fn judge(&self, config: &Config, path: &Path, backup: &Backup, watch: &dyn Watch) -> Result<String> {
         match backup.manifest.as_ref().and_then(Manifest::verified) {
             Some(before) if !self.full_check => {

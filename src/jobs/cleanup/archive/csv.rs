@@ -1,5 +1,6 @@
-//! An archive as text: RFC 4180, one file for each table and run, with a line of column names. Text stands in quotes and
-//! numbers do not; NULL is nothing at all, and a blob is `x'0A1B'`, so that every value can be read back as it was.
+//! An archive as text: RFC 4180, one file for each table and run, with a line of column names. Text
+//! stands in quotes and numbers do not; NULL is nothing at all, and a blob is `x'0A1B'`, so that
+//! every value can be read back as it was.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,6 +1,7 @@
-//! Where rows go before they are removed: a file of SQLite or CSV, beside the backups or in a directory of the rule.
-//! What a batch hands over is on the disk before its deletes are committed, so that a run which is killed in between
-//! leaves rows twice and never none. Only ever adds to files; removing them is the operator's.
+//! Where rows go before they are removed: a file of SQLite or CSV, beside the backups or in a
+//! directory of the rule. What a batch hands over is on the disk before its deletes are committed,
+//! so that a run which is killed in between leaves rows twice and never none. Only ever adds to
+//! files; removing them is the operator's.
 
 mod csv;
 mod sqlite;
@@ -34,7 +35,8 @@ pub(super) struct Archive {
     rows: u64,
     /// Of the batch at hand.
     taken: u64,
-    /// Rows that are here already, and are removed by a later batch: what they point at goes before them.
+    /// Rows that are here already, and are removed by a later batch: what they point at goes before
+    /// them.
     early: HashSet<Vec<u8>>,
     /// Which of them the batch at hand has brought …
     brought: Vec<Vec<u8>>,
@@ -167,7 +169,8 @@ impl Archive {
         }
     }
 
-    /// After a batch: its rows stay where they were removed, and are taken out again as far as possible where not.
+    /// After a batch: its rows stay where they were removed, and are taken out again as far as
+    /// possible where not.
     pub(super) fn settle(&mut self, removed: bool) -> Result<()> {
         let taken = std::mem::take(&mut self.taken);
         self.rows += if removed { taken } else { 0 };
@@ -217,7 +220,8 @@ fn file_name(table: &str) -> String {
     table.chars().take(100).map(safe).collect()
 }
 
-/// Makes a file (0640) that belongs to the owner of its directory, also where root makes it. `None`: it is there.
+/// Makes a file (0640) that belongs to the owner of its directory, also where root makes it.
+/// `None`: it is there.
 fn create(directory: &Directory, name: &str) -> Result<Option<File>> {
     let made = directory.create_file(name)?;
     if made.is_some() {

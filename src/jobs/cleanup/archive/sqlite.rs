@@ -1,6 +1,6 @@
-//! An archive as a database: one file for each rule's table and month, with a table for each that rows come from. Columns
-//! have no types, so that no value is changed. A row that is there already, the same in every column, is not added
-//! again; one that has the same key and other values is.
+//! An archive as a database: one file for each rule's table and month, with a table for each that
+//! rows come from. Columns have no types, so that no value is changed. A row that is there already,
+//! the same in every column, is not added again; one that has the same key and other values is.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

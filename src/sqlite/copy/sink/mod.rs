@@ -1,8 +1,10 @@
-//! A database that is only ever written: what SQLite writes to it is kept in memory until it is fetched, and
-//! forgotten. As the target of the backup API it gives the pages of a live database without a copy on any disk
-//! (<https://www.sqlite.org/vfs.html>, <https://www.sqlite.org/backup.html>). Must never touch a file.
+//! A database that is only ever written: what SQLite writes to it is kept in memory until it is
+//! fetched, and forgotten. As the target of the backup API it gives the pages of a live database
+//! without a copy on any disk (<https://www.sqlite.org/vfs.html>,
+//! <https://www.sqlite.org/backup.html>). Must never touch a file.
 //!
-//! With `unsafe` once, in [`first_page`], for a statement on a connection that is borrowed; the rest of it is in [`vfs`].
+//! With `unsafe` once, in [`first_page`], for a statement on a connection that is borrowed; the
+//! rest of it is in [`vfs`].
 #![allow(unsafe_code)]
 
 mod vfs;
@@ -57,7 +59,8 @@ impl Sink {
 }
 
 impl Fetch {
-    /// Gives what was written since the last time, in the order of writing, each part with its offset in the file.
+    /// Gives what was written since the last time, in the order of writing, each part with its
+    /// offset in the file.
     #[allow(clippy::unused_self, reason = "who may fetch is who has the sink, on its thread")]
     pub(in crate::sqlite) fn each(&self, part: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
         // Taken out, so that `part` may use SQLite.
@@ -77,14 +80,14 @@ impl Drop for Fetch {
     }
 }
 
-/// The first page of the database in `source`'s open transaction, as a backup has it but for the file change
-/// counter, which begins anew.
+/// The first page of the database in `source`'s open transaction, as a backup has it but for the
+/// file change counter, which begins anew.
 ///
-/// SQLite writes the first page of a target last, when it commits; who wants to send a database off as a stream
-/// needs it first. So a backup into a sink of its own is begun, with the first page alone, and the target made
-/// to commit it by setting the `user_version` to what it is. SQLite's documents leave open what a use of the
-/// target during a backup does; the target is thrown away here, and the caller compares the page with the one that
-/// the real backup brings at its end.
+/// SQLite writes the first page of a target last, when it commits; who wants to send a database off
+/// as a stream needs it first. So a backup into a sink of its own is begun, with the first page
+/// alone, and the target made to commit it by setting the `user_version` to what it is. SQLite's
+/// documents leave open what a use of the target during a backup does; the target is thrown away
+/// here, and the caller compares the page with the one that the real backup brings at its end.
 pub(in crate::sqlite) fn first_page(source: &Connection, user_version: i64) -> Result<Vec<u8>> {
     let mut sink = Sink::new()?;
     // SAFETY: the handle is used below while `sink`, and with it the connection, lives.
@@ -94,9 +97,9 @@ pub(in crate::sqlite) fn first_page(source: &Connection, user_version: i64) -> R
     // A database of one page is committed by this already.
     if backup.step(1)? != StepResult::Done {
         let commit = format!("PRAGMA user_version = {user_version}\0");
-        // SAFETY: an open connection of this thread that nobody else uses now, a text that ends in NUL, and neither
-        // a callback nor a place for a message. `backup` is not stepped again: finishing it rolls back a
-        // transaction that is not open any more, which does nothing.
+        // SAFETY: an open connection of this thread that nobody else uses now, a text that ends in
+        // NUL, and neither a callback nor a place for a message. `backup` is not stepped again:
+        // finishing it rolls back a transaction that is not open any more, which does nothing.
         let code = unsafe {
             ffi::sqlite3_exec(
                 target,

@@ -2,14 +2,16 @@
 //!
 //! With `unsafe`: SQLite calls a VFS through pointers. The invariants that every block relies on:
 //!
-//! 1. The file object holds nothing but the pointer to the table of methods, which is static. What was written lies
-//!    in a thread-local of safe Rust, so no pointer of ours is ever given to SQLite but to statics.
-//! 2. A [`super::Sink`] stays on the thread that made it (it is `!Send`), there is one at a time on a thread, and SQLite
-//!    calls a VFS on the thread that uses the connection: the thread-local is that sink's.
-//! 3. SQLite passes buffers of the lengths that it names, valid for the duration of the call (sqlite3.h,
-//!    `sqlite3_io_methods` and `sqlite3_vfs`).
-//! 4. No callback can panic into C: each does nothing but copy and compare, and the thread-local is not borrowed
-//!    across a call into SQLite.
+//! 1. The file object holds nothing but the pointer to the table of methods, which is static. What
+//!    was written lies in a thread-local of safe Rust, so no pointer of ours is ever given to
+//!    SQLite but to statics.
+//! 2. A [`super::Sink`] stays on the thread that made it (it is `!Send`), there is one at a time on
+//!    a thread, and SQLite calls a VFS on the thread that uses the connection: the thread-local is
+//!    that sink's.
+//! 3. SQLite passes buffers of the lengths that it names, valid for the duration of the call
+//!    (sqlite3.h, `sqlite3_io_methods` and `sqlite3_vfs`).
+//! 4. No callback can panic into C: each does nothing but copy and compare, and the thread-local is
+//!    not borrowed across a call into SQLite.
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
@@ -33,7 +35,8 @@ const SIZE_OF_FILE: c_int = size_of::<ffi::sqlite3_file>() as c_int;
 #[derive(Default)]
 pub(super) struct WrittenPages {
     pub(super) bytes: Vec<u8>,
-    /// Where the parts of `bytes` belong in the file, in the order of writing; what joins is one part.
+    /// Where the parts of `bytes` belong in the file, in the order of writing; what joins is one
+    /// part.
     pub(super) parts: Vec<(u64, Range<usize>)>,
     /// Bytes of the file so far.
     size: u64,
@@ -196,7 +199,8 @@ unsafe extern "C" fn file_control(_: *mut ffi::sqlite3_file, _: c_int, _: *mut c
     ffi::SQLITE_NOTFOUND
 }
 
-/// No page is smaller: with a larger sector SQLite would write the pages of one sector together, and again.
+/// No page is smaller: with a larger sector SQLite would write the pages of one sector together,
+/// and again.
 unsafe extern "C" fn sector_size(_: *mut ffi::sqlite3_file) -> c_int {
     512
 }

@@ -1,7 +1,8 @@
-//! Where a path really leads: walked name by name beneath open directories, so that nothing can be put in between, with
-//! the owner of each link on the way (HAZARDS H32). Whoever owns a directory that a path goes through may lead us by
-//! a link to what is his own, and nowhere else. Must never open a file for reading or writing: all that is opened is
-//! `O_PATH`, which waits for no FIFO and whose closing ends no lock (H1).
+//! Where a path really leads: walked name by name beneath open directories, so that nothing can be
+//! put in between, with the owner of each link on the way (HAZARDS H32). Whoever owns a directory
+//! that a path goes through may lead us by a link to what is his own, and nowhere else. Must never
+//! open a file for reading or writing: all that is opened is `O_PATH`, which waits for no FIFO and
+//! whose closing ends no lock (H1).
 
 mod walk;
 
@@ -38,8 +39,9 @@ pub struct Place {
     links: Vec<Link>,
 }
 
-/// Refuses a database that a link of somebody else leads to, or that he gave a second name; and what lies beside it under
-/// the names of its log and journal and is no file of its own. A path that leads nowhere is not refused.
+/// Refuses a database that a link of somebody else leads to, or that he gave a second name; and
+/// what lies beside it under the names of its log and journal and is no file of its own. A path
+/// that leads nowhere is not refused.
 pub fn check(path: &Path) -> Result<()> {
     match Place::of(path) {
         Ok(place) => place.check_beside(),
@@ -52,7 +54,8 @@ pub fn check(path: &Path) -> Result<()> {
 impl Place {
     /// Where `path` leads to. Its directory must exist; the file need not.
     ///
-    /// Errors: `wrong_owner` where a link, or a second name of the file, was made by somebody whose the file is not.
+    /// Errors: `wrong_owner` where a link, or a second name of the file, was made by somebody whose
+    /// the file is not.
     pub fn of(path: &Path) -> Result<Self> {
         let found = Walk::begin(path).and_then(|mut walk| walk.to_file().map(|found| (walk, found)));
         let (Walk { at: directory, above, links, .. }, (name, file)) = found
@@ -86,8 +89,8 @@ impl Place {
         self.above.join(&self.name)
     }
 
-    /// Opens the file, or the one whose name ends in `suffix` beside it, for reading. Must not be used on a database that
-    /// a connection of ours has open (H1).
+    /// Opens the file, or the one whose name ends in `suffix` beside it, for reading. Must not be
+    /// used on a database that a connection of ours has open (H1).
     pub fn read(&self, suffix: &str) -> Result<std::fs::File> {
         let mut name = self.name.clone();
         name.push(suffix);
@@ -103,7 +106,8 @@ impl Place {
             .map_err(|e| Error::io(format!("cannot read {}", shown.display()), &e.into()))
     }
 
-    /// The file, if it is a regular one, as a descriptor by which nothing can be read or written (`O_PATH`), and its size.
+    /// The file, if it is a regular one, as a descriptor by which nothing can be read or written
+    /// (`O_PATH`), and its size.
     pub(in crate::sqlite) fn regular(&self) -> Option<(OwnedFd, u64)> {
         let found = look(&self.directory, &self.name).ok()?;
         let file = fstat(&found).ok()?;
@@ -116,8 +120,8 @@ impl Place {
             .map_err(|e| Error::io(format!("cannot look at {}", self.above.display()), &e.into()))
     }
 
-    /// Refuses what lies beside the file under the names of its log and journal and is not its own: SQLite would follow a
-    /// link, wait for a FIFO, and write to whatever file has that name.
+    /// Refuses what lies beside the file under the names of its log and journal and is not its own:
+    /// SQLite would follow a link, wait for a FIFO, and write to whatever file has that name.
     fn check_beside(&self) -> Result<()> {
         let directory = self.directory_stat()?;
         for suffix in SIDECARS {
@@ -155,7 +159,8 @@ fn own(directory: &Stat, owner: u32, beside: &Stat) -> std::result::Result<(), &
     if beside.st_nlink > 1 && beside.st_uid != owner {
         return Err("has another name elsewhere");
     }
-    // Anybody may make a file there; elsewhere, who may is trusted with the database, or owns the directory.
+    // Anybody may make a file there; elsewhere, who may is trusted with the database, or owns the
+    // directory.
     let is_for_all = directory.st_mode & (STICKY | 0o002) == (STICKY | 0o002);
     if is_for_all && ![owner, directory.st_uid, us(), 0].contains(&beside.st_uid) {
         return Err("lies in a directory where everybody may put files");
@@ -186,14 +191,16 @@ pub fn directory(path: &Path) -> Result<(OwnedFd, PathBuf)> {
     Ok((walk.at, walk.above))
 }
 
-/// The directory of `path`, in which no link but one of root or of ourselves was followed, and the name in it. For
-/// SQLite, which has resolved the path before: what is a link now was put there since.
+/// The directory of `path`, in which no link but one of root or of ourselves was followed, and the
+/// name in it. For SQLite, which has resolved the path before: what is a link now was put there
+/// since.
 pub(in crate::sqlite) fn beneath(path: &Path) -> Tried<(OwnedFd, &OsStr)> {
     let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
     Ok((handle(above, true)?, name))
 }
 
-/// What is at `path`, of which no directory is a link but one of root or of ourselves; nor is it itself, unless `follow`.
+/// What is at `path`, of which no directory is a link but one of root or of ourselves; nor is it
+/// itself, unless `follow`.
 pub(in crate::sqlite) fn handle(path: &Path, follow: bool) -> Tried<OwnedFd> {
     if let Some((descriptor, rest)) = descriptor(path) {
         let opened = open(descriptor, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
@@ -230,8 +237,8 @@ pub(in crate::sqlite) fn is_descriptor(path: &Path) -> bool {
     descriptor(path).is_some_and(|(_, rest)| rest.as_os_str().is_empty())
 }
 
-/// The name by which a descriptor of ours, or of the process that has us look at it, is opened, of a path that begins with
-/// it, and the rest.
+/// The name by which a descriptor of ours, or of the process that has us look at it, is opened, of
+/// a path that begins with it, and the rest.
 fn descriptor(path: &Path) -> Option<(PathBuf, &Path)> {
     let mut names = path.strip_prefix("/proc").ok()?.components();
     let process = names.next()?.as_os_str();
@@ -243,8 +250,8 @@ fn descriptor(path: &Path) -> Option<(PathBuf, &Path)> {
     Some((Path::new("/proc").join(process).join("fd").join(number), names.as_path()))
 }
 
-/// The path by which SQLite opens `descriptor`, which must stay open as long as it is used: whatever is done to names, it
-/// leads to that file, and of a directory to what is in it.
+/// The path by which SQLite opens `descriptor`, which must stay open as long as it is used:
+/// whatever is done to names, it leads to that file, and of a directory to what is in it.
 pub fn of_descriptor(descriptor: &impl std::os::fd::AsFd) -> PathBuf {
     Path::new(DESCRIPTORS).join(descriptor.as_fd().as_raw_fd().to_string())
 }
@@ -263,8 +270,8 @@ pub fn reopened(found: &OwnedFd, flags: OFlags) -> Tried<OwnedFd> {
     open(of_descriptor(found), flags | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Whether a file in a directory may have got there by a second name that the directory's owner, or who else may write to
-/// it, gave to somebody else's.
+/// Whether a file in a directory may have got there by a second name that the directory's owner, or
+/// who else may write to it, gave to somebody else's.
 pub fn has_foreign_name(directory: &Stat, file: &Stat) -> bool {
     file.st_nlink > 1 && file.st_uid != directory.st_uid && is_others(directory)
 }

@@ -1,5 +1,5 @@
-//! A path walked name by name beneath open directories, each link on the way remembered with its owner. Judges no link;
-//! opens nothing but as `O_PATH`.
+//! A path walked name by name beneath open directories, each link on the way remembered with its
+//! owner. Judges no link; opens nothing but as `O_PATH`.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};

@@ -1,10 +1,11 @@
-//! When the transactions of an application begin and end, and which of its pauses are long enough, told from looks at its
-//! locks in a row. Pure: takes no clock and looks at nothing itself.
+//! When the transactions of an application begin and end, and which of its pauses are long enough,
+//! told from looks at its locks in a row. Pure: takes no clock and looks at nothing itself.
 //!
-//! A connection that reads before it writes, in one transaction, fails at once where somebody else has the write lock when
-//! it comes to write, or has committed since it began to read (SQLITE_BUSY and SQLITE_BUSY_SNAPSHOT,
-//! <https://www.sqlite.org/isolation.html>). It is waited for. Not so a process that only ever reads, one that takes the
-//! write lock as it begins, however much it reads besides, and one that reads for very long, as a replicator does.
+//! A connection that reads before it writes, in one transaction, fails at once where somebody else
+//! has the write lock when it comes to write, or has committed since it began to read (SQLITE_BUSY
+//! and SQLITE_BUSY_SNAPSHOT, <https://www.sqlite.org/isolation.html>). It is waited for. Not so a
+//! process that only ever reads, one that takes the write lock as it begins, however much it reads
+//! besides, and one that reads for very long, as a replicator does.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -23,8 +24,9 @@ const ENOUGH: usize = 3;
 /// Of what is left of a pause by all that is known of the ones before, this part may be used.
 const USED: u32 = 2;
 
-/// One in so many of the pauses that are remembered may be shorter than what is foretold. Late looks make some pauses seem
-/// shorter than they were, and one who comes early after all is seen before our COMMIT, which is then not made.
+/// One in so many of the pauses that are remembered may be shorter than what is foretold. Late
+/// looks make some pauses seem shorter than they were, and one who comes early after all is seen
+/// before our COMMIT, which is then not made.
 const SHORTER: usize = 10;
 
 /// Not seen for so long, a process is forgotten.
@@ -35,7 +37,8 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 pub(in crate::sqlite::pauses) struct Look {
     /// Since the first look.
     pub(in crate::sqlite::pauses) at: Duration,
-    /// Bytes on which somebody keeps a state to read from, and who; stayed for a moment and not only passed by.
+    /// Bytes on which somebody keeps a state to read from, and who; stayed for a moment and not
+    /// only passed by.
     pub(in crate::sqlite::pauses) readers: Vec<Reader>,
     /// Bytes on which a lock of our own is in front of any other.
     pub(in crate::sqlite::pauses) hidden: Vec<u64>,
@@ -123,7 +126,8 @@ impl Turns {
         self.learn(look, committed);
         self.hold(look, committed);
         let taken = self.taken(look);
-        // One that was too short to be seen; nobody's, where all who are known to write need not be waited for.
+        // One that was too short to be seen; nobody's, where all who are known to write need not be
+        // waited for.
         let passed = committed
             && (!self.knows_a_writer() || self.known.values().any(|known| known.is_at_risk(self.studies)));
         match (self.is_taken, taken) {
@@ -146,7 +150,8 @@ impl Turns {
         known.study(beginning);
     }
 
-    /// Whether it is worth to see how the transactions of this process begin, because it is waited for otherwise.
+    /// Whether it is worth to see how the transactions of this process begin, because it is waited
+    /// for otherwise.
     pub(in crate::sqlite::pauses) fn is_worth_study(&self, process: Process) -> bool {
         self.known.get(&process).is_none_or(|known| known.is_worth_study(self.studies))
     }
@@ -162,7 +167,8 @@ impl Turns {
         self.known.values().any(|known| known.has_written)
     }
 
-    /// Whether one of these, who were seen by other means to read, may be made to fail by a commit of ours.
+    /// Whether one of these, who were seen by other means to read, may be made to fail by a commit
+    /// of ours.
     pub(in crate::sqlite::pauses) fn is_taken_by(&self, readers: &[Reader]) -> bool {
         readers.iter().any(|(byte, process)| {
             // Somebody who was never seen may do anything.
@@ -190,8 +196,8 @@ impl Turns {
         }
     }
 
-    /// Who has been on which byte since when. Two transactions of one process look like one where its pauses are shorter than
-    /// the time between two looks; its commits tell them apart.
+    /// Who has been on which byte since when. Two transactions of one process look like one where
+    /// its pauses are shorter than the time between two looks; its commits tell them apart.
     fn hold(&mut self, look: &Look, committed: bool) {
         let mut before = std::mem::take(&mut self.held);
         for byte in &look.hidden {
@@ -237,11 +243,13 @@ impl Turns {
 
     /// A transaction has begun: the pause before it is over.
     fn paused(&mut self) {
-        // What came while we wrote may have come for that; and of the first pause nobody knows the beginning.
+        // What came while we wrote may have come for that; and of the first pause nobody knows the
+        // beginning.
         if self.ours || self.since_ours {
             return;
         }
-        // From look to look: it began and the one before ended somewhere between two, however late they came.
+        // From look to look: it began and the one before ended somewhere between two, however late
+        // they came.
         let lasted = self.before.saturating_sub(self.since);
         if self.pauses.len() == REMEMBERED {
             self.pauses.pop_front();

@@ -9,8 +9,8 @@ const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// Looks each millisecond at what is drawn, a letter each: `r` reads, `w` reads and has the write lock, `i` has both from the
-/// beginning, `c` nobody, but somebody has committed, `.` nobody.
+/// Looks each millisecond at what is drawn, a letter each: `r` reads, `w` reads and has the write
+/// lock, `i` has both from the beginning, `c` nobody, but somebody has committed, `.` nobody.
 struct Played {
     turns: Turns,
     now: u64,

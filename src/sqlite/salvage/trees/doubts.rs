@@ -1,5 +1,6 @@
-//! What the surviving indexes say of rows when all of these are in their tables. Columns of a row that is lost are kept,
-//! and where a row and its entry disagree, both. Must never change a row: which of the two is right is not known.
+//! What the surviving indexes say of rows when all of these are in their tables. Columns of a row
+//! that is lost are kept, and where a row and its entry disagree, both. Must never change a row:
+//! which of the two is right is not known.
 
 use super::Trees;
 use crate::error::Result;
@@ -10,8 +11,8 @@ use crate::sqlite::salvage::steps::stopped;
 use crate::sqlite::salvage::table::TableTree;
 use crate::sqlite::salvage::write::{IndexValues, What};
 
-/// An index that disagrees with more than half of its rows, and with more than so many, is not of these rows: it was
-/// spoiled as a whole.
+/// An index that disagrees with more than half of its rows, and with more than so many, is not of
+/// these rows: it was spoiled as a whole.
 const SPOILED: u64 = 10;
 
 /// How the rows of an index are looked up.
@@ -122,7 +123,8 @@ impl Trees<'_, '_, '_> {
     }
 }
 
-/// Whether an index has other values than so many rows, of all that it has, that it says nothing of single ones.
+/// Whether an index has other values than so many rows, of all that it has, that it says nothing of
+/// single ones.
 pub const fn is_spoiled(differing: u64, all: u64) -> bool {
     differing > SPOILED && differing * 2 > all
 }

@@ -1,5 +1,6 @@
-//! Whether rows to which no tree leads are a table's, asked of its surviving indexes, which say entry by entry which row
-//! has which values. Never takes a likeness for an entry: what an index cannot tell, it does not tell.
+//! Whether rows to which no tree leads are a table's, asked of its surviving indexes, which say
+//! entry by entry which row has which values. Never takes a likeness for an entry: what an index
+//! cannot tell, it does not tell.
 
 use std::cmp::Ordering;
 
@@ -19,7 +20,8 @@ const MOST_INDEXES: usize = 8;
 /// What the indexes of a table say of the rows of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sqlite::salvage) enum Says {
-    /// They have them; `tells`: and would not have them if another row of the page had these values.
+    /// They have them; `tells`: and would not have them if another row of the page had these
+    /// values.
     Yes { tells: bool },
     /// They do not have them.
     No,
@@ -66,7 +68,8 @@ impl Trees<'_, '_, '_> {
                 says = Says::Yes { tells };
             }
         }
-        // Values that many rows have are found by chance; they count for nothing where another index says no.
+        // Values that many rows have are found by chance; they count for nothing where another
+        // index says no.
         if says_no && says != (Says::Yes { tells: true }) { Says::No } else { says }
     }
 
@@ -92,8 +95,8 @@ impl Trees<'_, '_, '_> {
         answers
     }
 
-    /// Whether an index has an entry, searched as SQLite does: from the root down. `None` where a page on the way cannot be
-    /// read, or its order is the application's own.
+    /// Whether an index has an entry, searched as SQLite does: from the root down. `None` where a
+    /// page on the way cannot be read, or its order is the application's own.
     fn has(&self, index: &IndexTree, wanted: &[Value]) -> Option<bool> {
         let encoding = self.database.layout.encoding;
         let mut number = index.root;

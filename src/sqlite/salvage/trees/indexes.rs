@@ -1,5 +1,6 @@
-//! The trees of the indexes: which pages are theirs, how many entries they have, which is how many rows their table had,
-//! and what these entries are, taken together. What they say of single rows is asked of them later.
+//! The trees of the indexes: which pages are theirs, how many entries they have, which is how many
+//! rows their table had, and what these entries are, taken together. What they say of single rows
+//! is asked of them later.
 
 use super::Trees;
 use crate::error::Result;

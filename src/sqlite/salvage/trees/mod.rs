@@ -1,5 +1,6 @@
-//! Follows the trees of the tables and takes the rows of every page that is where it belongs. A page that is not, and one
-//! that cannot be read, leave a gap; what may fill it is judged when all trees have been followed.
+//! Follows the trees of the tables and takes the rows of every page that is where it belongs. A
+//! page that is not, and one that cannot be read, leave a gap; what may fill it is judged when all
+//! trees have been followed.
 
 pub(super) mod doubts;
 mod evidence;
@@ -139,8 +140,8 @@ impl Trees<'_, '_, '_> {
         Ok(Found::Below(below(&page, visit)))
     }
 
-    /// A page, whose first byte, which says what it is, may be damaged: it is of the kind as which everything else on it
-    /// is as it should be.
+    /// A page, whose first byte, which says what it is, may be damaged: it is of the kind as which
+    /// everything else on it is as it should be.
     fn page(&self, number: usize, visit: Visit, without_rowid: bool) -> Option<Page> {
         let usable = self.database.layout.usable;
         let (leaf, interior) = if without_rowid {
@@ -235,8 +236,8 @@ impl Trees<'_, '_, '_> {
         fit <= Fit::Short && !self.tables.iter().any(is_better)
     }
 
-    /// Takes the rows of a page for a table; those that are not sure, or that it refuses, beside it, and all of a table that
-    /// is left out. How many the table has now.
+    /// Takes the rows of a page for a table; those that are not sure, or that it refuses, beside
+    /// it, and all of a table that is left out. How many the table has now.
     pub(super) fn take(&mut self, number: usize, page: &Page, cells: &Cells, worst: Fit) -> Result<u64> {
         let (Some(table), Some(told)) = (self.tables.get(number), self.told.get_mut(number)) else {
             return Ok(0);
@@ -267,7 +268,8 @@ pub(super) fn tree(number: usize) -> u32 {
     u32::try_from(number + 1).unwrap_or(1)
 }
 
-/// The pages below an interior one, in their order. A cell that cannot be read leads to page 0, which is none.
+/// The pages below an interior one, in their order. A cell that cannot be read leads to page 0,
+/// which is none.
 fn below(page: &Page, visit: Visit) -> Vec<Visit> {
     let mut low = visit.low;
     let mut visits = Vec::with_capacity(page.len() + 1);

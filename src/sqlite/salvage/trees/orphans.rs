@@ -1,7 +1,8 @@
-//! Pages with rows to which no tree leads, or the wrong one. They go to a table only where it has a gap for their rowids,
-//! its columns fit, and either its indexes have these very rows and those of no other such table do, or no other table
-//! with such a gap fits. All others go to `lost_and_found`. An orphan is taken for lost, and not for deleted, only where
-//! the list of free pages is whole.
+//! Pages with rows to which no tree leads, or the wrong one. They go to a table only where it has a
+//! gap for their rowids, its columns fit, and either its indexes have these very rows and those of
+//! no other such table do, or no other table with such a gap fits. All others go to
+//! `lost_and_found`. An orphan is taken for lost, and not for deleted, only where the list of free
+//! pages is whole.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -83,8 +84,8 @@ impl Trees<'_, '_, '_> {
         Ok(true)
     }
 
-    /// Whether another page of the file has the very same bytes: a write that went astray leaves two, and which of them
-    /// is where it belongs is not told by either.
+    /// Whether another page of the file has the very same bytes: a write that went astray leaves
+    /// two, and which of them is where it belongs is not told by either.
     fn has_twin(&mut self, number: u32) -> Result<bool> {
         let hash = |page: Vec<u8>| {
             let mut hasher = DefaultHasher::new();
@@ -162,7 +163,8 @@ impl Trees<'_, '_, '_> {
                 }
             }
         }
-        // Rows that its table would not have now, but the tree leads here and no other table wants them.
+        // Rows that its table would not have now, but the tree leads here and no other table wants
+        // them.
         let table = disputed?.table;
         let (number, fit) = fits.iter().find(|(number, fit)| *number == table && *fit == Fit::Odd)?;
         owner(*number, *fit)

@@ -1,5 +1,6 @@
-//! The old database and the files beside it, put under another name, and the new one under theirs. Must leave, wherever
-//! it is cut off, a database under the name that is complete, and nothing beside it that is not its own (HAZARDS H17).
+//! The old database and the files beside it, put under another name, and the new one under theirs.
+//! Must leave, wherever it is cut off, a database under the name that is complete, and nothing
+//! beside it that is not its own (HAZARDS H17).
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -11,8 +12,9 @@ use crate::sqlite::files::facts::SIDECARS;
 use crate::store::local::directory::Directory;
 use crate::store::restore::unfinished::HiddenFile;
 
-/// Puts the old set aside, `old` and the files beside it, and `new` in its place; gives the names of what is kept.
-/// `is_settled`: nothing beside the old database belongs to it any more. Undone where it fails half-way.
+/// Puts the old set aside, `old` and the files beside it, and `new` in its place; gives the names
+/// of what is kept. `is_settled`: nothing beside the old database belongs to it any more. Undone
+/// where it fails half-way.
 pub(in crate::store) fn swap(
     dir: &Directory,
     name: &str,
@@ -87,7 +89,8 @@ impl Aside<'_> {
     }
 }
 
-/// The name for the old set: that of a try that was killed when it had given the file this second name, or a new one.
+/// The name for the old set: that of a try that was killed when it had given the file this second
+/// name, or a new one.
 pub(in crate::store) fn kept_name(dir: &Directory, name: &str, old: Identity) -> Result<String> {
     for earlier in second_names(dir, name, old)? {
         let mut is_free = true;

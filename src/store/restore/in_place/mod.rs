@@ -1,31 +1,36 @@
-//! A backup restored over a live database's name (HAZARDS H17, H18, H22). Must never write to the old database, but
-//! for what SQLite does to make it complete, nor remove a file that holds data.
+//! A backup restored over a live database's name (HAZARDS H17, H18, H22). Must never write to the
+//! old database, but for what SQLite does to make it complete, nor remove a file that holds data.
 //!
-//! A process that has the old file open when another one takes its name goes on with the old one, and in WAL mode with
-//! the `-wal` of the new one: commits are lost, or the new database is corrupted
-//! (<https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use>). An old `-wal` or
-//! `-journal` that is found beside the new file brings old pages back. So, in this order:
+//! A process that has the old file open when another one takes its name goes on with the old one,
+//! and in WAL mode with the `-wal` of the new one: commits are lost, or the new database is
+//! corrupted
+//! (<https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use>).
+//! An old `-wal` or `-journal` that is found beside the new file brings old pages back. So, in this
+//! order:
 //!
-//! 1. Look, and refuse what is in the way, before anything is written: whoever has the database or a file beside it
-//!    open, processes that cannot be looked into, hard links, too little room.
-//! 2. Unpack beside the database under a hidden name, check, give it owner, group, mode and access list of the old
-//!    file, flush it.
-//! 3. Take SQLite's exclusive lock on the old file. That rolls back what a crash left in its `-journal`; then what is
-//!    in its `-wal` is moved into it. From here on the old file is complete by itself, and nobody can change it. Look
-//!    again for those who have it open.
-//! 4. Give the old file its second name, `NAME.before-restore-TIME`. Remove the empty `-wal` and the `-shm`, in which
-//!    nothing is left; whatever else lies beside it gets that name as well. Flush the directory, so that after a power
-//!    cut, too, no new database stands beside an old log.
+//! 1. Look, and refuse what is in the way, before anything is written: whoever has the database or
+//!    a file beside it open, processes that cannot be looked into, hard links, too little room.
+//! 2. Unpack beside the database under a hidden name, check, give it owner, group, mode and access
+//!    list of the old file, flush it.
+//! 3. Take SQLite's exclusive lock on the old file. That rolls back what a crash left in its
+//!    `-journal`; then what is in its `-wal` is moved into it. From here on the old file is
+//!    complete by itself, and nobody can change it. Look again for those who have it open.
+//! 4. Give the old file its second name, `NAME.before-restore-TIME`. Remove the empty `-wal` and
+//!    the `-shm`, in which nothing is left; whatever else lies beside it gets that name as well.
+//!    Flush the directory, so that after a power cut, too, no new database stands beside an old
+//!    log.
 //! 5. Rename the new file over the name, flush the directory.
-//! 6. Who opened the old file between the look and the rename waits for our lock, and has read and written nothing.
-//!    From the rename on nobody can open it by its name: it is enough to look once more, and to keep the lock until
-//!    those few have closed it.
+//! 6. Who opened the old file between the look and the rename waits for our lock, and has read and
+//!    written nothing. From the rename on nobody can open it by its name: it is enough to look once
+//!    more, and to keep the lock until those few have closed it.
 //!
-//! Killed at any point, there is the old database under the name, complete, or the new one. What may be left over, the
-//! hidden file or the second name of the old one, is found and used by the next try.
+//! Killed at any point, there is the old database under the name, complete, or the new one. What
+//! may be left over, the hidden file or the second name of the old one, is found and used by the
+//! next try.
 //!
-//! Where the old file is so damaged that SQLite does not take it for a database, there is nobody who could use it
-//! either: the same steps without the lock, and all that lies beside it is kept with it.
+//! Where the old file is so damaged that SQLite does not take it for a database, there is nobody
+//! who could use it either: the same steps without the lock, and all that lies beside it is kept
+//! with it.
 
 mod aside;
 mod plan;
@@ -63,14 +68,16 @@ pub struct Replacement {
 pub struct Hooks<'a> {
     /// Judges the unpacked file.
     pub check: &'a dyn Fn(&Path) -> Result<()>,
-    /// Is told, again and again, who still has the old file open, and asked whether to go on waiting.
+    /// Is told, again and again, who still has the old file open, and asked whether to go on
+    /// waiting.
     pub waiting: &'a dyn Fn(&[Holder]) -> Result<()>,
 }
 
 /// Does what `plan` says. `patience`: how long to wait for locks of others.
 ///
-/// Errors: the refusals of the plan, under the reason of the first; `locked` where somebody uses the database; `damaged` where the backup is. On
-/// any error before the rename the old database is under its name, as it was; one after it says so.
+/// Errors: the refusals of the plan, under the reason of the first; `locked` where somebody uses
+/// the database; `damaged` where the backup is. On any error before the rename the old database is
+/// under its name, as it was; one after it says so.
 pub fn restore(
     catalogue: &Catalogue,
     backup: &Backup,

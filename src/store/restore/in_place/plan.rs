@@ -1,5 +1,5 @@
-//! What a restore in place would do to a database, and what stands in its way, told by `stat` and `/proc` alone. Must
-//! never open or change a file.
+//! What a restore in place would do to a database, and what stands in its way, told by `stat` and
+//! `/proc` alone. Must never open or change a file.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -46,9 +46,9 @@ pub struct Plan {
     pub(in crate::store) old: Option<Identity>,
 }
 
-/// Looks at the database at `path` and what it would take to replace it by one of `bytes`. Changes and opens nothing.
-/// `accept_unseen`: not being able to see all processes is no refusal. `yields`: the process that will let go of the
-/// database when it is asked to.
+/// Looks at the database at `path` and what it would take to replace it by one of `bytes`. Changes
+/// and opens nothing. `accept_unseen`: not being able to see all processes is no refusal. `yields`:
+/// the process that will let go of the database when it is asked to.
 pub fn plan(path: &Path, bytes: Option<u64>, accept_unseen: bool, yields: Option<u32>) -> Result<Plan> {
     let place = Place::of(path)?;
     let path = place.path();
