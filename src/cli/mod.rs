@@ -20,7 +20,7 @@ use self::verbs::{
     watch_locks,
 };
 use crate::config::DEFAULT_PATH;
-use crate::sqlite::pauses::FLAG;
+use crate::sqlite::{inspector, pauses};
 
 /// Keeps SQLite databases: backs them up, maintains, prunes and watches them while their
 /// applications use them.
@@ -62,9 +62,9 @@ enum Verb {
     Advise(advise::Advise),
     #[command(hide = true)]
     Documents(documents::Documents),
-    #[command(hide = true)]
+    #[command(hide = true, long_flag = inspector::FLAG)]
     Inspect(inspect::Inspect),
-    #[command(hide = true, long_flag = FLAG)]
+    #[command(hide = true, long_flag = pauses::FLAG)]
     WatchLocks(watch_locks::WatchLocks),
 }
 

@@ -9,8 +9,8 @@ use crate::error::{Error, Failure, Reason};
 use crate::sqlite::checks::Depth;
 use crate::sqlite::files::access::Identity;
 
-/// The verb by which the program is told to answer; nobody is shown it.
-pub const VERB: &str = "inspect";
+/// The flag by which the program is told to answer; nobody is shown it.
+pub const FLAG: &str = "inspect";
 
 /// The first line: which file.
 #[derive(Debug, Serialize, Deserialize)]

@@ -15,25 +15,21 @@ pub mod watcher;
 pub use protocol::Locks;
 
 use std::fmt;
-use std::io::{Read as _, Write as _};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
 use super::files::access::{self, Identity};
 use super::files::descriptor;
 use super::files::facts::{resolved, sidecar};
+use super::process::Process;
 use crate::error::{Error, Reason, Result};
 use protocol::{Answer, Question, micros};
 
-/// The flag of this program under which [`watcher`] runs; another program in its place, such as one
-/// of our tests, knows no such option, and ends.
+/// The flag of this program under which [`watcher`] runs; nobody is shown it.
 pub const FLAG: &str = "watch-locks";
 
 /// What an answer may take beyond the time that was given for it. Then the process hangs, and is
@@ -75,9 +71,7 @@ struct State {
 
 /// The process that looks.
 struct Watch {
-    process: Child,
-    questions: ChildStdin,
-    answers: ChildStdout,
+    process: Process,
     path: PathBuf,
     identity: Identity,
 }
@@ -121,7 +115,7 @@ impl Pauses {
     pub fn over(&self) {
         if let Some(watch) = &mut self.state().watch {
             // One that has ended is seen by the next question.
-            let _ = watch.questions.write_all(Question::Over.to_string().as_bytes());
+            let _ = watch.process.say(&Question::Over.to_string());
         }
     }
 
@@ -205,56 +199,23 @@ impl State {
 impl Watch {
     fn start(path: &Path, locks: Locks, identity: Identity, longest: Duration) -> Result<Self> {
         let failed = |e: std::io::Error| Error::io("cannot start a process of litekeeper's own", &e);
-        let mut command = Command::new("/proc/self/exe");
-        command.args([&format!("--{FLAG}"), locks.as_str()]).arg(path);
-        command.args([identity.0, identity.1, micros(longest)].map(|number| number.to_string()));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut process = command.spawn().map_err(failed)?;
-        let (Some(questions), Some(answers)) = (process.stdin.take(), process.stdout.take()) else {
-            return Err(Error::new(Reason::Io, "a process of litekeeper's own has no input"));
-        };
-        let mut this = Self { process, questions, answers, path: path.to_owned(), identity };
-        match this.answer(Instant::now() + LATE) {
+        let numbers = [identity.0, identity.1, micros(longest)].map(|number| number.to_string().into());
+        let arguments = [locks.as_str().into(), path.as_os_str().to_owned()].into_iter().chain(numbers);
+        // It would end with its input by itself; killed it is gone at once, for writers may wait for us.
+        let process = Process::start(FLAG, arguments, Duration::ZERO).map_err(failed)?;
+        let mut this = Self { process, path: path.to_owned(), identity };
+        match this.answer(LATE) {
             Some(Answer::Ready) => Ok(this),
             _ => Err(Error::new(Reason::Io, "a process of litekeeper's own does not answer")),
         }
     }
 
     fn ask(&mut self, question: &Question, most: Duration) -> Option<Answer> {
-        self.questions.write_all(question.to_string().as_bytes()).ok()?;
-        self.answer(Instant::now() + most)
+        self.process.say(&question.to_string()).ok()?;
+        self.answer(most)
     }
 
-    /// The next line.
-    fn answer(&mut self, until: Instant) -> Option<Answer> {
-        let mut line = Vec::new();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let timeout = Timespec::try_from(left).ok()?;
-            let mut polled = [PollFd::new(&self.answers, PollFlags::IN)];
-            match poll(&mut polled, Some(&timeout)) {
-                Ok(0) => return None,
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(_) => return None,
-            }
-            let mut buffer = [0; 64];
-            match self.answers.read(&mut buffer).ok()? {
-                0 => return None,
-                count => line.extend_from_slice(&buffer[..count]),
-            }
-            if line.ends_with(b"\n") {
-                return Answer::read(&String::from_utf8_lossy(&line));
-            }
-        }
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        // It ends with its input by itself; this way it is gone at once, and leaves no dead process
-        // behind.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+    fn answer(&mut self, most: Duration) -> Option<Answer> {
+        Answer::read(&self.process.hear(most).ok()??)
     }
 }

@@ -55,13 +55,12 @@ pub(super) enum Question {
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Wait { most, least } => writeln!(f, "wait {} {}", most.as_micros(), micros(*least)),
+            Self::Wait { most, least } => write!(f, "wait {} {}", most.as_micros(), micros(*least)),
             Self::IsFree(readers) => {
                 f.write_str("free?")?;
-                readers.iter().try_for_each(|(byte, process)| write!(f, " {byte}:{process}"))?;
-                writeln!(f)
+                readers.iter().try_for_each(|(byte, process)| write!(f, " {byte}:{process}"))
             }
-            Self::Over => writeln!(f, "over"),
+            Self::Over => write!(f, "over"),
         }
     }
 }
@@ -99,12 +98,12 @@ pub(super) enum Answer {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ready => writeln!(f, "ready"),
-            Self::Pause(lasts) => writeln!(f, "pause {}", micros(*lasts)),
-            Self::Quiet => writeln!(f, "quiet"),
-            Self::None(longest) => writeln!(f, "none {}", micros(*longest)),
-            Self::Free => writeln!(f, "free"),
-            Self::Taken => writeln!(f, "taken"),
+            Self::Ready => write!(f, "ready"),
+            Self::Pause(lasts) => write!(f, "pause {}", micros(*lasts)),
+            Self::Quiet => write!(f, "quiet"),
+            Self::None(longest) => write!(f, "none {}", micros(*longest)),
+            Self::Free => write!(f, "free"),
+            Self::Taken => write!(f, "taken"),
         }
     }
 }

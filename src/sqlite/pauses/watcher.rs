@@ -314,6 +314,6 @@ fn has_input(stdin: &io::Stdin, rest: Duration) -> io::Result<bool> {
 }
 
 fn say(answer: Answer) -> io::Result<()> {
-    io::stdout().write_all(answer.to_string().as_bytes())?;
+    io::stdout().write_all(format!("{answer}\n").as_bytes())?;
     io::stdout().flush()
 }
