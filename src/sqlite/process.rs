@@ -1,6 +1,6 @@
-//! This program once more, in a process of its own, for what the one that has SQLite's connections must not do. It is asked on
-//! its input and answers on its output, a line each, and ends when its input does, so that none outlives a process that died.
-//! Must never leave one behind.
+//! This program once more, in a process of its own, for what the one that has SQLite's connections
+//! must not do. It is asked on its input and answers on its output, a line each, and ends when its
+//! input does, so that none outlives a process that died. Must never leave one behind.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// No answer is longer: messages are clipped, and names and the schema's text are bounded by the process's memory.
+/// No answer is longer: messages are clipped, and names and the schema's text are bounded by the
+/// process's memory.
 const LONGEST_ANSWER: usize = 256 << 20;
 
 /// The program that is started; the one that runs, unless a test harness embeds this library.
@@ -36,8 +37,9 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it under `--flag`; told to end, it has `to_end` for that until it is killed. The name is a flag, and no verb,
-    /// because a test of ours in the program's place would take a verb for the name of a test, and run it.
+    /// Starts it under `--flag`; told to end, it has `to_end` for that until it is killed. The name
+    /// is a flag, and no verb, because a test of ours in the program's place would take a verb for
+    /// the name of a test, and run it.
     pub(super) fn start<A: AsRef<OsStr>>(
         flag: &str,
         arguments: impl IntoIterator<Item = A>,

@@ -40,7 +40,8 @@ impl Sandbox {
 
     /// With the directories alone.
     pub fn empty() -> Self {
-        // Jobs that a test runs in its own process have the program check for them, as it does for itself.
+        // Jobs that a test runs in its own process have the program check for them, as it does for
+        // itself.
         litekeeper::sqlite::process::set_program(Path::new(PROGRAM));
         let this = Self { dir: TempDir::with_prefix("litekeeper-test-").unwrap() };
         for dir in [this.data(), this.backups(), this.state()] {

@@ -31,8 +31,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// takes milliseconds.
 const TO_END: Duration = Duration::from_secs(1);
 
-/// One file that is inspected. The process is started with the first question, and again after one that was given up.
-/// Dropped, it ends.
+/// One file that is inspected. The process is started with the first question, and again after one
+/// that was given up. Dropped, it ends.
 #[derive(Debug)]
 pub struct Inspector {
     file: Subject,
@@ -128,7 +128,8 @@ fn send(process: &mut Process, what: &impl Serialize) -> Result<()> {
     process.say(&line).map_err(|_| ended(process))
 }
 
-/// What is said of a process that ended by itself. The file is not to blame by that: it is not checked.
+/// What is said of a process that ended by itself. The file is not to blame by that: it is not
+/// checked.
 fn ended(process: &mut Process) -> Error {
     let how = match process.end() {
         Some(status) if status.signal() == Some(rustix::process::Signal::KILL.as_raw()) => {
@@ -140,7 +141,8 @@ fn ended(process: &mut Process) -> Error {
     Error::new(Reason::Sqlite, format!("the process that checked it {how}"))
 }
 
-/// The path as another process has it: what lies behind our own descriptors lies elsewhere for that one.
+/// The path as another process has it: what lies behind our own descriptors lies elsewhere for that
+/// one.
 fn elsewhere(path: &Path) -> PathBuf {
     match path.strip_prefix("/proc/self") {
         Ok(rest) => Path::new("/proc").join(std::process::id().to_string()).join(rest),

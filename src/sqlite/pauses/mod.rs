@@ -201,7 +201,8 @@ impl Watch {
         let failed = |e: std::io::Error| Error::io("cannot start a process of litekeeper's own", &e);
         let numbers = [identity.0, identity.1, micros(longest)].map(|number| number.to_string().into());
         let arguments = [locks.as_str().into(), path.as_os_str().to_owned()].into_iter().chain(numbers);
-        // It would end with its input by itself; killed it is gone at once, for writers may wait for us.
+        // It would end with its input by itself; killed it is gone at once, for writers may wait
+        // for us.
         let process = Process::start(FLAG, arguments, Duration::ZERO).map_err(failed)?;
         let mut this = Self { process, path: path.to_owned(), identity };
         match this.answer(LATE) {
