@@ -1,33 +1,31 @@
 //! litekeeper keeps SQLite databases: it backs them up, maintains, prunes and watches them while
 //! their applications use them.
 //!
-//! One direction, from intent to file. A room calls and imports only what is drawn below it or to
-//! its right:
+//! The supervisor is the middle of a star. An arrow is a call; imports run the same way and never
+//! back. A room uses its own and those listed below it:
 //!
 //! ```text
-//!  cli ── parses a verb, shows what comes back          demo ── a sample database and its application
-//!   │
-//!  supervisor ── start, the one loop, reload, drain ──> survey ── what is seen without a job
-//!   │                                        └────────> http ── the status page and /metrics, read-only
-//!   │
-//!  schedule ── what is due, and what may start now
-//!   │
-//!  jobs ── what is done; one runner for all kinds ────> advice ── which indexes and statements would help
-//!   │                                        ├────────> queries ── which statements hurt
-//!   │                                        └────────> store ── where backups lie
-//!  pool ── the connections; the asynchronous world ends here
-//!   │
-//!  state ── run history, remembered facts, locks
-//!   │
-//!  sqlite ── one connection or one path
-//!   │
-//!  config ── intent, as one immutable value
-//!   │
-//!  metrics ── what is told to Prometheus and the log
-//!   │
-//!  sql ── statements as text                            terms ── the words for jobs, outcomes and findings
-//!   │
-//!  words, clock, priority, rights, error
+//!         cli  a file for each verb         demo  a sample database and its application
+//!          │                                 │
+//!          ▼                                 ▼
+//!   http ◄──────────── supervisor ────────────► schedule   what is due, what may start now; pure
+//!   the page and           │     └────────────► survey     what can be seen without a job; also for
+//!   /metrics               │                               `status` and `check` without a daemon
+//!                          ▼
+//!                        jobs                   one runner for all kinds, a folder for each kind
+//!     ┌──────────┬─────────┴───┬──────────┐
+//!     ▼          ▼             ▼          ▼
+//!   advice    queries        store      pool    the connections to live databases
+//!     └──────────┴──────┬──────┴──────────┘
+//!                       ▼
+//!          state                sqlite          runs, facts, locks │ one connection, or one path
+//!            └──────────┬─────────┘
+//!                       ▼
+//!   config     intent, as one value that does not change
+//!   metrics    what is told to Prometheus and the log, together
+//!   sql        words of SQL: tokens, quoting, shapes
+//!   terms      words of the field: kinds of job, outcomes, verdicts, progress
+//!   clock, words, rights, priority, error
 //! ```
 //!
 //! `state` lies below `pool` and not beside it because it is a database of our own: it needs SQLite

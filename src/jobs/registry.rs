@@ -1,4 +1,4 @@
-//! Kind → job: the only place that knows every kind. A job takes its settings from the run's run.
+//! Kind → job: the only place that knows every job. A job takes its settings from its run.
 
 use super::Task;
 use super::backup::Backup;
@@ -17,7 +17,8 @@ pub fn kinds(database: &Database) -> Vec<JobKind> {
     let has_work = |kind: &JobKind| match kind {
         JobKind::Cleanup => !database.cleanup.rules.is_empty(),
         JobKind::Watch => !database.watch.queries.is_empty(),
-        _ => true,
+        JobKind::Backup | JobKind::Verify | JobKind::Maintain | JobKind::Health | JobKind::Integrity => true,
+        JobKind::Checkpoint | JobKind::Recover => false,
     };
     JobKind::SCHEDULED.into_iter().filter(has_work).collect()
 }

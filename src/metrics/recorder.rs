@@ -159,13 +159,13 @@ fn start_at_zero(database: &str, expected: Expected<'_>) {
 
 /// A recorder of the exporter's, with the buckets of the table: a histogram without any would be a
 /// summary.
+#[expect(clippy::expect_used, reason = "the one possible error is an empty list of buckets")]
 fn prometheus() -> PrometheusRecorder {
     let mut builder = PrometheusBuilder::new();
     for metric in names::ALL {
         if let MetricKind::Histogram(buckets) = metric.kind {
             let name = Matcher::Full(metric.name.to_owned());
-            // The one possible error is an empty list of buckets.
-            builder = builder.set_buckets_for_metric(name, buckets).unwrap_or_default();
+            builder = builder.set_buckets_for_metric(name, buckets).expect("buckets");
         }
     }
     builder.build_recorder()

@@ -25,7 +25,7 @@ pub enum JobKind {
 }
 
 impl JobKind {
-    /// Those that have a schedule.
+    /// Those that have a schedule: a new one that is not here is never due.
     pub const SCHEDULED: [Self; 7] = [
         Self::Backup,
         Self::Verify,
@@ -61,7 +61,16 @@ impl JobKind {
     /// such a job has done stays, and the next run goes on. Of the others, half a run is worth
     /// nothing.
     pub const fn works_in_slices(self) -> bool {
-        matches!(self, Self::Cleanup | Self::Maintain)
+        match self {
+            Self::Cleanup | Self::Maintain => true,
+            Self::Backup
+            | Self::Verify
+            | Self::Health
+            | Self::Integrity
+            | Self::Watch
+            | Self::Checkpoint
+            | Self::Recover => false,
+        }
     }
 
     /// The key of the file that holds its blackout, where it may have one.

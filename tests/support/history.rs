@@ -2,6 +2,7 @@
 
 use super::sandbox::Sandbox;
 use super::wait_until;
+use litekeeper::terms::JobKind;
 use rusqlite::{Connection, OpenFlags};
 
 /// One row.
@@ -62,6 +63,7 @@ pub fn wait_for_run(sandbox: &Sandbox, job: &str, after: i64, outcome: &str) -> 
 
 /// The number of the newest run there is, of any job; 0 for none.
 pub fn newest(sandbox: &Sandbox) -> i64 {
-    let kinds = ["backup", "verify", "cleanup", "maintain", "health", "integrity", "watch"];
-    kinds.iter().flat_map(|job| runs(sandbox, "attendance", job)).map(|run| run.id).max().unwrap_or(0)
+    let kinds = JobKind::SCHEDULED.iter();
+    let runs = kinds.flat_map(|kind| runs(sandbox, "attendance", kind.as_str()));
+    runs.map(|run| run.id).max().unwrap_or(0)
 }

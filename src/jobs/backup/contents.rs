@@ -59,17 +59,18 @@ pub(super) fn read(snapshot: &Snapshot<'_>, place: PathBuf, watch: &dyn Watch) -
 }
 
 /// What the manifest tells of the snapshot, with the `damage` that the database has.
+#[expect(clippy::expect_used, reason = "the header of a database has 32 bits for each of these")]
 pub(super) fn described(
     snapshot: &Snapshot<'_>,
     source: &Path,
     contents: &Contents,
     damage: Option<String>,
 ) -> store::Snapshot {
-    let small = |n: i64| i32::try_from(n).unwrap_or_default();
+    let small = |n: i64| i32::try_from(n).expect("a number of the header");
     let facts = &snapshot.facts;
     store::Snapshot {
         source: source.to_owned(),
-        page_size: u32::try_from(facts.page_size).unwrap_or_default(),
+        page_size: u32::try_from(facts.page_size).expect("at most 65536"),
         page_count: facts.pages,
         sqlite_version: rusqlite::version().to_owned(),
         user_version: small(facts.user_version),

@@ -1,4 +1,5 @@
-//! What a backup says of itself: the structure kept in the history and printed as JSON, and its sentences.
+//! What a backup says of itself: the structure kept in the history and printed as JSON, and its
+//! sentences.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

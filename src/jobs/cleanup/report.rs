@@ -178,8 +178,9 @@ pub(super) fn rows(number: u64) -> String {
     words::plural(number, "row", "rows")
 }
 
-/// What comes next for the space, in one sentence: the removed rows leave free pages in the file, and the maintenance
-/// after it decides by the configuration whether to give them back. `owned`: a replicator owns the write-ahead log.
+/// What comes next for the space, in one sentence: the removed rows leave free pages in the file,
+/// and the maintenance after it decides by the configuration whether to give them back. `owned`: a
+/// replicator owns the write-ahead log.
 pub(super) fn space(database: &Database, facts: &Facts, owned: bool) -> String {
     let settings = &database.maintain;
     let (free, share) = (facts.free_bytes(), facts.free_pages as f64 / facts.pages.max(1) as f64);
