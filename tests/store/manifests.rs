@@ -2,8 +2,11 @@
 //! same.
 
 use super::fixture::{Place, at};
+use crate::support::disk::Disk;
+use crate::support::skip;
 use litekeeper::store::{Catalogue, Local, Verification};
 use std::fs;
+use std::process::Command;
 use std::sync::Arc;
 
 impl Place {
@@ -25,7 +28,29 @@ fn noted(number: u32) -> Verification {
 
 #[test]
 fn what_another_changed_is_seen_however_often_and_soon_it_was() {
-    let place = Place::new();
+    sees_each_second_change(&Place::new());
+}
+
+/// Where two changes in one second leave the same times, and the number of a file that is gone is
+/// given to the next.
+#[test]
+fn so_it_is_where_a_filesystem_counts_whole_seconds() {
+    let directory = tempfile::tempdir().unwrap();
+    let (image, mount) = (directory.path().join("image"), directory.path().join("mount"));
+    fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+    fs::create_dir(&mount).unwrap();
+    // Inodes of 128 bytes have no room for parts of a second.
+    let made = Command::new("mkfs.ext4").args(["-q", "-F", "-I", "128"]).arg(&image).output();
+    if !made.is_ok_and(|made| made.status.success()) {
+        return skip("mkfs.ext4 is missing");
+    }
+    let Some(_disk) = Disk::mount(&mount, &["-o", "loop", image.to_str().unwrap()]) else {
+        return skip("only root can mount a filesystem, and only where there are loop devices");
+    };
+    sees_each_second_change(&Place::below(tempfile::tempdir_in(&mount).unwrap()));
+}
+
+fn sees_each_second_change(place: &Place) {
     let backup = place.add("2026-11-23T05:00:00", b"x");
     let another = place.of_another();
     // The file of the change before the last is gone, and its number may be given to the last.
