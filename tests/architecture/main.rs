@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use litekeeper::config::keys;
 use litekeeper::error::Reason;
 use litekeeper::metrics::{index_reasons, names};
+use litekeeper::terms::JobKind;
 
 /// Rooms from the highest to the lowest; a room uses its own and lower ones. Those of one line are
 /// equals.
@@ -176,16 +177,22 @@ fn a_room_uses_only_lower_rooms() {
     assert!(wrong.is_empty(), "against the direction of imports:\n{}", wrong.join("\n"));
 }
 
-#[test]
-fn kinds_of_job_know_nothing_of_each_other() {
-    let sources = sources();
-    let kinds: Vec<String> = sources
+/// The folders of `jobs`, one for each kind.
+fn kinds(sources: &[Source]) -> BTreeSet<String> {
+    let kinds: BTreeSet<String> = sources
         .iter()
         .filter_map(|source| source.path.strip_prefix("jobs").ok())
         .filter(|path| path.components().count() > 1)
         .map(|path| path.components().next().unwrap().as_os_str().to_str().unwrap().to_owned())
         .collect();
-    assert!(kinds.iter().any(|kind| kind == "backup"), "{kinds:?}");
+    assert!(kinds.contains("backup") && kinds.len() > 6, "{kinds:?}");
+    kinds
+}
+
+#[test]
+fn kinds_of_job_know_nothing_of_each_other() {
+    let sources = sources();
+    let kinds = kinds(&sources);
     for source in &sources {
         let Ok(path) = source.path.strip_prefix("jobs") else { continue };
         if path.components().count() < 2 {
@@ -205,13 +212,15 @@ fn kinds_of_job_know_nothing_of_each_other() {
 
 #[test]
 fn only_the_registry_and_the_commands_name_kinds_of_job() {
-    for source in sources() {
+    let sources = sources();
+    let kinds = kinds(&sources);
+    for source in &sources {
         let name = source.path.display().to_string();
         let free = ["jobs/registry.rs", "jobs/mod.rs"].contains(&name.as_str());
         if free || source.room() == "cli" || source.path.components().count() > 2 && source.room() == "jobs" {
             continue;
         }
-        for kind in ["backup", "verify", "cleanup", "maintain"] {
+        for kind in &kinds {
             let code = source.code().collect::<Vec<_>>().join(" ");
             assert!(!code.contains(&format!("jobs::{kind}::")), "{name} names the kind {kind}");
         }
@@ -481,7 +490,7 @@ fn documents() -> Vec<PathBuf> {
 /// What is in the pages is for the test `reference` to say; that they lack nothing is held here as
 /// well.
 #[test]
-fn every_key_metric_and_reason_is_in_the_reference() {
+fn every_key_metric_reason_and_kind_of_job_is_in_the_reference() {
     let configuration = document("docs/reference/configuration.md");
     let all = keys();
     let described = |key: &String| {
@@ -501,6 +510,13 @@ fn every_key_metric_and_reason_is_in_the_reference() {
     let words = Reason::ALL.iter().map(|r| r.as_str()).chain(index_reasons::ALL.iter().map(|r| r.word));
     let missing: Vec<_> = words.filter(|word| !reasons.contains(&format!("\n| `{word}` |"))).collect();
     assert!(missing.is_empty(), "reasons that the reference does not have: {missing:?}");
+
+    let json = document("docs/reference/json.md");
+    let kinds = JobKind::SCHEDULED.into_iter().chain([JobKind::Checkpoint, JobKind::Recover]);
+    let (_, details) = json.split_once("\n## `detail` of a run\n").expect("the details of runs");
+    let (details, _) = details.split_once("\n## ").expect("another part after them");
+    let missing: Vec<_> = kinds.filter(|kind| !details.contains(&format!("`{kind}`"))).collect();
+    assert!(missing.is_empty(), "kinds of job whose detail the reference does not have: {missing:?}");
 }
 
 #[test]
