@@ -41,41 +41,6 @@ const LONGEST: usize = 400;
 /// Files in a folder; past this nobody sees at a glance what is in it.
 const MOST_FILES: usize = 15;
 
-/// Circles of files that are still there. One that is gone is taken off here; none is added.
-const CIRCLES_LEFT: [&[&str]; 9] = [
-    &["jobs/backup/copies.rs", "jobs/backup/mod.rs", "jobs/backup/report.rs"],
-    &[
-        "jobs/cleanup/archive/csv.rs",
-        "jobs/cleanup/archive/mod.rs",
-        "jobs/cleanup/archive/sqlite.rs",
-        "jobs/cleanup/batch.rs",
-        "jobs/cleanup/children.rs",
-        "jobs/cleanup/count.rs",
-        "jobs/cleanup/plan.rs",
-        "jobs/cleanup/report.rs",
-        "jobs/cleanup/triggers.rs",
-        "jobs/cleanup/walk.rs",
-    ],
-    &["jobs/cleanup/log.rs", "jobs/cleanup/sweep.rs"],
-    &[
-        "jobs/integrity/mod.rs",
-        "jobs/integrity/pages.rs",
-        "jobs/integrity/references.rs",
-        "jobs/integrity/search.rs",
-    ],
-    &["jobs/maintain/slices.rs", "jobs/maintain/vacuum.rs"],
-    &["jobs/moment.rs", "jobs/run.rs"],
-    &["jobs/watch/mod.rs", "jobs/watch/plans.rs"],
-    &["pool/files.rs", "pool/mod.rs", "pool/statements.rs"],
-    &[
-        "supervisor/handover.rs",
-        "supervisor/keeper.rs",
-        "supervisor/mod.rs",
-        "supervisor/reload.rs",
-        "supervisor/runs.rs",
-    ],
-];
-
 struct Source {
     path: PathBuf,
     text: String,
@@ -257,13 +222,8 @@ fn no_file_is_too_long_and_no_folder_too_full() {
 fn no_file_uses_one_that_uses_it() {
     let uses = uses_of_files();
     let circles = uses::circles(&uses);
-    let is_in =
-        |circle: &[&Path], left: &[&str]| circle.iter().all(|file| left.contains(&file.to_str().unwrap()));
-    for left in CIRCLES_LEFT {
-        assert!(circles.iter().any(|circle| is_in(circle, left)), "gone, and to be taken off: {left:?}");
-    }
     let mut wrong = Vec::new();
-    for circle in circles.iter().filter(|circle| !CIRCLES_LEFT.iter().any(|left| is_in(circle, left))) {
+    for circle in &circles {
         for file in circle {
             for (used, thing) in uses[*file].iter().filter(|(used, _)| circle.contains(&used.as_path())) {
                 wrong.push(format!("{} uses {thing} of {}", file.display(), used.display()));
