@@ -29,7 +29,7 @@ pub const CODES: [(u8, &str); 8] = [
 
 /// For `litekeeper --help`.
 pub(super) fn help() -> String {
-    let codes: String = CODES.iter().map(|(code, meaning)| format!("  {code:<2}  {meaning}\n")).collect();
+    let codes = CODES.map(|(code, meaning)| format!("  {code:<2}  {meaning}\n")).concat();
     format!(
         "Exit codes:\n{codes}\n\
          With --json, an error is {{\"error\": {{\"reason\": WORD, \"message\": TEXT}}}} on stdout;\n\

@@ -20,6 +20,7 @@ pub mod run;
 pub mod runner;
 pub mod verdicts;
 pub mod verify;
+mod waits;
 pub mod watch;
 pub mod writing;
 

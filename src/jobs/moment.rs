@@ -2,7 +2,7 @@
 //! a pause between its transactions that is long enough, or while it is quiet. Slices become
 //! smaller where pauses are short; what has one size is left for another time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -65,7 +65,7 @@ impl Run {
         self.go_on()?;
         let moment = self.wait(locks, least, PIECE);
         if matches!(moment, Moment::None(_)) {
-            self.waits.say(self);
+            self.waits.say(&self.database.name, self.kind);
             self.go_on()?;
             patience.check(self)?;
         }
@@ -237,22 +237,5 @@ impl<'r> Slices<'r> {
     /// Begins another slice, which is waited for as long as any.
     pub fn renew(&mut self) {
         (self.taken, self.patience) = (0, self.run.patience());
-    }
-}
-
-/// What a run has met of the application while it waited.
-#[derive(Debug, Default)]
-pub struct Waits {
-    has_said: AtomicBool,
-    has_given_up: AtomicBool,
-}
-
-impl Waits {
-    /// Once a run: it may last long, and nothing else would show why.
-    fn say(&self, run: &Run) {
-        if !self.has_said.swap(true, Ordering::Relaxed) {
-            let database = &run.database.name;
-            tracing::info!(database, job = %run.kind, "waiting for a pause between the application's transactions");
-        }
     }
 }

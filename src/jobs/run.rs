@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
-use super::moment::Waits;
+use super::waits::Waits;
 use crate::config::Database;
 use crate::error::{Error, Reason, Result};
 use crate::pool::{Call, Pool};

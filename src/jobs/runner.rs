@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::moment::Waits;
+use super::waits::Waits;
 use super::{Access, Report, Run, Task, Terms, damage};
 use crate::clock;
 use crate::config::Database;

@@ -17,6 +17,7 @@ use rusqlite::Connection;
 use tokio::runtime::Handle;
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
 
+use super::session;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::facts::is_wal;
 use crate::sqlite::files::fileset::Fileset;
@@ -127,7 +128,7 @@ impl FileWatch {
                 Error::new(Reason::Vanished, text)
             })
         });
-        look.await.unwrap_or_else(|_| Err(super::panicked()))
+        look.await.unwrap_or_else(|_| Err(session::panicked()))
     }
 
     /// Begins a new generation with the files that are there now, if the open connections have

@@ -172,15 +172,15 @@ struct Loan {
 
 impl Loan {
     fn use_for<T>(mut self, call: &Call, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
-        let Some(object) = &self.connection else { return Err(super::panicked()) };
+        let Some(object) = &self.connection else { return Err(session::panicked()) };
         // A connection whose work panicked is never given back.
-        let mut connection = object.lock().map_err(|_| super::panicked())?;
+        let mut connection = object.lock().map_err(|_| session::panicked())?;
         let (files, path) = (&self.inner.files, &self.inner.path);
         if !files.are_in_place(self.generation) {
             return Err(files.replaced());
         }
         let limits = Arc::new(call.limits(self.inner.settings.busy_timeout));
-        let observer = Statements::new(&self.inner, call.job);
+        let observer = Statements::new(&self.inner.database, self.inner.slow_threshold, call.job);
         let slow = observer.slow();
         open::leave_log_to_replicator(&connection, path)?;
         files.note(&connection, self.generation);

@@ -19,7 +19,7 @@ use deadpool_sqlite::{Metrics, Object};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::{self, Database};
-use crate::error::{Error, Reason, Result};
+use crate::error::Result;
 use crate::metrics::events::{PoolGauges, PoolRecycled};
 pub use call::{Call, LogLimit};
 use files::{FileWatch, Wrapper};
@@ -235,8 +235,4 @@ async fn close_when_idle(of: Weak<Inner>) {
 /// error when it must stop.
 pub fn go_on() -> Result<()> {
     session::check()
-}
-
-fn panicked() -> Error {
-    Error::new(Reason::Panic, "the work panicked: a defect in litekeeper; the log has the place")
 }

@@ -310,3 +310,8 @@ fn on_trace(event: TraceEvent<'_>) {
         }
     });
 }
+
+/// What a caller gets whose work panicked.
+pub(super) fn panicked() -> Error {
+    Error::new(Reason::Panic, "the work panicked: a defect in litekeeper; the log has the place")
+}

@@ -9,7 +9,6 @@ use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::Inner;
 use super::session::{Observer, StatementTiming};
 use crate::metrics::events::{BusyRetry, QueryTimed};
 use crate::sqlite::look::explain::{self, PlanStep};
@@ -58,13 +57,8 @@ pub(super) struct Statements {
 pub(super) type Slow = Arc<Mutex<Vec<SlowStatement>>>;
 
 impl Statements {
-    pub(super) fn new(inner: &Inner, job: &'static str) -> Self {
-        Self {
-            database: inner.database.clone(),
-            slow_threshold: inner.slow_threshold,
-            job,
-            slow: Slow::default(),
-        }
+    pub(super) fn new(database: &str, slow_threshold: Duration, job: &'static str) -> Self {
+        Self { database: database.to_owned(), slow_threshold, job, slow: Slow::default() }
     }
 
     pub(super) fn slow(&self) -> Slow {

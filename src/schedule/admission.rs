@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::config::Daemon;
 use crate::terms::JobKind;
 
 /// The device that a file lies on (`st_dev`). A disk with several filesystems counts as several.
@@ -46,6 +47,13 @@ pub struct Width {
     pub all: usize,
     /// On one disk; 0: no limit.
     pub per_disk: usize,
+}
+
+impl Width {
+    /// As configured.
+    pub const fn of(daemon: &Daemon) -> Self {
+        Self { all: daemon.parallel_jobs, per_disk: daemon.jobs_per_disk }
+    }
 }
 
 /// The answer to a request.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::Supervisor;
-use super::runs::EndOfRun;
+use super::events::EndOfRun;
 use super::signals::{Signal, Signals};
 use super::systemd::Systemd;
 

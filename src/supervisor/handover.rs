@@ -1,97 +1,19 @@
 //! A restore in place of another process gets a database without the daemon being stopped: its runs
 //! end, its connections are closed, what comes due meanwhile waits, and afterwards the daemon goes
-//! on with whichever file is there. Must never let go of the lock that allows to open a database
-//! while this process has it open.
+//! on with whichever file is there.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
-use tokio::time::sleep;
-
 use super::Supervisor;
+use super::follower::{Message, News, Stage};
 use super::keeper::Slot;
 use crate::clock;
-use crate::error::Result;
 use crate::jobs::{Access, registry};
-use crate::sqlite::files::holders;
-use crate::state::State;
-use crate::state::locks::Lock;
 use crate::state::status::HandedOver;
 use crate::terms::Cause;
 
-/// Between two looks whether a restore wants the database, or has ended.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Between two looks whether the connections are closed, which the pool does on other threads.
-const CLOSED_EVERY: Duration = Duration::from_millis(20);
-
 /// How long checks that are at work may go on when a restore wants the database.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// What becomes of a database.
-pub(super) struct News {
-    database: String,
-    what: What,
-}
-
-enum What {
-    /// It may be opened.
-    Ours,
-    /// A restore has it.
-    Away { by: String },
-    /// A restore wants it: its path is to be sent once no run is at work and the pool has let go.
-    Wanted { by: String, let_go: oneshot::Sender<PathBuf> },
-}
-
-/// Where a database is, and what waits for its return.
-pub(super) struct Handover {
-    stage: Stage,
-    follower: AbortHandle,
-}
-
-enum Stage {
-    /// Nothing is known yet: the daemon starts, or the database is new.
-    Unknown,
-    Ours,
-    Leaving {
-        to: HandedOver,
-        end_of_grace: Instant,
-        let_go: oneshot::Sender<PathBuf>,
-    },
-    Away {
-        to: HandedOver,
-    },
-}
-
-impl Drop for Handover {
-    fn drop(&mut self) {
-        self.follower.abort();
-    }
-}
-
-impl Handover {
-    /// Begins to follow who may have a database open.
-    pub(super) fn follow(state: State, database: String, news: mpsc::UnboundedSender<News>) -> Self {
-        let follower = Follower { state, database, news, has_warned: false };
-        let follower = tokio::spawn(follower.follow()).abort_handle();
-        Self { stage: Stage::Unknown, follower }
-    }
-
-    /// To whom, and since when, for the status.
-    pub(super) fn to(&self) -> Option<&HandedOver> {
-        match &self.stage {
-            Stage::Leaving { to, .. } | Stage::Away { to } => Some(to),
-            Stage::Unknown | Stage::Ours => None,
-        }
-    }
-
-    /// Whether the daemon may open the database.
-    pub(super) const fn is_ours(&self) -> bool {
-        matches!(self.stage, Stage::Ours)
-    }
-}
 
 impl Supervisor {
     pub(super) fn hand_over(&mut self, news: News) {
@@ -99,7 +21,7 @@ impl Supervisor {
         let Some(keeper) = self.keepers.get_mut(&name) else { return };
         let handover = &mut keeper.handover;
         match what {
-            What::Ours => {
+            Message::Ours => {
                 if let Some(to) = handover.to() {
                     tracing::info!(
                         database = name,
@@ -110,7 +32,7 @@ impl Supervisor {
                 handover.stage = Stage::Ours;
                 self.resume(&name);
             }
-            What::Away { by } if handover.to().is_none() => {
+            Message::Away { by } if handover.to().is_none() => {
                 tracing::info!(
                     database = name,
                     by,
@@ -118,8 +40,8 @@ impl Supervisor {
                 );
                 handover.stage = Stage::Away { to: HandedOver { by, since: clock::now() } };
             }
-            What::Away { .. } => return,
-            What::Wanted { by, let_go } => {
+            Message::Away { .. } => return,
+            Message::Wanted { by, let_go } => {
                 tracing::info!(
                     database = name,
                     by,
@@ -174,101 +96,5 @@ impl Supervisor {
                 }
             }
         }
-    }
-}
-
-/// Watches the locks of one database, on threads that may wait for a disk.
-struct Follower {
-    state: State,
-    database: String,
-    news: mpsc::UnboundedSender<News>,
-    has_warned: bool,
-}
-
-impl Follower {
-    async fn follow(mut self) {
-        let mut open = None;
-        loop {
-            if open.is_none() {
-                open = Some(self.taken().await);
-            }
-            self.tell(What::Ours);
-            let by = loop {
-                sleep(LOOK_EVERY).await;
-                if let Some(by) = self.wanted().await {
-                    break by;
-                }
-            };
-            let (let_go, path) = oneshot::channel();
-            self.tell(What::Wanted { by, let_go });
-            tokio::select! {
-                () = closed(path) => open = None,
-                // Its process has ended, or has waited long enough: the lock was never given away.
-                () = self.no_longer_wanted() => {}
-            }
-        }
-    }
-
-    /// The leave to open the database, as soon as no restore has it or wants it.
-    async fn taken(&mut self) -> Lock {
-        loop {
-            match self.look(State::lock_open).await {
-                Some(Ok(lock)) => return lock,
-                Some(Err(by)) => self.tell(What::Away { by }),
-                // No reason to leave the database alone: a restore then finds the daemon in its
-                // way, and says so.
-                None => self.tell(What::Ours),
-            }
-            sleep(LOOK_EVERY).await;
-        }
-    }
-
-    async fn wanted(&mut self) -> Option<String> {
-        self.look(State::wanted).await.flatten()
-    }
-
-    async fn no_longer_wanted(&mut self) {
-        loop {
-            sleep(LOOK_EVERY).await;
-            if self.wanted().await.is_none() {
-                return;
-            }
-        }
-    }
-
-    /// `None` where it cannot be told, which is logged once.
-    async fn look<T: Send + 'static>(&mut self, how: fn(&State, &str) -> Result<T>) -> Option<T> {
-        let (state, database) = (self.state.clone(), self.database.clone());
-        match tokio::task::spawn_blocking(move || how(&state, &database)).await.ok()? {
-            Ok(seen) => Some(seen),
-            Err(error) => {
-                if !std::mem::replace(&mut self.has_warned, true) {
-                    tracing::warn!(
-                        database = self.database,
-                        "a restore in place will need this daemon to be stopped: {error}"
-                    );
-                }
-                None
-            }
-        }
-    }
-
-    fn tell(&self, what: What) {
-        // Nobody listens any more only while the process ends.
-        let _ = self.news.send(News { database: self.database.clone(), what });
-    }
-}
-
-/// Waits until the pool has let go, and nothing in this process has the file at that path open any
-/// more: what was given up may still be at work.
-async fn closed(path: oneshot::Receiver<PathBuf>) {
-    let Ok(path) = path.await else { return std::future::pending().await };
-    loop {
-        let looked_at = path.clone();
-        let is_open = tokio::task::spawn_blocking(move || holders::is_open_here(&looked_at)).await;
-        if matches!(is_open, Ok(false)) {
-            return;
-        }
-        sleep(CLOSED_EVERY).await;
     }
 }

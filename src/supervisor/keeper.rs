@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::handover::Handover;
+use super::follower::Handover;
 use crate::clock;
 use crate::config::Database;
 use crate::jobs::{Terms, registry};

@@ -3,6 +3,8 @@
 //! for a database: a slow one must not keep it from its signals and its watchdog.
 
 mod drain;
+mod events;
+mod follower;
 mod handover;
 mod keeper;
 mod logs;
@@ -41,10 +43,9 @@ use crate::state::status::{ConfigState, Reload, Status};
 use crate::survey::overview::{self, Live};
 use crate::survey::remote::Remote;
 use crate::terms::JobKind;
-use handover::{Handover, News};
+use events::{Candidate, EndOfRun, Repeat};
+use follower::{Handover, News};
 use keeper::{Keeper, Look};
-use reload::{Candidate, Repeat};
-use runs::EndOfRun;
 use signals::{Signal, Signals};
 use systemd::Systemd;
 
@@ -149,7 +150,7 @@ pub async fn run(
     let now = clock::now();
     let mut supervisor = Supervisor {
         timetable: Timetable::new(config.daemon.timezone),
-        admission: Admission::new(width(&config)),
+        admission: Admission::new(Width::of(&config.daemon)),
         path,
         state,
         metrics,
@@ -389,8 +390,4 @@ impl Supervisor {
         ending.join_all().await;
         tracing::info!("stopped");
     }
-}
-
-fn width(config: &Config) -> Width {
-    Width { all: config.daemon.parallel_jobs, per_disk: config.daemon.jobs_per_disk }
 }

@@ -7,26 +7,16 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::Supervisor;
+use super::events::{Candidate, Repeat};
 use super::systemd::Systemd;
-use super::{Supervisor, width};
 use crate::clock;
 use crate::config::{self, Config, Database, Diff};
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::{ConfigRejected, ConfigReloaded};
 use crate::pool::Pool;
+use crate::schedule::admission::Width;
 use crate::state::status::Reload;
-
-/// A configuration that was read, or what is wrong with it.
-pub(super) struct Candidate(Result<Config>);
-
-/// Whether the configuration is to be read once more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repeat {
-    /// It is as it was when the last signal came.
-    No,
-    /// A signal has come since.
-    Yes,
-}
 
 /// What takes over.
 struct Change {
@@ -116,7 +106,7 @@ impl Supervisor {
         for (database, pool) in pools {
             self.keep(database, pool, now);
         }
-        let admitted = self.admission.set_width(width(&self.config));
+        let admitted = self.admission.set_width(Width::of(&self.config.daemon));
         self.start_admitted(admitted);
         in_words(&diff)
     }

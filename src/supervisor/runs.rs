@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::Supervisor;
-use super::keeper::{RunInProgress, Slot};
+use super::events::EndOfRun;
+use super::keeper::{Keeper, RunInProgress, Slot};
 use crate::clock;
 use crate::error::Result;
 use crate::jobs::runner::{self, Order};
@@ -16,12 +17,6 @@ use crate::schedule::admission::{Claim, Decision, Ticket};
 use crate::schedule::{blackout, catch_up};
 use crate::state::runs::{self as history, Run};
 use crate::terms::{Cause, JobKind};
-
-/// A run that has ended.
-pub(super) struct EndOfRun {
-    database: String,
-    kind: JobKind,
-}
 
 impl Supervisor {
     /// Starts, once each, the runs that were missed while the daemon was down or cut short when it
@@ -221,7 +216,7 @@ impl Supervisor {
     /// A run that waits for a disk which does not answer takes no place of the others, and none
     /// begins there.
     pub(super) fn make_way_for_silent_disks(&mut self) {
-        let is_silent = |keeper: &&super::keeper::Keeper| keeper.disk.silent_since().is_some();
+        let is_silent = |keeper: &&Keeper| keeper.disk.silent_since().is_some();
         let silent: BTreeSet<String> =
             self.keepers.values().filter(is_silent).map(|keeper| keeper.database.name.clone()).collect();
         if silent == *self.admission.silent() {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use litekeeper::config::keys;
 use litekeeper::error::Reason;
 use litekeeper::metrics::{index_reasons, names};
+use litekeeper::terms::JobKind;
 
 /// Rooms from the highest to the lowest; a room uses its own and lower ones. Those of one line are
 /// equals.
@@ -39,41 +40,6 @@ const LONGEST: usize = 400;
 
 /// Files in a folder; past this nobody sees at a glance what is in it.
 const MOST_FILES: usize = 15;
-
-/// Circles of files that are still there. One that is gone is taken off here; none is added.
-const CIRCLES_LEFT: [&[&str]; 9] = [
-    &["jobs/backup/copies.rs", "jobs/backup/mod.rs", "jobs/backup/report.rs"],
-    &[
-        "jobs/cleanup/archive/csv.rs",
-        "jobs/cleanup/archive/mod.rs",
-        "jobs/cleanup/archive/sqlite.rs",
-        "jobs/cleanup/batch.rs",
-        "jobs/cleanup/children.rs",
-        "jobs/cleanup/count.rs",
-        "jobs/cleanup/plan.rs",
-        "jobs/cleanup/report.rs",
-        "jobs/cleanup/triggers.rs",
-        "jobs/cleanup/walk.rs",
-    ],
-    &["jobs/cleanup/log.rs", "jobs/cleanup/sweep.rs"],
-    &[
-        "jobs/integrity/mod.rs",
-        "jobs/integrity/pages.rs",
-        "jobs/integrity/references.rs",
-        "jobs/integrity/search.rs",
-    ],
-    &["jobs/maintain/slices.rs", "jobs/maintain/vacuum.rs"],
-    &["jobs/moment.rs", "jobs/run.rs"],
-    &["jobs/watch/mod.rs", "jobs/watch/plans.rs"],
-    &["pool/files.rs", "pool/mod.rs", "pool/statements.rs"],
-    &[
-        "supervisor/handover.rs",
-        "supervisor/keeper.rs",
-        "supervisor/mod.rs",
-        "supervisor/reload.rs",
-        "supervisor/runs.rs",
-    ],
-];
 
 struct Source {
     path: PathBuf,
@@ -176,16 +142,22 @@ fn a_room_uses_only_lower_rooms() {
     assert!(wrong.is_empty(), "against the direction of imports:\n{}", wrong.join("\n"));
 }
 
-#[test]
-fn kinds_of_job_know_nothing_of_each_other() {
-    let sources = sources();
-    let kinds: Vec<String> = sources
+/// The folders of `jobs`, one for each kind.
+fn kinds(sources: &[Source]) -> BTreeSet<String> {
+    let kinds: BTreeSet<String> = sources
         .iter()
         .filter_map(|source| source.path.strip_prefix("jobs").ok())
         .filter(|path| path.components().count() > 1)
         .map(|path| path.components().next().unwrap().as_os_str().to_str().unwrap().to_owned())
         .collect();
-    assert!(kinds.iter().any(|kind| kind == "backup"), "{kinds:?}");
+    assert!(kinds.contains("backup") && kinds.len() > 6, "{kinds:?}");
+    kinds
+}
+
+#[test]
+fn kinds_of_job_know_nothing_of_each_other() {
+    let sources = sources();
+    let kinds = kinds(&sources);
     for source in &sources {
         let Ok(path) = source.path.strip_prefix("jobs") else { continue };
         if path.components().count() < 2 {
@@ -205,13 +177,15 @@ fn kinds_of_job_know_nothing_of_each_other() {
 
 #[test]
 fn only_the_registry_and_the_commands_name_kinds_of_job() {
-    for source in sources() {
+    let sources = sources();
+    let kinds = kinds(&sources);
+    for source in &sources {
         let name = source.path.display().to_string();
         let free = ["jobs/registry.rs", "jobs/mod.rs"].contains(&name.as_str());
         if free || source.room() == "cli" || source.path.components().count() > 2 && source.room() == "jobs" {
             continue;
         }
-        for kind in ["backup", "verify", "cleanup", "maintain"] {
+        for kind in &kinds {
             let code = source.code().collect::<Vec<_>>().join(" ");
             assert!(!code.contains(&format!("jobs::{kind}::")), "{name} names the kind {kind}");
         }
@@ -248,13 +222,8 @@ fn no_file_is_too_long_and_no_folder_too_full() {
 fn no_file_uses_one_that_uses_it() {
     let uses = uses_of_files();
     let circles = uses::circles(&uses);
-    let is_in =
-        |circle: &[&Path], left: &[&str]| circle.iter().all(|file| left.contains(&file.to_str().unwrap()));
-    for left in CIRCLES_LEFT {
-        assert!(circles.iter().any(|circle| is_in(circle, left)), "gone, and to be taken off: {left:?}");
-    }
     let mut wrong = Vec::new();
-    for circle in circles.iter().filter(|circle| !CIRCLES_LEFT.iter().any(|left| is_in(circle, left))) {
+    for circle in &circles {
         for file in circle {
             for (used, thing) in uses[*file].iter().filter(|(used, _)| circle.contains(&used.as_path())) {
                 wrong.push(format!("{} uses {thing} of {}", file.display(), used.display()));
@@ -481,7 +450,7 @@ fn documents() -> Vec<PathBuf> {
 /// What is in the pages is for the test `reference` to say; that they lack nothing is held here as
 /// well.
 #[test]
-fn every_key_metric_and_reason_is_in_the_reference() {
+fn every_key_metric_reason_and_kind_of_job_is_in_the_reference() {
     let configuration = document("docs/reference/configuration.md");
     let all = keys();
     let described = |key: &String| {
@@ -501,6 +470,13 @@ fn every_key_metric_and_reason_is_in_the_reference() {
     let words = Reason::ALL.iter().map(|r| r.as_str()).chain(index_reasons::ALL.iter().map(|r| r.word));
     let missing: Vec<_> = words.filter(|word| !reasons.contains(&format!("\n| `{word}` |"))).collect();
     assert!(missing.is_empty(), "reasons that the reference does not have: {missing:?}");
+
+    let json = document("docs/reference/json.md");
+    let kinds = JobKind::SCHEDULED.into_iter().chain([JobKind::Checkpoint, JobKind::Recover]);
+    let (_, details) = json.split_once("\n## `detail` of a run\n").expect("the details of runs");
+    let (details, _) = details.split_once("\n## ").expect("another part after them");
+    let missing: Vec<_> = kinds.filter(|kind| !details.contains(&format!("`{kind}`"))).collect();
+    assert!(missing.is_empty(), "kinds of job whose detail the reference does not have: {missing:?}");
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub(crate) fn inspectors(parent: Pid) -> Vec<Pid> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let of = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        of == Some(parent.as_raw_nonzero().get()) && line.ends_with(b"\0inspect\0")
+        of == Some(parent.as_raw_nonzero().get()) && line.ends_with(b"\0--inspect\0")
     })
     .filter_map(Pid::from_raw)
     .collect()

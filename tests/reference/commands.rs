@@ -93,7 +93,7 @@ fn the_page_of_the_command_line_has_every_command_and_option() {
         let options = if has_options { " [OPTIONS]" } else { "" };
         write!(commands, "```text\n{}{options}\n```\n\n", usage.trim()).unwrap();
         if !own.is_empty() {
-            write!(commands, "{}\n", table(&["argument", "what it does"], own)).unwrap();
+            writeln!(commands, "{}", table(&["argument", "what it does"], own)).unwrap();
         }
         let after = after(&verb);
         let after = after.split("With --json").next().unwrap().trim();
@@ -125,10 +125,10 @@ pub(crate) fn exit_codes() -> String {
 
 #[test]
 fn the_page_of_json_has_the_form_of_every_command_and_all_of_the_status() {
-    let forms: String = verbs()
+    let forms: Vec<String> = verbs()
         .iter()
         .filter_map(|verb| Some((verb.get_name().to_owned(), json(verb)?)))
         .map(|(name, form)| format!("### {name}\n\n```text\n{form}\n```\n\n"))
         .collect();
-    holds("json.md", &[("forms", forms), ("status", crate::status::status())]);
+    holds("json.md", &[("forms", forms.concat()), ("status", crate::status::status())]);
 }

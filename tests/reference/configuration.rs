@@ -10,10 +10,13 @@ use crate::{code, holds, table};
 
 const PACKAGED: &str = include_str!("../../config/litekeeper.toml");
 
+/// Another place of the backups, with a rotation of its own.
+const COPY: &str = "database.NAME.backup.copy";
+
 /// What a database must have beside one key that is tried.
 const NEEDED: [(&str, &str); 5] = [
     ("database.NAME", "path = \"/srv/app/data.sqlite\""),
-    ("database.NAME.backup.copy", "name = \"a\"\ndir = \"/b\""),
+    (COPY, "name = \"a\"\ndir = \"/b\""),
     ("database.NAME.cleanup.rule", "table = \"t\"\ncolumn = \"c\"\nkeep = \"1d\""),
     ("database.NAME.index", "name = \"i\"\ntable = \"t\"\ncolumns = [\"c\"]"),
     ("database.NAME.watch.QUERY", "sql = \"SELECT 1\""),
@@ -58,7 +61,7 @@ fn lines() -> Vec<Line> {
 /// What every job has is described at the first of them, `[maintain]`, and rotation at the backups'
 /// own.
 fn description(line: &Line, all: &[Line]) -> String {
-    let table = if line.table.ends_with(".copy") { "backup" } else { "maintain" };
+    let table = if line.table == COPY { "backup" } else { "maintain" };
     let first = all.iter().find(|first| first.table == table && first.key == line.key);
     let text = line.text.as_ref().or_else(|| first?.text.as_ref());
     text.unwrap_or_else(|| panic!("{}.{} has no text in config/litekeeper.toml", line.table, line.key))
@@ -105,7 +108,7 @@ fn default(line: &Line) -> String {
     if !line.table.starts_with("database.") {
         return code(&[&line.value]);
     }
-    if line.table.ends_with(".copy") && line.key.starts_with("keep_") {
+    if line.table == COPY && line.key.starts_with("keep_") {
         return format!("as {}", code(&[&format!("backup.{}", line.key)]));
     }
     let left_out = Config::parse(&header(&line.table), "it").map_err(|rejected| rejected.to_string());

@@ -1,6 +1,8 @@
 //! The value of `status --json` and `/api/status`, out of the types that it is made of: a field,
 //! and what its comment says.
 
+use std::fmt::Write as _;
+
 use litekeeper::state::status::Status;
 
 use crate::table;
@@ -38,7 +40,8 @@ fn types(source: &str) -> Vec<Type> {
     let (mut comment, mut renamed, mut serializes, mut inside) = (String::new(), None, false, false);
     for line in source.lines().map(str::trim) {
         if let Some(text) = line.strip_prefix("///") {
-            comment = format!("{comment} {}", text.trim()).trim().to_owned();
+            let gap = if comment.is_empty() { "" } else { " " };
+            comment = comment + gap + text.trim();
         } else if line.starts_with("#[derive(") {
             serializes = line.contains("Serialize") && line.contains("Deserialize");
         } else if let Some(name) = line.strip_prefix("#[serde(rename = \"") {
@@ -99,11 +102,8 @@ pub(crate) fn status() -> String {
             assert!(!comment.is_empty(), "{name}.{field} has no comment");
             vec![format!("`{field}`"), words(kind), text(comment)]
         });
-        page += &format!(
-            "### {name}\n\n{}\n\n{}\n",
-            text(&it.about),
-            table(&["name", "value", "what it is"], rows)
-        );
+        let rows = table(&["name", "value", "what it is"], rows);
+        write!(page, "### {name}\n\n{}\n\n{rows}\n", text(&it.about)).unwrap();
         for (_, kind, _) in &it.fields {
             let plain = kind.trim_start_matches("Option<").trim_start_matches("Vec<").trim_end_matches('>');
             let is_plain = PLAIN.iter().any(|(name, _)| name.trim_end_matches('>') == plain);

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use serde::Serialize;
 
+use super::place;
 use super::rotate::{self, May, RotationReport};
 use crate::config::{self, BackupCopy, Database};
 use crate::error::{Error, Reason, Result};
@@ -76,7 +77,7 @@ fn bring(
     may: May,
 ) -> Result<(Vec<String>, RotationReport)> {
     let database = &run.database;
-    let there = super::catalogue(&database.name, &copy.dir, was_there, "copies")?;
+    let there = place::catalogue(&database.name, &copy.dir, was_there, "copies")?;
     if let (Some(one), Some(other)) = (inode(database, &database.backup.dir), inode(database, &copy.dir))
         && one == other
     {

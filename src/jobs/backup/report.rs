@@ -4,8 +4,9 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::capture::Capture;
 use super::rotate::RotationReport;
-use super::{Capture, copies, unchanged};
+use super::{copies, unchanged};
 use crate::error::Result;
 use crate::jobs::Report;
 use crate::store::{self, BackupOutcome};

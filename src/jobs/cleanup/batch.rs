@@ -1,16 +1,15 @@
 //! One batch: old rows are looked for without a lock, and removed with all that goes with them in
 //! one transaction, which is rolled back as a whole on any error.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension as _, ffi, params_from_iter};
 
 use super::archive::Archive;
-use super::children::{Graph, KnownRows};
-use super::links::Action;
+use super::graph::children::{Graph, KnownRows};
+use super::graph::links::Action;
 use super::plan::{Plan, schema_version};
-use super::report::RowCounts;
+use super::rows::Tally;
 use super::walk::{Position, Slice};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
@@ -22,8 +21,8 @@ use crate::sqlite::upkeep::rebuild;
 use crate::sqlite::write::checkpoint::{ByHand, Checkpoint, settle, settle_when_due};
 use crate::sqlite::write::hold;
 
-/// Rows removed and changed, by table.
-pub(super) type Tally = BTreeMap<String, RowCounts>;
+/// Attempts at a batch that finds the database locked; each waits for `pool.busy_timeout` itself.
+pub(super) const ATTEMPTS: u32 = 3;
 
 /// What a batch did.
 #[derive(Debug, Default)]

@@ -2,11 +2,11 @@
 //! which rows it would change or remove. Counts; must never propose "cascade" but where the schema
 //! itself says so (HAZARDS H33).
 
-use super::children::Graph;
 use super::count::Count;
-use super::links::Action;
+use super::graph::children::Graph;
+use super::graph::links::Action;
 use super::plan::Plan;
-use super::report::rows_of;
+use super::rows::rows_of;
 use crate::config::{Children, Rule};
 use crate::error::{Class, Error, Reason, Result};
 use crate::jobs::reading::Reader;

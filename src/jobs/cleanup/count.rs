@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::batch::Tally;
-use super::children::{Blockers, Deletions, Graph, KnownRows};
+use super::graph::children::{Blockers, Deletions, Graph, KnownRows};
 use super::plan::Plan;
-use super::report::RowCounts;
+use super::rows::{RowCounts, Tally};
 use super::walk::{self, Extent, Position};
 use crate::error::Result;
 use crate::jobs::reading::Reader;

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::batch::BatchReport;
+use super::batch::{ATTEMPTS, BatchReport};
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
@@ -19,7 +19,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
 /// How long a log that is too long is waited for, in terms of `pool.busy_timeout`: as long as for a
 /// lock.
-const PATIENCE: u32 = super::sweep::ATTEMPTS;
+const PATIENCE: u32 = ATTEMPTS;
 
 /// The log during one run.
 #[derive(Debug)]

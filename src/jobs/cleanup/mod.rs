@@ -3,8 +3,8 @@
 //! triggers and child rows that the rule does not allow (HAZARDS H14, H15, H28).
 //!
 //! `plan` checks a rule against the database, `retention` and `dates` say what goes, `walk` finds
-//! it in short reads, `children` what points at it and `links` what becomes of that, `triggers`
-//! what the application does then, `count` does all of it without removing, `choices` says what
+//! it in short reads, `graph` what points at it, what becomes of that, and what the application's
+//! triggers do then, `count` does all of it without removing, `choices` says what
 //! stands in the way. `batch` removes some of it, `archive` has it before, `sweep` goes from the
 //! first row to the last, `log` keeps the write-ahead log short, `guard` limits the whole, `report`
 //! says what was done and what comes next.
@@ -16,18 +16,17 @@
 
 mod archive;
 mod batch;
-mod children;
 mod choices;
 mod count;
 mod dates;
-mod retention;
+mod graph;
 mod guard;
-mod links;
 mod log;
 mod plan;
 mod report;
+mod retention;
+mod rows;
 mod sweep;
-mod triggers;
 mod walk;
 
 use crate::error::{Class, Error, Reason, Result};
@@ -38,6 +37,7 @@ use crate::sqlite::files::replicator;
 use crate::state::facts::shrunk_on_purpose;
 use crate::terms::JobKind;
 use report::{Detail, RuleReport};
+use rows::Tally;
 use sweep::Totals;
 
 /// The cleanup of one database by its rules.
@@ -87,7 +87,7 @@ fn rules(run: &Run, dry_run: bool) -> Result<Report> {
     let mut totals = Totals::default();
     let mut problems = Vec::new();
     for rule in rules {
-        let (mut report, mut tally) = (RuleReport::new(rule), batch::Tally::new());
+        let (mut report, mut tally) = (RuleReport::new(rule), Tally::new());
         let done = sweep::rule(run, rule, dry_run, &mut totals, &mut report, &mut tally);
         for (table, touched) in &tally {
             Cleaned { database: &run.database.name, table, rows: touched.removed }.emit();
@@ -139,6 +139,6 @@ fn with_count(error: Error, removed: u64) -> Error {
     if removed == 0 || error.class() == Class::Transient {
         return error;
     }
-    let message = format!("{}; {} had been removed before", error.message, report::rows(removed));
+    let message = format!("{}; {} had been removed before", error.message, rows::rows(removed));
     Error { message, ..error }
 }

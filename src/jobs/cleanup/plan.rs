@@ -6,11 +6,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::children::Graph;
 use super::dates::{self, Age, FORMATS};
-use super::links::Action;
+use super::graph::children::Graph;
+use super::graph::links::Action;
+use super::graph::triggers::{self, TriggerEffects};
 use super::retention::{Column, Retention};
-use super::triggers::{self, TriggerEffects};
 use crate::config::{DateFormat, Rule, Triggers};
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;

@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::batch::Tally;
 use super::count::Count;
 use super::dates;
 use super::plan::Plan;
+use super::rows::{RowCounts, Tally, rows, rows_of};
 use crate::config::{Database, DateFormat, Rule, Vacuum};
 use crate::error::Error;
 use crate::sqlite::files::facts::Facts;
@@ -24,15 +24,6 @@ pub(super) struct Detail {
     pub(super) rules: Vec<RuleReport>,
     /// What is free in the file now, and what comes of it.
     pub(super) space: Option<String>,
-}
-
-/// Rows of one table that a rule touched, or would touch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(super) struct RowCounts {
-    /// Deleted.
-    pub(super) removed: u64,
-    /// Their foreign key was set to NULL or to its default.
-    pub(super) changed: u64,
 }
 
 /// One rule's part.
@@ -166,16 +157,6 @@ fn rule_part(rule: &RuleReport) -> Option<String> {
         let _ = write!(text, " ({} without a readable date stay)", rows(rule.unreadable));
     }
     Some(text)
-}
-
-/// `1,234 rows of users`.
-pub(super) fn rows_of(number: u64, table: &str) -> String {
-    format!("{} of {table}", rows(number))
-}
-
-/// `1,234 rows`.
-pub(super) fn rows(number: u64) -> String {
-    words::plural(number, "row", "rows")
 }
 
 /// What comes next for the space, in one sentence: the removed rows leave free pages in the file,

@@ -4,14 +4,15 @@
 use std::time::{Duration, Instant};
 
 use super::archive::Archive;
-use super::batch::{self, Attempt, BatchReport, Share, Tally};
+use super::batch::{self, ATTEMPTS, Attempt, BatchReport, Share};
 use super::choices;
 use super::count::Count;
+use super::graph::triggers;
 use super::guard::Guard;
 use super::log::Log;
 use super::plan::Plan;
-use super::report::{RuleReport, rows as rows_in_words};
-use super::triggers;
+use super::report::RuleReport;
+use super::rows::{Tally, rows as rows_in_words};
 use super::walk::{self, Extent, Position};
 use crate::config::Rule;
 use crate::config::units::show_duration;
@@ -35,9 +36,6 @@ const MOST: u64 = 50_000;
 /// Per cent of `max_size` that are filled when it was passed: rows differ, and pages have headers
 /// that stay.
 const FILLED: u128 = 99;
-
-/// Attempts at a batch that finds the database locked; each waits for `pool.busy_timeout` itself.
-pub(super) const ATTEMPTS: u32 = 3;
 
 /// Pause before another attempt.
 const BUSY_PAUSE: Duration = Duration::from_millis(250);

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::indexes::Suspects;
-use super::{Omissions, indexes, search, was_dropped};
+use super::omissions::{Omissions, was_dropped};
+use super::{indexes, search};
 use crate::config::{Integrity, Reindex};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;

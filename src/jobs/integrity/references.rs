@@ -2,7 +2,7 @@
 //! connections that turn them on, so that they are broken in many files whose application never
 //! noticed.
 
-use super::{Omissions, was_dropped};
+use super::omissions::{Omissions, was_dropped};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::Reader;

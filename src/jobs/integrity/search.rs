@@ -2,7 +2,7 @@
 //! different from it. Only reads; one that may have been made by a tokenizer of the application is
 //! not called wrong (HAZARDS H16, H34).
 
-use super::Omissions;
+use super::omissions::Omissions;
 use crate::error::{Error, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::Reader;

@@ -2,15 +2,16 @@
 //! and for three quarters of the time they have the lock to themselves.
 
 use super::step::{Cost, StepName, StepReport};
-use super::vacuum::freed;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::limits::part;
 use crate::jobs::moment::Slices;
 use crate::jobs::pace::Pace;
+use crate::metrics::events::Reclaimed;
 use crate::sqlite::files::facts::Facts;
 use crate::sqlite::upkeep::incremental::IncrementalVacuum;
-use crate::words::{count, plural};
+use crate::state::facts::{self, SPACE, Space};
+use crate::words::{self, count, plural};
 
 const STEP: StepName = StepName::Vacuum;
 
@@ -87,4 +88,17 @@ fn gave_up(run: &Run, before: &Facts, slices: u64, why: Error) -> Result<StepRep
         return Err(why);
     }
     freed(run, before, &format!(" in {}, and {why}", plural(slices, "slice", "slices")))
+}
+
+/// The step with what it gained; `how` follows the number of bytes.
+pub(super) fn freed(run: &Run, before: &Facts, how: &str) -> Result<StepReport> {
+    let after = run.facts_afterwards()?;
+    let bytes = before.bytes().saturating_sub(after.bytes());
+    let pages = before.pages.saturating_sub(after.pages);
+    run.remember(SPACE, &Some(Space { free_bytes: after.free_bytes() }))?;
+    let (used, left) = (before.used_bytes(), after.used_bytes());
+    run.state.now(|c| facts::shrunk_on_purpose(c, &run.database.name, used, left))?;
+    Reclaimed { database: &run.database.name, bytes }.emit();
+    let done = StepReport::done(STEP, format!("VACUUM freed {}{how}", words::bytes(bytes)));
+    Ok(StepReport { freed_bytes: Some(bytes), freed_pages: Some(pages), ..done })
 }

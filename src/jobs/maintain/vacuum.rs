@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::compact::{self, Compaction};
-use super::slices;
+use super::slices::{self, freed};
 use super::speed::interruptible;
 use super::step::{Cost, Decision, StepName, StepReport};
 use crate::config::units::show_duration;
@@ -14,13 +14,12 @@ use crate::config::{Maintain, RowidPolicy, Vacuum};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::limits::{in_step, part, within};
-use crate::metrics::events::Reclaimed;
 use crate::sqlite::files::facts::{Facts, resolved};
 use crate::sqlite::files::replicator;
 use crate::sqlite::files::space::{Need, shortage, temp_directory};
 use crate::sqlite::look::rowids;
 use crate::sqlite::upkeep::vacuum::{AutoVacuum, vacuum};
-use crate::state::facts::{self, SPACE, SPEEDS, Space, Speeds};
+use crate::state::facts::{SPEEDS, Speeds};
 use crate::words;
 
 const STEP: StepName = StepName::Vacuum;
@@ -237,17 +236,4 @@ fn no_room(database: &Path, bytes: u64) -> Result<Option<Error>> {
             "; make room there, or name a roomier directory for temporary files with SQLITE_TMPDIR";
         error
     }))
-}
-
-/// The step with what it gained; `how` follows the number of bytes.
-pub(super) fn freed(run: &Run, before: &Facts, how: &str) -> Result<StepReport> {
-    let after = run.facts_afterwards()?;
-    let bytes = before.bytes().saturating_sub(after.bytes());
-    let pages = before.pages.saturating_sub(after.pages);
-    run.remember(SPACE, &Some(Space { free_bytes: after.free_bytes() }))?;
-    let (used, left) = (before.used_bytes(), after.used_bytes());
-    run.state.now(|c| facts::shrunk_on_purpose(c, &run.database.name, used, left))?;
-    Reclaimed { database: &run.database.name, bytes }.emit();
-    let done = StepReport::done(STEP, format!("VACUUM freed {}{how}", words::bytes(bytes)));
-    Ok(StepReport { freed_bytes: Some(bytes), freed_pages: Some(pages), ..done })
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::QueryTiming;
+use super::timing::QueryTiming;
 use crate::error::Result;
 use crate::jobs::Run;
 use crate::metrics::events::PlanChanged;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
 
-use super::{Columns, create, file_name};
+use super::columns::Columns;
+use super::file::{create, file_name};
 use crate::error::{Error, Reason, Result};
 use crate::store::Directory;
 

@@ -3,11 +3,12 @@
 //! so that a run which is killed in between leaves rows twice and never none. Only ever adds to
 //! files; removing them is the operator's.
 
+mod columns;
 mod csv;
+mod file;
 mod sqlite;
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,10 +16,11 @@ use chrono::{DateTime, Utc};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
 
-use super::children::{Node, id};
+use self::columns::Columns;
+use self::file::file_name;
+use super::graph::children::{Node, id};
 use crate::config::{ArchiveFormat, Database, Rule};
 use crate::error::{Error, Reason, Result};
-use crate::sql::quoting::quoted;
 use crate::sqlite::look::keys::{self, Key, among};
 use crate::store::{Directory, directory_below};
 use crate::words;
@@ -47,15 +49,6 @@ pub(super) struct Archive {
 enum ArchiveFiles {
     Sqlite(sqlite::Month),
     Csv(csv::CsvFiles),
-}
-
-/// How the rows of one table are written.
-struct Columns {
-    /// What reads them, up to its WHERE.
-    select: String,
-    names: Vec<String>,
-    /// How many of them, at the beginning, name a row.
-    key: usize,
 }
 
 impl Archive {
@@ -136,7 +129,7 @@ impl Archive {
             ));
         }
         if !self.tables.contains_key(&node.name) {
-            let columns = columns(from, node)?;
+            let columns = Columns::of(from, node)?;
             match &mut self.files {
                 ArchiveFiles::Sqlite(month) => month.prepare(&node.name, &columns)?,
                 ArchiveFiles::Csv(run) => run.begin(&node.name, &columns)?,
@@ -192,41 +185,4 @@ impl Archive {
         };
         Ok((if self.rows == 0 { Vec::new() } else { files }, self.rows))
     }
-}
-
-/// All columns, and before them the rowid where no column is that.
-fn columns(connection: &Connection, node: &Node) -> Result<Columns> {
-    let mut names = keys::all_columns(connection, &node.name)?;
-    let sql = "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 AND upper(type) = 'INTEGER' \
-               AND (SELECT count(*) FROM pragma_table_info(?1) WHERE pk > 0) = 1 \
-               AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')";
-    let by_rowid = matches!(node.key.as_slice(), [one] if !one.starts_with('"'));
-    let key = if by_rowid {
-        let alias: Option<String> =
-            connection.prepare(sql)?.query_map([&node.name], |row| row.get(0))?.next().transpose()?;
-        vec![alias.unwrap_or_else(|| node.key[0].clone())]
-    } else {
-        keys::primary_key(connection, &node.name)?
-    };
-    names.retain(|name| !key.contains(name));
-    names.splice(0..0, key.iter().cloned());
-    let list = names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
-    Ok(Columns { select: format!("SELECT {list} FROM {}", quoted(&node.name)), names, key: key.len() })
-}
-
-/// A table's name as part of a file's: whatever is not safe everywhere is an underscore.
-fn file_name(table: &str) -> String {
-    let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-    table.chars().take(100).map(safe).collect()
-}
-
-/// Makes a file (0640) that belongs to the owner of its directory, also where root makes it.
-/// `None`: it is there.
-fn create(directory: &Directory, name: &str) -> Result<Option<File>> {
-    let made = directory.create_file(name)?;
-    if made.is_some() {
-        // The file's name must outlast a power cut as its rows do.
-        directory.sync()?;
-    }
-    Ok(made)
 }

@@ -20,11 +20,11 @@ use crate::sqlite::look::schema;
 
 /// What the statements of a rule set off.
 #[derive(Debug, Default)]
-pub(super) struct TriggerEffects {
+pub(in crate::jobs::cleanup) struct TriggerEffects {
     /// The triggers, as `table.trigger`.
-    pub(super) names: Vec<String>,
+    pub(in crate::jobs::cleanup) names: Vec<String>,
     /// The full-text tables that they write to, and whether only to remove.
-    pub(super) fulltext: BTreeMap<String, bool>,
+    pub(in crate::jobs::cleanup) fulltext: BTreeMap<String, bool>,
 }
 
 /// Tables that a statement writes to, those of its triggers included, and whether it only deletes
@@ -33,7 +33,7 @@ type WrittenTables = BTreeMap<String, bool>;
 
 /// EXPLAIN compiles the statements: a trigger, a check or an index that needs a function or a
 /// collation which we lack fails here, and not in the middle.
-pub(super) fn fired(connection: &Connection, graph: &Graph) -> Result<TriggerEffects> {
+pub(in crate::jobs::cleanup) fn fired(connection: &Connection, graph: &Graph) -> Result<TriggerEffects> {
     let (mut names, mut written) = (Vec::new(), WrittenTables::new());
     for node in graph.tables.iter().filter(|node| node.deleted) {
         let delete = format!("DELETE FROM {} WHERE {}", quoted(&node.name), among("", &node.key, 1));
@@ -61,7 +61,11 @@ pub(super) fn fired(connection: &Connection, graph: &Graph) -> Result<TriggerEff
 /// Refuses where one of them would write to a full-text table that does not agree with its content
 /// by our tokenizers: what it takes out of the index would not be what the application's put in
 /// (HAZARDS H34).
-pub(super) fn in_step(run: &Run, reader: &Reader<'_>, fired: &TriggerEffects) -> Result<()> {
+pub(in crate::jobs::cleanup) fn in_step(
+    run: &Run,
+    reader: &Reader<'_>,
+    fired: &TriggerEffects,
+) -> Result<()> {
     for (table, &only_deletes) in &fired.fulltext {
         let found = reader.read(|c| fulltext::agreement(c, table));
         run.go_on()?;

@@ -9,58 +9,62 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::links::{Action, Edge};
-use super::report::rows_of;
-use super::retention::Retention;
 use crate::config::Children;
 use crate::error::{Error, Reason, Result};
+use crate::jobs::cleanup::retention::Retention;
+use crate::jobs::cleanup::rows::rows_of;
 use crate::sql::quoting::quoted;
 use crate::sqlite::look::keys::{self, Key, among};
 use crate::sqlite::look::schema::{self, Table};
 
 /// A table and the columns that name its rows.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) name: String,
-    pub(super) key: Vec<String>,
+pub(in crate::jobs::cleanup) struct Node {
+    pub(in crate::jobs::cleanup) name: String,
+    pub(in crate::jobs::cleanup) key: Vec<String>,
     /// Rows of it may be deleted.
-    pub(super) deleted: bool,
+    pub(in crate::jobs::cleanup) deleted: bool,
 }
 
 /// The rule's table, number 0, and the tables that its deletes reach.
 #[derive(Debug)]
-pub(super) struct Graph {
-    pub(super) tables: Vec<Node>,
-    pub(super) edges: Vec<Edge>,
+pub(in crate::jobs::cleanup) struct Graph {
+    pub(in crate::jobs::cleanup) tables: Vec<Node>,
+    pub(in crate::jobs::cleanup) edges: Vec<Edge>,
 }
 
 /// How many rows stand in the way, by foreign key.
-pub(super) type Blockers = BTreeMap<usize, u64>;
+pub(in crate::jobs::cleanup) type Blockers = BTreeMap<usize, u64>;
 
 /// What goes together with some rows of the rule's table.
 #[derive(Debug, Default)]
-pub(super) struct Deletions {
+pub(in crate::jobs::cleanup) struct Deletions {
     /// Rows to delete by table, parents before their children.
-    pub(super) deletes: Vec<(usize, Vec<Key>)>,
+    pub(in crate::jobs::cleanup) deletes: Vec<(usize, Vec<Key>)>,
     /// Rows that stay and are to be changed, by foreign key.
-    pub(super) changes: Vec<(usize, Vec<Key>)>,
+    pub(in crate::jobs::cleanup) changes: Vec<(usize, Vec<Key>)>,
     /// Old rows of the rule's table that point at one of these and go later: until then they point
     /// at nothing.
-    pub(super) loosed: Vec<(usize, Vec<Key>)>,
+    pub(in crate::jobs::cleanup) loosed: Vec<(usize, Vec<Key>)>,
     /// Rows that stand in the way, by foreign key. Those of the rule's own table are rows that it
     /// keeps.
-    pub(super) blocked: Vec<(usize, Vec<Key>)>,
+    pub(in crate::jobs::cleanup) blocked: Vec<(usize, Vec<Key>)>,
     /// How long tables without an index that would help were read from end to end, once each: a
     /// single row takes as long.
-    pub(super) scanning: Duration,
+    pub(in crate::jobs::cleanup) scanning: Duration,
 }
 
 /// Rows that are known to go, so that none is counted twice and a circle of references ends.
-pub(super) type KnownRows = HashSet<(usize, Vec<u8>)>;
+pub(in crate::jobs::cleanup) type KnownRows = HashSet<(usize, Vec<u8>)>;
 
 impl Graph {
     /// Follows the foreign keys from `root` down: all the way to `cascade`, one step to `refuse`
     /// and to `unlink`.
-    pub(super) fn build(connection: &Connection, root: &Table, children: Children) -> Result<Self> {
+    pub(in crate::jobs::cleanup) fn build(
+        connection: &Connection,
+        root: &Table,
+        children: Children,
+    ) -> Result<Self> {
         let tables = schema::tables(connection)?;
         let mut graph = Self {
             tables: vec![Node { name: root.name.clone(), key: keys::key(connection, root)?, deleted: true }],
@@ -91,7 +95,11 @@ impl Graph {
     }
 
     /// The same of a table by its name.
-    pub(super) fn of(connection: &Connection, root: &str, children: Children) -> Result<Self> {
+    pub(in crate::jobs::cleanup) fn of(
+        connection: &Connection,
+        root: &str,
+        children: Children,
+    ) -> Result<Self> {
         let table = schema::tables(connection)?.into_iter().find(|table| table.name == root);
         let table = table.ok_or_else(|| Error::new(Reason::NotFound, format!("there is no table {root}")))?;
         Self::build(connection, &table, children)
@@ -99,7 +107,7 @@ impl Graph {
 
     /// How many rows stand in the way, in words; those of the rule's own table are such as it
     /// keeps.
-    pub(super) fn in_words(&self, blockers: &Blockers) -> String {
+    pub(in crate::jobs::cleanup) fn in_words(&self, blockers: &Blockers) -> String {
         let all: Vec<_> = blockers
             .iter()
             .map(|(edge, rows)| {
@@ -113,7 +121,10 @@ impl Graph {
     }
 
     /// Why some of them cannot be unlinked.
-    pub(super) fn obstacles<'a>(&'a self, blockers: &'a Blockers) -> impl Iterator<Item = &'a str> {
+    pub(in crate::jobs::cleanup) fn obstacles<'a>(
+        &'a self,
+        blockers: &'a Blockers,
+    ) -> impl Iterator<Item = &'a str> {
         blockers.keys().filter_map(|edge| match &self.edges[*edge].action {
             Action::Block(why) => why.as_deref(),
             _ => None,
@@ -122,7 +133,7 @@ impl Graph {
 
     /// Whether a row can be reached in one way only, so that no two slices of the rule's table
     /// reach it.
-    pub(super) fn is_tree(&self) -> bool {
+    pub(in crate::jobs::cleanup) fn is_tree(&self) -> bool {
         (0..self.tables.len()).all(|table| {
             let ways = self.edges.iter().filter(|edge| edge.child == table).count();
             ways <= usize::from(table != 0)
@@ -130,7 +141,7 @@ impl Graph {
     }
 
     /// What goes when `rows` of the rule's table go. `seen` holds what is known to go already.
-    pub(super) fn doomed(
+    pub(in crate::jobs::cleanup) fn doomed(
         &self,
         connection: &Connection,
         goes: &Retention,
@@ -233,7 +244,11 @@ impl Graph {
 
     /// Whether one of the rows that were changed, which pointed at something before, points at
     /// nothing now.
-    pub(super) fn dangles(&self, connection: &Connection, changes: &[(usize, Vec<Key>)]) -> Result<bool> {
+    pub(in crate::jobs::cleanup) fn dangles(
+        &self,
+        connection: &Connection,
+        changes: &[(usize, Vec<Key>)],
+    ) -> Result<bool> {
         for (edge, rows) in changes {
             let edge = &self.edges[*edge];
             let (parent, child) = (&self.tables[edge.parent], &self.tables[edge.child]);
@@ -258,7 +273,7 @@ impl Graph {
 }
 
 /// A key as bytes that are equal exactly when the keys are.
-pub(super) fn id(key: &[Value]) -> Vec<u8> {
+pub(in crate::jobs::cleanup) fn id(key: &[Value]) -> Vec<u8> {
     let mut id = Vec::new();
     for value in key {
         let (kind, bytes) = match value {

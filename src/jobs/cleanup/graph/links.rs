@@ -12,7 +12,7 @@ use crate::sqlite::look::schema::{self, ChildKey};
 
 /// What happens to a row that points at one which goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Action {
+pub(in crate::jobs::cleanup) enum Action {
     /// It stands in the way: by the rule, or because it cannot be unlinked, and why.
     Block(Option<String>),
     /// It goes as well.
@@ -23,26 +23,26 @@ pub(super) enum Action {
 
 /// A foreign key. Tables are numbers in [`super::children::Graph::tables`].
 #[derive(Debug)]
-pub(super) struct Edge {
-    pub(super) parent: usize,
-    pub(super) child: usize,
+pub(in crate::jobs::cleanup) struct Edge {
+    pub(in crate::jobs::cleanup) parent: usize,
+    pub(in crate::jobs::cleanup) child: usize,
     /// Columns of the parent and of the child, quoted.
-    pub(super) pairs: Vec<(String, String)>,
+    pub(in crate::jobs::cleanup) pairs: Vec<(String, String)>,
     /// `visit.user`, or `visit (shop, user)`.
-    pub(super) name: String,
-    pub(super) action: Action,
+    pub(in crate::jobs::cleanup) name: String,
+    pub(in crate::jobs::cleanup) action: Action,
     /// The schema itself removes such rows: ON DELETE CASCADE.
-    pub(super) cascades: bool,
+    pub(in crate::jobs::cleanup) cascades: bool,
     /// An assignment of NULL, which a row that is to go later does not mind.
-    pub(super) is_loosed: bool,
+    pub(in crate::jobs::cleanup) is_loosed: bool,
     /// The child's columns lead an index.
-    pub(super) indexed: bool,
+    pub(in crate::jobs::cleanup) indexed: bool,
 }
 
 impl Edge {
     /// The key of `child` that points at `parent`, each with its name and number. Both are 0 for
     /// the rule's own table.
-    pub(super) fn new(
+    pub(in crate::jobs::cleanup) fn new(
         connection: &Connection,
         (parent, parent_name): (usize, &str),
         child: usize,
