@@ -141,6 +141,20 @@ fn replaces_whole_and_does_not_disturb_a_reader(store: &dyn Store) {
     assert_eq!(names(store), ["a.json"]);
 }
 
+fn tells_one_file_as_it_lists_it_and_another_version_of_other_content(store: &dyn Store) {
+    assert_eq!(store.entry("a").unwrap(), None);
+    let mut before = None;
+    for content in [b"1", b"2", b"3", b"4"] {
+        store.replace("a", content).unwrap();
+        let entry = store.entry("a").unwrap().unwrap();
+        assert_eq!(store.list().unwrap(), [entry.clone()]);
+        assert_eq!((entry.name.as_str(), entry.size), ("a", 1));
+        assert!(entry.version.is_some() && entry.version != before, "{entry:?} after {before:?}");
+        before = entry.version;
+    }
+    assert_eq!(store.entry("../a").unwrap_err().reason, Reason::Refused);
+}
+
 fn deletes_and_says_what_is_not_there(store: &dyn Store) {
     put(store, "a", b"x").unwrap();
     let reader = store.get("a").unwrap();
@@ -218,6 +232,7 @@ macro_rules! conformance {
                 refuses_a_name_that_is_taken_before_any_work
                 lets_exactly_one_of_several_puts_of_a_name_win
                 replaces_whole_and_does_not_disturb_a_reader
+                tells_one_file_as_it_lists_it_and_another_version_of_other_content
                 deletes_and_says_what_is_not_there
                 refuses_names_that_could_lie_elsewhere
                 grants_a_claim_only_while_nobody_holds

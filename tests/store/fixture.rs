@@ -28,7 +28,10 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let base = tempfile::tempdir().unwrap();
+        Self::below(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn below(base: TempDir) -> Self {
         let store = Local::create(base.path(), "app").unwrap();
         Self { base, catalogue: Catalogue::new("app", Arc::new(store)) }
     }

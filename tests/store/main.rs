@@ -12,6 +12,7 @@ mod conformance;
 mod cut_short;
 mod fixture;
 mod local;
+mod manifests;
 #[cfg(feature = "object-storage")]
 mod object;
 #[cfg(feature = "object-storage")]

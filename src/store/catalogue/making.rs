@@ -71,9 +71,9 @@ impl Catalogue {
                 stored: sums.stored,
             };
             let manifest = Manifest::new(snapshot, written);
-            // Known from here on, it is removed where the rest fails.
-            let (manifest, _) = made.insert((manifest, edit));
-            self.manifests.write(&*self.store, &name.manifest(), manifest)?;
+            let json = manifest.to_json()?;
+            made = Some((manifest, edit));
+            self.store.replace(&name.manifest(), &json)?;
             Ok(Content::New)
         });
         match (put, made) {

@@ -2,71 +2,79 @@
 //! looks at the backups every few seconds, and a run that looks at them several times, opens none
 //! in vain. Must never be what something is removed by: then the manifest is read, changed or not.
 
-use std::collections::{HashMap, HashSet};
-use std::io::Read as _;
+use std::collections::HashMap;
+use std::io::Read;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use chrono::TimeDelta;
+
 use super::manifest::Manifest;
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::files::{Entry, Store};
 
 /// More than any manifest has: one that claims to be longer is not one.
 const MAX_MANIFEST: u64 = 64 << 20;
 
+/// A file whose last change is no longer ago than this is held open while it is known: so long its
+/// number is no other file's, and two changes within one tick of the clock differ all the same.
+const YOUNG: TimeDelta = TimeDelta::seconds(3);
+
 /// What was read in one place.
 #[derive(Default)]
 pub struct Manifests {
-    /// By file: its version, and what it said, be that no manifest.
-    known: Mutex<HashMap<String, (String, Result<Manifest>)>>,
+    /// By file.
+    known: Mutex<HashMap<String, Known>>,
+}
+
+struct Known {
+    version: String,
+    /// Be that no manifest.
+    said: Result<Manifest>,
+    held: Option<Box<dyn Read + Send>>,
 }
 
 impl Manifests {
     /// The manifest in this file, which is only read where it is not known as it is now.
     pub(super) fn of(&self, store: &dyn Store, file: &Entry) -> Result<Manifest> {
-        let known = self.known().get(&file.name).cloned();
-        match known.filter(|(version, _)| Some(version) == file.version.as_ref()) {
-            Some((_, said)) => said,
-            None => self.read(store, file),
+        if let Some(known) = self.known().get(&file.name)
+            && Some(&known.version) == file.version.as_ref()
+        {
+            return known.said.clone();
         }
+        self.read(store, file)
     }
 
     /// The same, and reads it in any case.
     pub(super) fn read(&self, store: &dyn Store, file: &Entry) -> Result<Manifest> {
-        let mut json = Vec::new();
-        let read = store.get(&file.name)?.take(MAX_MANIFEST).read_to_end(&mut json);
+        let (mut json, mut reader) = (Vec::new(), store.get(&file.name)?);
+        let read = (&mut reader).take(MAX_MANIFEST).read_to_end(&mut json);
         read.map_err(|e| Error::io(format!("cannot read {}", file.name), &e))?;
         let said = Manifest::parse(&json);
-        // What was read may be newer than the version, and is read once more then.
-        self.know(file, said.clone());
-        said
-    }
-
-    /// Writes a manifest, in the place of the one that was there, and knows it. While
-    /// [`Store::edit`] is held.
-    pub(super) fn write(&self, store: &dyn Store, file: &str, manifest: &Manifest) -> Result<()> {
-        let json = manifest.to_json()?;
-        store.replace(file, &json)?;
-        // Where it cannot be looked at, it is read.
-        if let Ok(Some(file)) = store.entry(file) {
-            self.know(&file, Manifest::parse(&json));
+        if let Some(version) = file.version.clone() {
+            let held = is_young(file).then_some(reader);
+            // What was read may be newer than the version, and is read once more then.
+            self.known().insert(file.name.clone(), Known { version, said: said.clone(), held });
         }
-        Ok(())
+        said
     }
 
     /// Forgets those whose file is not among these.
     pub(super) fn retain(&self, files: &[Entry]) {
-        let names: HashSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
-        self.known().retain(|name, _| names.contains(name.as_str()));
+        let files: HashMap<&str, &Entry> = files.iter().map(|file| (file.name.as_str(), file)).collect();
+        self.known().retain(|name, known| {
+            let file = files.get(name.as_str());
+            known.held = known.held.take().filter(|_| file.is_some_and(|file| is_young(file)));
+            file.is_some()
+        });
     }
 
-    fn know(&self, file: &Entry, said: Result<Manifest>) {
-        if let Some(version) = &file.version {
-            self.known().insert(file.name.clone(), (version.clone(), said));
-        }
-    }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<String, (String, Result<Manifest>)>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         // Whoever panicked was only looking or adding.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_young(file: &Entry) -> bool {
+    clock::now() - file.modified < YOUNG
 }

@@ -67,7 +67,7 @@ impl Catalogue {
             return Err(Error::new(Reason::Refused, format!("{} cannot be marked: {}", now.name, now.state)));
         };
         change(&mut manifest);
-        self.manifests.write(&*self.store, &name.manifest(), &manifest)?;
+        self.store.replace(&name.manifest(), &manifest.to_json()?)?;
         Ok(Backup { state: judge(&manifest, &now.name, now.size), manifest: Some(manifest), ..now })
     }
 }

@@ -84,6 +84,7 @@ impl Catalogue {
             self.remove(&damaged)?;
         }
         let copy = Manifest { verification: None, pinned: false, unconfirmed: true, ..manifest.clone() };
+        let json = copy.to_json()?;
         let _held = source.hold(backup)?;
         let mut begun = None;
         let put = self.store.put(&backup.name, &mut |out| {
@@ -94,7 +95,7 @@ impl Catalogue {
             let edit = self.store.edit()?;
             self.check_free(&name)?;
             begun = Some(edit);
-            self.manifests.write(&*self.store, &name.manifest(), &copy)?;
+            self.store.replace(&name.manifest(), &json)?;
             Ok(Content::New)
         });
         put.map_err(|error| {

@@ -170,5 +170,7 @@ impl Store for Object {
 fn entry(object: ObjectMeta) -> Option<Entry> {
     let name = object.location.filename()?.to_owned();
     check_name(&name).ok()?;
-    Some(Entry { name, size: object.size, modified: object.last_modified, version: object.e_tag })
+    // Azure has it in quotes where it is asked for one file, and without in a list.
+    let version = object.e_tag.map(|tag| tag.trim_matches('"').to_owned());
+    Some(Entry { name, size: object.size, modified: object.last_modified, version })
 }
