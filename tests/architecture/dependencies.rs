@@ -1,23 +1,8 @@
-//! What the program is linked with, under which licence and from where.
+//! What the program depends on: its Rust, its licences, where it comes from.
 
-use std::fs;
 use std::path::Path;
 
 use crate::documents::document;
-
-/// Two in one process break each other's locks.
-#[test]
-fn h02_one_sqlite_is_linked() {
-    let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
-    let lock: toml::Table = lock.parse().unwrap();
-    let packages = lock["package"].as_array().unwrap();
-    let named = |name: &str| packages.iter().filter(|p| p["name"].as_str() == Some(name)).count();
-    assert_eq!(named("libsqlite3-sys"), 1);
-    assert_eq!(named("rusqlite"), 1);
-    let bindings = packages.iter().filter_map(|p| p["name"].as_str());
-    let bindings: Vec<_> = bindings.filter(|n| n.contains("sqlite") && n.ends_with("-sys")).collect();
-    assert_eq!(bindings, ["libsqlite3-sys"]);
-}
 
 /// What cargo knows of the program and all of its dependencies on Linux.
 fn packages() -> Vec<serde_json::Value> {

@@ -1,4 +1,4 @@
-//! What the documents must have, and that what they say of each other is there.
+//! Nothing that users see without its line in the documents, and no link or proof that is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -11,6 +11,7 @@ mod documents;
 mod errors;
 mod fixture;
 mod restores;
+mod troubles;
 mod verbs;
 
 #[path = "../support/mod.rs"]

@@ -4,6 +4,7 @@
 
 mod courtesy;
 mod every_job;
+mod facts;
 mod fixture;
 mod hangs;
 mod http;

@@ -14,7 +14,6 @@ use litekeeper::state::State;
 use litekeeper::state::runs::{self, Run};
 use litekeeper::terms::{Cause, JobKind, Outcome};
 use std::os::unix::fs::chown;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -374,12 +373,6 @@ async fn the_lock_holds_between_processes_and_ends_with_the_one_that_holds_it() 
     assert!(dead.finished.unwrap() >= dead.started);
 }
 
-/// Writes with root's rights what an application's sidecar then looks like.
-fn leave_sidecar_of_root(database: &Path) {
-    let shm = database.with_file_name("attendance.sqlite-shm");
-    chown(shm, Some(0), Some(0)).unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn h03_a_sidecar_that_the_application_cannot_write_makes_the_run_a_failure_with_the_fix() {
     if !rustix::process::geteuid().is_root() {
@@ -391,7 +384,8 @@ async fn h03_a_sidecar_that_the_application_cannot_write_makes_the_run_a_failure
     let work = job(|run| {
         let update = "UPDATE users SET email = 'x'";
         run.write_within(PATIENCE, |t| Ok(t.execute_batch(update)?))?;
-        leave_sidecar_of_root(&run.database.path);
+        // As root leaves it where nothing takes care.
+        chown(run.database.path.with_file_name("attendance.sqlite-shm"), Some(0), Some(0)).unwrap();
         Ok(report())
     });
     let finished = fixture.run(work).await;

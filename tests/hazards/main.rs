@@ -5,6 +5,7 @@
 mod caretaker;
 mod clients;
 mod hostile;
+mod machine;
 mod one_file;
 mod places;
 mod processes;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod advise;
+mod at_odds;
 mod checks;
 mod damaged;
 mod fingerprint;

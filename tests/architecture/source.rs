@@ -1,4 +1,4 @@
-//! The source files, and their code without comments and tests.
+//! The files of the source tree, and what each uses by its paths.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,11 +60,18 @@ fn top_level(list: &str) -> Vec<&str> {
     parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect()
 }
 
+/// The files of the program.
 pub(crate) fn sources() -> Vec<Source> {
-    pub(crate) fn collect(dir: &Path, root: &Path, into: &mut Vec<Source>) {
+    below("src")
+}
+
+/// The Rust files below a folder of the repository, by their paths in it.
+pub(crate) fn below(folder: &str) -> Vec<Source> {
+    fn collect(dir: &Path, root: &Path, into: &mut Vec<Source>) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            // What cargo builds of the fuzz targets lies beside them.
+            if path.is_dir() && !path.ends_with("target") {
                 collect(&path, root, into);
             } else if path.extension().is_some_and(|e| e == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
@@ -72,9 +79,9 @@ pub(crate) fn sources() -> Vec<Source> {
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut sources = Vec::new();
-    collect(&root, &root, &mut sources);
-    assert!(sources.len() > 50, "the sources are not found in {}", root.display());
-    sources
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files = Vec::new();
+    collect(&root, &root, &mut files);
+    assert!(files.len() > 50, "the files are not found in {}", root.display());
+    files
 }
