@@ -10,7 +10,7 @@ use super::Run;
 use super::limits::{part, write_now};
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::files::facts::Facts;
+use crate::sqlite::look::facts::Facts;
 use crate::state::facts::{BUILDS, Build};
 
 /// A file that is smaller by this share than at an attempt that failed is worth another one.

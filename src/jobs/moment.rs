@@ -12,7 +12,7 @@ use super::pace::{LEAST, Pace};
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::pool::wait_for_locks;
-use crate::sqlite::files::facts::is_wal;
+use crate::sqlite::look::facts::is_wal;
 use crate::sqlite::pauses::{Locks, Moment, Pauses};
 
 /// Attempts in a row, outside WAL mode, at which somebody read when it came to the COMMIT: then

@@ -14,9 +14,10 @@ use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::pool::{self, LogLimit};
 use crate::sqlite::copy::snapshot::Bounds;
-use crate::sqlite::files::facts::{Facts, resolved, wal_bytes};
+use crate::sqlite::files::paths::{resolved, wal_bytes};
 use crate::sqlite::files::{access, holders};
 use crate::sqlite::inspector::Inspector;
+use crate::sqlite::look::facts::Facts;
 use crate::terms::progress::Watch;
 use crate::words;
 

@@ -18,7 +18,7 @@ use super::waits::Waits;
 use crate::config::Database;
 use crate::error::{Error, Reason, Result};
 use crate::pool::{Call, Pool};
-use crate::sqlite::files::facts::Facts;
+use crate::sqlite::look::facts::Facts;
 use crate::sqlite::pauses::Pauses;
 use crate::sqlite::write::hold::{self, Holds};
 use crate::state::State;

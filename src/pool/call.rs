@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::session::Limits;
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::files::facts::wal_bytes;
+use crate::sqlite::files::paths::wal_bytes;
 use crate::terms::progress::{Stop, Unit, Watch};
 
 /// How often the write-ahead log is looked at. A fast disk writes some 100 MiB meanwhile.

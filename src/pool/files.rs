@@ -19,9 +19,9 @@ use tokio::sync::{RwLock, RwLockReadGuard, watch};
 
 use super::session;
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::files::facts::is_wal;
 use crate::sqlite::files::fileset::Fileset;
 use crate::sqlite::files::{access, aliases, replicator};
+use crate::sqlite::look::facts::is_wal;
 use crate::sqlite::open;
 
 /// A connection that was taken out of the pool.

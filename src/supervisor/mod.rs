@@ -36,7 +36,7 @@ use crate::schedule::ticks::{self, Ticks};
 use crate::schedule::timetable::Timetable;
 use crate::schedule::upkeep::Upkeep;
 use crate::sqlite::files::access;
-use crate::sqlite::files::facts::data_version;
+use crate::sqlite::look::facts::data_version;
 use crate::state::State;
 use crate::state::runs as history;
 use crate::state::status::{ConfigState, Reload, Status};

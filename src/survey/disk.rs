@@ -10,8 +10,9 @@ use crate::config::{Database, Place};
 use crate::error::{Reason, Result};
 use crate::schedule::admission::Disk;
 use crate::sqlite::files::aliases::{self, SecondName};
-use crate::sqlite::files::facts::{disk_free, resolved, wal_bytes};
+use crate::sqlite::files::paths::{resolved, wal_bytes};
 use crate::sqlite::files::replicator;
+use crate::sqlite::files::space::disk_free;
 use crate::state::status::DiskFree;
 use crate::store::{self, Catalogue, Inventory};
 

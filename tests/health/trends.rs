@@ -7,7 +7,7 @@ use crate::support::sandbox::Sandbox;
 use crate::support::sql::edit;
 use chrono::{DateTime, TimeDelta, Utc};
 use litekeeper::jobs::health::Health;
-use litekeeper::sqlite::files::facts::disk_free;
+use litekeeper::sqlite::files::space::disk_free;
 use litekeeper::state::State;
 use litekeeper::state::facts::{self, TRENDS};
 use litekeeper::state::trends::{self, Measure, Size, Trend};

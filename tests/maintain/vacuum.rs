@@ -9,7 +9,7 @@ use litekeeper::error::Reason;
 use litekeeper::jobs::maintain::{Maintain, StepName};
 use litekeeper::jobs::runner::{self, Order};
 use litekeeper::pool::Pool;
-use litekeeper::sqlite::files::facts::disk_free;
+use litekeeper::sqlite::files::space::disk_free;
 use litekeeper::sqlite::files::space::temp_directory;
 use litekeeper::sqlite::upkeep::vacuum::{AutoVacuum, into, vacuum};
 use litekeeper::sqlite::write::hold::Holds;

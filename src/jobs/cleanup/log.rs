@@ -9,7 +9,7 @@ use super::batch::{ATTEMPTS, BatchReport};
 use crate::config::units::show_duration;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
-use crate::sqlite::files::facts::wal_bytes;
+use crate::sqlite::files::paths::wal_bytes;
 use crate::sqlite::files::replicator;
 use crate::sqlite::write::checkpoint::settle;
 use crate::words;

@@ -13,7 +13,7 @@ use super::plan::Plan;
 use super::rows::{RowCounts, Tally, rows, rows_of};
 use crate::config::{Database, DateFormat, Rule, Vacuum};
 use crate::error::Error;
-use crate::sqlite::files::facts::Facts;
+use crate::sqlite::look::facts::Facts;
 use crate::words;
 
 /// The detail of a run.

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::jobs::Run;
-use crate::sqlite::files::facts::{Facts, disk_free, resolved};
+use crate::sqlite::files::paths::resolved;
+use crate::sqlite::files::space::disk_free;
+use crate::sqlite::look::facts::Facts;
 use crate::state::facts::{self, SIZES, TRENDS};
 use crate::state::trends::{self, Measure, Size};
 use crate::words;

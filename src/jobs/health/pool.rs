@@ -7,7 +7,7 @@ use crate::jobs::reading::shut_out;
 use crate::jobs::verdicts::{Check, met};
 use crate::pool::PoolState;
 use crate::sqlite::files::aliases;
-use crate::sqlite::files::facts::{file_bytes, wal_bytes};
+use crate::sqlite::files::paths::{file_bytes, wal_bytes};
 use crate::state::facts::{POOL_TIMEOUTS, PoolTimeouts};
 
 const NAME: &str = "pool";

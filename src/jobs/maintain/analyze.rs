@@ -13,7 +13,7 @@ use crate::config::Analyze;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::limits::{part, write};
-use crate::sqlite::files::facts::Facts;
+use crate::sqlite::look::facts::Facts;
 use crate::sqlite::look::{schema, sizes};
 use crate::sqlite::open;
 use crate::sqlite::upkeep::analyze;

@@ -20,7 +20,8 @@ use std::time::Instant;
 
 use super::{Access, Job, Report, Run, limits, writing};
 use crate::error::{Class, Error, Reason, Result};
-use crate::sqlite::files::facts::{Facts, wal_bytes};
+use crate::sqlite::files::paths::wal_bytes;
+use crate::sqlite::look::facts::Facts;
 use crate::terms::JobKind;
 use crate::terms::progress::Unit;
 use crate::words;

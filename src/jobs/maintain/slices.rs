@@ -8,7 +8,7 @@ use crate::jobs::limits::part;
 use crate::jobs::moment::Slices;
 use crate::jobs::pace::Pace;
 use crate::metrics::events::Reclaimed;
-use crate::sqlite::files::facts::Facts;
+use crate::sqlite::look::facts::Facts;
 use crate::sqlite::upkeep::incremental::IncrementalVacuum;
 use crate::state::facts::{self, SPACE, Space};
 use crate::words::{self, count, plural};

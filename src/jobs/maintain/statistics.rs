@@ -8,8 +8,9 @@ use crate::error::{Error, Result};
 use crate::jobs::Run;
 use crate::jobs::limits::{part, write};
 use crate::sqlite::copy::snapshot::{Bounds, Snapshot};
-use crate::sqlite::files::facts::{Facts, resolved};
+use crate::sqlite::files::paths::resolved;
 use crate::sqlite::files::space::{Need, shortage, temp_directory};
+use crate::sqlite::look::facts::Facts;
 use crate::sqlite::upkeep::statistics::{self, Statistics};
 use crate::store::scratch::Scratch;
 

@@ -16,7 +16,7 @@ use self::report::{Alternative, Detail};
 use self::source::Pages;
 use super::{Job, Report, Run, Terms};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::files::facts::{SIDECARS, resolved, sidecar};
+use crate::sqlite::files::paths::{SIDECARS, resolved, sidecar};
 use crate::store::restore;
 use crate::terms::JobKind;
 use crate::terms::progress::Watch;

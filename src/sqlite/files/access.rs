@@ -14,7 +14,7 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
-use super::facts::{SIDECARS, resolved, sidecar};
+use super::paths::{SIDECARS, resolved, sidecar};
 use super::{aliases, header};
 use crate::error::{Error, Reason, Result};
 

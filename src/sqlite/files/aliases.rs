@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 
-use super::facts::resolved;
+use super::paths::resolved;
 
 /// What follows a database's name in that under which a restore in place keeps the file that it
 /// replaces. While the restore is at work, or where it was killed, the live file has this second

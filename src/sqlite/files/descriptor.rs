@@ -16,7 +16,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::access;
-use super::facts::sidecar;
+use super::paths::sidecar;
 
 /// That of the write-ahead log's index of this database, which the connection has read in WAL mode;
 /// `None` where none can be found.

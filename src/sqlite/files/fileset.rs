@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::access::{Identity, identity};
-use super::facts::{resolved, sidecar};
+use super::paths::{resolved, sidecar};
 
 /// What a path leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
 use serde::Serialize;
 
 use super::access::{self, Identity};
-use super::facts::{SIDECARS, resolved, sidecar};
+use super::paths::{SIDECARS, resolved, sidecar};
 use crate::words;
 
 /// The inode of the first PID namespace (PROC_PID_INIT_INO in linux/proc_ns.h): who lives in it

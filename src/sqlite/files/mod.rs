@@ -4,10 +4,10 @@
 pub mod access;
 pub mod aliases;
 pub(in crate::sqlite) mod descriptor;
-pub mod facts;
 pub mod fileset;
 pub mod header;
 pub mod holders;
+pub mod paths;
 pub mod place;
 pub mod replicator;
 pub mod space;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::facts::resolved;
+use super::paths::resolved;
 
 /// Tables that Litestream keeps in each database it replicates, `_litestream_seq` and
 /// `_litestream_lock`, or its directory beside the file. A database that cannot be read now is

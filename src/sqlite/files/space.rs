@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::facts::disk_free;
 use crate::error::{Error, Reason, Result};
 use crate::words;
 
@@ -87,6 +86,13 @@ pub fn temp_directory() -> PathBuf {
 fn is_usable(directory: &Path) -> bool {
     directory.is_dir()
         && accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty()).is_ok()
+}
+
+/// Bytes free for us on the filesystem of `path` (statvfs `f_bavail`).
+pub fn disk_free(path: &Path) -> Result<u64> {
+    let stat = rustix::fs::statvfs(path)
+        .map_err(|e| Error::io(format!("cannot ask {} for its free space", path.display()), &e.into()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{resolved, sidecar};
+use super::paths::{resolved, sidecar};
 
 /// Two writes closer together than the clock of the filesystem ticks can have the same time; none
 /// ticks slower than this (FAT, 2 s).

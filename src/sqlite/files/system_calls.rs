@@ -31,7 +31,7 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::fs::{accessat, fstat, open, openat, readlinkat, statat, unlinkat};
 use rustix::io::{Errno, Result as Tried};
 
-use super::facts::SIDECARS;
+use super::paths::SIDECARS;
 use super::place::{self, is_trusted, reopened};
 use crate::rights::{self, Owner};
 

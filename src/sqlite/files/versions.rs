@@ -14,8 +14,8 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
-use super::facts::resolved;
 use super::holders::{self, FileSelection, Holder};
+use super::paths::resolved;
 
 /// The sources from which on, and before which, a checkpoint goes on with a log that was begun anew
 /// meanwhile: 3.7.0, and what mended it in 3.51.3, 3.50.7 and 3.44.6, all of March 2026

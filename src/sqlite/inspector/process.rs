@@ -18,7 +18,7 @@ use super::question::{Answer, Question, Subject};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::checks;
 use crate::sqlite::files::access;
-use crate::sqlite::files::facts::file_bytes;
+use crate::sqlite::files::paths::file_bytes;
 use crate::sqlite::look::schema;
 use crate::sqlite::open::{self, bounds};
 

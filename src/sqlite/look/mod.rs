@@ -2,6 +2,7 @@
 //! plans. Changes nothing.
 
 pub mod explain;
+pub mod facts;
 pub mod keys;
 pub mod query;
 pub mod rowids;

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use rusqlite::limits::Limit;
 
 use crate::error::Result;
-use crate::sqlite::files::facts::{file_bytes, wal_bytes};
+use crate::sqlite::files::paths::{file_bytes, wal_bytes};
 
 /// SQLite's own bound on a value (SQLITE_MAX_LENGTH, <https://www.sqlite.org/limits.html>).
 const LONGEST: u64 = 1_000_000_000;

@@ -20,8 +20,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::files::facts::{is_wal, wal_bytes};
+use crate::sqlite::files::paths::wal_bytes;
 use crate::sqlite::files::replicator;
+use crate::sqlite::look::facts::is_wal;
 use crate::sqlite::open;
 use crate::sqlite::write::checkpoint::{Mode, checkpoint};
 use crate::words;

@@ -130,7 +130,7 @@ pub fn leave_log_to_replicator(connection: &Connection, path: &Path) -> rusqlite
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sqlite::files::facts;
+    use crate::sqlite::files::paths;
 
     #[test]
     fn escapes_what_a_uri_would_read_as_its_own() {
@@ -149,7 +149,7 @@ mod tests {
         )
         .unwrap();
         let holds = hold::Holds::new(|_| {});
-        let is_unwritten = || facts::wal_bytes(&path) == 0;
+        let is_unwritten = || paths::wal_bytes(&path) == 0;
         let mut live = another(&path).unwrap();
         for sql in [
             "BEGIN IMMEDIATE",

@@ -24,7 +24,7 @@ use rusqlite::Connection;
 
 use super::files::access::{self, Identity};
 use super::files::descriptor;
-use super::files::facts::{resolved, sidecar};
+use super::files::paths::{resolved, sidecar};
 use super::process::Process;
 use crate::error::{Error, Reason, Result};
 use protocol::{Answer, Question, micros};

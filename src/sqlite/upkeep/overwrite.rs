@@ -22,7 +22,7 @@ use rusqlite::backup::{Backup, StepResult};
 
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::copy::steps::{OnLock, to_the_end};
-use crate::sqlite::files::facts::data_version;
+use crate::sqlite::look::facts::data_version;
 use crate::sqlite::open;
 use crate::sqlite::write::checkpoint::{Mode, checkpoint};
 use crate::sqlite::write::hold::{Holds, without_checkpoints};

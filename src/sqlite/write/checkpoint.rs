@@ -8,7 +8,8 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::sqlite::files::{facts, replicator};
+use crate::sqlite::files::replicator;
+use crate::sqlite::look::facts;
 
 /// How hard to try (<https://www.sqlite.org/pragma.html#pragma_wal_checkpoint>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,7 +27,7 @@ use std::marker::PhantomData;
 use rusqlite::{Connection, ffi};
 
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::files::facts::is_wal;
+use crate::sqlite::look::facts::is_wal;
 
 /// Its place among the locks of a wal-index.
 const WAL_CKPT_LOCK: c_int = 1;

@@ -16,7 +16,7 @@ use super::directory::Directory;
 use super::temp::{is_abandoned, is_linked};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::files::facts::SIDECARS;
+use crate::sqlite::files::paths::SIDECARS;
 use crate::sqlite::files::place;
 use crate::sqlite::inspector::Inspector;
 use crate::sqlite::open;

@@ -17,7 +17,8 @@ use super::codec::read_error;
 use super::local::directory::Directory;
 use super::{Backup, Catalogue};
 use crate::error::{Error, Reason, Result};
-use crate::sqlite::files::facts::{SIDECARS, disk_free, sidecar};
+use crate::sqlite::files::paths::{SIDECARS, sidecar};
+use crate::sqlite::files::space::disk_free;
 use crate::terms::progress::{Unit, Watch};
 
 /// Bytes passed on at a time.

@@ -8,7 +8,7 @@ use crate::support::process::trace::opened_and_closed;
 use crate::support::sandbox::Sandbox;
 use crate::support::soundness::assert_sound;
 use crate::support::{skip, wait_until};
-use litekeeper::sqlite::files::{access, facts};
+use litekeeper::sqlite::files::{access, paths};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -69,7 +69,7 @@ fn h01_the_daemon_opens_the_database_and_its_sidecars_through_sqlite_alone() {
         });
         assert!(daemon.stop().success());
         let all =
-            ["", "-wal", "-shm", "-journal"].map(|suffix| opens(&trace, &facts::sidecar(&database, suffix)));
+            ["", "-wal", "-shm", "-journal"].map(|suffix| opens(&trace, &paths::sidecar(&database, suffix)));
         let all = all.concat();
         assert!(!all.is_empty());
         // What SQLite opens is what was looked at; nothing else in the program opens files like
@@ -109,7 +109,7 @@ async fn h01_no_commit_is_lost_while_two_pools_write_beside_the_application() {
                 while !stop.load(Ordering::Relaxed) {
                     access::check(&path).unwrap();
                     access::check_sidecars(&path).unwrap();
-                    let _ = (access::warnings(&path), facts::wal_bytes(&path));
+                    let _ = (access::warnings(&path), paths::wal_bytes(&path));
                     looks += 1;
                     std::thread::yield_now();
                 }

@@ -11,8 +11,8 @@ use crate::cli::terminal::page::Page;
 use crate::cli::terminal::shell::quoted;
 use crate::error::{Reason, Result};
 use crate::pool::Call;
-use crate::sqlite::files::facts::SIDECARS;
 use crate::sqlite::files::holders::Holder;
+use crate::sqlite::files::paths::SIDECARS;
 use crate::store::restore::in_place::Plan;
 use crate::words;
 

@@ -18,7 +18,7 @@ use rustix::io::{Errno, Result as Tried};
 pub(in crate::sqlite) use self::walk::is_link;
 pub use self::walk::look;
 use self::walk::{LOOK, Link, Walk};
-use super::facts::SIDECARS;
+use super::paths::SIDECARS;
 use crate::error::{Error, Reason, Result};
 
 /// The descriptors of this process, as names that open what they stand for, wherever that lies now.

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::access::Identity;
 use crate::sqlite::files::aliases::BEFORE_RESTORE;
-use crate::sqlite::files::facts::SIDECARS;
+use crate::sqlite::files::paths::SIDECARS;
 use crate::store::local::directory::Directory;
 use crate::store::restore::unfinished::HiddenFile;
 

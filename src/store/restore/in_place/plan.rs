@@ -10,10 +10,11 @@ use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, accessat, st
 use super::aside;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::access::{self, Identity};
-use crate::sqlite::files::facts::{SIDECARS, disk_free, sidecar, wal_bytes};
 use crate::sqlite::files::holders::{self, FileSelection, Holder, Holders};
+use crate::sqlite::files::paths::{SIDECARS, sidecar, wal_bytes};
 use crate::sqlite::files::place::Place;
 use crate::sqlite::files::replicator;
+use crate::sqlite::files::space::disk_free;
 use crate::sqlite::files::space::no_room;
 use crate::store::local::directory::Directory;
 use crate::store::restore::likeness::Likeness;

@@ -1,7 +1,5 @@
 //! Numbers that SQLite tells about a database without reading its rows.
 
-use std::path::{Path, PathBuf};
-
 use rusqlite::Connection;
 
 use crate::error::Result;
@@ -69,38 +67,4 @@ pub fn is_wal(connection: &Connection) -> Result<bool> {
 /// (<https://www.sqlite.org/pragma.html#pragma_data_version>).
 pub fn data_version(connection: &Connection) -> Result<i64> {
     Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
-}
-
-/// Where a path leads to: SQLite follows links, and keeps its files beside the link's target. A
-/// path that leads nowhere stays as it is.
-pub fn resolved(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
-}
-
-/// What SQLite adds to a database's name for the files that belong to it.
-pub const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
-
-/// The file beside a database that ends in `suffix`, one of [`SIDECARS`].
-pub fn sidecar(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = resolved(path).into_os_string();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Bytes of the database's file, by `stat`; 0 where there is none.
-pub fn file_bytes(path: &Path) -> u64 {
-    std::fs::metadata(resolved(path)).map_or(0, |file| file.len())
-}
-
-/// Bytes of the write-ahead log, by `stat`; 0 where there is none.
-pub fn wal_bytes(path: &Path) -> u64 {
-    std::fs::metadata(sidecar(path, "-wal")).map_or(0, |wal| wal.len())
-}
-
-/// Bytes free for us on the filesystem of `path` (statvfs `f_bavail`).
-pub fn disk_free(path: &Path) -> Result<u64> {
-    let stat = rustix::fs::statvfs(path).map_err(|e| {
-        crate::error::Error::io(format!("cannot ask {} for its free space", path.display()), &e.into())
-    })?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
