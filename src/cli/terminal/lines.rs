@@ -1,7 +1,7 @@
 //! A text broken into lines of a width.
 
 /// Lines of at most `width` characters where the words allow it, never fewer than one.
-pub(in crate::cli) fn broken(text: &str, width: usize) -> Vec<String> {
+pub(super) fn broken(text: &str, width: usize) -> Vec<String> {
     if count(text) <= width {
         return vec![text.to_owned()];
     }

@@ -42,7 +42,7 @@ pub(in crate::cli) fn show(lines: &str) {
 }
 
 /// Columns of the terminal that a stream is; `None` where it is none.
-pub(in crate::cli) fn width(stream: &(impl AsFd + IsTerminal)) -> Option<usize> {
+pub(super) fn width(stream: &(impl AsFd + IsTerminal)) -> Option<usize> {
     let size = stream.is_terminal().then(|| terminal_size::terminal_size_of(stream))?;
     // A terminal need not know its size.
     size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0).or(Some(80))

@@ -37,7 +37,7 @@ impl TextTable {
     }
 
     /// Columns that it takes without the last.
-    pub(in crate::cli) fn least_width(&self) -> usize {
+    pub(super) fn least_width(&self) -> usize {
         self.widths().iter().map(|width| width + GAP).sum()
     }
 

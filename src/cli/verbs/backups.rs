@@ -71,7 +71,7 @@ fn place<'a>(database: &'a Database, from: Option<&str>) -> Result<(&'a Place, K
 }
 
 /// The backups of a database, or its copies `from` there; `not_found` where none was ever made.
-pub(in crate::cli) fn catalogue(database: &Database, from: Option<&str>) -> Result<Catalogue> {
+pub(super) fn catalogue(database: &Database, from: Option<&str>) -> Result<Catalogue> {
     let (place, _) = place(database, from)?;
     let name = &database.name;
     let store = store::open(place, name).map_err(|error| match error.reason {

@@ -12,7 +12,7 @@ use super::wrong::{Mistake, Span, describe};
 use crate::config::diagnostic::{Position, Problem, Rejection};
 
 /// What reading has brought to light so far.
-pub(in crate::config) struct Findings<'t> {
+pub(super) struct Findings<'t> {
     text: &'t str,
     problems: RefCell<Vec<(Span, Mistake)>>,
     /// Every key that was asked for, by its full name, and where the file sets it.
@@ -26,7 +26,7 @@ impl<'t> Findings<'t> {
 
     /// Notes something wrong at this place. Once: defaults that several databases share are checked
     /// with each.
-    pub(in crate::config) fn note(&self, span: Span, wrong: Mistake) {
+    pub(super) fn note(&self, span: Span, wrong: Mistake) {
         let mut problems = self.problems.borrow_mut();
         if !problems.iter().any(|(s, w)| *s == span && w.message == wrong.message) {
             problems.push((span, wrong));
@@ -34,12 +34,12 @@ impl<'t> Findings<'t> {
     }
 
     /// Where the file sets this key or opens this table.
-    pub(in crate::config) fn span(&self, key: &str) -> Option<Span> {
+    pub(super) fn span(&self, key: &str) -> Option<Span> {
         self.keys.borrow().get(key).cloned().flatten()
     }
 
     /// Every key that was asked for.
-    pub(in crate::config) fn into_keys(self) -> Vec<String> {
+    pub(super) fn into_keys(self) -> Vec<String> {
         self.keys.into_inner().into_keys().collect()
     }
 
@@ -99,7 +99,7 @@ fn unquoted(line: &str) -> Option<String> {
 }
 
 /// One table of the file, or one that the file leaves out.
-pub(in crate::config) struct Table<'t> {
+pub(super) struct Table<'t> {
     /// Full name, `database.app.pool`; empty for the whole file.
     name: String,
     /// Its header, or its value where it is inline.
@@ -113,7 +113,7 @@ pub(in crate::config) struct Table<'t> {
 
 impl<'t> Table<'t> {
     /// The whole file.
-    pub(in crate::config) fn root(document: &'t DeTable<'t>, findings: &'t Findings<'t>) -> Self {
+    pub(super) fn root(document: &'t DeTable<'t>, findings: &'t Findings<'t>) -> Self {
         Self::new(String::new(), 0..0, Some(document), findings)
     }
 
@@ -177,7 +177,7 @@ impl<'t> Table<'t> {
     }
 
     /// A key that has no default.
-    pub(in crate::config) fn need<T>(
+    pub(super) fn need<T>(
         &mut self,
         key: &str,
         read: impl FnOnce(&DeValue<'t>) -> Result<T, Mistake>,
@@ -208,7 +208,7 @@ impl<'t> Table<'t> {
     }
 
     /// Tables that are written `[[key]]`, in the order of the file.
-    pub(in crate::config) fn tables(&mut self, key: &str) -> Vec<Self> {
+    pub(super) fn tables(&mut self, key: &str) -> Vec<Self> {
         let name = self.full(key);
         let Some(value) = self.value(key) else { return Vec::new() };
         let items = match value.get_ref() {
@@ -234,7 +234,7 @@ impl<'t> Table<'t> {
     /// What was not asked for yet and has a name of the user's choice: the name, its place, the
     /// table. Where `only_tables` is false, other values are taken for tables that were written
     /// wrongly.
-    pub(in crate::config) fn named(&mut self, only_tables: bool) -> Vec<(&'t str, Span, Self)> {
+    pub(super) fn named(&mut self, only_tables: bool) -> Vec<(&'t str, Span, Self)> {
         let mut named = Vec::new();
         for (own, key, value) in self.entries() {
             if self.asked.iter().any(|asked| asked == own) || only_tables && !value.get_ref().is_table() {
@@ -248,7 +248,7 @@ impl<'t> Table<'t> {
     }
 
     /// The keys of a table whose keys are all of the user's choice.
-    pub(in crate::config) fn entries(
+    pub(super) fn entries(
         &self,
     ) -> impl Iterator<Item = (&'t str, Span, &'t Spanned<DeValue<'t>>)> + use<'t> {
         self.entries
@@ -258,18 +258,18 @@ impl<'t> Table<'t> {
     }
 
     /// Notes something wrong at a key of this table, or at the table.
-    pub(in crate::config) fn note(&self, key: Option<&str>, wrong: Mistake) {
+    pub(super) fn note(&self, key: Option<&str>, wrong: Mistake) {
         let span = key.and_then(|key| self.findings.span(&self.full(key)));
         self.findings.note(span.unwrap_or_else(|| self.span.clone()), wrong);
     }
 
     /// Notes something wrong at these bytes.
-    pub(in crate::config) fn note_at(&self, span: Span, wrong: Mistake) {
+    pub(super) fn note_at(&self, span: Span, wrong: Mistake) {
         self.findings.note(span, wrong);
     }
 
     /// Refuses a key that belongs elsewhere, with a help that says where.
-    pub(in crate::config) fn misplaced(&mut self, key: &str, help: &str) {
+    pub(super) fn misplaced(&mut self, key: &str, help: &str) {
         if let Some((own, key, _)) = self.entries().find(|(own, ..)| *own == key) {
             let wrong = Mistake::new(format!("`{}` does not belong here", self.full(own)));
             self.findings.note(key, wrong.help(help));
@@ -278,7 +278,7 @@ impl<'t> Table<'t> {
     }
 
     /// Refuses all tables that were not asked for, likewise.
-    pub(in crate::config) fn misplaced_tables(&mut self, help: &str) {
+    pub(super) fn misplaced_tables(&mut self, help: &str) {
         for (own, _, value) in self.entries() {
             if value.get_ref().is_table() && !self.asked.iter().any(|asked| asked == own) {
                 self.misplaced(own, help);
@@ -287,7 +287,7 @@ impl<'t> Table<'t> {
     }
 
     /// Refuses the keys that nobody asked for.
-    pub(in crate::config) fn finish(self) {
+    pub(super) fn finish(self) {
         let here = if self.name.is_empty() { "this file".to_owned() } else { format!("[{}]", self.name) };
         for (own, key, _) in self.entries() {
             if self.asked.iter().chain(&self.misplaced).any(|seen| seen == own) {

@@ -248,7 +248,7 @@ fn same_name(a: &str, b: &str) -> bool {
 }
 
 /// What is wrong with a name that becomes a label, a file name and an argument.
-pub(in crate::config) fn bad_name(what: &str, name: &str) -> Option<Mistake> {
+pub(super) fn bad_name(what: &str, name: &str) -> Option<Mistake> {
     let safe = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !name.is_empty() && name.len() <= 64 && !name.starts_with('-') && name.chars().all(safe) {
         return None;

@@ -13,7 +13,7 @@ use crate::config::{Config, Database};
 
 /// The whole document as one configuration. What is wrong is noted in `findings`, and the result
 /// then counts for nothing.
-pub(in crate::config) fn resolve<'t>(document: &'t DeTable<'t>, findings: &'t Findings<'t>) -> Config {
+pub(super) fn resolve<'t>(document: &'t DeTable<'t>, findings: &'t Findings<'t>) -> Config {
     let mut root = Table::root(document, findings);
     let mut warnings = Vec::new();
 

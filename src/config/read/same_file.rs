@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Device and inode of the files that are there. Those behind a disk that hangs are not known.
-pub(in crate::config) struct FileIdentities(BTreeMap<PathBuf, (u64, u64)>);
+pub(super) struct FileIdentities(BTreeMap<PathBuf, (u64, u64)>);
 
 impl FileIdentities {
     /// Looks at each path, as far as that is done in time.
-    pub(in crate::config) fn look(paths: Vec<PathBuf>) -> Self {
+    pub(super) fn look(paths: Vec<PathBuf>) -> Self {
         let (found, files) = mpsc::channel();
         let look = move || {
             for path in paths {
@@ -34,7 +34,7 @@ impl FileIdentities {
     }
 
     /// Whether both lead to one file.
-    pub(in crate::config) fn are_one(&self, one: &Path, other: &Path) -> bool {
+    pub(super) fn are_one(&self, one: &Path, other: &Path) -> bool {
         one == other || self.0.get(one).is_some_and(|file| self.0.get(other) == Some(file))
     }
 }

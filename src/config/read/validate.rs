@@ -16,7 +16,7 @@ use crate::terms::JobKind;
 const A_DAY: Duration = Duration::from_secs(86_400);
 
 /// What is valid and yet perhaps not meant, over all databases.
-pub(in crate::config) fn doubts(config: &Config) -> Vec<String> {
+pub(super) fn doubts(config: &Config) -> Vec<String> {
     let databases = config.databases.values();
     open_to_the_network(config)
         .into_iter()
@@ -64,7 +64,7 @@ fn always_postponed(database: &Database) -> Vec<String> {
 }
 
 /// All checks.
-pub(in crate::config) fn validate(config: &Config, findings: &Findings<'_>) {
+pub(super) fn validate(config: &Config, findings: &Findings<'_>) {
     for database in config.databases.values() {
         keeps_some_backup(database, findings);
         level_exists(database, findings);

@@ -30,7 +30,7 @@ pub(in crate::config) fn text(value: &DeValue<'_>) -> Read<String> {
 }
 
 /// A list of such texts, at least one.
-pub(in crate::config) fn texts(value: &DeValue<'_>) -> Read<Vec<String>> {
+pub(super) fn texts(value: &DeValue<'_>) -> Read<Vec<String>> {
     match value {
         DeValue::Array(items) if items.is_empty() => Err(Mistake::new("is an empty list")),
         DeValue::Array(items) => items.iter().map(|item| text(item.get_ref())).collect(),
@@ -39,7 +39,7 @@ pub(in crate::config) fn texts(value: &DeValue<'_>) -> Read<Vec<String>> {
 }
 
 /// `true` or `false`.
-pub(in crate::config) fn flag(value: &DeValue<'_>) -> Read<bool> {
+pub(super) fn flag(value: &DeValue<'_>) -> Read<bool> {
     value.as_bool().ok_or_else(|| Mistake::expected("true or false", value))
 }
 
@@ -56,7 +56,7 @@ pub(in crate::config) fn count<T: TryFrom<i64>>(
 }
 
 /// One of these words.
-pub(in crate::config) fn choice<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&DeValue<'_>) -> Read<T> {
+pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&DeValue<'_>) -> Read<T> {
     move |value| {
         let word = value.as_str().unwrap_or_default();
         words.iter().find(|(w, _)| *w == word).map(|(_, meaning)| *meaning).ok_or_else(|| {
@@ -71,15 +71,12 @@ pub(in crate::config) fn choice<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&De
 }
 
 /// A duration of this length or more.
-pub(in crate::config) fn at_least(shortest: Duration) -> impl FnOnce(&DeValue<'_>) -> Read<Duration> {
+pub(super) fn at_least(shortest: Duration) -> impl FnOnce(&DeValue<'_>) -> Read<Duration> {
     between(shortest, LONGEST)
 }
 
 /// A duration from `shortest` to `longest`.
-pub(in crate::config) fn between(
-    shortest: Duration,
-    longest: Duration,
-) -> impl FnOnce(&DeValue<'_>) -> Read<Duration> {
+pub(super) fn between(shortest: Duration, longest: Duration) -> impl FnOnce(&DeValue<'_>) -> Read<Duration> {
     move |value| {
         let what = "a duration such as \"30s\", \"5m\" or \"365d\"";
         let DeValue::String(text) = value else {
@@ -190,7 +187,7 @@ pub(in crate::config) fn path(value: &DeValue<'_>) -> Read<PathBuf> {
 }
 
 /// The path of a file.
-pub(in crate::config) fn file_path(value: &DeValue<'_>) -> Read<PathBuf> {
+pub(super) fn file_path(value: &DeValue<'_>) -> Read<PathBuf> {
     let path = path(value)?;
     if value.as_str().is_some_and(|text| text.ends_with('/')) || path.file_name().is_none() {
         return Err(Mistake::new(format!("must be a file, not a directory: {}", describe(value))));
@@ -199,12 +196,12 @@ pub(in crate::config) fn file_path(value: &DeValue<'_>) -> Read<PathBuf> {
 }
 
 /// `"auto"`, which is none, or an absolute path.
-pub(in crate::config) fn auto_or_path(value: &DeValue<'_>) -> Read<Option<PathBuf>> {
+pub(super) fn auto_or_path(value: &DeValue<'_>) -> Read<Option<PathBuf>> {
     if value.as_str() == Some("auto") { Ok(None) } else { path(value).map(Some) }
 }
 
 /// `"off"`, or bytes in a second.
-pub(in crate::config) fn rate(value: &DeValue<'_>) -> Read<Option<NonZeroU64>> {
+pub(super) fn rate(value: &DeValue<'_>) -> Read<Option<NonZeroU64>> {
     if value.as_str() == Some("off") {
         return Ok(None);
     }
@@ -250,7 +247,7 @@ pub(in crate::config) fn hosts(value: &DeValue<'_>) -> Read<Vec<String>> {
 }
 
 /// A parameter of a watched query.
-pub(in crate::config) fn parameter(value: &DeValue<'_>) -> Read<Value> {
+pub(super) fn parameter(value: &DeValue<'_>) -> Read<Value> {
     match value {
         DeValue::String(text) => Ok(Value::Text(text.clone().into_owned())),
         DeValue::Boolean(flag) => Ok(Value::Integer(i64::from(*flag))),

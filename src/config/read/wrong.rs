@@ -6,11 +6,11 @@ use std::ops::Range;
 use toml::de::DeValue;
 
 /// Bytes of the file.
-pub(in crate::config) type Span = Range<usize>;
+pub(super) type Span = Range<usize>;
 
 /// What is wrong with a value.
 #[derive(Debug, Clone)]
-pub(in crate::config) struct Mistake {
+pub(super) struct Mistake {
     /// A sentence without its subject, which is the key's name, until [`Mistake::about`] puts it in
     /// front.
     pub(in crate::config) message: String,
@@ -33,7 +33,7 @@ impl Mistake {
     }
 
     /// The message with its subject.
-    pub(in crate::config) fn about(mut self, key: &str) -> Self {
+    pub(super) fn about(mut self, key: &str) -> Self {
         self.message = format!("`{key}` {}", self.message);
         self
     }
@@ -44,7 +44,7 @@ impl Mistake {
 }
 
 /// The value as it can stand in a message.
-pub(in crate::config) fn describe(value: &DeValue<'_>) -> String {
+pub(super) fn describe(value: &DeValue<'_>) -> String {
     const LONG: usize = 60;
     match value {
         DeValue::String(text) if text.chars().count() > LONG => {

@@ -9,7 +9,7 @@ use super::value;
 use super::wrong::Mistake;
 
 /// What the key `timezone` may say.
-pub(in crate::config) enum Zone {
+pub(super) enum Zone {
     /// The machine's.
     Local,
     /// This one.
@@ -41,7 +41,7 @@ fn nearest(name: &str) -> String {
 }
 
 /// The machine's zone from `$TZ`, or from its files, and what to warn of where neither names one.
-pub(in crate::config) fn local() -> (Tz, Option<String>) {
+pub(super) fn local() -> (Tz, Option<String>) {
     let variable = std::env::var_os("TZ").map(|tz| tz.to_string_lossy().into_owned());
     choose(variable.as_deref(), || iana_time_zone::get_timezone().ok())
 }

@@ -27,7 +27,7 @@ pub fn prepare<'c>(connection: &'c Connection, sql: &str, values: &Values) -> Re
 
 /// Binds each parameter of the statement. SQLite would take one without a value for NULL, and
 /// nobody would see why the query finds nothing.
-pub(in crate::sqlite) fn bind(statement: &mut Statement<'_>, values: &Values) -> Result<()> {
+pub(super) fn bind(statement: &mut Statement<'_>, values: &Values) -> Result<()> {
     let names = (1..=statement.parameter_count())
         .map(|index| statement.parameter_name(index).map(str::to_owned))
         .collect::<Vec<_>>();
@@ -83,7 +83,7 @@ fn is_query(sql: &str) -> bool {
 }
 
 /// Whether SQLite plans it: a query or a change of rows.
-pub(in crate::sqlite) fn has_plan(sql: &str) -> bool {
+pub(super) fn has_plan(sql: &str) -> bool {
     let changes = ["INSERT", "REPLACE", "UPDATE", "DELETE"];
     is_query(sql) || changes.iter().any(|change| first_word(sql).eq_ignore_ascii_case(change))
 }

@@ -45,7 +45,7 @@ pub(in crate::sqlite) fn bytes_of(path: &Path) -> u64 {
 
 /// Bounds the values on a connection to a database that may be in use: a trigger, a generated
 /// column or an index evaluates what its schema says.
-pub(in crate::sqlite) fn of_live(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+pub(super) fn of_live(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     let longest = longest_value(bytes_of(path)).max(LEAST_OF_LIVE);
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(longest).unwrap_or(i32::MAX)).map(drop)
 }

@@ -107,7 +107,7 @@ pub fn settle_when_due(connection: &Connection) -> Result<Option<Checkpoint>> {
 /// The checkpoint that SQLite makes by itself with a COMMIT once the log is that long
 /// (`PRAGMA wal_autocheckpoint`; 0: none), for a COMMIT that could make none. As SQLite's own it
 /// fails in silence: whoever commits next makes it.
-pub(in crate::sqlite) fn automatic(connection: &Connection) {
+pub(super) fn automatic(connection: &Connection) {
     let made = || -> Result<()> {
         let pages: i64 = connection.pragma_query_value(None, "wal_autocheckpoint", |row| row.get(0))?;
         let due = u64::try_from(pages).ok().filter(|pages| *pages > 0);

@@ -106,13 +106,13 @@ impl Backup {
     }
 
     /// Newer is what was made later, whatever the clock said (see [`Manifest::sequence`]).
-    pub(in crate::store) fn age(&self) -> (Option<u64>, DateTime<Utc>) {
+    pub(super) fn age(&self) -> (Option<u64>, DateTime<Utc>) {
         (self.manifest.as_ref().map(|m| m.sequence), self.time)
     }
 }
 
 /// What a manifest says, of this file with this size.
-pub(in crate::store) fn judge(manifest: &Manifest, file: &str, size: u64) -> State {
+pub(super) fn judge(manifest: &Manifest, file: &str, size: u64) -> State {
     if manifest.file != file {
         return State::Damaged(format!("its manifest is that of {}", manifest.file));
     }

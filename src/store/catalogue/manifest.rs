@@ -117,12 +117,12 @@ pub struct Snapshot {
 }
 
 /// What is settled once the bytes are written.
-pub(in crate::store) struct ManifestParts<'a> {
+pub(super) struct ManifestParts<'a> {
     pub(in crate::store) database: &'a str,
     pub(in crate::store) file: &'a str,
-    pub(in crate::store) sequence: u64,
-    pub(in crate::store) started: DateTime<Utc>,
-    pub(in crate::store) finished: DateTime<Utc>,
+    pub(super) sequence: u64,
+    pub(super) started: DateTime<Utc>,
+    pub(super) finished: DateTime<Utc>,
     pub(in crate::store) compression: Compression,
     pub(in crate::store) raw: Sum,
     pub(in crate::store) stored: Sum,

@@ -17,7 +17,7 @@ use crate::priority;
 const DEPTH: usize = 2;
 
 /// Packing threads before a writer. Dropped unfinished, it stops them and leaves what was written.
-pub(in crate::store) struct Blocks<W: Write> {
+pub(super) struct Blocks<W: Write> {
     out: W,
     block: Vec<u8>,
     workers: Workers,

@@ -59,7 +59,7 @@ fn length(head: &[u8]) -> Option<usize> {
 }
 
 /// Unpacks a gzip file.
-pub(in crate::store) struct Members<R> {
+pub(super) struct Members<R> {
     file: From<R>,
     unpacker: Decompressor,
     packed: Vec<u8>,

@@ -8,7 +8,7 @@ use libdeflater::CompressionLvl;
 use super::member;
 
 /// What one thread packs with.
-pub(in crate::store) enum Packer {
+pub(super) enum Packer {
     /// RFC 1952.
     Gzip(Gzip),
     /// RFC 8878.
@@ -18,7 +18,7 @@ pub(in crate::store) enum Packer {
 impl Packer {
     /// Makes gzip members at `level` 1 to 9. Libdeflate's own levels above that take up to ten
     /// times the time of 6 for 7 %; zstd does better in less.
-    pub(in crate::store) fn gzip(level: u32) -> Self {
+    pub(super) fn gzip(level: u32) -> Self {
         let compressor = |level: u32| {
             let level = i32::try_from(level).ok().and_then(|level| CompressionLvl::new(level).ok());
             libdeflater::Compressor::new(level.unwrap_or_default())
@@ -27,7 +27,7 @@ impl Packer {
     }
 
     /// Makes zstd frames at `level` 1 to 19.
-    pub(in crate::store) fn zstd(level: u32) -> io::Result<Self> {
+    pub(super) fn zstd(level: u32) -> io::Result<Self> {
         let level = i32::try_from(level.clamp(1, 19)).unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL);
         let mut compressor = zstd::bulk::Compressor::new(level)?;
         compressor.include_checksum(true)?;
@@ -64,7 +64,7 @@ const NOISE: f64 = 7.8;
 
 /// Gzip. Zstd sees for itself, and fast, what cannot be packed; deflate works on it for as long as
 /// on anything.
-pub(in crate::store) struct Gzip {
+pub(super) struct Gzip {
     level: libdeflater::Compressor,
     stored: libdeflater::Compressor,
 }

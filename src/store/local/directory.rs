@@ -112,7 +112,7 @@ impl Directory {
     }
 
     /// A new one in this one for ourselves alone (0700); `None` when the name is taken.
-    pub(in crate::store) fn create_private_below(&self, name: &str) -> Result<Option<Self>> {
+    pub(super) fn create_private_below(&self, name: &str) -> Result<Option<Self>> {
         match fs::mkdirat(&self.fd, name, Mode::from(0o700)) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Ok(None),
@@ -210,7 +210,7 @@ impl Directory {
 
     /// Makes a file in it (0600) that has no name, for reading and writing; `None` where the
     /// filesystem has no such files.
-    pub(in crate::store) fn create_nameless(&self) -> Result<Option<File>> {
+    pub(super) fn create_nameless(&self) -> Result<Option<File>> {
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
         match fs::openat(&self.fd, ".", flags, Mode::from(0o600)) {
             Ok(fd) => Ok(Some(File::from(fd))),
@@ -231,7 +231,7 @@ impl Directory {
     /// Opens a regular file for reading, and for writing too if `write`. What it is, is known
     /// before: opened and closed, a database of somebody else that was given a name here would lose
     /// the locks that we have on it (H1).
-    pub(in crate::store) fn open_file(&self, name: &str, write: bool) -> Result<File> {
+    pub(super) fn open_file(&self, name: &str, write: bool) -> Result<File> {
         let access = if write { OFlags::RDWR } else { OFlags::RDONLY };
         let failed = |e| self.failed("cannot open", name, e);
         let found = place::look(&self.fd, name.as_ref()).map_err(failed)?;
@@ -296,7 +296,7 @@ impl Directory {
     }
 
     /// Removes an empty directory.
-    pub(in crate::store) fn remove_directory(&self, name: &str) -> Result<()> {
+    pub(super) fn remove_directory(&self, name: &str) -> Result<()> {
         fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).map_err(|e| self.failed("cannot remove", name, e))
     }
 

@@ -18,7 +18,7 @@ use super::directory::Directory;
 use crate::error::{Error, Reason, Result};
 
 /// How a temporary file's name begins: hidden, so never listed.
-pub(in crate::store) const PREFIX: &str = ".tmp-";
+pub(super) const PREFIX: &str = ".tmp-";
 
 /// Whoever sweeps holds the lock of a new file for moments only.
 const TO_LOCK: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ const TO_LOCK: Duration = Duration::from_secs(10);
 const FLUSH_EVERY: u64 = 8 << 20;
 
 /// A temporary file. Locked while it lives, which tells it from a dead one.
-pub(in crate::store) struct Temp<'a> {
+pub(super) struct Temp<'a> {
     dir: &'a Directory,
     name: String,
     file: Arc<File>,
@@ -53,12 +53,12 @@ impl<'a> Temp<'a> {
     }
 
     /// A writer into it that flushes as it goes.
-    pub(in crate::store) fn writer(&self) -> FlushingWriter {
+    pub(super) fn writer(&self) -> FlushingWriter {
         FlushingWriter::new(Arc::clone(&self.file), Behind::Forget)
     }
 
     /// Makes it durable and gives it its name; with `new`, only if that is not taken.
-    pub(in crate::store) fn publish(mut self, name: &str, new: bool) -> Result<()> {
+    pub(super) fn publish(mut self, name: &str, new: bool) -> Result<()> {
         self.file.sync_all().map_err(|e| self.dir.failed("cannot flush", &self.name, e))?;
         // So that whoever reads it next reads what the disk has.
         forget(&self.file, 0, None);
@@ -105,7 +105,7 @@ pub(in crate::store) fn is_held(dir: &Directory, name: &str, file: &File) -> Res
 
 /// Whether the process that made this file is dead: nobody has it locked, and it still has its
 /// name.
-pub(in crate::store) fn is_abandoned(file: &File) -> bool {
+pub(super) fn is_abandoned(file: &File) -> bool {
     file.try_lock().is_ok() && is_linked(file)
 }
 
@@ -122,13 +122,13 @@ pub(in crate::store) fn sweep(dir: &Directory, prefix: &str) -> Result<()> {
 }
 
 /// Whether the file still has a name.
-pub(in crate::store) fn is_linked(file: &File) -> bool {
+pub(super) fn is_linked(file: &File) -> bool {
     fstat(file).is_ok_and(|s| s.st_nlink > 0)
 }
 
 /// A locked file. Unlocked by name, not by closing alone: a process forked just now has a copy of
 /// the descriptor until it executes something else.
-pub(in crate::store) struct FileLock(pub(super) File);
+pub(super) struct FileLock(pub(super) File);
 
 impl Drop for FileLock {
     fn drop(&mut self) {
@@ -138,7 +138,7 @@ impl Drop for FileLock {
 
 /// How a file is locked.
 #[derive(Clone, Copy)]
-pub(in crate::store) enum LockKind {
+pub(super) enum LockKind {
     /// With others.
     Shared,
     /// Alone.
@@ -164,7 +164,7 @@ pub(in crate::store) fn lock(file: &File, kind: LockKind, limit: Duration) -> io
 }
 
 /// Whether a lock could not be had because the filesystem has none, as some that lie elsewhere.
-pub(in crate::store) fn is_without_locks(error: &io::Error) -> bool {
+pub(super) fn is_without_locks(error: &io::Error) -> bool {
     let codes = [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
@@ -310,7 +310,7 @@ fn forget(file: &File, from: u64, length: Option<NonZeroU64>) {
 }
 
 /// Reads a file, and lets go of the page cache behind it: a backup is large, and read once.
-pub(in crate::store) struct PassingReader {
+pub(super) struct PassingReader {
     file: File,
     read: u64,
     forgotten: u64,

@@ -25,7 +25,7 @@ const USERS: &str = "user.";
 
 /// What a file looks like from outside.
 #[derive(Debug)]
-pub(in crate::store) struct Likeness {
+pub(super) struct Likeness {
     uid: u32,
     gid: u32,
     mode: u32,
@@ -53,13 +53,13 @@ impl Likeness {
     /// For a database that is gone: what its directory says of its user. Readable for its group
     /// only where that may write to the directory, and for nobody else: what the mode was is not
     /// known.
-    pub(in crate::store) fn by_directory(directory: &Metadata) -> Self {
+    pub(super) fn by_directory(directory: &Metadata) -> Self {
         let mode = 0o600 | (if directory.mode() & 0o020 == 0 { 0 } else { 0o060 });
         Self { uid: directory.uid(), gid: directory.gid(), mode, xattrs: Vec::new() }
     }
 
     /// In words.
-    pub(in crate::store) fn show(&self) -> String {
+    pub(super) fn show(&self) -> String {
         format!("user {}, group {}, mode {:04o}", self.uid, self.gid, self.mode)
     }
 

@@ -13,7 +13,7 @@ use crate::store::local::directory::Directory;
 use crate::store::local::temp::{Behind, FlushingWriter, is_held, sweep};
 
 /// The hidden file. Locked by `flock` while it lives, which tells it from one of a dead process.
-pub(in crate::store) struct HiddenFile<'a> {
+pub(super) struct HiddenFile<'a> {
     dir: &'a Directory,
     name: String,
     file: Arc<File>,
@@ -75,7 +75,7 @@ impl<'a> HiddenFile<'a> {
     }
 
     /// Gives it a name that nothing has; `false` where something has.
-    pub(in crate::store) fn publish_new(mut self, name: &str) -> Result<bool> {
+    pub(super) fn publish_new(mut self, name: &str) -> Result<bool> {
         let published = self.dir.rename_new(&self.name, name)?;
         self.pending = !published;
         if published && let Err(error) = self.dir.sync() {
@@ -87,7 +87,7 @@ impl<'a> HiddenFile<'a> {
     }
 
     /// Gives it a name in place of what has it. Not yet durable: the directory is to be synced.
-    pub(in crate::store) fn publish_over(&mut self, name: &str) -> Result<()> {
+    pub(super) fn publish_over(&mut self, name: &str) -> Result<()> {
         self.dir.rename(&self.name, name)?;
         self.pending = false;
         Ok(())

@@ -18,7 +18,7 @@ use crate::words;
 
 /// What is printed.
 #[derive(Serialize)]
-pub(in crate::cli) struct InPlaceOutput {
+pub(super) struct InPlaceOutput {
     plan: Vec<String>,
     refused: Vec<String>,
     holders: Vec<Holder>,
@@ -45,11 +45,11 @@ impl InPlaceOutput {
         self.kept = kept;
     }
 
-    pub(in crate::cli) fn is_refused(&self) -> bool {
+    pub(super) fn is_refused(&self) -> bool {
         !self.refused.is_empty()
     }
 
-    pub(in crate::cli) fn render_kept(&self, page: &mut Page) {
+    pub(super) fn render_kept(&self, page: &mut Page) {
         for kept in &self.kept {
             page.beside("  old one   ", &kept.display().to_string());
         }
@@ -127,7 +127,7 @@ fn back(path: &Path, kept: &[PathBuf]) -> Vec<String> {
 }
 
 /// Says once that the daemon, or the run that it has at work, is waited for.
-pub(in crate::cli) fn letting_go(call: &Call, database: &str) -> impl FnMut(&str) -> Result<()> {
+pub(super) fn letting_go(call: &Call, database: &str) -> impl FnMut(&str) -> Result<()> {
     let (call, database) = (call.clone(), database.to_owned());
     let mut told = String::new();
     move |holder| {

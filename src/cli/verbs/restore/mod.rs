@@ -103,7 +103,7 @@ pub(in crate::cli) struct Restore {
 
 /// What is printed.
 #[derive(Serialize)]
-pub(in crate::cli) struct RestoreOutput {
+pub(super) struct RestoreOutput {
     database: String,
     backup: String,
     begun: DateTime<Utc>,
@@ -111,7 +111,7 @@ pub(in crate::cli) struct RestoreOutput {
     pub(in crate::cli) bytes: Option<u64>,
     dry_run: bool,
     check: Option<String>,
-    pub(in crate::cli) warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
     next: Vec<String>,
     #[serde(flatten)]
     in_place: Option<in_place::InPlaceOutput>,

@@ -18,13 +18,13 @@ use self::vfs::{NAME, WRITTEN, WrittenPages, register};
 use crate::error::{Error, Reason, Result};
 
 /// A write-only database.
-pub(in crate::sqlite) struct Sink {
+pub(super) struct Sink {
     connection: Connection,
     written: Fetch,
 }
 
 /// The right to fetch what was written.
-pub(in crate::sqlite) struct Fetch {
+pub(super) struct Fetch {
     /// Tied to its thread.
     _thread: PhantomData<*const ()>,
 }

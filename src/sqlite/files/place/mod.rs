@@ -108,7 +108,7 @@ impl Place {
 
     /// The file, if it is a regular one, as a descriptor by which nothing can be read or written
     /// (`O_PATH`), and its size.
-    pub(in crate::sqlite) fn regular(&self) -> Option<(OwnedFd, u64)> {
+    pub(super) fn regular(&self) -> Option<(OwnedFd, u64)> {
         let found = look(&self.directory, &self.name).ok()?;
         let file = fstat(&found).ok()?;
         let is_file = FileType::from_raw_mode(file.st_mode) == FileType::RegularFile;
@@ -194,7 +194,7 @@ pub fn directory(path: &Path) -> Result<(OwnedFd, PathBuf)> {
 /// The directory of `path`, in which no link but one of root or of ourselves was followed, and the
 /// name in it. For SQLite, which has resolved the path before: what is a link now was put there
 /// since.
-pub(in crate::sqlite) fn beneath(path: &Path) -> Tried<(OwnedFd, &OsStr)> {
+pub(super) fn beneath(path: &Path) -> Tried<(OwnedFd, &OsStr)> {
     let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
     Ok((handle(above, true)?, name))
 }
@@ -233,7 +233,7 @@ pub(in crate::sqlite) fn itself(path: &Path) -> Tried<OwnedFd> {
 }
 
 /// Whether the path stands for a descriptor of ours.
-pub(in crate::sqlite) fn is_descriptor(path: &Path) -> bool {
+pub(super) fn is_descriptor(path: &Path) -> bool {
     descriptor(path).is_some_and(|(_, rest)| rest.as_os_str().is_empty())
 }
 
@@ -277,12 +277,12 @@ pub fn has_foreign_name(directory: &Stat, file: &Stat) -> bool {
 }
 
 /// Whether others than root and we may put names into a directory.
-pub(in crate::sqlite) fn is_others(directory: &Stat) -> bool {
+pub(super) fn is_others(directory: &Stat) -> bool {
     !is_trusted(directory.st_uid) || directory.st_mode & OTHERS_WRITE != 0
 }
 
 /// Root could do anything without us, and so could we.
-pub(in crate::sqlite) fn is_trusted(owner: u32) -> bool {
+pub(super) fn is_trusted(owner: u32) -> bool {
     owner == 0 || owner == us()
 }
 

@@ -19,7 +19,7 @@ const MOST_INDEXES: usize = 8;
 
 /// What the indexes of a table say of the rows of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sqlite::salvage) enum Says {
+pub(super) enum Says {
     /// They have them; `tells`: and would not have them if another row of the page had these
     /// values.
     Yes { tells: bool },
@@ -41,7 +41,7 @@ struct Answers {
 
 impl Trees<'_, '_, '_> {
     /// Asks the indexes of a table for some rows of a page.
-    pub(in crate::sqlite::salvage) fn indexes_say(&self, number: usize, page: &Page, cells: &Cells) -> Says {
+    pub(super) fn indexes_say(&self, number: usize, page: &Page, cells: &Cells) -> Says {
         let Some(table) = self.tables.get(number) else { return Says::Nothing };
         let sound: Vec<_> = cells.readable.iter().filter(|peek| !peek.is_stray).collect();
         let step = sound.len().div_ceil(SAMPLE).max(1);

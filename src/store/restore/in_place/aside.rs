@@ -91,7 +91,7 @@ impl Aside<'_> {
 
 /// The name for the old set: that of a try that was killed when it had given the file this second
 /// name, or a new one.
-pub(in crate::store) fn kept_name(dir: &Directory, name: &str, old: Identity) -> Result<String> {
+pub(super) fn kept_name(dir: &Directory, name: &str, old: Identity) -> Result<String> {
     for earlier in second_names(dir, name, old)? {
         let mut is_free = true;
         for suffix in SIDECARS {
@@ -118,7 +118,7 @@ fn free_name(dir: &Directory, name: &str) -> Result<String> {
 }
 
 /// Names of the old file that earlier tries gave it.
-pub(in crate::store) fn second_names(dir: &Directory, name: &str, old: Identity) -> Result<Vec<String>> {
+pub(super) fn second_names(dir: &Directory, name: &str, old: Identity) -> Result<Vec<String>> {
     let mut names = dir.names()?;
     names.retain(|other| {
         other.starts_with(&prefix(name))

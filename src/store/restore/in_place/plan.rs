@@ -201,7 +201,7 @@ fn has_room(dir: &Directory, free: u64, needed: u64) -> Result<()> {
     Err(no_room("restoring in place", &dir.path().display().to_string(), needed, free))
 }
 
-pub(in crate::store) fn replicated() -> String {
+pub(super) fn replicated() -> String {
     String::from("Litestream replicates this database: its replica must begin anew (a new generation)")
 }
 
