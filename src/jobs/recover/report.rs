@@ -31,7 +31,7 @@ enum Outcome {
     /// Indexes were rebuilt in place.
     Reindexed,
     /// A new file was made.
-    Salvage,
+    Salvaged,
 }
 
 /// The newest verified backup, or why there is none to name.
@@ -109,11 +109,11 @@ impl Detail {
                 unchecked.clone_from(why);
                 (Outcome::Unknown, none)
             }
-            Diagnosis::Damaged(lines) | Diagnosis::Doubts(lines) => (Outcome::Salvage, lines.clone()),
+            Diagnosis::Damaged(lines) | Diagnosis::Doubts(lines) => (Outcome::Salvaged, lines.clone()),
             Diagnosis::Indexes(indexes) => {
                 let lines =
                     indexes.iter().map(|index| format!("index {index} does not agree with its table"));
-                (Outcome::Salvage, lines.collect())
+                (Outcome::Salvaged, lines.collect())
             }
         };
         shorten(&mut damage);
@@ -142,7 +142,7 @@ impl Detail {
         let Recovery { salvaged, wrong, unchecked, references, rebuilt, notes } = made;
         self.warnings.extend(notes);
         self.warnings.extend(doubtful(&salvaged));
-        self.result = Outcome::Salvage;
+        self.result = Outcome::Salvaged;
         self.to = Some(to.to_owned());
         self.salvaged = Some(salvaged);
         self.rebuilt_search = rebuilt;
