@@ -34,7 +34,7 @@ const WAL_CKPT_LOCK: c_int = 1;
 
 /// The lock, until it is dropped. Of a database without a write-ahead log, which has no
 /// checkpoints, an empty one.
-pub(super) struct CheckpointLock<'c> {
+pub(in crate::sqlite) struct CheckpointLock<'c> {
     file: Option<*mut ffi::sqlite3_file>,
     connection: PhantomData<&'c Connection>,
 }

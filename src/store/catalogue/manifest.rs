@@ -117,7 +117,7 @@ pub struct Snapshot {
 }
 
 /// What is settled once the bytes are written.
-pub(super) struct ManifestParts<'a> {
+pub(in crate::store) struct ManifestParts<'a> {
     pub(in crate::store) database: &'a str,
     pub(in crate::store) file: &'a str,
     pub(super) sequence: u64,

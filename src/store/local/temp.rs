@@ -138,7 +138,7 @@ impl Drop for FileLock {
 
 /// How a file is locked.
 #[derive(Clone, Copy)]
-pub(super) enum LockKind {
+pub(in crate::store) enum LockKind {
     /// With others.
     Shared,
     /// Alone.

@@ -13,7 +13,7 @@ use crate::store::local::directory::Directory;
 use crate::store::local::temp::{Behind, FlushingWriter, is_held, sweep};
 
 /// The hidden file. Locked by `flock` while it lives, which tells it from one of a dead process.
-pub(super) struct HiddenFile<'a> {
+pub(in crate::store) struct HiddenFile<'a> {
     dir: &'a Directory,
     name: String,
     file: Arc<File>,

@@ -23,18 +23,18 @@ pub(in crate::jobs::cleanup) enum Action {
 
 /// A foreign key. Tables are numbers in [`super::children::Graph::tables`].
 #[derive(Debug)]
-pub(super) struct Edge {
+pub(in crate::jobs::cleanup) struct Edge {
     pub(in crate::jobs::cleanup) parent: usize,
     pub(in crate::jobs::cleanup) child: usize,
     /// Columns of the parent and of the child, quoted.
-    pub(super) pairs: Vec<(String, String)>,
+    pub(in crate::jobs::cleanup) pairs: Vec<(String, String)>,
     /// `visit.user`, or `visit (shop, user)`.
     pub(in crate::jobs::cleanup) name: String,
     pub(in crate::jobs::cleanup) action: Action,
     /// The schema itself removes such rows: ON DELETE CASCADE.
     pub(in crate::jobs::cleanup) cascades: bool,
     /// An assignment of NULL, which a row that is to go later does not mind.
-    pub(super) is_loosed: bool,
+    pub(in crate::jobs::cleanup) is_loosed: bool,
     /// The child's columns lead an index.
     pub(in crate::jobs::cleanup) indexed: bool,
 }

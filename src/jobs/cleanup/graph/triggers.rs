@@ -24,7 +24,7 @@ pub(in crate::jobs::cleanup) struct TriggerEffects {
     /// The triggers, as `table.trigger`.
     pub(in crate::jobs::cleanup) names: Vec<String>,
     /// The full-text tables that they write to, and whether only to remove.
-    pub(super) fulltext: BTreeMap<String, bool>,
+    pub(in crate::jobs::cleanup) fulltext: BTreeMap<String, bool>,
 }
 
 /// Tables that a statement writes to, those of its triggers included, and whether it only deletes
