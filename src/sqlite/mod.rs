@@ -15,6 +15,6 @@ pub mod open;
 pub mod checks;
 pub mod write;
 pub mod pauses;
-pub mod process;
+mod process;
 pub mod look;
 pub mod files;

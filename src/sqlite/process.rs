@@ -5,9 +5,8 @@
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,13 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// process's memory.
 const LONGEST_ANSWER: usize = 256 << 20;
 
-/// The program that is started; the one that runs, unless a test harness embeds this library.
-static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-
-/// Names the litekeeper that is started, where this process is none. Only the first call counts.
-pub fn set_program(program: &Path) {
-    let _ = PROGRAM.set(program.to_owned());
-}
+/// The program that runs, and not its path: an upgrade may have replaced that.
+pub(super) const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// A process of ours. Dropped, it ends.
 #[derive(Debug)]
@@ -37,19 +31,20 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it under `--flag`; told to end, it has `to_end` for that until it is killed. The name
-    /// is a flag, and no verb, because a test of ours in the program's place would take a verb for
-    /// the name of a test, and run it.
+    /// Starts `program` with `--flag`; its `errors` go there. Told to end, it has `to_end` for that
+    /// until it is killed. The name is a flag, and no verb, because a test of ours in the program's
+    /// place would take a verb for the name of a test, and run it.
     pub(super) fn start<A: AsRef<OsStr>>(
+        program: &Path,
         flag: &str,
         arguments: impl IntoIterator<Item = A>,
+        errors: Stdio,
         to_end: Duration,
     ) -> io::Result<Self> {
-        // Not by its path: the program that runs may have been replaced by an upgrade.
-        let program = PROGRAM.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path);
         let mut command = Command::new(program);
         command.arg0("litekeeper").arg(format!("--{flag}")).args(arguments).env_clear();
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
+        let mut child = command.spawn()?;
         let (questions, answers) = (child.stdin.take(), child.stdout.take());
         Ok(Self {
             child,

@@ -42,7 +42,7 @@ impl Sandbox {
     pub fn empty() -> Self {
         // Jobs that a test runs in its own process have the program check for them, as it does for
         // itself.
-        litekeeper::sqlite::process::set_program(Path::new(PROGRAM));
+        litekeeper::sqlite::inspector::set_program(Path::new(PROGRAM));
         let this = Self { dir: TempDir::with_prefix("litekeeper-test-").unwrap() };
         for dir in [this.data(), this.backups(), this.state()] {
             fs::create_dir(dir).unwrap();

@@ -9,6 +9,8 @@ mod question;
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -19,7 +21,7 @@ pub use question::FLAG;
 
 use super::checks::{Depth, Found, References};
 use super::files::access::Identity;
-use super::process::Process;
+use super::process::{Process, THIS_PROGRAM};
 use crate::error::{Error, Reason, Result};
 use crate::terms::progress::Watch;
 use question::{Answer, Question, Refusal, Subject};
@@ -30,6 +32,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a process that was told to end may take, before it is killed: to close its connection
 /// takes milliseconds.
 const TO_END: Duration = Duration::from_secs(1);
+
+/// The program that is started; the one that runs, unless a test harness embeds this library.
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Names the litekeeper that is started for checks, where this process is none. Only the first call
+/// counts.
+pub fn set_program(program: &Path) {
+    let _ = PROGRAM.set(program.to_owned());
+}
 
 /// One file that is inspected. The process is started with the first question, and again after one
 /// that was given up. Dropped, it ends.
@@ -116,7 +127,8 @@ impl Inspector {
 }
 
 fn started(file: &Subject) -> Result<Process> {
-    let started = Process::start(FLAG, [] as [&str; 0], TO_END);
+    let program = PROGRAM.get().map_or(Path::new(THIS_PROGRAM), PathBuf::as_path);
+    let started = Process::start(program, FLAG, [] as [&str; 0], Stdio::inherit(), TO_END);
     let mut process =
         started.map_err(|e| Error::io("cannot start the process that checks the database", &e))?;
     send(&mut process, file)?;

@@ -17,6 +17,7 @@ pub use protocol::Locks;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use rusqlite::Connection;
 use super::files::access::{self, Identity};
 use super::files::descriptor;
 use super::files::paths::{resolved, sidecar};
-use super::process::Process;
+use super::process::{Process, THIS_PROGRAM};
 use crate::error::{Error, Reason, Result};
 use protocol::{Answer, Question, micros};
 
@@ -201,10 +202,12 @@ impl Watch {
         let failed = |e: std::io::Error| Error::io("cannot start a process of litekeeper's own", &e);
         let numbers = [identity.0, identity.1, micros(longest)].map(|number| number.to_string().into());
         let arguments = [locks.as_str().into(), path.as_os_str().to_owned()].into_iter().chain(numbers);
+        // Another program in its place, such as one of our tests, knows no such flag, and ends.
+        let program = Path::new(THIS_PROGRAM);
         // It would end with its input by itself; killed it is gone at once, for writers may wait
         // for us.
-        let process = Process::start(FLAG, arguments, Duration::ZERO).map_err(failed)?;
-        let mut this = Self { process, path: path.to_owned(), identity };
+        let started = Process::start(program, FLAG, arguments, Stdio::null(), Duration::ZERO);
+        let mut this = Self { process: started.map_err(failed)?, path: path.to_owned(), identity };
         match this.answer(LATE) {
             Some(Answer::Ready) => Ok(this),
             _ => Err(Error::new(Reason::Io, "a process of litekeeper's own does not answer")),
