@@ -183,7 +183,7 @@ fn database_status(
         verified_backup: known.and_then(|b| b.verified),
         backups: known.map_or(0, |b| b.count),
         damaged_backups: known.map_or(0, |b| b.damaged),
-        backups_error: backups.and_then(|b| b.err()).map(ToString::to_string),
+        backups_error: backups.and_then(std::result::Result::err).map(ToString::to_string),
         copies: disk
             .map(|disk| disk.copies.iter().map(|(name, known)| copy_status(name, known)).collect())
             .unwrap_or_default(),

@@ -69,7 +69,7 @@ fn reached<'u>(uses: &'u Uses, file: &Path) -> BTreeSet<&'u Path> {
 pub(crate) fn uses<'s>(sources: impl Iterator<Item = (&'s Path, &'s str)>) -> Uses {
     let modules: BTreeMap<Names, Module> =
         sources.map(|(file, text)| (names_of(file), Module::read(file, text))).collect();
-    let mut uses = Uses::new();
+    let mut all = Uses::new();
     for (own, module) in modules.iter().filter(|(own, _)| !own.is_empty()) {
         let mut used = BTreeMap::new();
         let mut add = |path: &Names| {
@@ -97,9 +97,9 @@ pub(crate) fn uses<'s>(sources: impl Iterator<Item = (&'s Path, &'s str)>) -> Us
             });
             path.iter().for_each(&mut add);
         }
-        uses.insert(module.file.clone(), used);
+        all.insert(module.file.clone(), used);
     }
-    uses
+    all
 }
 
 /// `["jobs", "backup"]` for `jobs/backup/mod.rs`; nothing for the crate's root.

@@ -57,7 +57,7 @@ impl Place {
     /// Errors: `wrong_owner` where a link, or a second name of the file, was made by somebody whose
     /// the file is not.
     pub fn of(path: &Path) -> Result<Self> {
-        let found = Walk::begin(path).and_then(|mut walk| walk.to_file().map(|found| (walk, found)));
+        let found = Walk::begin(path).and_then(|mut walk| walk.find_file().map(|found| (walk, found)));
         let (Walk { at: directory, above, links, .. }, (name, file)) = found
             .map_err(|e| Error::io(format!("there is no directory for {}", path.display()), &e.into()))?;
         let place = Self { directory, above, name, file, links };

@@ -53,7 +53,7 @@ impl Walk {
     }
 
     /// To a file, or to where one could be made: its name in the directory, and what it is.
-    pub(super) fn to_file(&mut self) -> Tried<(OsString, Option<Stat>)> {
+    pub(super) fn find_file(&mut self) -> Tried<(OsString, Option<Stat>)> {
         loop {
             let Some(name) = self.ahead.pop_front() else { return Err(Errno::ISDIR) };
             let is_last = self.ahead.is_empty();
