@@ -79,8 +79,10 @@ pub struct Task {
     pub access: Access,
     /// What ends it, and who minds where it cannot begin.
     pub terms: Terms,
-    work: Arc<dyn Fn(&Run) -> Result<Report> + Send + Sync>,
+    work: Arc<Work>,
 }
+
+type Work = dyn Fn(&Run) -> Result<Report> + Send + Sync;
 
 impl<J: Job> From<J> for Task {
     fn from(job: J) -> Self {
@@ -105,8 +107,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report without problems or findings. `detail` must be serialisable to JSON: a structure of
-    /// ours with string keys always is.
+    /// A report without problems or findings.
+    ///
+    /// # Panics
+    ///
+    /// Where `detail` cannot be JSON: a structure of ours with string keys always can.
     #[expect(clippy::expect_used, reason = "a structure of ours with string keys is always JSON")]
     pub fn new(summary: impl Into<String>, detail: &impl Serialize) -> Self {
         let detail = serde_json::to_value(detail).expect("a report's detail is JSON");

@@ -190,9 +190,9 @@ impl Supervisor {
             if is_blacked_out || !keeper.is_at_hand() {
                 // That began while it waited for its turn, which is now another's.
                 if keeper.is_at_hand() {
-                    keeper.postpone(kind, cause)
+                    keeper.postpone(kind, cause);
                 } else {
-                    keeper.hold_back(kind, cause)
+                    keeper.hold_back(kind, cause);
                 }
                 tickets.extend(self.admission.finished(&name, kind));
             } else {

@@ -71,12 +71,11 @@ impl Doubts {
 
     /// Removes what is past the policy and may go.
     pub(super) fn rotate(&self, run: &Run, catalogue: &Catalogue) -> Result<RotationReport> {
-        match &self.forgotten {
-            Some(error) => Err(error.clone().context("whether the database has shrunk is not known")),
-            None => {
-                let (keep, name) = (&run.database.backup.keep, &run.database.name);
-                rotate::sweep(catalogue, keep, run.zone, name, self.may())
-            }
+        if let Some(error) = &self.forgotten {
+            Err(error.clone().context("whether the database has shrunk is not known"))
+        } else {
+            let (keep, name) = (&run.database.backup.keep, &run.database.name);
+            rotate::sweep(catalogue, keep, run.zone, name, self.may())
         }
     }
 }

@@ -69,7 +69,7 @@ fn back_up(run: &Run, accept_smaller: bool) -> Result<Report> {
         doubts.damage.is_some(),
     )?;
     if let Some(newest) = current {
-        let newest = confirm(run, &catalogue, newest, &doubts)?;
+        let newest = confirm(run, &catalogue, &newest, &doubts)?;
         return Ok(finish(run, &catalogue, &newest, None, doubts));
     }
 
@@ -89,13 +89,16 @@ fn back_up(run: &Run, accept_smaller: bool) -> Result<Report> {
     }
     let newest = match &taken.made {
         BackupOutcome::Made(made) => made.backup.clone(),
-        BackupOutcome::Same(same) => confirm(run, &catalogue, same.clone(), &doubts)?,
+        BackupOutcome::Same(same) => confirm(run, &catalogue, same, &doubts)?,
     };
     let is_forgotten = doubts.is_forgotten();
     let mut report = finish(run, &catalogue, &newest, Some(&taken), doubts);
     if !is_forgotten {
         let backed_up = BackupMark::new(stamp, stamped, &newest.name);
-        report.problems.extend(remember(run, taken.contents.content, backed_up).err());
+        let kept = run
+            .remember(CONTENT, &Some(taken.contents.content))
+            .and_then(|()| run.remember(BACKED_UP, &backed_up));
+        report.problems.extend(kept.err());
     }
     Ok(report)
 }
@@ -121,24 +124,19 @@ fn recall(run: &Run) -> Result<Memory> {
     Ok(Memory { content, backed_up, doubts: Doubts::recall(run)? })
 }
 
-fn remember(run: &Run, now: Content, backed_up: Option<BackupMark>) -> Result<()> {
-    run.remember(CONTENT, &Some(now))?;
-    run.remember(BACKED_UP, &backed_up)
-}
-
 /// Notes that a backup holds what the database holds now. One that holds what a damaged database
 /// holds is none to restore by default: it counts as damaged itself. Not where it was restored and
 /// found good: then the same pages are good, and what was met was the disk's.
 fn confirm(
     run: &Run,
     catalogue: &Catalogue,
-    backup: store::Backup,
+    backup: &store::Backup,
     doubts: &Doubts,
 ) -> Result<store::Backup> {
     match &doubts.damage {
         Some(damage) if backup.is_good() && !backup.is_verified() => {
-            catalogue.found_of_damaged_database(&backup, &damage.what, None)
+            catalogue.found_of_damaged_database(backup, &damage.what, None)
         }
-        _ => catalogue.current(&backup, run.started),
+        _ => catalogue.current(backup, run.started),
     }
 }

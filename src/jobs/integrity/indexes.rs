@@ -53,13 +53,13 @@ pub(super) fn damaged(found: &Found, suspects: &Suspects, checked: &BTreeSet<Str
 }
 
 /// Keeps them for maintenance and for the metrics.
-pub(super) fn keep(run: &Run, damaged: Vec<String>) -> Result<()> {
+pub(super) fn keep(run: &Run, damaged: &Vec<String>) -> Result<()> {
     run.state.transaction(|transaction| {
         let name = &run.database.name;
         facts::update_in(transaction, name, INDEX_PROBLEMS, |all| {
             all.retain(|(_, word)| word != WORD);
             all.extend(damaged.iter().map(|index| (index.clone(), WORD.to_owned())));
         })?;
-        facts::remember(transaction, name, DAMAGED_INDEXES, &damaged)
+        facts::remember(transaction, name, DAMAGED_INDEXES, damaged)
     })
 }

@@ -97,7 +97,7 @@ pub(super) fn check(
     }
     unchecked.0.append(&mut found.unchecked);
     let damaged = indexes::damaged(&found, &suspects, &checked);
-    problems.extend(indexes::keep(run, damaged).err());
+    problems.extend(indexes::keep(run, &damaged).err());
     if !found.structure.is_empty() {
         problems.extend(damage::checked(run, Some(few(&found.structure))).err());
     } else if !is_missing_some {

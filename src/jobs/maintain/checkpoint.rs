@@ -95,11 +95,11 @@ pub(super) fn run(run: &Run, after_vacuum: bool) -> Result<StepReport> {
         if !by.is_empty() {
             why = format!("{why}: {by}");
         }
-    } else if !last.is_some_and(is_held) {
-        if let Some(pin) = run.state.now(|c| pin::over(c, &run.database.name))? {
-            let seconds = (clock::now() - pin.since).as_seconds_f64();
-            LogFreed { database: &run.database.name, seconds }.emit();
-        }
+    } else if !last.is_some_and(is_held)
+        && let Some(pin) = run.state.now(|c| pin::over(c, &run.database.name))?
+    {
+        let seconds = (clock::now() - pin.since).as_seconds_f64();
+        LogFreed { database: &run.database.name, seconds }.emit();
     }
     Ok(StepReport { wal_bytes: Some(bytes), checkpoint: last, ..StepReport::done(STEP, why) })
 }

@@ -47,7 +47,7 @@ pub(super) fn run(run: &Run, expected: Duration) -> Result<Compaction> {
             why = String::from("the application wrote all the time");
             break;
         };
-        match attempt(run, watcher, expected) {
+        match attempt(run, &watcher, expected) {
             Ok(OverwriteOutcome::Done(held)) => return Ok(Compaction::Done(held, number)),
             Ok(OverwriteOutcome::TooLong) => return Ok(Compaction::TooLong),
             Ok(OverwriteOutcome::Outdated) => {
@@ -80,7 +80,7 @@ fn quiet(run: &Run) -> Result<Option<Watcher>> {
     Ok(None)
 }
 
-fn attempt(run: &Run, watcher: Watcher, expected: Duration) -> Result<OverwriteOutcome> {
+fn attempt(run: &Run, watcher: &Watcher, expected: Duration) -> Result<OverwriteOutcome> {
     let longest = run.database.backup.max_snapshot;
     let copy = Reader::new(run)?.read_within(longest, |connection| {
         let named = ScratchDirectory::create(&temp_directory(), "compact")?;
@@ -89,7 +89,7 @@ fn attempt(run: &Run, watcher: Watcher, expected: Duration) -> Result<OverwriteO
     })?;
     let limit = for_pages(run.database.maintain.max_block);
     run.before_hold(expected)?;
-    let done = run.sql(|c| overwrite(c, &copy, &watcher, limit, &run.holds, run));
+    let done = run.sql(|c| overwrite(c, &copy, watcher, limit, &run.holds, run));
     run.pauses.over();
     done
 }

@@ -25,7 +25,7 @@ pub(super) fn compare(run: &Run, seen: &mut [QueryTiming]) -> Result<()> {
             (one.query.clone(), WatchedPlan { query, plan: one.plan.lines.clone() })
         })
         .collect();
-    let before = exchange(run, now.clone(), hashes.keys().map(|&name| name.to_owned()).collect())?;
+    let before = exchange(run, now.clone(), |name| hashes.contains_key(name))?;
     for one in seen {
         let Some((old, new)) = before.get(&one.query).zip(now.get(&one.query)) else { continue };
         one.plan_changed = old.query == new.query && old.plan != new.plan;
@@ -45,11 +45,11 @@ pub(super) fn compare(run: &Run, seen: &mut [QueryTiming]) -> Result<()> {
 fn exchange(
     run: &Run,
     now: BTreeMap<String, WatchedPlan>,
-    configured: Vec<String>,
+    is_configured: impl Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, WatchedPlan>> {
     run.update(PLANS, |all| {
         let before = all.clone();
-        all.retain(|name, _| configured.contains(name));
+        all.retain(|name, _| is_configured(name));
         all.extend(now);
         before
     })
