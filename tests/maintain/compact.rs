@@ -322,8 +322,6 @@ async fn every_kind_of_file_is_the_same_afterwards_and_a_reader_keeps_its_state(
             auto(d);
             d.maintain.vacuum_min_free = 0.0;
             d.maintain.vacuum_min_size = 0;
-            // The reader is there all the while, and is not to be waited for.
-            d.pool.pause_timeout = Duration::ZERO;
         });
         let ran = maintain(&state(&sandbox), &database).await;
         assert!(put_in_place(&ran), "{:?}", ran.finished.result);

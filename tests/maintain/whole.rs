@@ -126,8 +126,6 @@ async fn a_lock_that_the_application_keeps_fails_the_step_and_not_the_next_one()
     let database = database(&path, |d| {
         d.maintain.vacuum = Vacuum::Always;
         d.pool.busy_timeout = Duration::from_millis(1);
-        // Else the step gives up before, as there is no pause.
-        d.pool.pause_timeout = Duration::ZERO;
     });
     let ran = maintain(&state(&sandbox), &database).await;
     assert_eq!(ran.finished.outcome, Outcome::Failure);
