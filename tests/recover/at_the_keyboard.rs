@@ -16,9 +16,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// A configured database with a page of a table lost.
+/// A configured database with a page of a table lost, and so large that a signal comes before its end.
 fn damaged() -> Sandbox {
-    let sandbox = configured(&["--rows", "5000", "--journal-mode", "delete"]);
+    let sandbox = configured(&["--rows", "50000", "--journal-mode", "delete"]);
     overwrite(&sandbox.database(), leaves(&sandbox.database(), "attendance")[3], 0);
     sandbox
 }

@@ -1,6 +1,7 @@
 //! A restore in place that is killed, at each of its steps and anywhere else: the name always has a
 //! whole database, the old one with all its commits or the restored one, and the next try succeeds.
 
+use crate::support::process::trace::whole;
 use crate::support::restoring::{
     IN_PLACE, States, beside, can_trace, kept, killed_in_rollback_mode, killed_in_wal_mode, look, moved_on,
     stderr, traced, unfinished,
@@ -81,7 +82,7 @@ impl Scene {
         let main = child.id().to_string();
         assert!(child.wait_with_output().unwrap().status.success());
         let (mut calls, mut counts, mut has_begun) = (Vec::new(), HashMap::new(), false);
-        for line in fs::read_to_string(trace).unwrap().lines() {
+        for line in whole(&fs::read_to_string(trace).unwrap()) {
             let Some((pid, call)) = line.split_once(' ') else { continue };
             let Some((name, arguments)) = call.trim().split_once('(') else { continue };
             if pid != main {

@@ -32,7 +32,7 @@ pub fn opened_and_closed(trace: &str, file: &Path) -> (Vec<String>, usize) {
 }
 
 /// The lines, those put together of which the second half came later.
-fn whole(trace: &str) -> Vec<String> {
+pub fn whole(trace: &str) -> Vec<String> {
     let (mut lines, mut begun) = (Vec::new(), HashMap::new());
     for line in trace.lines() {
         let thread = line.split(' ').next().unwrap_or_default();
