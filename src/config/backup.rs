@@ -106,6 +106,6 @@ pub struct Verify {
     /// When.
     pub when: When,
     /// Where a backup is unpacked; `None`: beside the backups, and for those in a bucket in
-    /// [`SCRATCH`].
+    /// [`crate::config::SCRATCH`].
     pub scratch_dir: Option<PathBuf>,
 }

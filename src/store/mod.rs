@@ -40,8 +40,8 @@ pub fn directory_below(base: &Path, names: &[&str]) -> Result<Directory> {
     names.iter().try_fold(base, |above, name| above.create_below(name))
 }
 
-/// Opens the place of the backups of `database` below `place`. [`Reason::NotFound`]: none was made
-/// yet.
+/// Opens the place of the backups of `database` below `place`. [`crate::error::Reason::NotFound`]:
+/// none was made yet.
 pub fn open(place: &Place, database: &str) -> Result<Arc<dyn Store>> {
     match place {
         Place::Directory(base) => Ok(Arc::new(Local::open(base, database)?)),

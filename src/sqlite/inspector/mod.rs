@@ -83,7 +83,7 @@ impl Inspector {
         self.ask(&Question::References { table: table.to_owned() }, watch)
     }
 
-    /// [`super::schema::text`].
+    /// [`crate::sqlite::look::schema::text`].
     pub fn schema(&mut self, watch: &dyn Watch) -> Result<String> {
         self.ask(&Question::Schema, watch)
     }

@@ -32,7 +32,7 @@ impl Catalogue {
     }
 
     /// Refuses a name that another machine took meanwhile: its manifest must not be overwritten. To
-    /// be asked while [`Store::edit`] is held.
+    /// be asked while [`crate::store::Store::edit`] is held.
     pub(super) fn check_free(&self, name: &BackupName) -> Result<()> {
         if !is_taken(&self.store.list()?, name) {
             return Ok(());
