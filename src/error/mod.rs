@@ -23,7 +23,7 @@ pub struct Error {
 }
 
 /// What SQLite said of a statement, as far as decisions are made by it. Its text is for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Failure {
     /// Its extended result code (<https://www.sqlite.org/rescode.html>).
     pub code: i32,
@@ -33,10 +33,14 @@ pub struct Failure {
 
 /// What SQLite reports as `SQLITE_ERROR` like any other mistake in a statement, and tells apart in
 /// its text alone. That is read here, where the error is made, and nowhere else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// A function, collation, module or tokenizer that only the application has.
+    /// A collation of this name, which only the application has.
+    NoSuchCollation(String),
+    /// A function of this name, which only the application has.
+    NoSuchFunction(String),
+    /// Something else that only the application has: a module, a tokenizer, a function in an index.
     Lacking,
     /// A column that is not there.
     NoSuchColumn,
@@ -44,18 +48,8 @@ pub enum Cause {
     ForeignKeyMismatch,
 }
 
-impl Failure {
-    /// The primary result code: the low byte.
-    pub const fn primary(self) -> i32 {
-        self.code & 0xFF
-    }
-
-    fn of(cause: &rusqlite::Error, text: &str) -> Option<Self> {
-        let code = match cause {
-            rusqlite::Error::SqliteFailure(failure, _) => failure.extended_code,
-            rusqlite::Error::SqlInputError { error, .. } => error.extended_code,
-            _ => return None,
-        };
+impl Cause {
+    fn of(text: &str) -> Option<Self> {
         // A function in an index or a generated column is "unknown", one in a statement "no such".
         let lacking = [
             "no such function",
@@ -65,16 +59,39 @@ impl Failure {
             "no such tokenizer",
             "unknown tokenizer",
         ];
-        let cause = if lacking.iter().any(|lack| text.contains(lack)) {
-            Some(Cause::Lacking)
+        if let Some(name) = text.strip_prefix("no such collation sequence: ") {
+            Some(Self::NoSuchCollation(name.to_owned()))
+        } else if let Some(name) = text.strip_prefix("no such function: ") {
+            Some(Self::NoSuchFunction(name.to_owned()))
+        } else if lacking.iter().any(|lack| text.contains(lack)) {
+            Some(Self::Lacking)
         } else if text.starts_with("no such column: ") {
-            Some(Cause::NoSuchColumn)
+            Some(Self::NoSuchColumn)
         } else if text.starts_with("foreign key mismatch") {
-            Some(Cause::ForeignKeyMismatch)
+            Some(Self::ForeignKeyMismatch)
         } else {
             None
+        }
+    }
+
+    const fn is_of_the_application(&self) -> bool {
+        matches!(self, Self::NoSuchCollation(_) | Self::NoSuchFunction(_) | Self::Lacking)
+    }
+}
+
+impl Failure {
+    /// The primary result code: the low byte.
+    pub const fn primary(&self) -> i32 {
+        self.code & 0xFF
+    }
+
+    fn of(cause: &rusqlite::Error, text: &str) -> Option<Self> {
+        let code = match cause {
+            rusqlite::Error::SqliteFailure(failure, _) => failure.extended_code,
+            rusqlite::Error::SqlInputError { error, .. } => error.extended_code,
+            _ => return None,
         };
-        Some(Self { code, cause })
+        Some(Self { code, cause: Cause::of(text) })
     }
 }
 
@@ -109,13 +126,13 @@ impl Error {
     }
 
     /// What SQLite has no code for, where it said so.
-    pub fn cause(&self) -> Option<Cause> {
-        self.sqlite.and_then(|failure| failure.cause)
+    pub fn cause(&self) -> Option<&Cause> {
+        self.sqlite.as_ref()?.cause.as_ref()
     }
 
     /// SQLite's primary result code, where the error is one of its.
     pub fn primary(&self) -> Option<i32> {
-        self.sqlite.map(Failure::primary)
+        self.sqlite.as_ref().map(Failure::primary)
     }
 
     /// The same error with what was being done put in front: `backup of x: …`.
@@ -200,7 +217,13 @@ impl From<rusqlite::Error> for Error {
             Some(C::ReadOnly | C::PermissionDenied) => Reason::Permission,
             Some(C::DiskFull) => Reason::NoSpace,
             Some(C::SystemIoFailure) => Reason::Io,
-            _ if failure.is_some_and(|failure| failure.cause == Some(Cause::Lacking)) => Reason::Unsupported,
+            _ if failure
+                .as_ref()
+                .and_then(|f| f.cause.as_ref())
+                .is_some_and(Cause::is_of_the_application) =>
+            {
+                Reason::Unsupported
+            }
             _ => Reason::Sqlite,
         };
         Self { sqlite: failure, ..Self::new(reason, text) }

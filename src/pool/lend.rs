@@ -143,7 +143,8 @@ impl Inner {
                 .unwrap_or_else(|| error.context(format!("{} cannot be written", path.display())).of(path)),
             Some(SQLITE_IOERR) => {
                 // The other one says what to do itself.
-                let is_bare = error.sqlite.is_some_and(|failure| failure.code != SQLITE_IOERR_SHMSIZE);
+                let is_bare =
+                    error.sqlite.as_ref().is_some_and(|failure| failure.code != SQLITE_IOERR_SHMSIZE);
                 let mut error = error.context(path.display()).of(path);
                 error.message += if is_bare { BAD_DISK } else { "" };
                 error

@@ -13,7 +13,7 @@ use crate::words;
 pub struct Preview;
 
 #[derive(Debug, Serialize)]
-struct Detail {
+struct Forecast {
     dry_run: bool,
     backups: Vec<Line>,
 }
@@ -38,7 +38,7 @@ impl Job for Preview {
             words::plural(count("keeps it"), "older one", "older ones"),
             count("removes it")
         );
-        Ok(Report::new(summary, &Detail { dry_run: true, backups }))
+        Ok(Report::new(summary, &Forecast { dry_run: true, backups }))
     }
 }
 

@@ -12,7 +12,7 @@ mod source;
 use std::path::{Path, PathBuf};
 
 use self::examine::Diagnosis;
-use self::report::{Alternative, Detail};
+use self::report::{Alternative, RecoveryDetail};
 use self::source::Pages;
 use super::{Job, Report, Run, Terms};
 use crate::error::{Error, Reason, Result};
@@ -80,7 +80,7 @@ impl Recover {
         watch: &dyn Watch,
         alternative: Option<Alternative>,
     ) -> Result<Report> {
-        let mut done = Detail::new(verdict, pages.warnings.clone(), alternative);
+        let mut done = RecoveryDetail::new(verdict, pages.warnings.clone(), alternative);
         if self.always || verdict.needs_salvage() {
             let made = salvage::make(&pages.disk, &self.to, self.with_free, watch)?;
             done.made(&self.to, made);

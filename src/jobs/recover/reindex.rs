@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::report::Detail;
+use super::report::RecoveryDetail;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::builds::Builds;
 use crate::jobs::{Report, Run, reindex};
@@ -24,5 +24,5 @@ pub(super) fn run(run: &Run, wrong: &BTreeSet<String>) -> Result<Report> {
         );
         done.problems.push(Error::new(Reason::Damaged, text));
     }
-    Ok(Detail::reindexed(done.right, done.problems))
+    Ok(RecoveryDetail::reindexed(done.right, done.problems))
 }

@@ -72,7 +72,7 @@ impl Alternative {
 
 /// The report's detail.
 #[derive(Debug, Serialize)]
-pub(super) struct Detail {
+pub(super) struct RecoveryDetail {
     result: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<PathBuf>,
@@ -98,7 +98,7 @@ pub(super) struct Detail {
     wrong: Vec<String>,
 }
 
-impl Detail {
+impl RecoveryDetail {
     /// Before anything is made.
     pub(super) fn new(verdict: &Diagnosis, warnings: Vec<String>, alternative: Option<Alternative>) -> Self {
         let (mut unchecked, none) = (Vec::new(), Vec::new());

@@ -28,7 +28,7 @@ pub struct Verify {
 
 /// What a run did.
 #[derive(Debug, Serialize)]
-struct Detail {
+struct BackupVerdict {
     name: String,
     ok: Option<bool>,
     raw_bytes: u64,
@@ -64,7 +64,7 @@ impl Job for Verify {
 
 impl Verify {
     /// The backup, and what is wrong with those that are newer.
-    fn verified(&self, run: &Run) -> Result<(Detail, Vec<Error>)> {
+    fn verified(&self, run: &Run) -> Result<(BackupVerdict, Vec<Error>)> {
         let database = &run.database;
         let Some((place, _)) = database.place(self.from.as_deref()) else {
             let text = format!("{} has no copy {}", database.name, self.from.as_deref().unwrap_or_default());
@@ -100,7 +100,12 @@ fn of_damaged_database(copies: &[Backup]) -> Option<Error> {
     Some(Error::new(Reason::Damaged, format!("{}; so are {older}", newest.message)))
 }
 
-fn verify(catalogue: &Catalogue, backup: &Backup, directory: &Path, watch: &dyn Watch) -> Result<Detail> {
+fn verify(
+    catalogue: &Catalogue,
+    backup: &Backup,
+    directory: &Path,
+    watch: &dyn Watch,
+) -> Result<BackupVerdict> {
     let Some(manifest) = &backup.manifest else {
         return Err(Error::new(
             Reason::NotFound,
@@ -142,7 +147,7 @@ fn verify(catalogue: &Catalogue, backup: &Backup, directory: &Path, watch: &dyn 
         };
     }
     let seconds = (at - started).as_seconds_f64();
-    Ok(Detail { name: backup.name.clone(), ok, raw_bytes: total, seconds, message, of_database })
+    Ok(BackupVerdict { name: backup.name.clone(), ok, raw_bytes: total, seconds, message, of_database })
 }
 
 /// What an unpacked file says of itself, against what its manifest says of it, where there is one.

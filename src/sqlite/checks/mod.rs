@@ -259,7 +259,7 @@ pub fn references(connection: &Connection, table: &str) -> Result<References> {
     found.missing = parents.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     match orphans(connection, table) {
         Ok(orphans) => found.orphans = orphans,
-        Err(error) if error.cause() == Some(Cause::ForeignKeyMismatch) => {
+        Err(error) if error.cause() == Some(&Cause::ForeignKeyMismatch) => {
             found.mismatch = Some(error.message);
         }
         Err(error) => return Err(error),

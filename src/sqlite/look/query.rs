@@ -63,7 +63,7 @@ pub fn drain(statement: &mut Statement<'_>) -> Result<u64> {
 /// Of a query that runs, the columns are known: one that is not there stands in a text that FTS5
 /// searches for.
 fn without_column(error: Error) -> Error {
-    if error.cause() != Some(Cause::NoSuchColumn) {
+    if error.cause() != Some(&Cause::NoSuchColumn) {
         return error;
     }
     Error::new(

@@ -8,7 +8,7 @@ use rusqlite::functions::FunctionFlags;
 
 use super::finish;
 use super::schema::Entry;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Cause, Error, Reason, Result};
 
 /// Names that one statement may lack: a schema has a handful.
 const MOST: usize = 100;
@@ -53,19 +53,21 @@ impl<'c> StandIns<'c> {
 
     /// Whether the error is of a name that is missing, which no longer is.
     fn add(&mut self, error: &Error) -> Result<bool> {
-        if let Some(name) = error.message.strip_prefix("no such collation sequence: ") {
-            self.target.create_collation(name, str::cmp)?;
-            self.collations.push(name.to_owned());
-        } else if let Some(name) = error.message.strip_prefix("no such function: ") {
-            // What is not known breaks no CHECK: NULL. Without its flag an untrusted schema may not
-            // call it.
-            let flags = FunctionFlags::SQLITE_UTF8
-                | FunctionFlags::SQLITE_DETERMINISTIC
-                | FunctionFlags::SQLITE_INNOCUOUS;
-            self.target.create_scalar_function(name, ANY, flags, |_| Ok(None::<i64>))?;
-            self.functions.push(name.to_owned());
-        } else {
-            return Ok(false);
+        match error.cause() {
+            Some(Cause::NoSuchCollation(name)) => {
+                self.target.create_collation(name.as_str(), str::cmp)?;
+                self.collations.push(name.clone());
+            }
+            Some(Cause::NoSuchFunction(name)) => {
+                // What is not known breaks no CHECK: NULL. Without its flag an untrusted schema may
+                // not call it.
+                let flags = FunctionFlags::SQLITE_UTF8
+                    | FunctionFlags::SQLITE_DETERMINISTIC
+                    | FunctionFlags::SQLITE_INNOCUOUS;
+                self.target.create_scalar_function(name.as_str(), ANY, flags, |_| Ok(None::<i64>))?;
+                self.functions.push(name.clone());
+            }
+            _ => return Ok(false),
         }
         Ok(true)
     }

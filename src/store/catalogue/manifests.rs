@@ -24,10 +24,10 @@ const YOUNG: TimeDelta = TimeDelta::seconds(3);
 #[derive(Default)]
 pub struct Manifests {
     /// By file.
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<HashMap<String, ReadManifest>>,
 }
 
-struct Known {
+struct ReadManifest {
     version: String,
     /// Be that no manifest.
     said: Result<Manifest>,
@@ -54,7 +54,7 @@ impl Manifests {
         if let Some(version) = file.version.clone() {
             let held = is_young(file).then_some(reader);
             // What was read may be newer than the version, and is read once more then.
-            self.known().insert(file.name.clone(), Known { version, said: said.clone(), held });
+            self.known().insert(file.name.clone(), ReadManifest { version, said: said.clone(), held });
         }
         said
     }
@@ -69,7 +69,7 @@ impl Manifests {
         });
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, ReadManifest>> {
         // Whoever panicked was only looking or adding.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
