@@ -32,6 +32,10 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
 /// milliseconds; this is for a run that waits for a disk.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long the look at the sidecars may take afterwards. A disk that hangs has had its say in the
+/// run's own result, and the daemon's end waits for this as well.
+const TO_LOOK: Duration = Duration::from_secs(2);
+
 /// A run to be made.
 pub struct Order {
     /// What to do.
@@ -96,8 +100,7 @@ pub async fn run(state: &State, order: Order) -> RunEnd {
     };
     let path = database.path.clone();
     let sidecars = tokio::task::spawn_blocking(move || access::check_sidecars(&path));
-    // A disk that hangs has its say in the run's own result.
-    if let Ok(Ok(Err(error))) = tokio::time::timeout(PATIENCE, sidecars).await
+    if let Ok(Ok(Err(error))) = tokio::time::timeout(TO_LOOK, sidecars).await
         && error.reason == Reason::WrongOwner
     {
         match &mut result {
@@ -229,12 +232,16 @@ async fn attempt(task: &Task, run: &Arc<Run>, lock: Option<&Arc<Lock>>) -> Resul
             (task.work)(&run)
         }
     };
+    let patience = async {
+        run.call.ended().await;
+        // Asked before the thread is left to itself, which cancels the call.
+        let why = run.go_on().err().map_or(Reason::Cancelled, |error| error.reason);
+        tokio::time::sleep(PATIENCE).await;
+        why
+    };
     tokio::select! {
         result = run.call.on_thread(work) => result,
-        () = async { run.call.ended().await; tokio::time::sleep(PATIENCE).await } => {
-            let why = run.go_on().err().map_or(Reason::Cancelled, |error| error.reason);
-            Err(Error::new(why, "did not stop when told to, and was given up"))
-        }
+        why = patience => Err(Error::new(why, "did not stop when told to, and was given up")),
     }
 }
 

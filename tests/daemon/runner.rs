@@ -307,6 +307,25 @@ async fn a_run_that_is_given_up_keeps_its_lock_until_its_work_really_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_given_up_past_its_deadline_is_a_failure_as_any_that_is_late() {
+    let mut fixture = Fixture::new();
+    fixture.database.maintain.when.timeout = Duration::from_millis(200);
+    let (let_go, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let deaf = job(move |_| {
+        let _ = released.lock().unwrap().recv();
+        Ok(report())
+    });
+    let finished = fixture.run(deaf).await;
+    drop(let_go);
+    let (outcome, reason, summary) = fixture.row();
+    assert_eq!((outcome, reason.as_deref()), (Outcome::Failure, Some("deadline")));
+    assert!(summary.contains("given up"), "{summary}");
+    assert_eq!(finished.outcome, Outcome::Failure);
+    fixture.assert_counted("failure");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_cannot_take_its_lock_is_a_failure_and_does_not_start() {
     let fixture = Fixture::new();
     // Where the locks would lie there is a file.
