@@ -129,8 +129,8 @@ impl Call {
     }
 
     /// Does `work` on a thread of its own, named after the job, on which it may use connections and
-    /// wait, with the guard beside it. Nobody waits any more when what is returned is dropped: the
-    /// call is cancelled then, and the thread ends soon after.
+    /// wait, with the guard beside it, until it ends. Nobody waits any more when what is returned is
+    /// dropped: the call is cancelled then, and the thread ends soon after.
     ///
     /// Errors: those of `work`; `panic` where it panicked.
     pub async fn on_thread<T: Send + 'static>(
@@ -139,7 +139,10 @@ impl Call {
     ) -> Result<T> {
         let (done, ended) = oneshot::channel();
         let runtime = Handle::current();
+        let at_work = CancellationToken::new();
+        let over = at_work.clone().drop_guard();
         let work = move || {
+            let _over = over;
             let _entered = runtime.enter();
             let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic)));
             // Where nobody waits any more, nobody needs the result.
@@ -147,11 +150,12 @@ impl Call {
         };
         let thread = std::thread::Builder::new().name(self.job.to_owned()).spawn(work);
         thread.map_err(|e| Error::io("cannot start a thread", &e))?;
+        let guarded = self.clone();
+        // Not within this future: whoever waits for it may be held up by a terminal.
+        tokio::spawn(async move { at_work.run_until_cancelled(guarded.guard()).await });
         let abandoned = self.cancel.clone().drop_guard();
-        let result = tokio::select! {
-            result = ended => result.unwrap_or_else(|_| Err(Error::new(Reason::Panic, "its thread ended without a word"))),
-            never = self.guard() => match never {},
-        };
+        let silent = |_| Err(Error::new(Reason::Panic, "its thread ended without a word"));
+        let result = ended.await.unwrap_or_else(silent);
         abandoned.disarm();
         result
     }

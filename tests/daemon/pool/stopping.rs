@@ -5,9 +5,9 @@ use super::fixture::{Fixture, LONG, call, soon};
 use crate::support::application::Application;
 use crate::support::calls::OnThread as _;
 use crate::support::sandbox::Sandbox;
-use crate::support::wait_until;
-use litekeeper::error::{Reason, Result};
-use litekeeper::pool::Call;
+use crate::support::{PATIENCE, wait_until};
+use litekeeper::error::{Error, Reason, Result};
+use litekeeper::pool::{Call, LogLimit};
 use rusqlite::Connection;
 use std::time::Duration;
 
@@ -161,6 +161,39 @@ async fn long_work_of_sqlite_itself_is_stopped() {
         assert_stopped(&fixture, &mut application, sql).await;
     }
     assert_eq!(application.sql("PRAGMA integrity_check")[0], "ok");
+}
+
+/// As where a terminal holds up the task that shows how far a command is.
+#[tokio::test(flavor = "multi_thread")]
+async fn work_is_stopped_also_while_whoever_waits_for_it_is_held_up() {
+    let (fixture, mut application) = sandbox("wal");
+    application.write_every(Duration::from_millis(10));
+    application.wait_for_commits(3);
+    let database = fixture.database.path.clone();
+    let too_long = LogLimit { database, bytes: 1, error: Error::new(Reason::Deadline, "too long") };
+    let call = call().within_log(too_long);
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (ended, has_ended) = std::sync::mpsc::channel();
+    let work = {
+        let (pool, call) = (fixture.pool.clone(), call.clone());
+        move || {
+            let result = pool.run(&call, |c| {
+                let _ = begun.send(());
+                Ok(c.execute_batch(&format!("{ENDLESS} SELECT max(n) FROM c"))?)
+            });
+            let _ = ended.send(result);
+            Ok(())
+        }
+    };
+    let mut running = std::pin::pin!(call.on_thread(work));
+    tokio::select! {
+        _ = &mut running => panic!("it ended"),
+        begun = has_begun => begun.unwrap(),
+    }
+    // From here on, nobody polls.
+    let result = has_ended.recv_timeout(PATIENCE).expect("nothing stopped it");
+    assert_eq!(result.unwrap_err().reason, Reason::Deadline);
+    soon(running).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
