@@ -63,7 +63,7 @@ impl Pool {
         inner.replace_old();
         // Until the connection is open, none is closed.
         let (gate, generation) = inner.admit(call)?;
-        if *call.generation.get_or_init(|| generation) != generation {
+        if call.generation.get().is_some_and(|own| *own != generation) {
             return Err(inner.files.replaced());
         }
         let asked = Instant::now();
@@ -72,6 +72,8 @@ impl Pool {
         let waited = asked.elapsed();
         match got {
             Ok(connection) => {
+                // Not before: a run that had no connection has not begun with any file.
+                call.generation.get_or_init(|| generation);
                 PoolWaited { database: &inner.database, waited }.emit();
                 Ok(Loan {
                     inner: Arc::clone(inner),

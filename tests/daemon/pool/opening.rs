@@ -8,6 +8,7 @@ use crate::support::sql::wal_bytes;
 use litekeeper::error::Reason;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn h05_a_missing_database_is_an_error_and_not_a_new_file_and_is_opened_once_it_is_there() {
@@ -92,6 +93,25 @@ async fn one_run_works_on_one_file() {
         assert_eq!(error.reason, Reason::Replaced);
     }
     assert_eq!(fixture.pool.on_thread(&call(), rows).await.unwrap(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_got_no_connection_has_not_begun_with_any_file() {
+    let fixture = Fixture::new(|d| {
+        (d.pool.size, d.pool.max_overflow, d.pool.retries) = (1, 0, 1);
+        d.pool.timeout = Duration::from_millis(20);
+    });
+    let held = hold(&fixture.pool).await;
+    let run = call();
+    let rows = |c: &mut rusqlite::Connection| {
+        Ok(c.query_row("SELECT count(*) FROM attendance", [], |row| row.get::<_, i64>(0))?)
+    };
+    assert_eq!(fixture.pool.on_thread(&run, rows).await.unwrap_err().reason, Reason::PoolTimeout);
+    let other = fixture.sandbox.path().join("other.sqlite");
+    create_database(&other, &["--rows", "7"]);
+    fs::rename(&other, &fixture.database.path).unwrap();
+    held.give_back().await;
+    assert_eq!(fixture.pool.on_thread(&run, rows).await.unwrap(), 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
