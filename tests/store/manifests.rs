@@ -8,6 +8,7 @@ use litekeeper::store::{Catalogue, Local, Verification};
 use std::fs;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 impl Place {
     /// As another process has it, which knows nothing of what this one has read.
@@ -79,4 +80,23 @@ fn a_manifest_that_was_written_by_hand_or_is_gone_or_damaged_is_seen() {
     assert_eq!(state(), "incomplete: it has no manifest");
     fs::write(&file, text).unwrap();
     assert_eq!(state(), "good");
+}
+
+/// As after a clock was set back, or where a server's is ahead.
+#[test]
+fn a_manifest_whose_time_is_ahead_is_not_held_open() {
+    let place = Place::new();
+    place.add("2026-11-23T05:00:00", b"x");
+    let file = fs::canonicalize(place.path("app_20261123T050000Z.json")).unwrap();
+    let is_open = || {
+        let all = fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
+        all.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|open| open == file)
+    };
+    let set = |time: SystemTime| fs::File::open(&file).unwrap().set_modified(time).unwrap();
+    for (ahead, expected) in [(0, true), (3600, false)] {
+        set(SystemTime::now() + Duration::from_secs(ahead));
+        let another = place.of_another();
+        assert_eq!(another.list().unwrap().len(), 1);
+        assert_eq!(is_open(), expected, "{ahead}");
+    }
 }

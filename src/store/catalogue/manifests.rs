@@ -18,6 +18,7 @@ const MAX_MANIFEST: u64 = 64 << 20;
 
 /// A file whose last change is no longer ago than this is held open while it is known: so long its
 /// number is no other file's, and two changes within one tick of the clock differ all the same.
+/// Not one of a clock that is ahead, which would stay open for as long as that is.
 const YOUNG: TimeDelta = TimeDelta::seconds(3);
 
 /// What was read in one place.
@@ -76,5 +77,5 @@ impl Manifests {
 }
 
 fn is_young(file: &Entry) -> bool {
-    clock::now() - file.modified < YOUNG
+    (clock::now() - file.modified).abs() < YOUNG
 }
