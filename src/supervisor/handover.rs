@@ -50,7 +50,7 @@ impl Supervisor {
                 let to = HandedOver { by, since: clock::now() };
                 handover.stage = Stage::Leaving { to, end_of_grace: Instant::now() + GRACE, let_go };
                 for ticket in self.admission.remove_database(&name) {
-                    if let Slot::Waiting(cause) = *keeper.slot(ticket.kind) {
+                    if let Slot::Waiting(cause) = std::mem::take(keeper.slot(ticket.kind)) {
                         keeper.hold_back(ticket.kind, cause);
                     }
                 }

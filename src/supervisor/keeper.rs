@@ -173,13 +173,23 @@ impl Keeper {
 pub(super) struct Disk {
     pub(super) seen: Option<Arc<OnDisk>>,
     /// The look that has not come back.
-    looking: Option<(Instant, DateTime<Utc>)>,
+    looking: Option<Looking>,
+    /// Since when the disk does not answer; until a look comes back.
+    silent_since: Option<DateTime<Utc>>,
 }
 
-/// What a look saw.
+/// A look that has begun.
+struct Looking {
+    at: Arc<Database>,
+    began: Instant,
+    since: DateTime<Utc>,
+}
+
+/// A look that has come back.
 pub(super) struct Look {
-    pub(super) database: String,
-    seen: OnDisk,
+    pub(super) at: Arc<Database>,
+    /// `None` where it panicked.
+    seen: Option<OnDisk>,
 }
 
 impl Disk {
@@ -188,34 +198,52 @@ impl Disk {
         if self.looking.is_some() {
             return;
         }
-        self.looking = Some((Instant::now(), clock::now()));
-        let (database, remote, tell) = (Arc::clone(at), remote.clone(), tell.clone());
-        tokio::task::spawn_blocking(move || {
-            let seen = disk::of(&database, Some(&remote));
+        let at = Arc::clone(at);
+        self.looking = Some(Looking { at: Arc::clone(&at), began: Instant::now(), since: clock::now() });
+        let (database, remote, tell) = (Arc::clone(&at), remote.clone(), tell.clone());
+        let look = tokio::task::spawn_blocking(move || disk::of(&database, Some(&remote)));
+        tokio::spawn(async move {
+            let seen = look.await.ok();
             // Nobody listens any more only while the process ends.
-            let _ = tell.send(Look { database: database.name.clone(), seen });
+            let _ = tell.send(Look { at, seen });
         });
     }
 
-    /// The look has come back.
-    pub(super) fn saw(&mut self, looked: Look) {
+    /// The look has come back; not one at what was configured before.
+    pub(super) fn saw(&mut self, look: Look) {
+        if !self.looking.as_ref().is_some_and(|looking| Arc::ptr_eq(&looking.at, &look.at)) {
+            return;
+        }
+        (self.looking, self.silent_since) = (None, None);
+        if let Some(seen) = look.seen {
+            self.seen = Some(Arc::new(seen));
+        }
+    }
+
+    /// Waits no more for a look at what was configured before. What hung there hangs until a look
+    /// at the new places comes back.
+    pub(super) fn look_anew(&mut self) {
         self.looking = None;
-        self.seen = Some(Arc::new(looked.seen));
+    }
+
+    /// Decides whether the disk hangs, for all that happens until it answers.
+    pub(super) fn judge(&mut self) {
+        let late = self.looking.as_ref().filter(|looking| looking.began.elapsed() >= SILENT_AFTER);
+        self.silent_since = self.silent_since.or(late.map(|looking| looking.since));
     }
 
     /// Whether a look may come back within `patience` of its beginning.
     pub(super) fn is_awaited(&self, patience: Duration) -> bool {
-        self.looking.is_some_and(|(began, _)| began.elapsed() < patience)
+        self.looking.as_ref().is_some_and(|looking| looking.began.elapsed() < patience)
     }
 
     /// Since when nothing at all is known.
     fn never_seen_since(&self) -> Option<DateTime<Utc>> {
-        self.looking.filter(|_| self.seen.is_none()).map(|(_, since)| since)
+        self.looking.as_ref().filter(|_| self.seen.is_none()).map(|looking| looking.since)
     }
 
-    /// Since when the disk has not answered, where that is too long.
+    /// Since when the disk does not answer, where it has been silent for too long.
     pub(super) fn silent_since(&self) -> Option<DateTime<Utc>> {
-        let (began, since) = self.looking?;
-        (began.elapsed() >= SILENT_AFTER).then_some(since)
+        self.silent_since
     }
 }

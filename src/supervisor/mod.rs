@@ -243,6 +243,7 @@ impl Supervisor {
         // One whose runs of before have not ended yet goes on with them.
         if let Some(keeper) = self.keepers.get_mut(&name) {
             (keeper.database, keeper.pool, keeper.is_leaving) = (database, pool, false);
+            keeper.disk.look_anew();
         } else {
             let handover = Handover::follow(self.state.clone(), name.clone(), self.handed.clone());
             self.keepers.insert(name, Keeper::new(database, pool, handover));
@@ -285,7 +286,7 @@ impl Supervisor {
 
     /// A look has come back.
     fn saw(&mut self, looked: Look) {
-        if let Some(keeper) = self.keepers.get_mut(&looked.database) {
+        if let Some(keeper) = self.keepers.get_mut(&looked.at.name) {
             keeper.disk.saw(looked);
         }
         if self.stale {

@@ -36,9 +36,11 @@ impl Supervisor {
         self.reloading = Some(Repeat::No);
         Systemd::reloading();
         let (path, prepared) = (self.path.clone(), self.prepared.clone());
-        tokio::task::spawn_blocking(move || {
+        let read = tokio::task::spawn_blocking(move || Config::load(&path).map_err(Error::from));
+        tokio::spawn(async move {
+            let panicked = |_| Err(Error::new(Reason::Panic, "reading the configuration panicked"));
             // Nobody listens any more only while the process ends.
-            let _ = prepared.send(Candidate(Config::load(&path).map_err(Error::from)));
+            let _ = prepared.send(Candidate(read.await.unwrap_or_else(panicked)));
         });
     }
 

@@ -216,6 +216,9 @@ impl Supervisor {
     /// A run that waits for a disk which does not answer takes no place of the others, and none
     /// begins there.
     pub(super) fn make_way_for_silent_disks(&mut self) {
+        for keeper in self.keepers.values_mut() {
+            keeper.disk.judge();
+        }
         let is_silent = |keeper: &&Keeper| keeper.disk.silent_since().is_some();
         let silent: BTreeSet<String> =
             self.keepers.values().filter(is_silent).map(|keeper| keeper.database.name.clone()).collect();
@@ -228,10 +231,10 @@ impl Supervisor {
                 "the disk of the database, or of its backups, does not answer; its jobs wait until it does"
             );
         }
-        for name in self.admission.silent().difference(&silent) {
+        let answering: Vec<String> = self.admission.silent().difference(&silent).cloned().collect();
+        for name in answering.iter().filter(|name| self.keepers.contains_key(*name)) {
             tracing::info!(database = name, "the disk answers again");
         }
-        let answering: Vec<String> = self.admission.silent().difference(&silent).cloned().collect();
         self.readiness.silent(silent.iter().cloned().collect());
         let admitted = self.admission.set_silent(silent);
         self.start_admitted(admitted);

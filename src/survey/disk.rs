@@ -4,8 +4,9 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Instant;
 
-use super::remote::Remote;
+use super::remote::{FIRST_LOOK, Remote};
 use crate::config::{Database, Place};
 use crate::error::{Reason, Result};
 use crate::schedule::admission::Disk;
@@ -36,11 +37,20 @@ pub struct OnDisk {
     pub copies: Vec<(String, Result<Inventory>)>,
 }
 
-/// Looks at the files of a database. Of buckets what `remote` knows; without it, asks them.
+/// Looks at the files of a database. Of buckets what `remote` knows, which is waited for only where
+/// that is nothing, and no longer for many than for one; without it, asks them.
 pub fn of(database: &Database, remote: Option<&Remote>) -> OnDisk {
     let file = resolved(&database.path);
     let directory = file.parent().unwrap_or(Path::new("/"));
-    let copies = database.backup.copies.iter();
+    let copies = &database.backup.copies;
+    if let Some(remote) = remote {
+        let places = std::iter::once(&database.backup.dir).chain(copies.iter().map(|copy| &copy.dir));
+        for place in places.filter(|place| place.directory().is_none()) {
+            remote.look(&place.join(&database.name), opening(database, place, Some(remote)));
+        }
+    }
+    let until = Instant::now() + FIRST_LOOK;
+    let backups = |place: &Place| backups(database, place, remote, until);
     OnDisk {
         size_bytes: std::fs::metadata(&file).ok().map(|file| file.len()),
         second_name: aliases::second(&file),
@@ -56,8 +66,8 @@ pub fn of(database: &Database, remote: Option<&Remote>) -> OnDisk {
                 .directory()
                 .and_then(|dir| dir.ancestors().find_map(|dir| disk_free(dir).ok())),
         },
-        backups: backups(database, &database.backup.dir, remote),
-        copies: copies.map(|copy| (copy.name.clone(), backups(database, &copy.dir, remote))).collect(),
+        backups: backups(&database.backup.dir),
+        copies: copies.iter().map(|copy| (copy.name.clone(), backups(&copy.dir))).collect(),
     }
 }
 
@@ -66,15 +76,22 @@ fn device(file: &Path) -> Option<Disk> {
     std::fs::metadata(file).or_else(|_| directory()).ok().map(|known| known.dev())
 }
 
-fn backups(database: &Database, place: &Place, remote: Option<&Remote>) -> Result<Inventory> {
+/// Opened at each look: the disk may be another one.
+fn opening(
+    database: &Database,
+    place: &Place,
+    remote: Option<&Remote>,
+) -> impl FnOnce() -> Result<Catalogue> + Send + 'static {
     let (name, at) = (database.name.clone(), place.clone());
-    // Opened at each look: the disk may be another one.
     let manifests = remote.map(|remote| remote.manifests(&place.join(&name))).unwrap_or_default();
-    let open = move || Ok(Catalogue::knowing(&name, store::open(&at, &name)?, manifests));
+    move || Ok(Catalogue::knowing(&name, store::open(&at, &name)?, manifests))
+}
+
+fn backups(database: &Database, place: &Place, remote: Option<&Remote>, until: Instant) -> Result<Inventory> {
     if let (Place::Bucket(_), Some(remote)) = (place, remote) {
-        return remote.known(&place.join(&database.name), open);
+        return remote.known(&place.join(&database.name), until);
     }
-    match open() {
+    match opening(database, place, remote)() {
         Ok(catalogue) => catalogue.known(),
         Err(error) if error.reason == Reason::NotFound => Ok(Inventory::default()),
         Err(error) => Err(error),

@@ -12,8 +12,8 @@ use crate::store::{Catalogue, Inventory, Manifests};
 
 /// What is seen is at most this old, and what this process did not do itself is noticed as late.
 const LOOK_EVERY: Duration = Duration::from_secs(300);
-/// How long somebody waits who asks for what nobody has seen yet.
-const FIRST_LOOK: Duration = Duration::from_secs(5);
+/// How long somebody waits who asks for what nobody has seen yet, of however many places.
+pub(super) const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// What was seen, by place.
 #[derive(Clone, Default)]
@@ -43,30 +43,41 @@ impl Remote {
         Arc::clone(all.entry(place.to_owned()).or_default())
     }
 
-    /// What is known of the backups in `place`. A new look is begun where the last one is too old.
-    pub fn known(
-        &self,
-        place: &str,
-        open: impl FnOnce() -> Result<Catalogue> + Send + 'static,
-    ) -> Result<Inventory> {
+    /// Begins a look at `place` where the last one is too old.
+    pub fn look(&self, place: &str, open: impl FnOnce() -> Result<Catalogue> + Send + 'static) {
         let mut all = self.lock();
         let seen = all.entry(place.to_owned()).or_default();
-        if !seen.looking && seen.at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
-            (seen.looking, seen.at) = (true, Some(Instant::now()));
-            let (this, place, kept) = (self.clone(), place.to_owned(), seen.catalogue.take());
-            std::thread::spawn(move || {
-                let opened = kept.map_or_else(open, Ok);
-                let known = opened.as_ref().map_err(Clone::clone).and_then(Catalogue::known);
-                let mut all = this.lock();
-                let seen = all.entry(place).or_default();
-                (seen.looking, seen.known, seen.catalogue) = (false, Some(known), opened.ok());
-                drop(all);
-                this.0.changed.notify_all();
-            });
+        if seen.looking || seen.at.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+            return;
         }
+        (seen.looking, seen.at) = (true, Some(Instant::now()));
+        let (this, of, kept) = (self.clone(), place.to_owned(), seen.catalogue.take());
+        drop(all);
+        let look = move || {
+            let opened = kept.map_or_else(open, Ok);
+            let known = opened.as_ref().map_err(Clone::clone).and_then(Catalogue::known);
+            this.saw(of, known, opened.ok());
+        };
+        if let Err(error) = std::thread::Builder::new().name("buckets".into()).spawn(look) {
+            self.saw(place.to_owned(), Err(Error::io("cannot start a thread", &error)), None);
+        }
+    }
+
+    fn saw(&self, place: String, known: Result<Inventory>, catalogue: Option<Catalogue>) {
+        let mut all = self.lock();
+        let seen = all.entry(place).or_default();
+        (seen.looking, seen.known, seen.catalogue) = (false, Some(known), catalogue);
+        drop(all);
+        self.0.changed.notify_all();
+    }
+
+    /// What is known of the backups in `place`. Where nobody has seen anything yet, waits for that
+    /// until the time of `until`.
+    pub fn known(&self, place: &str, until: Instant) -> Result<Inventory> {
         let is_unknown =
             |all: &mut HashMap<String, Sighting>| all.get(place).is_none_or(|seen| seen.known.is_none());
-        let waited = self.0.changed.wait_timeout_while(all, FIRST_LOOK, is_unknown);
+        let patience = until.saturating_duration_since(Instant::now());
+        let waited = self.0.changed.wait_timeout_while(self.lock(), patience, is_unknown);
         let (all, _) = waited.unwrap_or_else(PoisonError::into_inner);
         all.get(place)
             .and_then(|seen| seen.known.clone())

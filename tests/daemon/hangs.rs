@@ -8,6 +8,7 @@ use crate::support::{skip, wait_until};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -43,10 +44,11 @@ impl Drop for Hang {
 
 const NAMES: [&str; 4] = ["alder", "birch", "cedar", "dogwood"];
 
-/// Each database with its backups in a directory of its own.
-fn configuration(sandbox: &Sandbox, more: &str) -> String {
+/// Each database with its backups in a directory of its own, of its name but for those that were
+/// moved.
+fn configuration(sandbox: &Sandbox, more: &str, moved: &[&str]) -> String {
     let of = |name: &str| {
-        let directory = sandbox.path().join(name);
+        let directory = sandbox.path().join(if moved.contains(&name) { "moved" } else { name });
         let directory = directory.display();
         format!(
             "[database.{name}]\npath = \"{directory}/app.sqlite\"\n[database.{name}.backup]\ndir = \"{directory}/backups\"\n"
@@ -99,14 +101,14 @@ fn two_disks_that_hang_hold_up_neither_the_other_databases_nor_the_daemon() {
         return skip("to mount a filesystem that hangs takes root and /dev/fuse");
     }
     let sandbox = Sandbox::new();
-    for name in NAMES {
+    for name in NAMES.iter().chain(&["moved"]) {
         let directory = sandbox.path().join(name);
         fs::create_dir_all(directory.join("backups")).unwrap();
         create_database(&directory.join("app.sqlite"), &[]);
     }
     let socket = sandbox.path().join("notify");
     let fed = watchdog(UnixDatagram::bind(&socket).unwrap());
-    let path = sandbox.configure_as(&configuration(&sandbox, ""));
+    let path = sandbox.configure_as(&configuration(&sandbox, "", &[]));
     let daemon = Daemon::spawn(&path, |command| {
         command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "4000000");
     });
@@ -138,7 +140,8 @@ fn two_disks_that_hang_hold_up_neither_the_other_databases_nor_the_daemon() {
     let before = fed.load(Ordering::SeqCst);
     wait_until("the watchdog is fed", || (fed.load(Ordering::SeqCst) > before + 1).then_some(()));
     let mark = daemon.mark();
-    sandbox.configure_as(&configuration(&sandbox, "[database.cedar.watch]\nslow_threshold = \"7s\"\n"));
+    let slower = "[database.cedar.watch]\nslow_threshold = \"7s\"\n";
+    sandbox.configure_as(&configuration(&sandbox, slower, &[]));
     daemon.signal(Signal::HUP);
     daemon.wait_for_log_from(mark, "the reload", |line| line.contains("changed cedar"));
     wait_for_backups(&daemon, &["cedar", "dogwood"]);
@@ -149,6 +152,39 @@ fn two_disks_that_hang_hold_up_neither_the_other_databases_nor_the_daemon() {
         line.contains("the disk answers again") && line.contains("alder")
     });
     wait_for_backups(&daemon, &["alder", "cedar", "dogwood"]);
+
+    // What is configured no more is waited for no more.
+    sandbox.configure_as(&configuration(&sandbox, slower, &["birch"]));
+    daemon.signal(Signal::HUP);
+    wait_until("no disk hangs", || (daemon.get("/readyz").ok()?.status == 200).then_some(()));
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait().0.code(), Some(0), "with one of them still hanging");
+}
+
+/// Buckets that do not answer, be they many, are no disk that hangs: what is known of the rest is
+/// told, and the jobs go on.
+#[test]
+fn buckets_that_do_not_answer_hold_up_no_look_at_the_disk() {
+    let sandbox = Sandbox::new();
+    // Whoever connects waits for an answer.
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let copy = |name: &str| {
+        format!("[[database.attendance.backup.copy]]\nname = \"{name}\"\ndir = \"s3://{name}\"\n")
+    };
+    let copies = ["one", "two", "three", "four"];
+    let path = sandbox.configure(&format!("[backup]\ndir = \"s3://backups\"\n{}", copies.map(copy).concat()));
+    let daemon = Daemon::spawn(&path, |command| {
+        command.env("AWS_ENDPOINT_URL", format!("http://{}", deaf.local_addr().unwrap()));
+        command.env("AWS_ALLOW_HTTP", "true");
+        command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "secret");
+    });
+    let shown = wait_until("a look is back", || {
+        let status: serde_json::Value = serde_json::from_str(&daemon.get("/api/status").ok()?.body).unwrap();
+        let database = status["databases"].get(0)?.clone();
+        (database["size_bytes"].as_u64() > Some(0)).then_some(database)
+    });
+    let unknown = shown.to_string().matches("has not answered yet").count();
+    assert_eq!(unknown, 1 + copies.len(), "{shown}");
+    assert!(daemon.log().iter().all(|line| !line.contains("does not answer")), "{:?}", daemon.log());
+    assert!(daemon.stop().success());
 }

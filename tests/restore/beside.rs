@@ -6,16 +6,20 @@ use super::fixture::{
     Traced, assert_backs_up_what_is_there, assert_done, assert_undisturbed, at_work, busy, handed_over,
     has_open, in_place, missed, scene, status, wait_for_next, wait_until_open,
 };
+use crate::support::application::Application;
 use crate::support::daemon::Daemon;
 use crate::support::history::{newest, runs, wait_for_run};
 use crate::support::process::lines::Lines;
 use crate::support::restoring::{IN_PLACE, assert_restored, can_trace, json, kept, stderr, unfinished};
-use crate::support::sandbox::program;
+use crate::support::sandbox::{Sandbox, program};
 use crate::support::soundness::assert_sound;
 use crate::support::{skip, wait_until};
+use litekeeper::sqlite::files::paths::wal_bytes;
 use litekeeper::terms::JobKind;
 use rustix::process::Signal;
+use serde_json::Value;
 use std::process::Stdio;
+use std::time::Duration;
 
 /// Restores as often as this, each time while the daemon has the database open.
 fn again_and_again(times: usize, journal_mode: &str) {
@@ -140,8 +144,62 @@ fn a_restore_that_is_killed_while_a_backup_keeps_it_waiting_leaves_the_daemon_as
     let daemon = Daemon::start(&sandbox.configure(&slow));
     let at_work = || runs(&sandbox, "attendance", "backup").into_iter().find(|run| run.outcome == "running");
     let backing_up = wait_until("a backup is at work", at_work);
+    kill_one_that_waits(&sandbox, &backup, &daemon);
+    assert_eq!(at_work(), Some(backing_up), "the other jobs need not wait for its end");
+    for job in ["health", "watch", "backup"] {
+        wait_for_next(&sandbox, job);
+    }
+    assert_undisturbed(&sandbox, &daemon);
+    assert_eq!(assert_sound(&sandbox.database()), states.now);
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_checkpoint_that_waits_for_its_turn_when_a_restore_comes_is_made_when_it_is_due_again() {
+    let (sandbox, states, backup) = scene(&[]);
+    let grow_log = |application: &mut Application, to: u64| {
+        application.write_every(Duration::from_millis(1));
+        wait_until("the log grows", || (wal_bytes(&sandbox.database()) > to).then_some(()));
+        application.pause();
+    };
+    let mut application = Application::start(&sandbox.database());
+    // While it is read it may grow by as much as it may have.
+    grow_log(&mut application, 800 << 10);
+    let daemon = Daemon::start(&sandbox.configure(
+        "[daemon]\nshutdown_grace = \"0s\"\n[maintain]\nmax_wal = \"1MiB\"\n\
+         [backup]\nschedule = \"* * * * * *\"\ncatch_up = false\nmax_rate = \"2KiB\"\n",
+    ));
+    let backing_up = || runs(&sandbox, "attendance", "backup").iter().any(|run| run.outcome == "running");
+    wait_until("a backup is at work", || backing_up().then_some(()));
+    grow_log(&mut application, 1200 << 10);
+    let seen_at = |before: &Value| {
+        wait_until("the log is seen", || {
+            let all: Value = serde_json::from_str(&daemon.get("/api/status").ok()?.body).unwrap();
+            let is_seen = status(&daemon)?["wal_bytes"].as_u64()? > 1 << 20;
+            (is_seen && all["now"] != *before).then(|| all["now"].clone())
+        })
+    };
+    // Asked for in the turn after the first look, a checkpoint waits for the backup.
+    (0..3).fold(Value::Null, |before, _| seen_at(&before));
+    assert!(backing_up());
+    assert_eq!(runs(&sandbox, "attendance", "checkpoint"), []);
+    // A restore would not begin beside it.
+    application.stop();
+    kill_one_that_waits(&sandbox, &backup, &daemon);
+    assert!(backing_up());
+
+    let mut application = Application::start(&sandbox.database());
+    grow_log(&mut application, 1200 << 10);
+    wait_until("the log is looked after", || runs(&sandbox, "attendance", "checkpoint").pop());
+    assert!(daemon.stop().success());
+    application.stop();
+    assert!(assert_sound(&sandbox.database()) > states.now);
+}
+
+/// A restore in place that waits for a backup is killed, and the daemon knows both.
+fn kill_one_that_waits(sandbox: &Sandbox, backup: &str, daemon: &Daemon) {
     let mut command = program();
-    command.arg("--config").arg(sandbox.configuration()).args(in_place(&backup));
+    command.arg("--config").arg(sandbox.configuration()).args(in_place(backup));
     let mut restore =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let said = Lines::default();
@@ -153,13 +211,6 @@ fn a_restore_that_is_killed_while_a_backup_keeps_it_waiting_leaves_the_daemon_as
     restore.kill().unwrap();
     restore.wait().unwrap();
     daemon.wait_for_log("it goes on", |line| line.contains("the restore has ended"));
-    assert_eq!(at_work(), Some(backing_up), "the other jobs need not wait for its end");
-    for job in ["health", "watch", "backup"] {
-        wait_for_next(&sandbox, job);
-    }
-    assert_undisturbed(&sandbox, &daemon);
-    assert_eq!(assert_sound(&sandbox.database()), states.now);
-    assert!(daemon.stop().success());
 }
 
 #[test]
