@@ -10,7 +10,7 @@ use crate::jobs::verdicts::{APPLICATION_SQLITE, Check};
 use crate::sqlite::files::versions::{self, FAULT, User, Users};
 
 pub(super) fn check(run: &Run) -> Result<Check> {
-    let users = run.in_background(|| Ok(versions::of_users(&run.database.path)))?;
+    let users = run.in_background(|| versions::of_users(&run.database.path, run))?;
     Ok(judged(&users))
 }
 

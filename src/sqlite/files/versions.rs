@@ -12,10 +12,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use memchr::{memchr_iter, memmem};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
 use super::holders::{self, FileSelection, Holder};
 use super::paths::resolved;
+use crate::error::Result;
+use crate::terms::progress::Watch;
 
 /// The sources from which on, and before which, a checkpoint goes on with a log that was begun anew
 /// meanwhile: 3.7.0, and what mended it in 3.51.3, 3.50.7 and 3.44.6, all of March 2026
@@ -56,6 +59,8 @@ const OVERLAP: usize = 96;
 
 /// `2022-12-28 14:03:47`.
 const STAMP: &[u8] = b"dddd-dd-dd dd:dd:dd ";
+/// Where its first colon is: few bytes of a program are one.
+const COLON: usize = 13;
 /// Hexadecimal digits behind it, at least: those of altered sources end otherwise.
 const DIGITS: usize = 36;
 
@@ -117,12 +122,14 @@ pub struct Users {
     pub unseen: Option<String>,
 }
 
-/// Looks for those who have the database open, and for what they run.
-pub fn of_users(path: &Path) -> Users {
+/// Looks for those who have the database open, and for what they run, which takes a second for a
+/// large program. Errors: those of `watch`.
+pub fn of_users(path: &Path, watch: &dyn Watch) -> Result<Users> {
     let (_, there) = holders::set(&resolved(path));
     let found = holders::of(FileSelection { there: &there, removed: &[] });
-    let user = |process: Holder| User { sqlite: of(process.pid, &there), process };
-    Users { seen: found.holders.into_iter().map(user).collect(), unseen: found.unseen }
+    let user = |process: Holder| Ok(User { sqlite: of(process.pid, &there, watch)?, process });
+    let seen = found.holders.into_iter().map(user).collect::<Result<_>>()?;
+    Ok(Users { seen, unseen: found.unseen })
 }
 
 /// A file that a process has mapped to be run.
@@ -134,15 +141,22 @@ struct Mapped {
 
 /// The SQLite of a process, in the file whose name says it, in its program, or in what else it
 /// runs. `never`: not to be opened whatever the process has done with them.
-fn of(pid: u32, never: &[(u64, u64)]) -> Option<Library> {
-    let mut mapped = mapped(pid)?;
+fn of(pid: u32, never: &[(u64, u64)], watch: &dyn Watch) -> Result<Option<Library>> {
+    let Some(mut mapped) = mapped(pid) else { return Ok(None) };
     // The program itself comes first in the list.
     mapped.sort_by_key(|file| {
         let name = file.path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         !name.contains("sqlite")
     });
     let mut left = MOST_BYTES;
-    mapped.iter().take(MOST_FILES).find_map(|file| in_file(pid, file, never, &mut left))
+    for file in mapped.iter().take(MOST_FILES) {
+        let Some((place, key)) = to_be_read(pid, file, never, left) else { continue };
+        let library = in_file(&place, key, &mut left, watch)?;
+        if library.is_some() {
+            return Ok(library);
+        }
+    }
+    Ok(None)
 }
 
 /// Lines such as `7f00-7f80 r-xp 00001000 fe:00 1234    /usr/lib/libsqlite3.so.0`.
@@ -162,43 +176,50 @@ fn mapped(pid: u32) -> Option<Vec<Mapped>> {
     Some(list.split(|byte| *byte == b'\n').filter_map(line).collect())
 }
 
-fn in_file(pid: u32, mapped: &Mapped, never: &[(u64, u64)], left: &mut u64) -> Option<Library> {
-    type Key = (u64, u64, u64, i64, i64);
+/// Device, inode, length and time of a file.
+type Key = (u64, u64, u64, i64, i64);
+
+/// The file, not open yet, where it is one to be read.
+fn to_be_read(pid: u32, mapped: &Mapped, never: &[(u64, u64)], left: u64) -> Option<(File, Key)> {
+    let place = place(pid, mapped)?;
+    let file = place.metadata().ok().filter(|file| file.is_file() && file.ino() == mapped.inode)?;
+    let is_read = !never.contains(&(file.dev(), file.ino())) && file.len() <= left;
+    let key = (file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec());
+    is_read.then_some((place, key))
+}
+
+fn in_file(place: &File, key: Key, left: &mut u64, watch: &dyn Watch) -> Result<Option<Library>> {
     static FOUND: LazyLock<Mutex<HashMap<Key, Option<Library>>>> = LazyLock::new(Mutex::default);
     static OTHERS: Mutex<Vec<File>> = Mutex::new(Vec::new());
     // Whoever panicked was only looking or adding.
     let found = || FOUND.lock().unwrap_or_else(PoisonError::into_inner);
     let others = || OTHERS.lock().unwrap_or_else(PoisonError::into_inner);
 
-    let place = place(pid, mapped)?;
-    let file = place.metadata().ok().filter(|file| file.is_file() && file.ino() == mapped.inode)?;
-    if never.contains(&(file.dev(), file.ino())) || file.len() > *left {
-        return None;
-    }
-    let key = (file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec());
     if let Some(known) = found().get(&key) {
-        return known.clone();
+        return Ok(known.clone());
     }
     if others().len() >= MOST_OTHERS {
-        return None;
+        return Ok(None);
     }
-    *left -= file.len();
+    let (_, _, length, _, _) = key;
+    *left -= length;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let path = format!("/proc/self/fd/{}", place.as_raw_fd());
-    let mut opened = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
+    let Ok(opened) = rustix::fs::open(path, flags, Mode::empty()) else { return Ok(None) };
+    let mut opened = File::from(opened);
     let mut magic = [0; 4];
     if opened.read_exact(&mut magic).is_err() || &magic != b"\x7fELF" {
         others().push(opened);
         found().insert(key, None);
-        return None;
+        return Ok(None);
     }
-    let library = search(&mut opened, file.len());
+    let library = search(&mut opened, length, watch)?;
     let mut found = found();
     if found.len() >= KNOWN {
         found.clear();
     }
     found.insert(key, library.clone());
-    library
+    Ok(library)
 }
 
 /// What is mapped, without opening it: by the mapping itself, which also leads to a file that was
@@ -216,27 +237,34 @@ fn place(pid: u32, mapped: &Mapped) -> Option<File> {
 }
 
 /// Reads the file for the name of SQLite's source, and for a number of the same time.
-fn search(file: &mut File, length: u64) -> Option<Library> {
+fn search(file: &mut File, length: u64, watch: &dyn Watch) -> Result<Option<Library>> {
     let (mut dates, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     let (mut buffer, mut kept) = (vec![0; OVERLAP + CHUNK], 0);
     let mut source = file.take(length);
     loop {
-        let read = source.read(buffer.get_mut(kept..)?).ok()?;
+        watch.go_on()?;
+        let Ok(read) = source.read(&mut buffer[kept..]) else { return Ok(None) };
         if read == 0 {
             break;
         }
-        let bytes = buffer.get(..kept + read)?;
-        for at in (0..bytes.len()).filter(|at| matches!(bytes[*at], b'2' | b'3')) {
-            let rest = &bytes[at..];
-            dates.extend(date(rest));
-            // Texts of other languages have no zero between them and what follows.
-            let is_begin = at.checked_sub(1).is_none_or(|before| !is_of_number(bytes[before]));
-            numbers.extend(number(rest).filter(|_| is_begin));
+        let bytes = &buffer[..kept + read];
+        let stamps = memchr_iter(b':', bytes).filter_map(|colon| bytes.get(colon.checked_sub(COLON)?..));
+        dates.extend(stamps.filter_map(date));
+        for at in memmem::find_iter(bytes, b"3.") {
+            // Texts of other languages have no zero between them and what follows. What the first of
+            // those that are looked at again follows was seen before.
+            let is_begin = if at == 0 { kept == 0 } else { !is_of_number(bytes[at - 1]) };
+            numbers.extend(number(&bytes[at..]).filter(|_| is_begin));
         }
         let end = kept + read;
         kept = OVERLAP.min(end);
         buffer.copy_within(end - kept..end, 0);
     }
+    Ok(library(dates, numbers))
+}
+
+/// The SQLite of these days of sources, and these that may be its numbers.
+fn library(dates: BTreeSet<String>, numbers: BTreeSet<(usize, u32)>) -> Option<Library> {
     // Of two the older: it is the one to know of.
     let date = dates.into_iter().next()?;
     let month: u32 = date.get(..7)?.replace('-', "").parse().ok()?;
@@ -274,6 +302,7 @@ fn number(bytes: &[u8]) -> Option<(usize, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Error, Reason};
     use std::io::{Seek as _, Write as _};
 
     fn found(parts: &[&[u8]]) -> Option<String> {
@@ -283,7 +312,7 @@ mod tests {
         }
         file.rewind().unwrap();
         let length = file.metadata().unwrap().len();
-        let library = search(&mut file, length)?;
+        let library = search(&mut file, length, &|| Ok(())).unwrap()?;
         Some(format!("{library}{}", if library.is_faulty() { ", faulty" } else { "" }))
     }
 
@@ -311,6 +340,30 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_not_found_in_the_end_of_a_longer_one_where_two_reads_meet() {
+        let id = format!("2026-06-03 14:03:47 {HASH}45ae7b9c5e82ad8197f3alt1\0");
+        // The second buffer begins with the byte behind its first digit.
+        let before = vec![b'x'; CHUNK - 1 - 4 - id.len()];
+        let longer = ["13", "53", "2\0"].join(".");
+        let parts = [b"\x7fELF", id.as_bytes(), &before, longer.as_bytes(), &[b'x'; 200]];
+        assert_eq!(found(&parts).unwrap(), "an SQLite of 2026-06-03");
+    }
+
+    #[test]
+    fn a_long_search_ends_when_it_is_told_to() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![0; 3 * CHUNK]).unwrap();
+        file.rewind().unwrap();
+        let asked = std::cell::Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            if asked.get() < 2 { Ok(()) } else { Err(Error::new(Reason::Cancelled, "told to stop")) }
+        };
+        assert_eq!(search(&mut file, 3 << 20, &stop).unwrap_err().reason, Reason::Cancelled);
+        assert!(file.stream_position().unwrap() < 3 << 20);
+    }
+
+    #[test]
     fn what_is_no_source_of_sqlite_names_none() {
         assert_eq!(found(&[b"3.40.1\0"]), None);
         assert_eq!(found(&[b"2022-12-28 14:03:47 UTC\0", b"3.40.1\0"]), None);
@@ -320,7 +373,7 @@ mod tests {
     #[test]
     fn our_own_program_has_the_sqlite_that_is_linked() {
         // Its number is beside those of the tests above.
-        let library = of(std::process::id(), &[]).unwrap();
+        let library = of(std::process::id(), &[], &|| Ok(())).unwrap().unwrap();
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         let source: String = connection.query_row("SELECT sqlite_source_id()", [], |row| row.get(0)).unwrap();
         assert_eq!((library.date.as_str(), library.is_faulty()), (&source[..10], false));
