@@ -35,9 +35,10 @@ fn release(file: &File) {
     let _ = file.unlock();
 }
 
-/// Looks at what a holder writes, who has just taken the lock, and the time between two.
-const LOOKS: u32 = 50;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+/// Tries for a lock whose holder says nothing, and the time between two. One who has just taken it
+/// or is about to let go of it may wait for the processor in between, at low priority for long.
+const TRIES: u32 = 200;
+const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
 impl State {
     /// Takes the lock of a database, or says who holds it (`locked`).
@@ -99,42 +100,70 @@ pub(super) fn process(holder: &str) -> Option<u32> {
 pub(super) fn holder(directory: &Path, database: &str, ending: &str) -> Result<Option<String>> {
     let name = name(database, ending);
     let Some(mut file) = StateFiles::open(directory)?.look(DIRECTORY, &name)? else { return Ok(None) };
-    match file.try_lock_shared() {
-        Ok(()) => {
-            release(&file);
-            Ok(None)
-        }
-        Err(TryLockError::WouldBlock) => Ok(Some(words_in(&mut file))),
-        Err(TryLockError::Error(e)) => Err(Error::io(format!("cannot look at the lock {name}"), &e)),
+    let holder = try_for(&mut file, File::try_lock_shared)
+        .map_err(|e| Error::io(format!("cannot look at the lock {name}"), &e))?;
+    if holder.is_none() {
+        release(&file);
     }
-}
-
-fn words_in(file: &mut File) -> String {
-    for look in 0..LOOKS {
-        let mut holder = String::new();
-        let _ = file.rewind().and_then(|()| file.read_to_string(&mut holder));
-        // The end of the line is written with it.
-        if let Some(holder) = holder.strip_suffix('\n') {
-            return holder.to_owned();
-        }
-        if look + 1 < LOOKS {
-            std::thread::sleep(BETWEEN_LOOKS);
-        }
-    }
-    String::from("another run")
+    Ok(holder)
 }
 
 /// Locks the file, which is made where it is missing, and writes our own words into it; or gives
 /// what its holder wrote.
 fn take(directory: &StateFiles, name: &str, ours: &str) -> Result<Result<Lock, String>> {
     let mut file = directory.file(name)?;
-    match file.try_lock() {
-        Ok(()) => {
-            // Only for the message of whoever comes next; the lock holds without it.
-            let _ = file.set_len(0).and_then(|()| writeln!(file, "{ours}"));
-            Ok(Ok(Lock { file }))
+    let holder =
+        try_for(&mut file, File::try_lock).map_err(|e| Error::io(format!("cannot lock {name}"), &e))?;
+    if let Some(holder) = holder {
+        return Ok(Err(holder));
+    }
+    // Only for the message of whoever comes next; the lock holds without it.
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{ours}"));
+    Ok(Ok(Lock { file }))
+}
+
+/// What the holder of a lock wrote; `None`: the lock is ours. Who has written nothing has just taken
+/// it, lets go of it at this moment, or only looks who has it.
+fn try_for(
+    file: &mut File,
+    try_lock: impl Fn(&File) -> Result<(), TryLockError>,
+) -> std::io::Result<Option<String>> {
+    for again in 0..TRIES {
+        match try_lock(file) {
+            Ok(()) => return Ok(None),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(e)) => return Err(e),
         }
-        Err(TryLockError::WouldBlock) => Ok(Err(words_in(&mut file))),
-        Err(TryLockError::Error(e)) => Err(Error::io(format!("cannot lock {name}"), &e)),
+        let mut holder = String::new();
+        let _ = file.rewind().and_then(|()| file.read_to_string(&mut holder));
+        // The end of the line is written with it.
+        if let Some(holder) = holder.strip_suffix('\n') {
+            return Ok(Some(holder.to_owned()));
+        }
+        if again + 1 < TRIES {
+            std::thread::sleep(BETWEEN_TRIES);
+        }
+    }
+    Ok(Some(String::from("another run")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// As a lock is free whose holder was about to let go of it, or only looked.
+    #[test]
+    fn a_holder_without_words_is_none_once_he_is_gone() {
+        let mut file = tempfile::tempfile().unwrap();
+        let tries = Cell::new(0);
+        let third = |_: &File| {
+            tries.set(tries.get() + 1);
+            if tries.get() < 3 { Err(TryLockError::WouldBlock) } else { Ok(()) }
+        };
+        assert_eq!(try_for(&mut file, third).unwrap(), None);
+        tries.set(0);
+        writeln!(file, "backup (process 1)").unwrap();
+        assert_eq!(try_for(&mut file, third).unwrap().unwrap(), "backup (process 1)");
     }
 }
