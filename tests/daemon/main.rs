@@ -6,6 +6,7 @@ mod courtesy;
 mod every_job;
 mod facts;
 mod fixture;
+mod given_up;
 mod hangs;
 mod http;
 mod life;

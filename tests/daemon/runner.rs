@@ -32,7 +32,7 @@ impl Job for Test {
     }
 }
 
-fn job(work: impl Fn(&Working) -> Result<Report> + Send + Sync + 'static) -> Task {
+pub(crate) fn job(work: impl Fn(&Working) -> Result<Report> + Send + Sync + 'static) -> Task {
     Test(Box::new(work)).into()
 }
 
@@ -46,19 +46,19 @@ fn endless() -> Task {
     })
 }
 
-fn report() -> Report {
+pub(crate) fn report() -> Report {
     Report::new("did it", &serde_json::json!({ "rows": 3 }))
 }
 
-struct Fixture {
+pub(crate) struct Fixture {
     sandbox: Sandbox,
-    database: Database,
+    pub(crate) database: Database,
     pool: Pool,
-    state: State,
+    pub(crate) state: State,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let sandbox = Sandbox::new();
         let name = format!("runner{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -70,11 +70,11 @@ impl Fixture {
         Self { sandbox, database, pool, state }
     }
 
-    async fn run(&self, job: Task) -> RunEnd {
+    pub(crate) async fn run(&self, job: Task) -> RunEnd {
         self.run_until(job, CancellationToken::new()).await
     }
 
-    async fn run_until(&self, job: Task, cancel: CancellationToken) -> RunEnd {
+    pub(crate) async fn run_until(&self, job: Task, cancel: CancellationToken) -> RunEnd {
         let order = Order { cancel, ..order(job, &self.database, &self.pool) };
         tokio::time::timeout(PATIENCE, runner::run(&self.state, order)).await.expect("the run hangs")
     }
@@ -85,7 +85,7 @@ impl Fixture {
     }
 
     /// The only row of the history: outcome, reason and summary.
-    fn row(&self) -> (Outcome, Option<String>, String) {
+    pub(crate) fn row(&self) -> (Outcome, Option<String>, String) {
         let rows = self.history();
         let [row] = rows.as_slice() else { panic!("{rows:?}") };
         assert!(row.finished.unwrap() >= row.started);
@@ -101,7 +101,7 @@ impl Fixture {
         counted::so_far().get("litekeeper_job_runs_total", &labels).unwrap()
     }
 
-    fn assert_counted(&self, outcome: &str) {
+    pub(crate) fn assert_counted(&self, outcome: &str) {
         for each in ["success", "failure", "skipped", "interrupted"] {
             let expected = if each == outcome { 1.0 } else { 0.0 };
             assert!((self.counted(each) - expected).abs() < 0.1, "{each}");
@@ -274,55 +274,6 @@ async fn a_database_has_one_exclusive_job_at_a_time_and_any_number_of_others() {
     assert_eq!(fixture.run(shared).await.outcome, Outcome::Success);
     drop(lock);
     assert_eq!(fixture.run(job(|_| Ok(report()))).await.outcome, Outcome::Success);
-}
-
-/// Takes the runner's patience, ten seconds: there is no other way to be given up.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_is_given_up_keeps_its_lock_until_its_work_really_ends() {
-    let fixture = Fixture::new();
-    let (let_go, released) = std::sync::mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(released);
-    let entered = Arc::new(tokio::sync::Notify::new());
-    let enters = Arc::clone(&entered);
-    // As the last part of a VACUUM, or a disk that hangs: it hears nothing.
-    let deaf = job(move |run| {
-        run.sql(|_| {
-            enters.notify_one();
-            let _ = released.lock().unwrap().recv();
-            Ok(report())
-        })
-    });
-    let stop = CancellationToken::new();
-    let run = fixture.run_until(deaf, stop.clone());
-    let stop_it = async {
-        entered.notified().await;
-        stop.cancel();
-    };
-    let (finished, ()) = tokio::join!(run, stop_it);
-    assert!(finished.result.unwrap_err().message.contains("given up"));
-    let next = fixture.run(job(|_| Ok(report()))).await;
-    assert_eq!(next.outcome, Outcome::Skipped);
-    drop(let_go);
-    wait_until("the lock is free", || fixture.state.lock(&fixture.database.name, JobKind::Backup).ok());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_is_given_up_past_its_deadline_is_a_failure_as_any_that_is_late() {
-    let mut fixture = Fixture::new();
-    fixture.database.maintain.when.timeout = Duration::from_millis(200);
-    let (let_go, released) = std::sync::mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(released);
-    let deaf = job(move |_| {
-        let _ = released.lock().unwrap().recv();
-        Ok(report())
-    });
-    let finished = fixture.run(deaf).await;
-    drop(let_go);
-    let (outcome, reason, summary) = fixture.row();
-    assert_eq!((outcome, reason.as_deref()), (Outcome::Failure, Some("deadline")));
-    assert!(summary.contains("given up"), "{summary}");
-    assert_eq!(finished.outcome, Outcome::Failure);
-    fixture.assert_counted("failure");
 }
 
 #[tokio::test(flavor = "multi_thread")]
