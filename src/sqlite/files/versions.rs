@@ -15,6 +15,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use memchr::{memchr_iter, memmem};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
+use super::access::Identity;
 use super::holders::{self, FileSelection, Holder};
 use super::paths::resolved;
 use crate::error::Result;
@@ -122,8 +123,8 @@ pub struct Users {
     pub unseen: Option<String>,
 }
 
-/// Looks for those who have the database open, and for what they run, which takes a second for a
-/// large program. Errors: those of `watch`.
+/// Looks for those who have the database open, and for what they run, which is read to its end the
+/// first time. Errors: those of `watch`.
 pub fn of_users(path: &Path, watch: &dyn Watch) -> Result<Users> {
     let (_, there) = holders::set(&resolved(path));
     let found = holders::of(FileSelection { there: &there, removed: &[] });
@@ -141,7 +142,7 @@ struct Mapped {
 
 /// The SQLite of a process, in the file whose name says it, in its program, or in what else it
 /// runs. `never`: not to be opened whatever the process has done with them.
-fn of(pid: u32, never: &[(u64, u64)], watch: &dyn Watch) -> Result<Option<Library>> {
+fn of(pid: u32, never: &[Identity], watch: &dyn Watch) -> Result<Option<Library>> {
     let Some(mut mapped) = mapped(pid) else { return Ok(None) };
     // The program itself comes first in the list.
     mapped.sort_by_key(|file| {
@@ -176,16 +177,21 @@ fn mapped(pid: u32) -> Option<Vec<Mapped>> {
     Some(list.split(|byte| *byte == b'\n').filter_map(line).collect())
 }
 
-/// Device, inode, length and time of a file.
-type Key = (u64, u64, u64, i64, i64);
+/// What a file is remembered by: another content has another one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    identity: Identity,
+    length: u64,
+    modified: (i64, i64),
+}
 
 /// The file, not open yet, where it is one to be read.
-fn to_be_read(pid: u32, mapped: &Mapped, never: &[(u64, u64)], left: u64) -> Option<(File, Key)> {
+fn to_be_read(pid: u32, mapped: &Mapped, never: &[Identity], left: u64) -> Option<(File, Key)> {
     let place = place(pid, mapped)?;
     let file = place.metadata().ok().filter(|file| file.is_file() && file.ino() == mapped.inode)?;
-    let is_read = !never.contains(&(file.dev(), file.ino())) && file.len() <= left;
-    let key = (file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec());
-    is_read.then_some((place, key))
+    let (identity, length) = ((file.dev(), file.ino()), file.len());
+    let key = Key { identity, length, modified: (file.mtime(), file.mtime_nsec()) };
+    (!never.contains(&identity) && length <= left).then_some((place, key))
 }
 
 fn in_file(place: &File, key: Key, left: &mut u64, watch: &dyn Watch) -> Result<Option<Library>> {
@@ -201,8 +207,7 @@ fn in_file(place: &File, key: Key, left: &mut u64, watch: &dyn Watch) -> Result<
     if others().len() >= MOST_OTHERS {
         return Ok(None);
     }
-    let (_, _, length, _, _) = key;
-    *left -= length;
+    *left -= key.length;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let path = format!("/proc/self/fd/{}", place.as_raw_fd());
     let Ok(opened) = rustix::fs::open(path, flags, Mode::empty()) else { return Ok(None) };
@@ -213,7 +218,7 @@ fn in_file(place: &File, key: Key, left: &mut u64, watch: &dyn Watch) -> Result<
         found().insert(key, None);
         return Ok(None);
     }
-    let library = search(&mut opened, length, watch)?;
+    let library = search(&mut opened, key.length, watch)?;
     let mut found = found();
     if found.len() >= KNOWN {
         found.clear();
