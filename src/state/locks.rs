@@ -1,6 +1,6 @@
 //! One exclusive job per database and one daemon per state directory, over all processes: each
 //! takes the same lock file before it starts. The kernel lets go of it when its process dies. Must
-//! never wait for a lock.
+//! never wait for the end of what holds a lock, only for its name.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};

@@ -45,7 +45,7 @@ pub fn of(database: &Database, remote: Option<&Remote>) -> OnDisk {
     let copies = &database.backup.copies;
     if let Some(remote) = remote {
         let places = std::iter::once(&database.backup.dir).chain(copies.iter().map(|copy| &copy.dir));
-        for place in places.filter(|place| place.directory().is_none()) {
+        for place in places.filter(|place| matches!(place, Place::Bucket(_))) {
             remote.look(&place.join(&database.name), opening(database, place, Some(remote)));
         }
     }
