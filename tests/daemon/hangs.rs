@@ -2,7 +2,7 @@
 //! its own databases, and neither the others nor the daemon.
 
 use crate::support::application::create_database;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, database};
 use crate::support::sandbox::Sandbox;
 use crate::support::{skip, wait_until};
 use rustix::process::Signal;
@@ -126,10 +126,9 @@ fn two_disks_that_hang_hold_up_neither_the_other_databases_nor_the_daemon() {
     // Both places for runs may be taken by runs that wait for those disks.
     wait_for_backups(&daemon, &["cedar", "dogwood"]);
 
-    let status: serde_json::Value = serde_json::from_str(&daemon.get("/api/status").unwrap().body).unwrap();
+    let status = daemon.status();
     let is_silent = |name: &str| {
-        let all = status["databases"].as_array().unwrap();
-        let database = all.iter().find(|database| database["name"] == name).unwrap();
+        let database = database(&status, name).unwrap();
         assert!(database["size_bytes"].as_u64() > Some(0), "what was seen before is shown: {database}");
         !database["disk_silent_since"].is_null()
     };
@@ -179,9 +178,8 @@ fn buckets_that_do_not_answer_hold_up_no_look_at_the_disk() {
         command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "secret");
     });
     let shown = wait_until("a look is back", || {
-        let status: serde_json::Value = serde_json::from_str(&daemon.get("/api/status").ok()?.body).unwrap();
-        let database = status["databases"].get(0)?.clone();
-        (database["size_bytes"].as_u64() > Some(0)).then_some(database)
+        let status = daemon.status();
+        database(&status, "attendance").filter(|shown| shown["size_bytes"].as_u64() > Some(0)).cloned()
     });
     let unknown = shown.to_string().matches("has not answered yet").count();
     assert_eq!(unknown, 1 + copies.len(), "{shown}");

@@ -7,7 +7,7 @@ use super::fixture::{
     has_open, in_place, missed, scene, status, wait_for_next, wait_until_open,
 };
 use crate::support::application::Application;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, database};
 use crate::support::history::{newest, runs, wait_for_run};
 use crate::support::process::lines::Lines;
 use crate::support::restoring::{IN_PLACE, assert_restored, can_trace, json, kept, stderr, unfinished};
@@ -174,9 +174,9 @@ fn a_checkpoint_that_waits_for_its_turn_when_a_restore_comes_is_made_when_it_is_
     grow_log(&mut application, 1200 << 10);
     let seen_at = |before: &Value| {
         wait_until("the log is seen", || {
-            let all: Value = serde_json::from_str(&daemon.get("/api/status").ok()?.body).unwrap();
-            let is_seen = status(&daemon)?["wal_bytes"].as_u64()? > 1 << 20;
-            (is_seen && all["now"] != *before).then(|| all["now"].clone())
+            let told = daemon.status();
+            let is_seen = database(&told, "attendance")?["wal_bytes"].as_u64()? > 1 << 20;
+            (is_seen && told["now"] != *before).then(|| told["now"].clone())
         })
     };
     // Asked for in the turn after the first look, a checkpoint waits for the backup.

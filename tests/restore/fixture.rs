@@ -3,7 +3,7 @@
 
 use crate::support::application::create_database;
 use crate::support::backups::{catalogue, manifests, restored};
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, database};
 use crate::support::history::{Run, newest, runs, wait_for_run};
 use crate::support::process::lines::Lines;
 use crate::support::restoring::{IN_PLACE, States, commits, look, moved_on, stderr, traced};
@@ -183,8 +183,7 @@ impl Drop for Traced {
 }
 
 pub(crate) fn status(daemon: &Daemon) -> Option<Value> {
-    let all: Value = serde_json::from_str(&daemon.get("/api/status").ok()?.body).unwrap();
-    all["databases"].as_array()?.iter().find(|database| database["name"] == "attendance").cloned()
+    database(&daemon.status(), "attendance").cloned()
 }
 
 /// Has a job that is due once a year been last done two years ago; gives the number of that run.
