@@ -129,8 +129,8 @@ impl Call {
     }
 
     /// Does `work` on a thread of its own, named after the job, on which it may use connections and
-    /// wait, with the guard beside it, until it ends. Nobody waits any more when what is returned is
-    /// dropped: the call is cancelled then, and the thread ends soon after.
+    /// wait, with the guard beside it until it ends. Nobody waits any more when what is returned
+    /// is dropped: the call is cancelled then, and the thread ends soon after.
     ///
     /// Errors: those of `work`; `panic` where it panicked.
     pub async fn on_thread<T: Send + 'static>(

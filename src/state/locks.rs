@@ -122,8 +122,8 @@ fn take(directory: &StateFiles, name: &str, ours: &str) -> Result<Result<Lock, S
     Ok(Ok(Lock { file }))
 }
 
-/// What the holder of a lock wrote; `None`: the lock is ours. Who has written nothing has just taken
-/// it, lets go of it at this moment, or only looks who has it.
+/// What the holder of a lock wrote; `None`: the lock is ours. Who has written nothing has just
+/// taken it, lets go of it at this moment, or only looks who has it.
 fn try_for(
     file: &mut File,
     try_lock: impl Fn(&File) -> Result<(), TryLockError>,

@@ -256,8 +256,8 @@ fn search(file: &mut File, length: u64, watch: &dyn Watch) -> Result<Option<Libr
         let stamps = memchr_iter(b':', bytes).filter_map(|colon| bytes.get(colon.checked_sub(COLON)?..));
         dates.extend(stamps.filter_map(date));
         for at in memmem::find_iter(bytes, b"3.") {
-            // Texts of other languages have no zero between them and what follows. What the first of
-            // those that are looked at again follows was seen before.
+            // Texts of other languages have no zero between them and what follows. What the first
+            // of those that are looked at again follows was seen before.
             let is_begin = if at == 0 { kept == 0 } else { !is_of_number(bytes[at - 1]) };
             numbers.extend(number(&bytes[at..]).filter(|_| is_begin));
         }

@@ -184,8 +184,8 @@ impl Store for Local {
 }
 
 /// A file is replaced by another one, never written to. The one before is there until the next one
-/// has its name, so that their numbers differ. A number that was freed may be given again, to a file
-/// of another time, or of the same where the clock has not moved on.
+/// has its name, so that their numbers differ. A number that was freed may be given again, to a
+/// file of another time, or of the same where the clock has not moved on.
 fn version(stat: &Stat) -> String {
     let (device, number, size) = (stat.st_dev, stat.st_ino, stat.st_size);
     let written = (stat.st_mtime, stat.st_mtime_nsec);
