@@ -44,7 +44,7 @@ async fn h12_a_slow_reader_is_not_waited_for() {
     assert_eq!(ran.step("checkpoint")["checkpoint"]["busy"], true, "{:?}", ran.step("checkpoint"));
     let why = ran.why("checkpoint");
     assert!(why.contains("because of an open transaction of the application"), "{why}");
-    assert!(why.contains(&format!("process {} (", reader.pid())), "{why}");
+    assert!(why.contains(&format!("process {} (", reader.pid())), "{why}: {:?}", ran.step("checkpoint"));
     writer.wait_for_commits(2);
     let seen = writer.stop();
     assert_eq!(seen.errors, Vec::<String>::new());
