@@ -53,6 +53,9 @@ pub(super) fn check(
         match pass(run, reader, depth, None, is_known_sound) {
             Ok(mut whole) => {
                 as_a_whole = Some(whole.is_clean());
+                // What that left out is found out, or said, of each table.
+                whole.unchecked.retain(|_| !whole.is_of_structure);
+                whole.is_of_structure = false;
                 // Told again of the table in which it was met.
                 is_ended_early = whole.has_ended.then(|| whole.structure.pop()).flatten();
                 found.add(whole);
@@ -80,8 +83,10 @@ pub(super) fn check(
         match pass(run, reader, depth, Some(table), so_far_sound) {
             Ok(one) => {
                 is_met_again |= one.has_ended;
+                if !one.is_of_structure {
+                    checked.insert(table.clone());
+                }
                 found.add(one);
-                checked.insert(table.clone());
             }
             Err(error) if was_dropped(reader, table, &error) => {}
             Err(error) => {

@@ -3,6 +3,7 @@
 
 use rusqlite::Connection;
 
+use super::names;
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
 
@@ -15,14 +16,16 @@ pub struct Tree {
     pub table: String,
 }
 
-/// The trees of the application's tables, those that virtual tables keep included, by table.
+/// The trees of the application's tables, those that virtual tables keep included, by table, but
+/// for those that no statement can name.
 pub fn trees(connection: &Connection) -> Result<Vec<Tree>> {
     let mut statement = connection.prepare(
         "SELECT name, tbl_name FROM main.sqlite_schema \
          WHERE rootpage > 0 AND tbl_name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY tbl_name, name",
     )?;
-    let rows = statement.query_map([], |row| Ok(Tree { name: row.get(0)?, table: row.get(1)? }))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let rows = statement.query_map([], |row| Ok((names::name(row, 0)?, names::name(row, 1)?)))?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(rows.into_iter().filter_map(|(name, table)| Some(Tree { name: name?, table: table? })).collect())
 }
 
 /// Bytes of a tree's pages, its overflow pages included. Reads each of them

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 
 use crate::error::Result;
 use crate::sql::quoting::quoted;
+use crate::sqlite::look::names;
 use crate::sqlite::look::schema::{indexes, sql_of, tables};
 
 /// Rows of an index that are looked at before ANALYZE estimates the rest: what `PRAGMA optimize`
@@ -22,7 +23,8 @@ const EXACT: u32 = 0;
 /// schema.
 pub fn due(connection: &Connection) -> Result<Vec<String>> {
     let mut statement = connection.prepare("PRAGMA main.optimize(0x10003)")?;
-    let planned = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    let planned =
+        statement.query_map([], |row| names::shown(row, 0))?.collect::<rusqlite::Result<Vec<String>>>()?;
     let mut due = Vec::new();
     for table in tables(connection)? {
         let name = quoted(&table.name);
@@ -50,7 +52,10 @@ pub fn parts(connection: &Connection, table: &str) -> Result<Vec<String>> {
     let indexes = indexes(connection, table)?;
     // The number of rows is kept apart where no index tells it.
     let is_told = indexes.iter().any(|index| !index.partial);
-    if is_keyed || !is_told || has_count_of_its_own(connection, table)? {
+    let list = "SELECT name FROM pragma_index_list(?1)";
+    // With the table, one that no statement can name is refreshed as well.
+    let has_others = !names::unspeakable(connection, list, [table])?.is_empty();
+    if is_keyed || !is_told || has_others || has_count_of_its_own(connection, table)? {
         return Ok(vec![table.to_owned()]);
     }
     Ok(indexes.into_iter().map(|index| index.name).collect())
