@@ -3,9 +3,9 @@
 
 use rusqlite::Connection;
 
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
-use crate::sqlite::look::names;
+use crate::sqlite::look::{names, refused};
 use crate::sqlite::look::schema::{indexes, sql_of, tables};
 
 /// Rows of an index that are looked at before ANALYZE estimates the rest: what `PRAGMA optimize`
@@ -20,8 +20,15 @@ const EXACT: u32 = 0;
 /// the application's queries. Empty tables have no statistics to refresh.
 ///
 /// The connection must be new: SQLite compares with the statistics that it read when it read the
-/// schema.
+/// schema. Errors: `unsupported` where it does not read all of the schema, and so no statistics.
 pub fn due(connection: &Connection) -> Result<Vec<String>> {
+    if let Some(first) = refused::all(connection)?.first() {
+        let text = format!(
+            "which statistics are due cannot be told, as SQLite reads none where it does not read all of a schema ({})",
+            first.error.message
+        );
+        return Err(Error::new(Reason::Unsupported, text));
+    }
     let mut statement = connection.prepare("PRAGMA main.optimize(0x10003)")?;
     let planned =
         statement.query_map([], |row| names::shown(row, 0))?.collect::<rusqlite::Result<Vec<String>>>()?;
