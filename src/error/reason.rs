@@ -132,8 +132,8 @@ table! {
         "a guard of litekeeper stopped it: too large a share, triggers, child rows, a replicator",
         "what the text says, if that is what you want";
     Unsupported = "unsupported", Permanent,
-        "the schema needs a function, collation or module that only the application has",
-        "nothing: the rest is done without it";
+        "the schema needs a function, collation or module that only the application has, or has something else that only the application reads: a name that is not UTF-8, a trigger on a shadow table, a view of an attached schema",
+        "nothing: the rest is done without it, and what is left out is named";
     Config = "config", Permanent,
         "the configuration is not valid",
         "correct the line that is shown (`litekeeper check`)";

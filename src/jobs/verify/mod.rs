@@ -214,17 +214,17 @@ impl Judgement {
 /// Of the whole file, or where one table needs the application, which ends the check of all, of
 /// each.
 fn pages(inspector: &mut Inspector, tables: &[String], watch: &dyn Watch) -> Result<Found> {
-    let error = match inspector.integrity(Depth::Full, None, watch) {
-        Err(error) if checks::cannot_be_done(&error) => error,
+    let (mut found, error) = match inspector.integrity(Depth::Full, None, watch) {
+        Err(error) if checks::cannot_be_done(&error) => (Found::default(), Some(error)),
+        Ok(whole) if whole.is_of_structure && whole.structure.is_empty() => (whole, None),
         whole => return whole,
     };
-    let mut found = Found::default();
     for table in tables {
         let one = inspector.integrity(Depth::Full, Some(table), watch);
         found.add(one.or_else(|error| unchecked(table, error))?);
     }
     if found.unchecked.is_empty() {
-        found.unchecked.push(error.message);
+        found.unchecked.extend(error.map(|error| error.message));
     }
     Ok(found)
 }

@@ -2,6 +2,7 @@
 
 use rusqlite::Connection;
 
+use super::names;
 use super::schema::WITHOUT_ROWID;
 use crate::error::Result;
 
@@ -19,7 +20,7 @@ pub fn renumbered_by_vacuum(connection: &Connection) -> Result<Vec<String>> {
            AND NOT EXISTS (SELECT 1 FROM pragma_table_info(t.name, 'main') WHERE pk > 0) \
          ORDER BY name",
     ))?;
-    let names = statement.query_map([], |row| row.get(0))?;
+    let names = statement.query_map([], |row| names::shown(row, 0))?;
     Ok(names.collect::<rusqlite::Result<_>>()?)
 }
 
