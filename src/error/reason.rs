@@ -133,7 +133,7 @@ table! {
         "what the text says, if that is what you want";
     Unsupported = "unsupported", Permanent,
         "the schema needs a function, collation or module that only the application has",
-        "nothing: the rest is done without it";
+        "nothing: the rest is done without it, and the run is a success";
     Config = "config", Permanent,
         "the configuration is not valid",
         "correct the line that is shown (`litekeeper check`)";
