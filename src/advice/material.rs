@@ -76,9 +76,9 @@ impl Schema {
             let (kind, name, table, sql) = (text(0)?, text(1)?, text(2)?, text(3)?);
             Ok(kind.zip(name).zip(table.zip(sql)))
         })?;
-        let objects = objects.filter_map(Result::transpose).map(|object| {
-            object.map(|((kind, name), (table, sql))| Object { kind, name, table, sql })
-        });
+        let objects = objects
+            .filter_map(Result::transpose)
+            .map(|object| object.map(|((kind, name), (table, sql))| Object { kind, name, table, sql }));
         Ok(Self {
             objects: objects.collect::<rusqlite::Result<_>>()?,
             statistics: rows(connection, "sqlite_stat1", "tbl, idx, stat")?,
@@ -91,6 +91,12 @@ impl Schema {
     /// Whether a table is called so.
     pub(super) fn has_table(&self, name: &str) -> bool {
         self.objects.iter().any(|o| o.kind == "table" && o.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether an index of a table has this expression, token by token, as a key.
+    pub(super) fn has_index_on(&self, table: &str, expression: &str) -> bool {
+        let is_of_table = |o: &&Object| o.kind == "index" && o.table.eq_ignore_ascii_case(table);
+        self.objects.iter().filter(is_of_table).any(|o| existing::is_on(&o.sql, expression))
     }
 
     /// Whether anything is called so.

@@ -133,7 +133,7 @@ table! {
         "what the text says, if that is what you want";
     Unsupported = "unsupported", Permanent,
         "the schema needs a function, collation or module that only the application has, or has something else that only the application reads: a name that is not UTF-8, a trigger on a shadow table, a view of an attached schema",
-        "nothing: the rest is done without it, and what is left out is named";
+        "nothing: the rest is done without it, what is left out is named, and the run is a success";
     Config = "config", Permanent,
         "the configuration is not valid",
         "correct the line that is shown (`litekeeper check`)";

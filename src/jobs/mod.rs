@@ -102,12 +102,15 @@ pub struct Report {
     /// 1, or with 12 where the database is damaged.
     #[serde(serialize_with = "as_texts")]
     pub findings: Vec<Error>,
+    /// What was left out because only the application can do it, one sentence each: no fault of the
+    /// database or of the run, which counts as a success with the reason `unsupported`.
+    pub left_out: Vec<String>,
     /// What was done, by the job's own structure.
     pub detail: serde_json::Value,
 }
 
 impl Report {
-    /// A report without problems or findings.
+    /// A report without problems, findings, or anything left out.
     ///
     /// # Panics
     ///
@@ -115,7 +118,19 @@ impl Report {
     #[expect(clippy::expect_used, reason = "a structure of ours with string keys is always JSON")]
     pub fn new(summary: impl Into<String>, detail: &impl Serialize) -> Self {
         let detail = serde_json::to_value(detail).expect("a report's detail is JSON");
-        Self { summary: summary.into(), problems: Vec::new(), findings: Vec::new(), detail }
+        Self {
+            summary: summary.into(),
+            problems: Vec::new(),
+            findings: Vec::new(),
+            left_out: Vec::new(),
+            detail,
+        }
+    }
+
+    /// In one word, why it did not succeed, what it found, or that something was left out.
+    pub fn reason(&self) -> Option<Reason> {
+        let told = self.problems.first().or(self.findings.first()).map(|error| error.reason);
+        told.or_else(|| (!self.left_out.is_empty()).then_some(Reason::Unsupported))
     }
 }
 

@@ -1,6 +1,7 @@
 //! One run of a job, whoever asked for it: lock, history row, attempts, deadline, panic, the
 //! sidecars' owner afterwards, log line and metrics. Knows no kind of job.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,16 +15,17 @@ use super::{Access, Report, Run, Task, Terms, damage};
 use crate::clock;
 use crate::config::Database;
 use crate::error::{Class, Error, Reason, Result};
-use crate::metrics::events::{JobFinished, JobSkipped, JobStarted, WritersHeld};
+use crate::metrics::events::{JobFinished, JobSkipped, JobStarted, LeftOut, WritersHeld};
 use crate::pool::{Call, Pool};
 use crate::sqlite::files::access;
 use crate::sqlite::pauses::Pauses;
 use crate::sqlite::write::hold::Holds;
 use crate::state::State;
+use crate::state::facts::{self, LEFT_OUT};
 use crate::state::locks::Lock;
 use crate::state::runs::{self, Ending};
 use crate::terms::progress::Progress;
-use crate::terms::{Cause, Outcome};
+use crate::terms::{Cause, JobKind, Outcome};
 
 /// Attempts at a run whose error may go away by itself, and the pause before each further one.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
@@ -109,6 +111,9 @@ pub async fn run(state: &State, order: Order) -> RunEnd {
         }
     }
     drop(lock);
+    if let Ok(report) = &result {
+        tell_left_out(state, &database.name, kind, &report.left_out).await;
+    }
 
     let ending = ending(&result);
     let finished = clock::now();
@@ -128,6 +133,25 @@ pub async fn run(state: &State, order: Order) -> RunEnd {
         noted(state.with(move |c| runs::end(c, id, finished, &ending)).await);
     }
     RunEnd { outcome, result }
+}
+
+/// Tells of what a run left out, where the run of this kind before it did not: once, and not again
+/// each night.
+async fn tell_left_out(state: &State, database: &str, kind: JobKind, left_out: &[String]) {
+    let now: BTreeSet<String> = left_out.iter().cloned().collect();
+    let name = database.to_owned();
+    let exchanged = state.with(move |c| {
+        let known = facts::recall(c, &name, LEFT_OUT)?.remove(kind.as_str()).unwrap_or_default();
+        if known == now {
+            return Ok(Vec::new());
+        }
+        let new = now.difference(&known).cloned().collect::<Vec<_>>();
+        facts::update(c, &name, LEFT_OUT, |all| all.insert(kind.as_str().to_owned(), now))?;
+        Ok(new)
+    });
+    for what in noted(exchanged.await).unwrap_or_default() {
+        LeftOut { database, job: kind.as_str(), what: &what }.emit();
+    }
 }
 
 /// The lock of the database, for a run that must be alone.
@@ -250,10 +274,13 @@ fn ending(result: &Result<Report>) -> Ending {
         Ok(report) => {
             let problem = report.problems.first();
             let texts = report.problems.iter().map(|p| p.message.as_str()).filter(|t| *t != report.summary);
+            let left_out = report.left_out.iter().filter(|what| !report.summary.contains(*what));
+            let left_out = left_out.map(|what| format!("left out: {what}")).collect::<Vec<_>>();
+            let texts = texts.chain(left_out.iter().map(String::as_str));
             Ending {
                 outcome: if problem.is_some() { Outcome::Failure } else { Outcome::Success },
-                // A run that did its work may have found something.
-                reason: problem.or(report.findings.first()).map(|p| p.reason.as_str()),
+                // A run that did its work may have found something, or left something out.
+                reason: report.reason().map(Reason::as_str),
                 summary: std::iter::once(report.summary.as_str()).chain(texts).collect::<Vec<_>>().join("; "),
                 detail: report.detail.clone(),
             }

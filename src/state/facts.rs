@@ -65,6 +65,9 @@ pub const INDEX_PROBLEMS: Fact<Vec<(String, String)>> = Fact::new("index_problem
 pub const INDEX_USE: Fact<IndexUse> = Fact::new("index_use");
 /// What the file looked like when its tables were measured. Written and read by health.
 pub const MEASURED: Fact<Option<Measurement>> = Fact::new("measured");
+/// What each kind of job left out the last time, because only the application can do it, by the
+/// kind's word. Written and read by the runner, which tells of what is new.
+pub const LEFT_OUT: Fact<BTreeMap<String, BTreeSet<String>>> = Fact::new("left_out");
 /// Who has kept the write-ahead log from being emptied. Written and read by the checkpoint.
 pub const PIN: Fact<Option<Pin>> = Fact::new("pin");
 /// The watched queries by name. Written by watch, read by health.

@@ -47,6 +47,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether it did all that can be done here, and left out what only the application can do.
+    pub fn is_limited(&self) -> bool {
+        self.outcome == Some(Outcome::Success) && self.reason.as_deref() == Some(Reason::Unsupported.as_str())
+    }
+
     /// Whether the daemon stopped it in order to stop itself. A run that died with its process does
     /// not count: it may have been what killed it. Nor does one that an operator started and
     /// stopped.

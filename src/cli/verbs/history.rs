@@ -27,7 +27,8 @@ With --json a list of:
    detail}
 `cause` is schedule, catch_up, manual or upkeep; `outcome` is success, failure, skipped
 or interrupted, and null while the run is at work; `finished` is null then, and
-where the process ended before the run did.")]
+where the process ended before the run did. A success with the reason unsupported,
+`limited` in the list, left out what only the application can do.")]
 pub(in crate::cli) struct History {
     /// Name of a database in the configuration [default: all].
     #[arg(value_name = "DB")]
@@ -56,6 +57,15 @@ impl History {
     }
 }
 
+/// Success has a word of its own where something was left out.
+fn outcome(run: &Run) -> String {
+    match run.outcome {
+        None => String::from("running"),
+        Some(_) if run.is_limited() => String::from("limited"),
+        Some(outcome) => outcome.to_string(),
+    }
+}
+
 fn render(runs: &[Run], zone: Tz) -> TextTable {
     let head = ["ID", "STARTED", "DATABASE", "JOB", "CAUSE", "OUTCOME", "TOOK", "SUMMARY"];
     let mut table = TextTable::new(head).right(&[0]);
@@ -67,7 +77,7 @@ fn render(runs: &[Run], zone: Tz) -> TextTable {
             run.database.clone(),
             run.job.clone(),
             run.cause.replace('_', " "),
-            run.outcome.map_or_else(|| String::from("running"), |outcome| outcome.to_string()),
+            outcome(run),
             took.map(words::duration).unwrap_or_default(),
             run.summary.clone(),
         ]);

@@ -243,9 +243,11 @@ fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Tz) -> Text
     table
 }
 
-/// A run that did its work, and perhaps found that something is wrong.
+/// A run that did its work, and perhaps found that something is wrong, or left out what only the
+/// application can do.
 fn found(job: &JobStatus) -> &'static str {
     match job.found() {
+        None if job.is_limited() => "limited",
         None => "ok",
         Some(reason) if reason == Reason::Damaged.as_str() => "FOUND DAMAGE",
         Some(_) => "found something",

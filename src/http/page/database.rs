@@ -156,7 +156,7 @@ fn row(job: &JobStatus, now: DateTime<Utc>) -> Markup {
                     None => span.quiet { "none yet" },
                     Some(last) => {
                         @let took = (last.finished - last.started).as_seconds_f64();
-                        p { (outcome(last.outcome, job.found())) " " (when(now, last.finished)) span.quiet { " in " (words::duration(took)) } }
+                        p { (outcome(last.outcome, job)) " " (when(now, last.finished)) span.quiet { " in " (words::duration(took)) } }
                         @if !last.summary.is_empty() { p.summary { (last.summary) } }
                         @if last.outcome != Outcome::Success {
                             p.quiet {
@@ -187,10 +187,12 @@ fn row(job: &JobStatus, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn outcome(outcome: Outcome, found: Option<&str>) -> Markup {
+fn outcome(outcome: Outcome, job: &JobStatus) -> Markup {
+    let found = job.found();
     let (class, word) = match outcome {
         Outcome::Success if found == Some(Reason::Damaged.as_str()) => ("tag bad", "found damage"),
         Outcome::Success if found.is_some() => ("tag warn", "found something"),
+        Outcome::Success if job.is_limited() => ("tag good", "limited"),
         Outcome::Success => ("tag good", "done"),
         Outcome::Failure => ("tag bad", "failed"),
         Outcome::Interrupted => ("tag warn", "interrupted"),

@@ -7,7 +7,7 @@ use super::doubts::Damage;
 use super::shrunken;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
-use crate::jobs::reading::shut_out;
+use crate::jobs::reading::{first_look, shut_out};
 use crate::sqlite::copy::snapshot::{Bounds, Snapshot};
 use crate::sqlite::files::space::no_room;
 use crate::sqlite::look::facts::Facts;
@@ -58,7 +58,7 @@ pub(super) fn take(
     damage: Option<&Damage>,
 ) -> Result<Capture> {
     let shut_out = |error| shut_out(&run.database, error);
-    let bytes = run.sql(|source| Facts::read(source)).map_err(shut_out)?.bytes();
+    let bytes = first_look(run)?.bytes();
     // Not by `Run::sql`: damage that the catalogue tells of is that of a backup.
     run.lent(&run.call, |source| {
         // Before the database is read: it takes its time.

@@ -30,6 +30,7 @@ mod sweep;
 mod walk;
 
 use crate::error::{Class, Error, Reason, Result};
+use crate::jobs::reading::first_look;
 use crate::jobs::{Access, Job, Report, Run, writing};
 use crate::metrics::events::Cleaned;
 use crate::sqlite::files::replicator;
@@ -52,7 +53,7 @@ impl Job for Cleanup {
     const KIND: JobKind = JobKind::Cleanup;
 
     fn run(&self, run: &Run) -> Result<Report> {
-        let before = run.sql(|c| Facts::read(c))?;
+        let before = first_look(run)?;
         let mut result = rules(run, false);
         // Also after a run that was stopped: what it removed is gone, and the next backup must
         // expect that.
@@ -82,6 +83,9 @@ fn rules(run: &Run, dry_run: bool) -> Result<Report> {
     let mut detail = Detail { dry_run, ..Detail::default() };
     if rules.is_empty() {
         return Ok(Report::new("no rules configured", &detail));
+    }
+    if dry_run {
+        first_look(run)?;
     }
     writing::refuse(run)?;
     let mut totals = Totals::default();

@@ -10,13 +10,13 @@ use chrono::{DateTime, Utc};
 use super::step::{StepName, StepReport};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
+use crate::jobs::reading::first_look;
 use crate::jobs::{Job, Report, Run, Terms, writing};
 use crate::metrics::events::{LogFreed, LogPinned};
 use crate::sqlite::files::access;
 use crate::sqlite::files::holders::{self, FileSelection, Holder};
 use crate::sqlite::files::paths::{resolved, sidecar, wal_bytes};
 use crate::sqlite::files::replicator;
-use crate::sqlite::look::facts::Facts;
 use crate::sqlite::write::checkpoint::{Checkpoint as Made, Mode, checkpoint};
 use crate::state::pin;
 use crate::terms::JobKind;
@@ -63,7 +63,8 @@ impl Job for Checkpoint {
 
 pub(super) fn run(run: &Run, after_vacuum: bool) -> Result<StepReport> {
     let path = &run.database.path;
-    let (facts, owned) = run.sql(|c| Ok((Facts::read(c)?, replicator::owns(c, path))))?;
+    let facts = first_look(run)?;
+    let owned = run.sql(|c| Ok(replicator::owns(c, path)))?;
     if facts.journal_mode != "wal" {
         return Ok(StepReport::skipped(STEP, ""));
     }

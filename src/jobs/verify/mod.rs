@@ -34,6 +34,9 @@ struct BackupVerdict {
     raw_bytes: u64,
     seconds: f64,
     message: String,
+    /// What only the application can check, and why.
+    #[serde(skip)]
+    unchecked: Vec<String>,
     /// The damage that the database had when the backup was made.
     #[serde(skip)]
     of_database: Option<Error>,
@@ -56,7 +59,8 @@ impl Job for Verify {
                 report.problems.push(damage::copied(run, &damage));
             }
             (Some(false), None) => report.problems.push(Error::new(Reason::Damaged, text)),
-            (None, _) => report.findings.push(Error::new(Reason::Unsupported, text)),
+            // The same each day, whichever backup it is.
+            (None, _) => report.left_out = done.unchecked,
         }
         Ok(report)
     }
@@ -118,11 +122,19 @@ fn verify(
     let _held = catalogue.hold(backup)?;
     let mut scratch = Scratch::create(directory, "verify")?;
     let unpacked = restore::unpack(catalogue, backup, scratch.file(), directory, watch);
-    let mut of_database = None;
+    let (mut of_database, mut unchecked) = (None, Vec::new());
     let judged = unpacked
         .and_then(|_| inspect(&mut scratch.inspected(watch)?, Some(manifest), watch))
         .and_then(|judged| match judged {
-            Judgement::Good(message) => Ok(message),
+            Judgement::Good(message) => Ok((Some(true), message)),
+            Judgement::InPart(parts) => {
+                let message = format!(
+                    "restored, and good as far as it can be checked here; cannot be checked: {}",
+                    parts.join("; ")
+                );
+                unchecked = parts;
+                Ok((None, message))
+            }
             // What unpacks to the bytes that were read may have been damaged in the database
             // already.
             Judgement::Damaged(error) => {
@@ -131,9 +143,10 @@ fn verify(
             }
         });
     let (ok, message) = match judged {
-        Ok(message) => (Some(true), message),
+        Ok(done) => done,
         Err(error) if error.reason == Reason::Damaged => (Some(false), error.message),
         Err(error) if error.reason == Reason::Unsupported => {
+            unchecked.push(error.message.clone());
             (None, format!("cannot be checked: {}", error.message))
         }
         Err(error) => return Err(error),
@@ -147,7 +160,8 @@ fn verify(
         };
     }
     let seconds = (at - started).as_seconds_f64();
-    Ok(BackupVerdict { name: backup.name.clone(), ok, raw_bytes: total, seconds, message, of_database })
+    let name = backup.name.clone();
+    Ok(BackupVerdict { name, ok, raw_bytes: total, seconds, message, unchecked, of_database })
 }
 
 /// What an unpacked file says of itself, against what its manifest says of it, where there is one.
@@ -156,6 +170,7 @@ fn verify(
 pub fn check(path: &Path, manifest: Option<&Manifest>, watch: &dyn Watch) -> Result<String> {
     match inspect(&mut Inspector::of_copy(path), manifest, watch)? {
         Judgement::Good(message) => Ok(message),
+        Judgement::InPart(unchecked) => Err(Error::new(Reason::Unsupported, unchecked.join("; "))),
         Judgement::Damaged(error) => Err(error),
     }
 }
@@ -163,6 +178,8 @@ pub fn check(path: &Path, manifest: Option<&Manifest>, watch: &dyn Watch) -> Res
 /// What SQLite's own checks say of a file.
 enum Judgement {
     Good(String),
+    /// Good, but for these parts, which only the application can check.
+    InPart(Vec<String>),
     /// As the pages are.
     Damaged(Error),
 }
@@ -195,7 +212,7 @@ fn inspect(inspector: &mut Inspector, manifest: Option<&Manifest>, watch: &dyn W
         return Ok(Judgement::damaged(format!("the index {index} does not agree with its table")));
     }
     if !found.unchecked.is_empty() {
-        return Err(Error::new(Reason::Unsupported, found.unchecked.join("; ")));
+        return Ok(Judgement::InPart(found.unchecked));
     }
     Ok(Judgement::Good(match found.rows.iter().chain(&found.virtual_tables).next() {
         None => String::from("restored, checked, good"),

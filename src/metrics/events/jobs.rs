@@ -97,6 +97,25 @@ impl JobSkipped<'_> {
     }
 }
 
+/// A run left out what only the application can do, which the run before it did not: told once.
+#[derive(Debug)]
+pub struct LeftOut<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// The kind of job.
+    pub job: &'a str,
+    /// What, and why.
+    pub what: &'a str,
+}
+
+impl LeftOut<'_> {
+    /// Writes the log line.
+    pub fn emit(&self) {
+        let Self { database, job, what } = *self;
+        tracing::warn!(target: LOG, database, job, "left out from now on: {what}");
+    }
+}
+
 /// The time at which a job is due next became known, or that it is not due at all. No log line.
 #[derive(Debug)]
 pub struct JobScheduled<'a> {

@@ -18,7 +18,7 @@ pub use database::{
     Check, CheckChanged, DatabaseDamaged, DiskFree, Growth, IndexProblems, LogFreed, LogPinned, LogPinnedFor,
     Sizes, TableSize,
 };
-pub use jobs::{JobFinished, JobScheduled, JobSkipped, JobStarted, JobSucceededBefore};
+pub use jobs::{JobFinished, JobScheduled, JobSkipped, JobStarted, JobSucceededBefore, LeftOut};
 pub use pool::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited};
 pub use queries::{PlanChanged, QueryTimed, SlowQuery, WatchTimed, WritersHeld};
 

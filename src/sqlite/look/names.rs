@@ -60,6 +60,7 @@ pub fn unspeakable_objects(connection: &Connection) -> Result<Vec<(String, Strin
 
 /// Of what cannot be done with something that is called so.
 pub fn not_utf8(what: &str, shown: &str) -> Error {
-    let text = format!("the name of {what} {shown} is not UTF-8, so that no statement of litekeeper can have it");
+    let text =
+        format!("the name of {what} {shown} is not UTF-8, so that no statement of litekeeper can have it");
     Error::new(Reason::Unsupported, text)
 }

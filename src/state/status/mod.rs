@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::problems::{Problem, Severity};
 pub use super::trends::{Measure, Trend};
+use crate::error::Reason;
 pub use crate::terms::Verdict;
 use crate::terms::{JobKind, Outcome};
 
@@ -315,6 +316,16 @@ impl DatabaseStatus {
 impl JobStatus {
     /// The word of what the last run found, where it did its work and yet not all is well.
     pub fn found(&self) -> Option<&str> {
+        self.reason_of_success().filter(|reason| *reason != Reason::Unsupported.as_str())
+    }
+
+    /// Whether the last run did all that can be done here, and left out what only the application
+    /// can do.
+    pub fn is_limited(&self) -> bool {
+        self.reason_of_success() == Some(Reason::Unsupported.as_str())
+    }
+
+    fn reason_of_success(&self) -> Option<&str> {
         let last = self.last.as_ref().filter(|last| last.outcome == Outcome::Success)?;
         last.reason.as_deref()
     }
