@@ -89,7 +89,7 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
 
 fn look(run: &Run, policy: Analyze) -> Result<Findings> {
     let last = run.state.now(|c| recall_dated(c, &run.database.name, ANALYZED))?;
-    let last = last.map(|(_, at)| format!("; last refreshed {}", words::relative(run.started, at)));
+    let last = last.map(|(_, at)| format!("; last refreshed {}", words::ago(run.started, at)));
     let read = |c: &mut Connection| {
         let all: Vec<String> = schema::tables(c)?.into_iter().map(|t| t.name).collect();
         Ok((Facts::read(c)?, analyze::has_samples(c)?, all))

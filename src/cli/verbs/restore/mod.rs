@@ -324,7 +324,8 @@ fn render(page: &mut Page, told: &RestoreOutput, zone: Tz) {
         _ => "restored",
     };
     page.line(format!("{verb} {}", told.backup));
-    let ago = words::relative(clock::now(), told.begun);
+    let now = clock::now();
+    let ago = words::ago(now, clock::past(told.begun, now));
     page.beside("  to        ", &told.to.display().to_string());
     page.beside("  state of  ", &format!("{} ({zone}), {ago}", time::local(told.begun, zone)));
     page.beside("  size      ", &told.bytes.map_or_else(|| String::from("unknown"), words::bytes));
