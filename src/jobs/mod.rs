@@ -43,6 +43,9 @@ pub trait Job: Send + Sync + 'static {
     /// What ends it, and who minds where it cannot begin.
     const TERMS: Terms = Terms::Scheduled;
 
+    /// Whether all that it is for is written into the database: where that cannot be, it is skipped.
+    const WRITES: bool = false;
+
     /// Does it once, on a thread that may wait. Everything it needs comes with the run; it ends
     /// soon after [`Run::go_on`] says so.
     fn run(&self, run: &Run) -> Result<Report>;
@@ -79,6 +82,8 @@ pub struct Task {
     pub access: Access,
     /// What ends it, and who minds where it cannot begin.
     pub terms: Terms,
+    /// Whether it is skipped where the database cannot be written.
+    pub writes: bool,
     work: Arc<Work>,
 }
 
@@ -86,7 +91,8 @@ type Work = dyn Fn(&Run) -> Result<Report> + Send + Sync;
 
 impl<J: Job> From<J> for Task {
     fn from(job: J) -> Self {
-        Self { kind: J::KIND, access: J::ACCESS, terms: J::TERMS, work: Arc::new(move |run| job.run(run)) }
+        let work: Arc<Work> = Arc::new(move |run| job.run(run));
+        Self { kind: J::KIND, access: J::ACCESS, terms: J::TERMS, writes: J::WRITES, work }
     }
 }
 
@@ -104,6 +110,9 @@ pub struct Report {
     pub findings: Vec<Error>,
     /// What was done, by the job's own structure.
     pub detail: serde_json::Value,
+    /// Why there was nothing to do, where that is no failure: the run counts as skipped.
+    #[serde(skip)]
+    pub skipped: Option<Error>,
 }
 
 impl Report {
@@ -115,7 +124,12 @@ impl Report {
     #[expect(clippy::expect_used, reason = "a structure of ours with string keys is always JSON")]
     pub fn new(summary: impl Into<String>, detail: &impl Serialize) -> Self {
         let detail = serde_json::to_value(detail).expect("a report's detail is JSON");
-        Self { summary: summary.into(), problems: Vec::new(), findings: Vec::new(), detail }
+        Self { summary: summary.into(), problems: Vec::new(), findings: Vec::new(), detail, skipped: None }
+    }
+
+    /// That of a run for which there was nothing to do.
+    pub fn skipped(why: Error) -> Self {
+        Self { skipped: Some(why), ..Self::new("", &()) }
     }
 }
 

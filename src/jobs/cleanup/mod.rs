@@ -50,6 +50,7 @@ pub struct Preview;
 
 impl Job for Cleanup {
     const KIND: JobKind = JobKind::Cleanup;
+    const WRITES: bool = true;
 
     fn run(&self, run: &Run) -> Result<Report> {
         let before = run.sql(|c| Facts::read(c))?;
@@ -65,6 +66,7 @@ impl Job for Cleanup {
 
 impl Job for Preview {
     const KIND: JobKind = JobKind::Cleanup;
+    const WRITES: bool = true;
     const ACCESS: Access = Access::Preview;
 
     fn run(&self, run: &Run) -> Result<Report> {
