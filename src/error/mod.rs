@@ -153,6 +153,11 @@ fn not_read(name: &str, why: &str) -> String {
     format!("{name} of its schema cannot be read here: {why}")
 }
 
+/// Whether SQLite met a hot journal where it may only read.
+const fn is_to_be_rolled_back(failure: &rusqlite::ffi::Error) -> bool {
+    failure.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK
+}
+
 /// How SQLite's own word for an error of the operating system begins. It names no file.
 const DISK_ERROR: &str = "disk I/O error";
 
@@ -178,6 +183,10 @@ impl From<rusqlite::Error> for Error {
                     "{DISK_ERROR}: its -shm file cannot be made or grown; free some space if that disk is full"
                 )
             }
+            rusqlite::Error::SqliteFailure(failure, _) if is_to_be_rolled_back(failure) => String::from(
+                "what a crash left in its -journal must be undone before it can be read, and that takes the right to \
+                 write; let its application open it where it is writable",
+            ),
             other => other.to_string(),
         };
         let text = without_data(text);
@@ -191,6 +200,9 @@ impl From<rusqlite::Error> for Error {
             Some(C::OperationInterrupted) => Reason::Cancelled,
             Some(C::DatabaseCorrupt) if !is_refused => Reason::Damaged,
             Some(C::NotADatabase) => Reason::NotADatabase,
+            _ if matches!(&cause, rusqlite::Error::SqliteFailure(f, _) if is_to_be_rolled_back(f)) => {
+                Reason::ReadOnly
+            }
             Some(C::ReadOnly | C::PermissionDenied) => Reason::Permission,
             Some(C::DiskFull) => Reason::NoSpace,
             Some(C::SystemIoFailure) => Reason::Io,

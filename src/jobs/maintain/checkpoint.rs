@@ -51,6 +51,7 @@ pub struct Checkpoint;
 
 impl Job for Checkpoint {
     const KIND: JobKind = JobKind::Checkpoint;
+    const WRITES: bool = true;
     /// Another one at work on the database ends with a checkpoint, or does not write.
     const TERMS: Terms = Terms::Optional;
 

@@ -70,7 +70,10 @@ impl JobFinished<'_> {
             Outcome::Interrupted if matches!(reason, "blackout" | "no_pause") => {
                 tracing::info!(target: LOG, database, job, run, seconds, reason, "job stopped: {summary}");
             }
-            Outcome::Interrupted | Outcome::Skipped => {
+            Outcome::Skipped => {
+                tracing::info!(target: LOG, database, job, run, seconds, reason, "job skipped: {summary}");
+            }
+            Outcome::Interrupted => {
                 tracing::warn!(target: LOG, database, job, run, seconds, reason, "job stopped: {summary}");
             }
         }
