@@ -34,7 +34,10 @@ impl Supervisor {
             return;
         }
         self.reloading = Some(Repeat::No);
-        Systemd::reloading();
+        self.door.try_again();
+        if self.beginning.is_none() {
+            Systemd::reloading();
+        }
         let (path, prepared) = (self.path.clone(), self.prepared.clone());
         let read = tokio::task::spawn_blocking(move || Config::load(&path).map_err(Error::from));
         tokio::spawn(async move {
@@ -62,7 +65,9 @@ impl Supervisor {
             }
         };
         self.last_reload = Some(Reload { at, ok, message });
-        Systemd::ready();
+        if self.beginning.is_none() {
+            Systemd::ready();
+        }
         self.refresh();
     }
 
@@ -70,16 +75,7 @@ impl Supervisor {
     fn change_to(&self, config: Config) -> Result<Change> {
         let diff = config::diff(&self.config, &config);
         if !diff.restart.is_empty() {
-            let keys: Vec<_> =
-                diff.restart.iter().map(|c| format!("{} (from {} to {})", c.key, c.old, c.new)).collect();
-            return Err(Error::new(
-                Reason::Config,
-                format!(
-                    "{}: {} cannot change while the daemon runs; restart it, or take the change back",
-                    self.path.display(),
-                    keys.join(" and ")
-                ),
-            ));
+            return Err(config::refusal(&self.path, &diff.restart));
         }
         let mut pools = Vec::new();
         for name in diff.added.iter().chain(&diff.changed) {

@@ -6,3 +6,4 @@ pub mod disk;
 pub mod environment;
 pub mod overview;
 pub mod remote;
+pub mod running;
