@@ -24,6 +24,7 @@ pub struct Run {
     /// The database's name.
     pub database: String,
     /// The job's word.
+    #[serde(rename = "task")]
     pub job: String,
     /// Why it was started.
     pub cause: String,

@@ -52,6 +52,7 @@ pub struct Shape {
     /// The statement without its literals.
     pub shape: String,
     /// The job that last ran it.
+    #[serde(rename = "task")]
     pub job: String,
     /// Executions.
     pub count: u64,

@@ -317,7 +317,7 @@ async fn metrics_come_in_the_format_that_accept_asks_for() {
     let daemon = Daemon::start(empty_status()).await;
     let plain = daemon.get("/metrics").await;
     assert!(plain.head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{}", plain.head);
-    assert!(plain.body.contains("litekeeper_job_runs_total{database=\"attendance\",job=\"backup\""));
+    assert!(plain.body.contains("litekeeper_job_runs_total{database=\"attendance\",task=\"backup\""));
     let open =
         daemon.request("GET", "/metrics", "Accept: application/openmetrics-text; version=1.0.0\r\n").await;
     assert!(open.head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{}", open.head);

@@ -97,7 +97,7 @@ impl Fixture {
     }
 
     fn counted(&self, outcome: &str) -> f64 {
-        let labels = [("database", self.database.name.as_str()), ("job", "maintain"), ("outcome", outcome)];
+        let labels = [("database", self.database.name.as_str()), ("task", "maintain"), ("outcome", outcome)];
         counted::so_far().get("litekeeper_job_runs_total", &labels).unwrap()
     }
 
@@ -106,7 +106,7 @@ impl Fixture {
             let expected = if each == outcome { 1.0 } else { 0.0 };
             assert!((self.counted(each) - expected).abs() < 0.1, "{each}");
         }
-        let labels = [("database", self.database.name.as_str()), ("job", "maintain")];
+        let labels = [("database", self.database.name.as_str()), ("task", "maintain")];
         let running = counted::so_far().get("litekeeper_job_running", &labels).unwrap();
         assert!(running.abs() < 0.1, "it counts as running still");
     }

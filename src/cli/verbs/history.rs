@@ -23,7 +23,7 @@ Exit codes:
   78  the configuration is not valid
 
 With --json a list of:
-  {id, database, job, cause, pid, started, finished, outcome, reason, summary,
+  {id, database, task, cause, pid, started, finished, outcome, reason, summary,
    detail}
 `cause` is schedule, catch_up, manual or upkeep; `outcome` is success, failure, skipped
 or interrupted, and null while the run is at work; `finished` is null then, and

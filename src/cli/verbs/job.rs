@@ -38,7 +38,7 @@ Exit codes:
   78  the configuration is not valid
 
 With --json:
-  {database, job, outcome, reason, summary, detail,
+  {database, task, outcome, reason, summary, detail,
    problems: [{reason, message}], findings: [{reason, message}]}
 `detail` is the job's own, as in `litekeeper history --json`.";
 
@@ -166,6 +166,7 @@ impl Health {
 #[derive(Serialize)]
 struct RunOutput<'a> {
     database: &'a str,
+    #[serde(rename = "task")]
     job: JobKind,
     outcome: Outcome,
     reason: Option<Reason>,

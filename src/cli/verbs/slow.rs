@@ -30,7 +30,7 @@ Exit codes:
   78  the configuration is not valid
 
 With --json a list of (with --shape, one):
-  {database, id, shape, job, count, total_seconds, p50_seconds, p95_seconds,
+  {database, id, shape, task, count, total_seconds, p50_seconds, p95_seconds,
    max_seconds, vm_steps, full_scan_steps, sorts, automatic_indexes,
    first_seen, last_seen, plan}")]
 pub(in crate::cli) struct Slow {

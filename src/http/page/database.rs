@@ -140,7 +140,7 @@ fn jobs(jobs: &[JobStatus], now: DateTime<Utc>) -> Markup {
         @if !jobs.is_empty() {
             table.jobs {
                 caption { "Jobs" }
-                thead { tr { th scope="col" { "Job" } th scope="col" { "Last run" } th scope="col" { "Next run" } } }
+                thead { tr { th scope="col" { "Task" } th scope="col" { "Last run" } th scope="col" { "Next run" } } }
                 tbody { @for job in jobs { (row(job, now)) } }
             }
         }

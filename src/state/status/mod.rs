@@ -162,6 +162,7 @@ pub struct PoolStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobStatus {
     /// Its kind.
+    #[serde(rename = "task")]
     pub kind: JobKind,
     /// Its schedule as configured.
     pub schedule: String,
