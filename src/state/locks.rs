@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::State;
 use super::files::StateFiles;
+use super::ranges::Bytes;
 use crate::error::{Error, Reason, Result};
 use crate::terms::JobKind;
 
@@ -76,10 +77,9 @@ impl State {
     }
 }
 
-/// The endings of a database's lock files: one run at a time; and for [`super::handover`], who may
-/// have it open, and who wants it.
+/// The endings of a database's lock files: one run at a time; and for [`super::handover`], who wants
+/// it.
 pub(super) const RUN: &str = "lock";
-pub(super) const OPEN: &str = "open";
 pub(super) const WANTED: &str = "wanted";
 
 /// The file of the one daemon, in the state directory itself.
@@ -94,6 +94,11 @@ pub fn of_daemon(directory: &Path) -> Result<Option<String>> {
         release(&file);
     }
     Ok(holder)
+}
+
+/// The file of [`super::ranges`] beside them: who may have a database open.
+pub(super) fn open_file(directory: &Path) -> Result<Bytes> {
+    Ok(Bytes::new(StateFiles::open(directory)?.below(DIRECTORY)?.file("open")?))
 }
 
 /// The directory of the others, and their names in it.

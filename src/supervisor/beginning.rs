@@ -13,11 +13,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::Supervisor;
-use super::systemd::Systemd;
 use crate::http::Listening;
 use crate::state::locks::Lock;
-use crate::survey::overview::Live;
 use crate::survey::running::Running;
 
 /// Longer than any daemon needs that will be ready by itself: ticks come each second, and disks
@@ -34,41 +31,15 @@ impl Beginning {
     pub(super) fn new(started: impl FnOnce(Option<SocketAddr>) + 'static) -> Self {
         Self { since: Instant::now(), started: Box::new(started) }
     }
-}
 
-impl Supervisor {
-    /// Tells that the daemon has started, once it has.
-    pub(super) fn end_beginning(&mut self) {
-        let Some(beginning) = &self.beginning else { return };
-        let reasons = self.readiness.reasons(Instant::now());
-        let is_ready = reasons.is_empty() && self.view.borrow().ready;
-        if !is_ready && beginning.since.elapsed() < PATIENCE {
-            return;
-        }
-        if !is_ready {
-            let why = if reasons.is_empty() {
-                String::from("nothing is known of the databases yet")
-            } else {
-                reasons.join("; ")
-            };
-            tracing::error!("the daemon has started and is not ready: {why}; it does what it can");
-        }
-        Systemd::ready();
-        if let Some(beginning) = self.beginning.take() {
-            (beginning.started)(self.door.listening().borrow().address);
-        }
+    /// Whether others have waited long enough.
+    pub(super) fn is_over(&self) -> bool {
+        self.since.elapsed() >= PATIENCE
     }
 
-    /// What `systemctl status` shows: what is wrong with the daemon itself comes first.
-    pub(super) fn in_a_line(&self, live: &Live) -> String {
-        let mut wrong = self.readiness.reasons(Instant::now());
-        if self.beginning.is_some() {
-            // Of what has only not come yet.
-            wrong.clear();
-        }
-        wrong.extend(self.door.listening().borrow().error.clone());
-        wrong.push(live.in_a_line());
-        wrong.join("; ")
+    /// Tells whoever has started this daemon.
+    pub(super) fn end(self, address: Option<SocketAddr>) {
+        (self.started)(address);
     }
 }
 

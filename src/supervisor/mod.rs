@@ -11,13 +11,14 @@ mod keeper;
 mod logs;
 mod reload;
 mod runs;
+mod service;
 mod signals;
 mod systemd;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -40,6 +41,7 @@ use crate::sqlite::look::facts::data_version;
 use crate::state::State;
 use crate::state::runs as history;
 use crate::state::status::{ConfigState, Reload, Status};
+use crate::survey::needs;
 use crate::survey::overview::{self, Live};
 use crate::survey::remote::Remote;
 use crate::survey::running::Running;
@@ -81,6 +83,8 @@ pub struct Supervisor {
     prepared: mpsc::UnboundedSender<Candidate>,
     /// Whether a configuration is being read, and whether it is to be read once more after that.
     reloading: Option<Repeat>,
+    /// Whether the thread that reads one has not come back.
+    read_hangs: Arc<AtomicBool>,
     slow: mpsc::UnboundedSender<SlowStatement>,
     started: chrono::DateTime<chrono::Utc>,
     loaded_at: chrono::DateTime<chrono::Utc>,
@@ -97,6 +101,8 @@ pub struct Supervisor {
     snapshot: Option<tokio::task::JoinHandle<()>>,
     /// Something happened since it was begun.
     stale: bool,
+    /// The jobs whose last run failed for lack of descriptors.
+    starving: BTreeSet<(String, JobKind)>,
     systemd: Systemd,
     turns: u64,
     /// What others see the daemon through.
@@ -163,6 +169,7 @@ pub async fn run(
         looked,
         prepared,
         reloading: None,
+        read_hangs: Arc::default(),
         slow,
         started: now,
         loaded_at: now,
@@ -174,6 +181,7 @@ pub async fn run(
         remote: Remote::default(),
         snapshot: None,
         stale: false,
+        starving: BTreeSet::new(),
         systemd: Systemd::new(),
         turns: 0,
         door,
@@ -209,9 +217,7 @@ impl Supervisor {
         let now = clock::now();
         self.readiness.configured();
         ConfigLoaded { path: &self.path, databases: self.config.databases.len(), at: now }.emit();
-        for warning in &self.config.warnings {
-            tracing::warn!("{warning}");
-        }
+        needs::warn(&self.config);
         let databases: Vec<_> = self.config.databases.values().cloned().collect();
         for database in databases {
             let pool = Pool::new(&database, self.slow.clone())?;

@@ -13,7 +13,7 @@ use crate::cli::terminal::table::TextTable;
 use crate::config::{Config, Rejection, refusal};
 use crate::error::Result;
 use crate::survey::environment::{self, Look, LookResult};
-use crate::survey::running;
+use crate::survey::{needs, running};
 use crate::words;
 
 /// Check the configuration, by the same code as a reload.
@@ -52,9 +52,10 @@ impl Check {
             }
             Err(rejected) => return Err(rejected.into()),
         };
-        let restart = running::find(&config, &global.config)
-            .map(|daemon| daemon.needs_restart(&config.daemon))
-            .filter(|keys| !keys.is_empty());
+        let running = running::find(&config, &global.config);
+        config.warnings.extend(needs::too_few_descriptors(&config, running.as_ref()));
+        let restart =
+            running.map(|daemon| daemon.needs_restart(&config.daemon)).filter(|keys| !keys.is_empty());
         if let Some(keys) = restart {
             let refusal = refusal(&global.config, &keys);
             if self.reload {
