@@ -6,6 +6,7 @@ use std::fs;
 use super::running::Running;
 use crate::config::Config;
 use crate::descriptors;
+use crate::schedule::admission::LIGHT;
 
 /// What the daemon itself has open: its log, its state, its threads' sockets.
 const BASE: u64 = 64;
@@ -21,16 +22,16 @@ const JOB: u64 = 20;
 const LOOKS: u64 = 64 + 16;
 const LOOK: u64 = 4;
 
-/// Jobs that take no place among `daemon.parallel_jobs`: a look at the health, watched queries.
-const LIGHT_JOBS: u64 = 8;
+/// One that only reads: its connection, and what it looks at beside the database.
+const LIGHT_JOB: u64 = 8;
 
 /// How many this configuration needs when everything comes at once. None of them is for a database
 /// at which no job is at work; the looks at many come in turns.
 pub fn descriptors(config: &Config) -> u64 {
     let databases = config.databases.len() as u64;
     let heavy = (config.daemon.parallel_jobs as u64).min(databases);
-    let light = LIGHT_JOBS.min(databases);
-    BASE + PAGE + JOB * (heavy + light) + LOOK * LOOKS.min(databases)
+    let light = (LIGHT as u64).min(2 * databases);
+    BASE + PAGE + JOB * heavy + LIGHT_JOB * light + LOOK * LOOKS.min(databases)
 }
 
 /// What is wrong where the daemon may not have as many: the one that runs, or one that would be
