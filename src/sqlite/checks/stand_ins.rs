@@ -30,6 +30,8 @@ pub(super) struct StandIns<'c> {
     indexes: BTreeSet<String>,
     /// Tables whose own order would be.
     tables: BTreeSet<String>,
+    /// There are indexes beside those.
+    has_others: bool,
     /// Generated columns, as `table.column`, that may be computed by them.
     columns: BTreeSet<String>,
 }
@@ -59,11 +61,13 @@ pub(super) fn check(
         }
     };
     found.is_of_structure = true;
-    if found.is_cut_off && !stand_ins.indexes.is_empty() {
-        let text = "what SQLite says of the order that it cannot tell left no room for all that it may have found";
-        found.unchecked.push(String::from(text));
-    }
     if let Some(table) = table {
+        if found.is_cut_off && stand_ins.has_others {
+            found.unchecked.push(format!(
+                "table {table}: whether its other indexes agree with it cannot be told, as SQLite ends a check after the \
+                 hundredth line, of those that count for nothing as well"
+            ));
+        }
         found.unchecked.extend(stand_ins.left_out(table, &lacking)?);
     }
     Ok(found)
@@ -77,6 +81,7 @@ impl<'c> StandIns<'c> {
             collations: BTreeSet::new(),
             indexes: BTreeSet::new(),
             tables: BTreeSet::new(),
+            has_others: false,
             columns: BTreeSet::new(),
         }
     }
@@ -138,6 +143,8 @@ impl<'c> StandIns<'c> {
                         self.tables.insert(table.clone());
                     }
                     self.indexes.insert(index);
+                } else {
+                    self.has_others = true;
                 }
             }
             self.columns.extend(computed.iter().map(|column| format!("{table}.{column}")));
