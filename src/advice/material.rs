@@ -76,9 +76,9 @@ impl Schema {
             let (kind, name, table, sql) = (text(0)?, text(1)?, text(2)?, text(3)?);
             Ok(kind.zip(name).zip(table.zip(sql)))
         })?;
-        let objects = objects.filter_map(Result::transpose).map(|object| {
-            object.map(|((kind, name), (table, sql))| Object { kind, name, table, sql })
-        });
+        let objects = objects
+            .filter_map(Result::transpose)
+            .map(|object| object.map(|((kind, name), (table, sql))| Object { kind, name, table, sql }));
         Ok(Self {
             objects: objects.collect::<rusqlite::Result<_>>()?,
             statistics: rows(connection, "sqlite_stat1", "tbl, idx, stat")?,

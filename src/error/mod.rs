@@ -182,8 +182,7 @@ impl From<rusqlite::Error> for Error {
         };
         let text = without_data(text);
         let failure = Failure::of(&cause, &text);
-        let is_refused =
-            failure.as_ref().is_some_and(|f| matches!(f.cause, Some(Cause::RefusedSchema(_))));
+        let is_refused = failure.as_ref().is_some_and(|f| matches!(f.cause, Some(Cause::RefusedSchema(_))));
         let text = cause::schema(&text)
             .filter(|_| is_refused)
             .map_or_else(|| text.clone(), |(name, why)| not_read(name, why));

@@ -73,7 +73,9 @@ fn finds_damage_below_a_check_that_needs_the_applications_function() {
     swap_rows(&sandbox.database(), "towns");
     let found = deep(&sandbox);
     assert_eq!(found.status.code(), Some(12), "{}", said(&found));
-    for words in ["table towns, page", "out of order", "CHECK constraints cannot be told without the function fold"] {
+    for words in
+        ["table towns, page", "out of order", "CHECK constraints cannot be told without the function fold"]
+    {
         assert!(said(&found).contains(words), "{words:?} is not in {}", said(&found));
     }
 }
@@ -116,7 +118,11 @@ fn an_entry_that_is_missing_is_counted_whatever_the_order_of_the_index_is() {
     );
     let found = deep(&sandbox);
     assert_eq!(found.status.code(), Some(12), "{}", said(&found));
-    assert!(said(&found).contains("indexes that do not agree with their tables: by_name"), "{}", said(&found));
+    assert!(
+        said(&found).contains("indexes that do not agree with their tables: by_name"),
+        "{}",
+        said(&found)
+    );
 }
 
 #[test]

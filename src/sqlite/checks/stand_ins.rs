@@ -186,7 +186,9 @@ impl<'c> StandIns<'c> {
         let needed = if all.is_empty() { lacking.to_owned() } else { all.join(" and ") };
         let mut lines = Vec::new();
         let mut say = |what: String| {
-            lines.push(format!("table {table}: {what} cannot be told without {needed}, which only the application has"));
+            lines.push(format!(
+                "table {table}: {what} cannot be told without {needed}, which only the application has"
+            ));
         };
         if sql.contains("check") {
             say(String::from("whether its rows keep its CHECK constraints"));
@@ -210,7 +212,9 @@ impl Drop for StandIns<'_> {
         // No other question may meet one.
         let removed = connection
             .pragma_update(None, "ignore_check_constraints", false)
-            .and_then(|()| self.collations.iter().try_for_each(|name| connection.remove_collation(name.as_str())))
+            .and_then(|()| {
+                self.collations.iter().try_for_each(|name| connection.remove_collation(name.as_str()))
+            })
             .and_then(|()| {
                 self.functions.iter().try_for_each(|name| connection.remove_function(name.as_str(), ANY))
             });

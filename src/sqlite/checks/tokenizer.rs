@@ -81,7 +81,8 @@ pub fn step(connection: &mut Connection, table: &str) -> Result<Step> {
 fn is_ours(connection: &Connection, table: &str) -> Result<bool> {
     // FTS3 and FTS4 do not show which words a row has.
     let Some((using, _)) = fulltext::fts5(connection, table)? else { return Ok(true) };
-    let columns = names::all(connection, "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0", [table])?;
+    let columns =
+        names::all(connection, "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0", [table])?;
     let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
     let (columns, index) = (columns.join(", "), quoted(table));
     let sample = |order: &str| {

@@ -168,8 +168,7 @@ pub fn child_keys(connection: &Connection, parent: &str) -> Result<Vec<ChildKey>
         let Some(from) = names::name(row, 2)?.filter(|_| to.is_some() || row.get_ref(3).is_ok_and(is_null))
         else {
             let shown = format!("{} or {}", names::shown(row, 2)?, names::shown(row, 3)?);
-            return Err(names::not_utf8("column", &shown)
-                .context(format!("{child} refers to {parent}")));
+            return Err(names::not_utf8("column", &shown).context(format!("{child} refers to {parent}")));
         };
         let column = (from, to);
         match keys.last_mut() {
@@ -188,9 +187,7 @@ fn is_null(value: ValueRef<'_>) -> bool {
 /// `None` where there is no such thing.
 pub fn sql_of(connection: &Connection, name: &str) -> Result<Option<String>> {
     let sql = "SELECT sql FROM main.sqlite_schema WHERE name = ?1 COLLATE NOCASE";
-    let text = |row: &Row<'_>| {
-        Ok(if is_null(row.get_ref(0)?) { None } else { Some(names::shown(row, 0)?) })
-    };
+    let text = |row: &Row<'_>| Ok(if is_null(row.get_ref(0)?) { None } else { Some(names::shown(row, 0)?) });
     Ok(connection.query_row(sql, [name], text).optional()?.flatten())
 }
 

@@ -47,9 +47,8 @@ pub fn content_bytes(connection: &Connection, tree: &Tree) -> Result<u64> {
 }
 
 fn measured(connection: &Connection, tree: &Tree, what: &str) -> Result<u64> {
-    let sql = format!(
-        "SELECT coalesce(sum({what}), 0) FROM dbstat('main') WHERE name = ?1 AND aggregate = TRUE"
-    );
+    let sql =
+        format!("SELECT coalesce(sum({what}), 0) FROM dbstat('main') WHERE name = ?1 AND aggregate = TRUE");
     Ok(connection.query_row(&sql, [&tree.stored], |row| row.get(0))?)
 }
 

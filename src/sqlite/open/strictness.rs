@@ -20,9 +20,8 @@ pub fn relax(connection: &Connection) -> rusqlite::Result<()> {
         return if is_only_refused(connection) { Ok(()) } else { strict(connection) };
     }
     let read = connection.prepare("SELECT 1 FROM main.sqlite_schema").map(drop);
-    let is_refused = read
-        .err()
-        .is_some_and(|error| matches!(Error::from(error).cause(), Some(Cause::RefusedSchema(_))));
+    let is_refused =
+        read.err().is_some_and(|error| matches!(Error::from(error).cause(), Some(Cause::RefusedSchema(_))));
     if !is_refused {
         return Ok(());
     }

@@ -154,8 +154,8 @@ fn entry(database: &Database<'_>, page: &Page, at: usize) -> Option<Entry> {
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let is_text = |bytes: &Vec<u8>| str::from_utf8(bytes).is_ok();
-    let is_replaced = !(is_text(name) && is_text(table))
-        || matches!(sql, Some(Value::Text(sql)) if !is_text(sql));
+    let is_replaced =
+        !(is_text(name) && is_text(table)) || matches!(sql, Some(Value::Text(sql)) if !is_text(sql));
     let sql = match sql {
         Some(Value::Text(sql)) => Some(text(sql)),
         Some(Value::Null) if sort == Sort::Index => None,

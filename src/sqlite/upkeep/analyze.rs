@@ -5,8 +5,8 @@ use rusqlite::Connection;
 
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
-use crate::sqlite::look::{names, refused};
 use crate::sqlite::look::schema::{indexes, sql_of, tables};
+use crate::sqlite::look::{names, refused};
 
 /// Rows of an index that are looked at before ANALYZE estimates the rest: what `PRAGMA optimize`
 /// sets for itself (SQLITE_DEFAULT_OPTIMIZE_LIMIT).

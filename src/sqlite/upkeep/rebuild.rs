@@ -27,7 +27,10 @@ pub fn rebuildable(connection: &Connection) -> Result<Vec<Rebuildable>> {
     ))?;
     let rows = statement.query_map([], |row| Ok((names::name(row, 0)?, names::name(row, 1)?)))?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(rows.into_iter().filter_map(|(name, table)| Some(Rebuildable { name: name?, table: table? })).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|(name, table)| Some(Rebuildable { name: name?, table: table? }))
+        .collect())
 }
 
 /// Of how many rows an index has other values than the rows themselves, and how many of its entries

@@ -91,9 +91,8 @@ pub fn compute(copy: &Connection, only: Option<&[String]>) -> Result<Statistics>
         let mut all = statement.query([])?;
         while let Some(row) = all.next()? {
             let is_of_one = names::name(row, 0)?.is_some_and(|name| done.contains(&name));
-            let row = (0..columns)
-                .map(|at| StatisticsValue::of(row, at))
-                .collect::<rusqlite::Result<Vec<_>>>()?;
+            let row =
+                (0..columns).map(|at| StatisticsValue::of(row, at)).collect::<rusqlite::Result<Vec<_>>>()?;
             if is_of_one {
                 rows.push(row);
             }
