@@ -10,6 +10,7 @@ pub mod holders;
 pub mod paths;
 pub mod place;
 pub mod replicator;
+mod sharing;
 pub mod space;
 pub mod stamp;
 pub(in crate::sqlite) mod system_calls;
