@@ -25,7 +25,8 @@
 //!   metrics    what is told to Prometheus and the log, together
 //!   sql        words of SQL: tokens, quoting, shapes
 //!   terms      words of the field: kinds of job, outcomes, verdicts, progress
-//!   clock, words, rights, priority, error
+//!   rights     whose they are, and what a unit's sandbox leaves of them
+//!   clock, words, priority, commands, error
 //!   descriptors
 //! ```
 //!
@@ -50,9 +51,10 @@ pub mod config;
 pub mod metrics;
 pub mod sql;
 pub mod terms;
+pub mod rights;
 pub mod words;
 pub mod clock;
 pub mod priority;
-pub mod rights;
+pub mod commands;
 pub mod error;
 pub mod descriptors;

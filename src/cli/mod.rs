@@ -10,7 +10,7 @@ mod log;
 mod terminal;
 mod verbs;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -20,6 +20,7 @@ use self::verbs::{
     advise, backups, check, demo, documents, history, inspect, job, pin, recover, restore, run, slow, status,
     watch_locks,
 };
+use crate::commands;
 use crate::config::DEFAULT_PATH;
 use crate::descriptors;
 use crate::sqlite::{inspector, pauses};
@@ -90,6 +91,10 @@ pub fn main() -> ExitCode {
         }
     };
     descriptors::raise();
+    // The demo names its own.
+    if !matches!(arguments.verb, Verb::Demo(_)) && arguments.config != Path::new(DEFAULT_PATH) {
+        commands::name_configuration(&arguments.config);
+    }
     let global = Global { config: arguments.config, json: arguments.json, log_level: arguments.log_level };
     let result = match arguments.verb {
         Verb::Run(verb) => verb.run(&global),

@@ -5,6 +5,7 @@
 use super::Run;
 use super::reading;
 use super::verdicts::{self, Check, INTEGRITY};
+use crate::commands;
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::DatabaseDamaged;
 use crate::pool;
@@ -39,10 +40,10 @@ pub fn in_detail(run: &Run) -> Result<Option<(String, Error)>> {
         |at| at.with_timezone(&run.zone).format("%Y-%m-%d %H:%M").to_string(),
     );
     let text = format!(
-        "the database is damaged (found {at}: {}); {}; once it is in order, litekeeper health {name} --deep lets \
-         everything go on",
+        "the database is damaged (found {at}: {}); {}; once it is in order, {} lets everything go on",
         damage.what,
-        what_to_do(name)
+        what_to_do(name),
+        check_of_all(name)
     );
     Ok(Some((damage.what, Error::new(Reason::Damaged, text))))
 }
@@ -83,7 +84,7 @@ pub fn copied(run: &Run, error: &Error) -> Error {
         Ok(_) => "a quick check of the database itself finds no damage",
         Err(_) => "a check of the database itself could not be finished in time",
     };
-    let text = format!("{error}; {of_database}; litekeeper health {name} --deep checks all of it");
+    let text = format!("{error}; {of_database}; {} checks all of it", check_of_all(name));
     Error::new(Reason::Damaged, text)
 }
 
@@ -121,8 +122,8 @@ fn note(run: &Run, error: &Error) -> Result<()> {
     let (kind, name) = (run.kind, &run.database.name);
     let what = format!("{kind} met it ({})", error.message);
     let detail = format!(
-        "the file is damaged, or its disk cannot be read: {what}; litekeeper health {name} --deep tells what is \
-         wrong; {}",
+        "the file is damaged, or its disk cannot be read: {what}; {} tells what is wrong; {}",
+        check_of_all(name),
         what_to_do(name)
     );
     checked(run, Some(what))?;
@@ -132,7 +133,12 @@ fn note(run: &Run, error: &Error) -> Result<()> {
 /// The two ways out of a damaged file.
 pub fn what_to_do(database: &str) -> String {
     format!(
-        "restore a backup (litekeeper restore {database} --to PATH), or save what can be read of it (litekeeper recover \
-         {database} --to PATH)"
+        "restore a backup ({}), or save what can be read of it ({})",
+        commands::litekeeper(format_args!("restore {database} --to PATH")),
+        commands::litekeeper(format_args!("recover {database} --to PATH"))
     )
+}
+
+fn check_of_all(database: &str) -> String {
+    commands::litekeeper(format_args!("health {database} --deep"))
 }

@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
 
 use super::session;
+use crate::commands;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::fileset::Fileset;
 use crate::sqlite::files::{access, aliases, replicator};
@@ -191,8 +192,9 @@ impl FileWatch {
             format!(
                 "another file was put in place of {}, or of the -wal or -shm beside it, during the run, which was stopped; \
                  restart whatever still has the old one open, because what it writes is lost, and see that nothing moves \
-                 a database while it is in use (litekeeper restore --in-place looks)",
-                self.path.display()
+                 a database while it is in use ({} looks)",
+                self.path.display(),
+                commands::litekeeper(format_args!("restore {} --in-place", self.database))
             ),
         )
     }

@@ -18,7 +18,7 @@ use crate::config::units::show_duration;
 use crate::descriptors;
 use crate::error::{Class, Error, Reason, Result};
 use crate::metrics::events::{PoolTimedOut, PoolWaited};
-use crate::sqlite::files::header;
+use crate::sqlite::files::{access, header};
 use crate::sqlite::open::{self, strictness};
 
 /// How often files may be replaced one after the other before a call gives up.
@@ -154,6 +154,7 @@ impl Inner {
             .of(path),
             Some(SQLITE_NOTADB) => header::explain(path),
             Some(SQLITE_READONLY) => header::not_writable(path)
+                .or_else(|| access::may_write_sidecars(path).err())
                 .unwrap_or_else(|| error.context(format!("{} cannot be written", path.display())).of(path)),
             Some(SQLITE_IOERR) => {
                 // The other one says what to do itself.

@@ -11,12 +11,17 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::commands;
+
 /// No answer is longer: messages are clipped, and names and the schema's text are bounded by the
 /// process's memory.
 const LONGEST_ANSWER: usize = 256 << 20;
 
 /// The program that runs, and not its path: an upgrade may have replaced that.
 pub(super) const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// What names the configuration of a program that is not told by an argument.
+const CONFIGURATION: &str = "LITEKEEPER_CONFIG";
 
 /// A process of ours. Dropped, it ends.
 #[derive(Debug)]
@@ -43,6 +48,8 @@ impl Process {
     ) -> io::Result<Self> {
         let mut command = Command::new(program);
         command.arg0("litekeeper").arg(format!("--{flag}")).args(arguments).env_clear();
+        // What it tells to do is to be done with our configuration.
+        command.envs(commands::configuration().map(|path| (CONFIGURATION, path)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
         let mut child = command.spawn()?;
         let (questions, answers) = (child.stdin.take(), child.stdout.take());

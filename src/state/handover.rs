@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use super::State;
 use super::locks::{self, Lock, RUN, WANTED};
 use super::ranges::{ByteLock, Bytes};
+use crate::commands;
 use crate::error::{Error, Reason, Result};
 use crate::words;
 
@@ -169,9 +170,10 @@ impl Handover {
             Reason::Locked,
             format!(
                 "database {name} is in use by {holder}, which was asked to let go of it and did not within {waited}: \
-                 wait until what it does has ended (litekeeper status {name}), or stop the daemon, restore, and start \
+                 wait until what it does has ended ({status}), or stop the daemon, restore, and start \
                  it again",
-                name = self.database
+                name = self.database,
+                status = commands::litekeeper(format_args!("status {}", self.database))
             ),
         )
     }

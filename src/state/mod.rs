@@ -25,6 +25,7 @@ use rustix::io::Errno;
 
 pub use self::ranges::ByteLock;
 use crate::error::{Error, Reason, Result};
+use crate::rights::{self, sandbox};
 use crate::sqlite::files::place;
 use crate::sqlite::open::name_of_own;
 
@@ -188,6 +189,9 @@ fn view(path: &Path) -> Result<Connection> {
 /// SQLite says only that it cannot; a user who may not is told so, and who may.
 fn cannot_open(path: &Path, error: Error) -> Error {
     let directory = path.parent().unwrap_or(Path::new("/"));
+    if let Some(remedy) = sandbox::read_only(directory) {
+        return Error::new(Reason::ReadOnly, format!("cannot write {}: {remedy}", path.display()));
+    }
     let may = |path: &Path, access| accessat(CWD, path, access, AtFlags::EACCESS) != Err(Errno::ACCESS);
     let all = Access::READ_OK | Access::WRITE_OK;
     if may(path, all) && may(directory, all | Access::EXEC_OK) {
@@ -197,7 +201,7 @@ fn cannot_open(path: &Path, error: Error) -> Error {
         }
         return error;
     }
-    let us = rustix::process::geteuid().as_raw();
+    let us = rights::user(rustix::process::geteuid().as_raw());
     Error::new(
         Reason::Permission,
         format!(

@@ -3,14 +3,17 @@
 //! keeps the address that it tries.
 
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::commands::{self, quoted};
 use crate::config::{Config, Database, Place};
 use crate::error::{Error, Reason, Result};
 use crate::http::ask;
+use crate::rights::{self, sandbox};
 use crate::sqlite::files::access;
 use crate::sqlite::files::header::SMALLEST_PAGE;
 use crate::sqlite::files::paths::resolved;
@@ -21,7 +24,7 @@ use crate::store;
 use crate::words;
 
 /// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Look {
     /// What: a key of the configuration.
     pub about: String,
@@ -32,14 +35,14 @@ pub struct Look {
 }
 
 /// What came of a [`Look`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LookResult {
     /// As it must be.
     Ok,
     /// Works, but its operator should know.
     Warning,
-    /// Something will fail.
+    /// Something will fail, or is open to those that it must be kept from.
     Problem,
 }
 
@@ -54,7 +57,8 @@ impl LookResult {
     }
 }
 
-/// Looks at everything that the configuration, read from `path`, names.
+/// Looks at all places that the configuration, read from `path`, names, with the rights of this
+/// process.
 pub fn look(config: &Config, path: &Path) -> Vec<Look> {
     let mut looks = vec![
         one("daemon.state_dir", state(&config.daemon.state_dir)),
@@ -62,13 +66,14 @@ pub fn look(config: &Config, path: &Path) -> Vec<Look> {
     ];
     for database in config.databases.values() {
         let key = |key: &str| format!("database.{}.{key}", database.name);
-        let reached = access::check(&database.path).map(|_| {
-            format!(
+        let reached = access::check(&database.path).and_then(|_| {
+            access::may_write_sidecars(&database.path)?;
+            Ok(format!(
                 "{} may be opened: its owner, group and modes are in order; what is in it was not looked at, \
-                 `litekeeper health {} --deep` does",
+                 `{}` does",
                 database.path.display(),
-                database.name
-            )
+                commands::litekeeper(format_args!("health {} --deep", database.name))
+            ))
         });
         let is_told = reached.as_ref().is_err_and(|error| error.reason == Reason::SecondName);
         looks.push(one(key("path"), reached));
@@ -84,14 +89,13 @@ pub fn look(config: &Config, path: &Path) -> Vec<Look> {
             looks.push(one(key(&format!("backup.copy.{}", copy.name)), backups(database, &copy.dir)));
         }
     }
-    looks.extend(applications(config));
     looks
 }
 
 /// Which SQLite those have that use the databases, where it is one to know of, and that not all can
-/// be seen: once.
+/// be seen: once. Best asked as root, who sees every process.
 #[expect(clippy::expect_used, reason = "the look is told to go on, however long it takes")]
-fn applications(config: &Config) -> Vec<Look> {
+pub fn applications(config: &Config) -> Vec<Look> {
     let (mut looks, mut unseen) = (Vec::new(), None);
     for database in config.databases.values() {
         let users = versions::of_users(&database.path, &|| Ok(())).expect("nothing stops it");
@@ -127,7 +131,8 @@ fn state(directory: &Path) -> Result<String> {
     if !directory.exists() {
         return may_be_made(directory);
     }
-    may_write(directory)?;
+    may_write(directory, directory)?;
+    is_ours(directory, "the run history and the locks")?;
     State::view(directory)?;
     Ok(format!("{shown} can be written"))
 }
@@ -156,7 +161,8 @@ fn backups(database: &Database, place: &Place) -> Result<String> {
         Err(error) if error.reason == Reason::NotFound => base.to_owned(),
         Err(error) => return Err(error),
     };
-    may_write(&place)?;
+    may_write(&place, &place)?;
+    is_ours(&place, "the backups")?;
     let free = disk_free(&place)?;
     let size = std::fs::metadata(&database.path).map_or(0, |file| file.len());
     let shown = place.display();
@@ -205,6 +211,9 @@ fn no_room_for_vacuum(database: &Database) -> Option<String> {
 /// A directory that is not there is made when it is first needed, if the one above it is there.
 fn may_be_made(directory: &Path) -> Result<String> {
     let above = directory.parent().unwrap_or(Path::new("/"));
+    if let Some(hidden) = sandbox::hidden(directory) {
+        return Err(Error::new(Reason::Permission, hidden));
+    }
     if !above.is_dir() {
         return Err(Error::new(
             Reason::NotFound,
@@ -215,16 +224,64 @@ fn may_be_made(directory: &Path) -> Result<String> {
             ),
         ));
     }
-    may_write(above)?;
+    may_write(above, directory)?;
+    is_ours(above, "what will be made")?;
     Ok(format!("{} does not exist yet and will be made", directory.display()))
 }
 
-fn may_write(directory: &Path) -> Result<()> {
+/// Whether we may write to a directory, for `wanted`, which is it or is to be made in it.
+fn may_write(directory: &Path, wanted: &Path) -> Result<()> {
     if !directory.is_dir() {
         return Err(Error::new(Reason::Io, format!("{} is not a directory", directory.display())));
     }
     accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).map_err(|e| {
-        let us = rustix::process::geteuid().as_raw();
-        Error::io(format!("user {us} may not write to {}", directory.display()), &e.into())
+        let us = rights::user(rustix::process::geteuid().as_raw());
+        let mut error = Error::io(format!("user {us} may not write to {}", directory.display()), &e.into());
+        let remedy = match error.reason {
+            Reason::ReadOnly => Some(sandbox::read_only(directory).unwrap_or_else(|| mounted(directory))),
+            // What a sandbox hides looks closed.
+            Reason::Permission => Some(sandbox::hidden(directory).unwrap_or_else(|| given(wanted, &us))),
+            _ => None,
+        };
+        error.message.extend(remedy.map(|remedy| format!("; {remedy}")));
+        error
     })
+}
+
+fn mounted(directory: &Path) -> String {
+    let here = if sandbox::is_read_only_mount(directory) { " here, too" } else { "" };
+    format!("mount that filesystem writable{here}")
+}
+
+/// What to do where `wanted`, or the directory above it in which it is to be made, is somebody else's.
+fn given(wanted: &Path, us: &str) -> String {
+    match std::fs::metadata(wanted) {
+        Ok(found) => format!(
+            "it belongs to user {} with mode {:04o}: name a directory that user {us} owns",
+            rights::user(found.uid()),
+            found.mode() & 0o7777
+        ),
+        Err(_) => format!("make it for litekeeper: install -d -o {us} -m 0750 {}", quoted(wanted)),
+    }
+}
+
+/// Refuses a directory in which, or above which, every user of the machine may remove and replace
+/// what is there: nothing else would fail by it.
+fn is_ours(directory: &Path, what: &str) -> Result<()> {
+    const EVERYBODY: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    let is_open = |directory: &&Path| {
+        std::fs::metadata(directory).is_ok_and(|found| found.mode() & (EVERYBODY | STICKY) == EVERYBODY)
+    };
+    let real = resolved(directory);
+    let Some(open) = real.ancestors().find(is_open) else { return Ok(()) };
+    let mode = std::fs::metadata(open).map_or(0, |found| found.mode() & 0o7777);
+    Err(Error::new(
+        Reason::Permission,
+        format!(
+            "{} has mode {mode:04o}: every user of this machine may remove or replace {what} there; run: chmod o-w {}",
+            open.display(),
+            quoted(open)
+        ),
+    ))
 }

@@ -4,7 +4,9 @@
 
 pub mod disk;
 pub mod environment;
+pub mod judgement;
 pub mod needs;
 pub mod overview;
 pub mod remote;
 pub mod running;
+pub mod unit;

@@ -8,7 +8,7 @@ use crate::uses;
 
 /// Rooms from the highest to the lowest; a room uses its own and lower ones. Those of one line are
 /// equals.
-const RANKS: [&[&str]; 18] = [
+const RANKS: [&[&str]; 19] = [
     &["cli"],
     &["demo"],
     &["supervisor"],
@@ -25,7 +25,8 @@ const RANKS: [&[&str]; 18] = [
     &["config"],
     &["metrics"],
     &["sql", "terms"],
-    &["clock", "words", "priority", "rights", "error"],
+    &["rights"],
+    &["clock", "words", "priority", "commands", "error"],
     &["descriptors"],
 ];
 

@@ -5,6 +5,5 @@ pub(super) mod lines;
 pub(super) mod out;
 pub(super) mod page;
 pub(super) mod progress;
-pub(super) mod shell;
 pub(super) mod table;
 pub(super) mod time;

@@ -13,8 +13,8 @@ use crate::cli::terminal::table::TextTable;
 use crate::config::{Config, Rejection, refusal};
 use crate::error::Result;
 use crate::queries::foreign;
-use crate::survey::environment::{self, Look, LookResult};
-use crate::survey::{needs, running};
+use crate::survey::environment::{Look, LookResult};
+use crate::survey::{judgement, needs, running};
 use crate::words;
 
 /// Check the configuration, by the same code as a reload.
@@ -29,17 +29,23 @@ Exit codes:
 With --json:
   {config, valid, databases: [NAME], warnings: [TEXT],
    problems: [{line, column, message, help}],
-   environment: null or [{about, result, text}]}
-`result` is ok, warning or problem.")]
+   environment: null or [{about, result, text}],
+   judged_as: null or {user, unit}}
+`result` is ok, warning or problem; `judged_as` whose rights were looked with,
+and within which unit's sandbox (null for none).")]
 pub(in crate::cli) struct Check {
-    /// Also look at the machine: paths, owners, free space, the address. Run it as the user that
-    /// the daemon runs as.
+    /// Also look at the machine: paths, owners, free space, the address. As root it looks with the
+    /// rights of the daemon: where a systemd unit runs it, as the unit's user and within its
+    /// sandbox.
     #[arg(long)]
     environment: bool,
     /// Also ask the running daemon whether a reload would take this over: what needs a restart is a
     /// problem then, and not a warning.
     #[arg(long)]
     reload: bool,
+    /// This process was started with the rights of that unit, to look with them.
+    #[arg(long, hide = true, value_name = "UNIT", requires = "environment")]
+    for_unit: Option<String>,
 }
 
 impl Check {
@@ -65,7 +71,11 @@ impl Check {
             }
             config.warnings.push(format!("a reload will be refused: {}", refusal.message));
         }
-        let looks = self.environment.then(|| environment::look(&config, &global.config));
+        let judgement = self.environment.then(|| match &self.for_unit {
+            Some(unit) => judgement::for_unit(&config, &global.config, unit),
+            None => judgement::judge(&config, &global.config),
+        });
+        let looks = judgement.as_ref().map(|judgement| &judgement.looks);
         if global.json {
             out::json(&json!({
                 "config": global.config,
@@ -74,13 +84,14 @@ impl Check {
                 "warnings": config.warnings,
                 "problems": [],
                 "environment": looks,
+                "judged_as": judgement.as_ref().map(|j| json!({ "user": j.user, "unit": j.unit })),
             }))?;
         } else {
             let mut page = out::page();
-            render(&mut page, &global.config, &config, looks.as_deref().unwrap_or_default());
+            render(&mut page, &global.config, &config, looks.map_or(&[], Vec::as_slice));
             out::text(page.text())?;
         }
-        let has_problem = looks.iter().flatten().any(|look| look.result == LookResult::Problem);
+        let has_problem = looks.into_iter().flatten().any(|look| look.result == LookResult::Problem);
         Ok(if has_problem { exit::FAILED } else { exit::OK })
     }
 }
@@ -106,6 +117,7 @@ fn rejected(path: &Path, rejected: &Rejection) -> Value {
         "warnings": [],
         "problems": problems,
         "environment": null,
+        "judged_as": null,
     })
 }
 

@@ -9,6 +9,7 @@ use crate::cli::global::{Global, block_on};
 use crate::cli::terminal::out;
 use crate::cli::{exit, log};
 use crate::clock;
+use crate::commands;
 use crate::config::Config;
 use crate::demo::{self, Player};
 use crate::error::Result;
@@ -58,6 +59,7 @@ impl Demo {
             demo.state.display()
         ))?;
 
+        commands::name_configuration(&demo.configuration);
         let config = Config::load(&demo.configuration)?;
         log::start(config.daemon.log_format, global.log_level.unwrap_or(tracing::Level::INFO));
         let player = Player::start(&demo.database)?;

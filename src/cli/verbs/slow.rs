@@ -9,6 +9,7 @@ use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
 use crate::cli::terminal::table::TextTable;
 use crate::clock;
+use crate::commands;
 use crate::error::{Error, Reason, Result};
 use crate::state::State;
 use crate::state::slow::{self, Shape};
@@ -77,7 +78,10 @@ impl Slow {
 
 fn one(id: &str, shapes: &[Shape], json: bool) -> Result<u8> {
     let Some(shape) = shapes.iter().find(|shape| shape.id == id) else {
-        let text = format!("no slow statement has the ID {id}; `litekeeper slow` lists those that there are");
+        let text = format!(
+            "no slow statement has the ID {id}; `{}` lists those that there are",
+            commands::litekeeper("slow")
+        );
         return Err(Error::new(Reason::NotFound, text));
     };
     if json {

@@ -12,6 +12,7 @@ use crate::cli::global::{Global, database};
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
 use crate::cli::terminal::table::TextTable;
+use crate::commands;
 use crate::config::Config;
 use crate::error::{Error, Reason, Result};
 use crate::state::State;
@@ -152,7 +153,13 @@ fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live:
     let slow = database.slow.iter().map(|shape| shape.count).sum::<u64>();
     if slow > 0 {
         let times = words::plural(slow, "time", "times");
-        facts.push(("slow statements", format!("{times} in 7 days; see: litekeeper slow {}", database.name)));
+        facts.push((
+            "slow statements",
+            format!(
+                "{times} in 7 days; see: {}",
+                commands::litekeeper(format_args!("slow {}", database.name))
+            ),
+        ));
     }
     for (name, fact) in facts {
         page.beside(&format!("  {name:15}  "), &fact);

@@ -21,7 +21,9 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
     let databases = config.databases.values();
     open_to_the_network(config)
         .into_iter()
-        .chain(databases.flat_map(|database| [always_postponed(database), soon_removed(database)].concat()))
+        .chain(databases.flat_map(|database| {
+            [always_postponed(database), soon_removed(database), a_pattern(database)].concat()
+        }))
         .collect()
 }
 
@@ -48,6 +50,22 @@ fn soon_removed(database: &Database) -> Vec<String> {
         ))
     };
     database.cleanup.rules.iter().filter_map(soon).collect()
+}
+
+/// Brackets and braces may be part of a name, and may have been meant for several files.
+fn a_pattern(database: &Database) -> Vec<String> {
+    let path = database.path.display().to_string();
+    let is_pattern = [('[', ']'), ('{', '}')]
+        .into_iter()
+        .any(|(begins, ends)| path.split_once(begins).is_some_and(|(_, rest)| rest.contains(ends)));
+    let doubt = || {
+        format!(
+            "database {}: the path {path} is taken as it is written, and not as a pattern: for several files write a \
+             table for each",
+            database.name
+        )
+    };
+    is_pattern.then(doubt).into_iter().collect()
 }
 
 /// Schedules that fire only when nothing may start.

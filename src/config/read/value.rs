@@ -192,6 +192,13 @@ pub(super) fn file_path(value: &DeValue<'_>) -> Read<PathBuf> {
     if value.as_str().is_some_and(|text| text.ends_with('/')) || path.file_name().is_none() {
         return Err(Mistake::new(format!("must be a file, not a directory: {}", describe(value))));
     }
+    if value.as_str().is_some_and(|text| text.contains(['*', '?'])) {
+        let wrong = Mistake::new(format!("must name one file, and is a pattern: {}", describe(value)));
+        return Err(wrong.help(
+            "write a table for each database: [database.NAME] with its path; where a file's own name has such a \
+             character, let path name a link to it",
+        ));
+    }
     Ok(path)
 }
 

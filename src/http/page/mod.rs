@@ -9,11 +9,21 @@ use chrono::{DateTime, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use self::time::{clock_time, when};
+use crate::rights::unit;
 use crate::state::status::{Problem, Severity, Status};
 use crate::words;
 
 /// A snapshot older than this is said to be old: the supervisor makes one every second or so.
 const FRESH: TimeDelta = TimeDelta::seconds(30);
+
+/// How this daemon is told to read its configuration again.
+fn reload(status: &Status) -> String {
+    match (unit::own(), status.pid) {
+        (Some(unit), _) => format!("systemctl reload {}", unit.trim_end_matches(".service")),
+        (None, Some(pid)) => format!("kill -HUP {pid}"),
+        (None, None) => String::from("systemctl reload litekeeper"),
+    }
+}
 
 /// The whole page as of `now`.
 pub(super) fn render(status: &Status, now: DateTime<Utc>) -> Markup {
@@ -48,7 +58,7 @@ pub(super) fn render(status: &Status, now: DateTime<Utc>) -> Markup {
                             h2 { "No databases yet" }
                             p {
                                 "Name the first one in " code { (status.config_path) }
-                                " and reload (" code { "systemctl reload litekeeper" } "):"
+                                " and reload (" code { (reload(status)) } "):"
                             }
                             pre { "[database.NAME]\npath = \"/path/to/file.sqlite\"" }
                         }

@@ -2,6 +2,7 @@
 //! empty file, a truncated or half-restored one (HAZARDS H5, H6).
 
 use super::contents::Contents;
+use crate::commands;
 use crate::error::{Error, Reason, Result};
 use crate::state::facts::Content;
 use crate::words;
@@ -27,8 +28,8 @@ pub(super) fn compare(database: &str, before: Option<&Content>, now: &Contents) 
     Err(Error::new(
         Reason::Shrunken,
         format!(
-            "no backup was made, because the database has shrunk: {why}. If that is as it should be, run: litekeeper \
-             backup {database} --accept-smaller"
+            "no backup was made, because the database has shrunk: {why}. If that is as it should be, run: {}",
+            commands::litekeeper(format_args!("backup {database} --accept-smaller"))
         ),
     ))
 }

@@ -11,6 +11,7 @@ use super::count::Count;
 use super::dates;
 use super::plan::Plan;
 use super::rows::{RowCounts, Tally, rows, rows_of};
+use crate::commands;
 use crate::config::{Database, DateFormat, Rule, Vacuum};
 use crate::error::Error;
 use crate::sqlite::look::facts::Facts;
@@ -173,7 +174,10 @@ pub(super) fn space(database: &Database, facts: &Facts, owned: bool) -> String {
     );
     let when = match settings.when.schedule.cron() {
         Some(_) => format!("the next maintenance ({})", settings.when.schedule),
-        None => String::from("`litekeeper maintain`, as maintain.schedule is \"never\","),
+        None => format!(
+            "`{}`, as maintain.schedule is \"never\",",
+            commands::litekeeper(format_args!("maintain {}", database.name))
+        ),
     };
     let then = match settings.vacuum {
         _ if free == 0 => return found,

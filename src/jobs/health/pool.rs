@@ -1,6 +1,7 @@
 //! The check `pool`: a connection can be had and the database answers on it, and no caller has had
 //! a timeout since the last time.
 
+use crate::commands;
 use crate::error::{Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::shut_out;
@@ -26,9 +27,9 @@ pub(super) fn check(run: &Run) -> Result<(Check, bool)> {
     if file_bytes(file) == 0 && wal_bytes(file) == 0 {
         let detail = format!(
             "{} is empty, 0 bytes: its application has not made its tables yet, or it was cut off; restore a backup \
-             (litekeeper restore {} --to PATH) if it had any",
+             ({}) if it had any",
             file.display(),
-            run.database.name
+            commands::litekeeper(format_args!("restore {} --to PATH", run.database.name))
         );
         return Ok((Check::bad(NAME, Reason::Shrunken, detail), true));
     }

@@ -11,6 +11,7 @@ mod search;
 use super::reading::Reader;
 use super::verdicts::{self, Check, INTEGRITY, met};
 use super::{Access, Job, Report, Run};
+use crate::commands;
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::checks;
 use crate::terms::JobKind;
@@ -52,8 +53,8 @@ fn unreadable(run: &Run, error: Error, problems: &mut Vec<Error>) -> Result<Vec<
     };
     let detail = match error.reason {
         Reason::NotADatabase => format!(
-            "{detail}; or save what can be read of it (litekeeper recover {} --to PATH)",
-            run.database.name
+            "{detail}; or save what can be read of it ({})",
+            commands::litekeeper(format_args!("recover {} --to PATH", run.database.name))
         ),
         // Of damage, what to do is said already.
         _ => detail,

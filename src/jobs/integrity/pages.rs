@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use super::indexes::Suspects;
 use super::omissions::{Omissions, was_dropped};
 use super::{indexes, search};
+use crate::commands;
 use crate::config::{Integrity, Reindex};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
@@ -210,7 +211,8 @@ fn rebuild(run: &Run, found: &Found) -> String {
     } else if run.database.maintain.reindex == Reindex::Never {
         "; rebuild them with REINDEX".to_owned()
     } else {
-        format!("; maintenance rebuilds them (litekeeper maintain {})", run.database.name)
+        let maintain = commands::litekeeper(format_args!("maintain {}", run.database.name));
+        format!("; maintenance rebuilds them ({maintain})")
     }
 }
 

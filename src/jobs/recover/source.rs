@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::commands;
 use crate::config::Database;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::copy;
@@ -98,8 +99,9 @@ fn has_content(path: &Path) -> Result<()> {
         return Ok(());
     }
     let text = format!(
-        "{} is empty: there is nothing in it to recover; restore a backup (litekeeper restore)",
-        path.display()
+        "{} is empty: there is nothing in it to recover; restore a backup ({})",
+        path.display(),
+        commands::litekeeper("restore DB --to PATH")
     );
     Err(Error::new(Reason::Shrunken, text))
 }

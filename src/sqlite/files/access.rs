@@ -9,14 +9,17 @@
 use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
 use super::paths::{SIDECARS, resolved, sidecar};
+use super::sharing::{self, GROUP_RW};
 use super::{aliases, header, read_only};
+use crate::commands::{self, quoted};
 use crate::error::{Error, Reason, Result};
+use crate::rights::{self, sandbox};
 
 /// Which file a path leads to: device and inode.
 pub type Identity = (u64, u64);
@@ -24,12 +27,7 @@ pub type Identity = (u64, u64);
 /// Bit of CAP_CHOWN in the effective set of `/proc/self/status` (capability.h).
 const CAP_CHOWN: u64 = 1;
 
-/// What to do where no file is.
-const BRING_BACK: &str =
-    "correct path, mount the disk that it is on, or restore a backup (litekeeper restore)";
-
-/// Read and write for the group, and for everybody.
-const GROUP_RW: u32 = 0o060;
+/// Read and write for everybody.
 const OTHER_RW: u32 = 0o006;
 
 /// Refuses a database that is missing, is no regular file, is in WAL mode and reached under a
@@ -40,7 +38,12 @@ pub fn check(path: &Path) -> Result<Identity> {
     let path = &resolved(path);
     let file = std::fs::metadata(path).map_err(|e| unseen(path, &e))?;
     is_regular(path, &file).map_err(|error| {
-        let text = format!("{}; correct path, which must name the database itself", error.message);
+        let several = "; where it holds several, write a table for each: [database.NAME] with its path";
+        let text = format!(
+            "{}; correct path, which must name the database itself{}",
+            error.message,
+            if file.is_dir() { several } else { "" }
+        );
         Error::new(error.reason, text)
     })?;
     has_one_name(path)?;
@@ -97,21 +100,50 @@ pub fn check_sidecars(path: &Path) -> Result<()> {
             return Err(Error::new(
                 Reason::WrongOwner,
                 format!(
-                    "{} belongs to user {} and group {} with mode {:04o}, so the database's owner, user {}, cannot \
-                     write it; fix it with: chown {}:{} {}",
+                    "{} belongs to {}, so the database's owner, user {owner}, cannot write it; fix it with: chown \
+                     {owner}:{} {}",
                     name.display(),
-                    beside.uid(),
-                    beside.gid(),
-                    beside.mode() & 0o7777,
-                    file.uid(),
-                    file.uid(),
-                    file.gid(),
-                    name.display()
+                    whose(&beside),
+                    rights::group(file.gid()),
+                    quoted(&name),
+                    owner = rights::user(file.uid()),
                 ),
             ));
         }
     }
     Ok(())
+}
+
+/// Refuses to write where a file that is beside the database now cannot be written by us, though the
+/// database can: what reads works there, and what writes ends with "readonly database".
+pub fn may_write_sidecars(path: &Path) -> Result<()> {
+    let path = &resolved(path);
+    let (Ok(file), Ok(parent)) =
+        (std::fs::metadata(path), std::fs::metadata(path.parent().unwrap_or(Path::new("/"))))
+    else {
+        return Ok(());
+    };
+    let is_closed = |name: &PathBuf| {
+        let may = accessat(CWD, name, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS);
+        may == Err(Errno::ACCESS)
+    };
+    let closed: Vec<PathBuf> =
+        SIDECARS.map(|suffix| sidecar(path, suffix)).into_iter().filter(is_closed).collect();
+    let Some(first) = closed.first().and_then(|name| name.metadata().ok()) else { return Ok(()) };
+    let names: Vec<_> = closed.iter().map(|name| name.display().to_string()).collect();
+    Err(Error::new(
+        Reason::WrongOwner,
+        format!(
+            "{} may be written by user {} and what lies beside it may not ({} belongs to {}): nothing can be written \
+             into the database; {}",
+            path.display(),
+            us(),
+            names.join(" and "),
+            whose(&first),
+            sharing::remedy(path, &file, &parent)
+        ),
+    )
+    .of(path))
 }
 
 /// Things about the place of a database that work, but that its operator should know of.
@@ -125,7 +157,8 @@ pub fn warnings(path: &Path) -> Vec<String> {
              group's; where the application writes as another user of that group, run: chgrp {group} {directory}; chmod \
              g+s {directory}",
             path.display(),
-            directory = resolved(path).parent().unwrap_or(Path::new("/")).display()
+            group = rights::group(group),
+            directory = quoted(resolved(path).parent().unwrap_or(Path::new("/")))
         ));
     }
     if let Some(name) = network(path) {
@@ -183,31 +216,39 @@ fn sidecars_stay_writable(path: &Path, file: &Metadata, parent: &Metadata) -> Re
         return Err(Error::new(
             Reason::WrongOwner,
             format!(
-                "{} belongs to user {}, and litekeeper runs as root without CAP_CHOWN: it would leave -wal and -shm \
-                 files that the application cannot write. Run it as that user (litekeeper@.service), or give it \
-                 CAP_CHOWN",
+                "{} belongs to user {owner}, and litekeeper runs as root without CAP_CHOWN: it would leave -wal and \
+                 -shm files that the application cannot write. Run it as that user (litekeeper@{owner}.service), or \
+                 give it CAP_CHOWN",
                 path.display(),
-                file.uid()
+                owner = rights::user(file.uid())
             ),
         ));
     }
     if file.mode() & GROUP_RW == GROUP_RW && group_of_new_files(parent) == file.gid() {
         return Ok(());
     }
-    let file_name = path.display();
-    let directory = path.parent().unwrap_or(Path::new("/")).display().to_string();
     Err(Error::new(
         Reason::WrongOwner,
         format!(
-            "{file_name} belongs to user {} and group {} with mode {:04o}; opened by user {us} it would get -wal and \
-             -shm files that the application cannot write. Run litekeeper as that user (litekeeper@.service), or \
-             share a group: chmod 0660 {file_name}; chmod g+ws {directory}; and put both users into group {}",
-            file.uid(),
-            file.gid(),
-            file.mode() & 0o7777,
-            file.gid()
+            "{} belongs to {}; opened by user {} it would get -wal and -shm files that the application cannot write. Run \
+             litekeeper as that user (litekeeper@{}.service), or {}",
+            path.display(),
+            whose(file),
+            self::us(),
+            rights::user(file.uid()),
+            sharing::remedy(path, file, parent)
         ),
     ))
+}
+
+/// `user app and group web with mode 0640`.
+fn whose(file: &Metadata) -> String {
+    let (user, group) = (rights::user(file.uid()), rights::group(file.gid()));
+    format!("user {user} and group {group} with mode {:04o}", file.mode() & 0o7777)
+}
+
+fn us() -> String {
+    rights::user(rustix::process::geteuid().as_raw())
 }
 
 fn owner_can_write(database: &Metadata, sidecar: &Metadata) -> bool {
@@ -231,16 +272,45 @@ fn may_chown() -> bool {
 
 fn may(path: &Path, access: Access, what: &str) -> Result<()> {
     accessat(CWD, path, access, AtFlags::EACCESS).map_err(|e| {
-        let us = rustix::process::geteuid().as_raw();
-        let mut error = Error::io(format!("user {us} may not {what} {}", path.display()), &e.into());
-        error.message += match error.reason {
-            Reason::Permission => {
-                "; run litekeeper as the database's owner (litekeeper@.service), or give its group the right"
-            }
-            _ => "",
+        let mut error = Error::io(format!("user {} may not {what} {}", us(), path.display()), &e.into());
+        error.message += &match error.reason {
+            Reason::ReadOnly => format!("; {}", writable_again(path)),
+            Reason::Permission => shared(path),
+            _ => String::new(),
         };
         error
     })
+}
+
+/// What to do where the filesystem of a file or directory cannot be written.
+fn writable_again(path: &Path) -> String {
+    let directory = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("/")) };
+    let why = "SQLite needs to write there even for reading, its locks and its write-ahead log";
+    if let Some(remedy) = sandbox::read_only(directory) {
+        remedy
+    } else if sandbox::is_read_only_mount(directory) {
+        format!(
+            "the filesystem is writable, and is mounted read-only here: mount it writable here, too; {why}"
+        )
+    } else {
+        format!("mount that filesystem writable: {why}")
+    }
+}
+
+/// What to do where the rights to a database, or to its directory, do not suffice.
+fn shared(path: &Path) -> String {
+    let found = std::fs::metadata(path).and_then(|file| {
+        let parent = std::fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
+        Ok((file, parent))
+    });
+    let Ok((file, parent)) = found else { return String::new() };
+    let owner = rights::user(file.uid());
+    let run_as = format!("; run litekeeper as the database's owner (litekeeper@{owner}.service), or");
+    if file.is_dir() {
+        format!("{run_as} let its group write there: chmod g+rwxs {}", quoted(path))
+    } else {
+        format!("{run_as} {}", sharing::remedy(path, &file, &parent))
+    }
 }
 
 /// Why nothing can be seen where the database should be.
@@ -248,29 +318,53 @@ fn unseen(path: &Path, cause: &std::io::Error) -> Error {
     let shown = path.display();
     let target = std::fs::read_link(path).ok();
     let is_loop = cause.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+    let hidden = path.parent().and_then(sandbox::hidden);
     let (reason, text) = match cause.kind() {
+        ErrorKind::NotFound | ErrorKind::PermissionDenied if hidden.is_some() => {
+            (Reason::Permission, format!("the database {shown}: {}", hidden.unwrap_or_default()))
+        }
         ErrorKind::NotFound => {
             let what = match target {
                 Some(target) => format!("is a link to {}, which does not exist", target.display()),
                 None => String::from("does not exist"),
             };
-            (Reason::Vanished, format!("the database {shown} {what}; {BRING_BACK}"))
+            let restore = commands::litekeeper("restore DB --in-place");
+            let bring_back =
+                format!("correct path, mount the disk that it is on, or restore a backup ({restore})");
+            (Reason::Vanished, format!("the database {shown} {what}; {bring_back}"))
         }
         _ if is_loop => (
             Reason::Vanished,
             format!("the database {shown} is a link that leads back to itself; let path name the file"),
         ),
-        ErrorKind::PermissionDenied => {
-            let us = rustix::process::geteuid().as_raw();
-            (
-                Reason::Permission,
-                format!(
-                    "user {us} may not look for the database {shown}; it needs the right to search each directory \
-                     above it"
-                ),
-            )
-        }
+        ErrorKind::PermissionDenied => (
+            Reason::Permission,
+            format!(
+                "user {} may not look for the database {shown}; it needs the right to search each directory above \
+                     it: {}",
+                us(),
+                searchable(path)
+            ),
+        ),
         _ => return Error::io(format!("the database {shown} cannot be opened"), cause).of(path),
     };
     Error::new(reason, text).of(path)
+}
+
+/// How the nearest directory above `path` that keeps us out lets us through.
+fn searchable(path: &Path) -> String {
+    let above: Vec<&Path> = path.ancestors().skip(1).collect();
+    let closed = above
+        .into_iter()
+        .rev()
+        .find(|directory| accessat(CWD, *directory, Access::EXEC_OK, AtFlags::EACCESS) == Err(Errno::ACCESS));
+    let Some(closed) = closed else { return String::from("one of them is closed to it") };
+    let whose =
+        std::fs::metadata(closed).map_or_else(|_| String::from("somebody else"), |found| whose(&found));
+    format!(
+        "{} belongs to {whose}; to let it through there and no more: setfacl -m u:{}:x {}",
+        closed.display(),
+        us(),
+        quoted(closed)
+    )
 }

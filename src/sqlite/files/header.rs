@@ -50,13 +50,10 @@ const OTHERS: [(&[u8], &str); 7] = [
         &[0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7],
         "the rollback journal of a database; path must name the database, without -journal",
     ),
-    (&[0x1F, 0x8B], "a gzip file; unpack it to another name first, or restore a backup (litekeeper restore)"),
-    (
-        &[0x28, 0xB5, 0x2F, 0xFD],
-        "a zstd file; unpack it to another name first, or restore a backup (litekeeper restore)",
-    ),
+    (&[0x1F, 0x8B], "a gzip file; unpack it to another name first, or restore a backup"),
+    (&[0x28, 0xB5, 0x2F, 0xFD], "a zstd file; unpack it to another name first, or restore a backup"),
     (b"** This file contains an SQLite 2", "a database of SQLite 2; convert it (sqlite .dump | sqlite3 NEW)"),
-    (b"PK\x03\x04", "a zip file; correct path, or restore a backup (litekeeper restore)"),
+    (b"PK\x03\x04", "a zip file; correct path, or restore a backup"),
 ];
 
 /// What is wrong with a file that SQLite refuses as `not a database`, and what to do.
@@ -116,8 +113,7 @@ fn judge(page: &[u8], bytes: u64) -> (Reason, String) {
                     cannot keep it; take it out of the configuration, and let the application back it up";
         return (Reason::Encrypted, text.to_owned());
     }
-    let text = "is not a database: it begins with something else; correct path, or restore a backup (litekeeper \
-                restore)";
+    let text = "is not a database: it begins with something else; correct path, or restore a backup";
     (Reason::NotADatabase, text.to_owned())
 }
 

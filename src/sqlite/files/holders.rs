@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::access::{self, Identity};
 use super::paths::{SIDECARS, resolved, sidecar};
-use crate::words;
+use crate::{rights, words};
 
 /// The inode of the first PID namespace (PROC_PID_INIT_INO in linux/proc_ns.h): who lives in it
 /// sees all processes.
@@ -235,8 +235,8 @@ fn holder(pid: u32) -> Holder {
     Holder {
         pid,
         command: command(&of_process("cmdline")).unwrap_or_else(|| name.clone()),
-        user: uid.map_or_else(|_| String::from("unknown"), user),
-        unit: of_process("cgroup").lines().find_map(unit),
+        user: uid.map_or_else(|_| String::from("unknown"), rights::user),
+        unit: rights::unit::of_process(&pid.to_string()),
         is_litekeeper: name == "litekeeper",
     }
 }
@@ -253,23 +253,6 @@ fn command(line: &str) -> Option<String> {
     Some(text.join(" ").chars().take(LONGEST_COMMAND).map(plain).collect())
 }
 
-/// `attendance.service` in `0::/system.slice/attendance.service`.
-fn unit(line: &str) -> Option<String> {
-    line.rsplit(['/', ':'])
-        .find(|part| Path::new(part).extension() == Some("service".as_ref()))
-        .map(str::to_owned)
-}
-
-fn user(uid: u32) -> String {
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    name.unwrap_or_else(|| uid.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,12 +265,5 @@ mod tests {
         );
         assert_eq!(command("app\0TOKEN=x\0").as_deref(), Some("app"));
         assert_eq!(command(""), None);
-    }
-
-    #[test]
-    fn the_innermost_service_is_the_one_to_stop() {
-        let nested = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/shop.service/worker";
-        assert_eq!(unit(nested).as_deref(), Some("shop.service"));
-        assert_eq!(unit("0::/user.slice/user-1000.slice/session-2.scope"), None);
     }
 }

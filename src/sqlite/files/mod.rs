@@ -11,6 +11,7 @@ pub mod paths;
 pub mod place;
 pub mod read_only;
 pub mod replicator;
+mod sharing;
 pub mod space;
 pub mod stamp;
 pub(in crate::sqlite) mod system_calls;

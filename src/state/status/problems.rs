@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{APPLICATION_SQLITE, CheckStatus, DatabaseStatus, HandedOver, JobStatus, WalPinned};
+use crate::commands;
 use crate::error::Reason;
 use crate::terms::{JobKind, Outcome, Verdict};
 use crate::words;
@@ -64,8 +65,8 @@ impl DatabaseStatus {
         } else if self.size_bytes.is_none() {
             let text = format!(
                 "the file cannot be seen: it does not exist, or a directory above it may not be searched; correct path, \
-                 mount the disk that it is on, or restore a backup (litekeeper restore {})",
-                self.name
+                 mount the disk that it is on, or restore a backup ({})",
+                commands::litekeeper(format_args!("restore {} --in-place", self.name))
             );
             found.push(Problem { about: "database".to_owned(), ..failure(text) });
         }
@@ -86,7 +87,8 @@ impl DatabaseStatus {
         }
         if self.damaged_backups > 0 {
             let backups = words::plural(self.damaged_backups, "backup is damaged", "backups are damaged");
-            found.push(failure(format!("{backups}; `litekeeper backups {}` names them", self.name)));
+            let list = commands::litekeeper(format_args!("backups {}", self.name));
+            found.push(failure(format!("{backups}; `{list}` names them")));
         }
         for (copy, error) in self.copies.iter().filter_map(|c| Some((&c.name, c.error.as_ref()?))) {
             found.push(failure(format!("the copy {copy} cannot be looked at: {error}")));

@@ -8,6 +8,7 @@ use super::Catalogue;
 use super::backup::{Backup, State, judge};
 use super::manifest::Manifest;
 use super::name::BackupName;
+use crate::commands;
 use crate::error::{Error, Reason, Result};
 use crate::store::files::Entry;
 
@@ -99,7 +100,11 @@ impl Catalogue {
     fn missing(&self, what: &str) -> Error {
         Error::new(
             Reason::NotFound,
-            format!("{what}; `litekeeper backups {}` lists those in {}", self.database, self.store.place()),
+            format!(
+                "{what}; `{}` lists those in {}",
+                commands::litekeeper(format_args!("backups {}", self.database)),
+                self.store.place()
+            ),
         )
     }
 }

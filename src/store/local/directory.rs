@@ -11,7 +11,7 @@ use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
 use crate::error::{Error, Reason, Result};
-use crate::rights::{self, Owner};
+use crate::rights::{self, Owner, sandbox};
 use crate::sqlite::files::place;
 
 const DIRECTORY: OFlags =
@@ -336,8 +336,9 @@ impl Directory {
         }
         fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(|e| {
             let doing = format!(
-                "cannot give a file in {} to uid {uid}, who owns that directory; run as that user",
-                self.path.display()
+                "cannot give a file in {} to user {}, who owns that directory; run as that user",
+                self.path.display(),
+                rights::user(uid)
             );
             Error::io(doing, &e.into())
         })
@@ -361,11 +362,15 @@ fn above(path: &Path) -> Result<(OwnedFd, &Path)> {
 fn failed(doing: String, cause: impl Into<io::Error>, dir: &Path) -> Error {
     let cause = cause.into();
     let mut error = Error::io(doing, &cause);
-    let dir = dir.display();
+    let (path, dir) = (dir, dir.display());
     let remedy = match cause.kind() {
-        io::ErrorKind::PermissionDenied => format!("; the user that litekeeper runs as must own {dir}"),
+        io::ErrorKind::PermissionDenied => {
+            let us = rights::user(rustix::process::geteuid().as_raw());
+            format!("; user {us}, as whom litekeeper runs, must own {dir}")
+        }
         io::ErrorKind::ReadOnlyFilesystem => {
-            format!("; if {dir} is writable elsewhere, add it to ReadWritePaths= of the systemd unit")
+            let in_sandbox = sandbox::read_only(path).map(|remedy| format!("; {remedy}"));
+            in_sandbox.unwrap_or_else(|| String::from("; mount that filesystem writable"))
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; free some space there, or keep fewer backups".to_owned()

@@ -7,15 +7,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::Restore;
-use crate::cli::terminal::shell::quoted;
 use crate::cli::verbs::backups;
-use crate::config::{DEFAULT_PATH, Database};
+use crate::commands::{self, quoted};
+use crate::config::Database;
 use crate::error::{Error, Reason};
 use crate::store::{Backup, Catalogue};
 
 /// Where else to look, and what was asked for.
 pub(super) struct Elsewhere<'a> {
-    pub(super) configuration: &'a Path,
     pub(super) database: &'a Database,
     pub(super) asked: &'a Restore,
     /// Where it is restored to.
@@ -108,19 +107,9 @@ impl Elsewhere<'_> {
     }
 
     fn command(&self, found: &Found<'_>) -> String {
-        let mut command = String::from("litekeeper");
-        let mut add = |word: &str| {
-            command.push(' ');
-            command.push_str(word);
-        };
-        if self.configuration != Path::new(DEFAULT_PATH) {
-            let path = std::path::absolute(self.configuration);
-            add("--config");
-            add(&quoted(path.as_deref().unwrap_or(self.configuration)));
-        }
-        for word in ["restore", &self.database.name, stem(&found.backup)] {
-            add(word);
-        }
+        let mut words =
+            vec![String::from("restore"), self.database.name.clone(), stem(&found.backup).to_owned()];
+        let mut add = |word: &str| words.push(word.to_owned());
         if let Some(copy) = found.place {
             add("--from");
             add(&quoted(Path::new(copy)));
@@ -138,7 +127,7 @@ impl Elsewhere<'_> {
                 add(flag);
             }
         }
-        command
+        commands::litekeeper(words.join(" "))
     }
 }
 

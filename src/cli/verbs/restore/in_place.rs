@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
-use crate::cli::terminal::shell::quoted;
+use crate::commands::quoted;
 use crate::error::{Reason, Result};
 use crate::pool::Call;
 use crate::sqlite::files::holders::Holder;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use self::elsewhere::Elsewhere;
@@ -19,9 +19,9 @@ use super::backups::catalogue;
 use crate::cli::global::{Global, database};
 use crate::cli::terminal::page::Page;
 use crate::cli::terminal::progress::Follower;
-use crate::cli::terminal::shell::quoted;
 use crate::cli::terminal::{out, time};
 use crate::cli::{exit, interrupt, log};
+use crate::commands::{self, quoted};
 use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::verify;
@@ -31,7 +31,7 @@ use crate::state::handover::Handover;
 use crate::store::restore::in_place::Hooks;
 use crate::store::{Backup, Catalogue, Manifest, State, restore};
 use crate::terms::progress::Watch;
-use crate::{clock, words};
+use crate::{clock, rights, words};
 
 /// How long the daemon may take to let go of the database: to see that it is wanted, and to end
 /// what runs.
@@ -68,6 +68,7 @@ was made: see `warnings`), `next` what is left to do. With --in-place also:
 `refused` is why it is not done, `holders` who has the database open, `unseen`
 why there may be more, `kept` the old database and the files kept with it,
 `back` the commands that put it back.")]
+#[command(group = ArgGroup::new("target").required(true).args(["to", "in_place"]))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(in crate::cli) struct Restore {
     /// Name of the database in the configuration.
@@ -82,7 +83,7 @@ pub(in crate::cli) struct Restore {
     #[arg(long, value_name = "TIME", value_parser = time::read)]
     at: Option<time::TimeArgument>,
     /// The new file. Neither it nor a -wal, -shm or -journal file beside it may exist.
-    #[arg(long, value_name = "PATH", required_unless_present = "in_place", conflicts_with = "in_place")]
+    #[arg(long, value_name = "PATH")]
     to: Option<PathBuf>,
     /// Replace the database. Refused while anybody but the daemon has it open. The old one is kept
     /// beside it.
@@ -137,8 +138,7 @@ impl Restore {
             Some(at) => catalogue.at(at),
             None => catalogue.find(self.backup.as_deref().unwrap_or("latest")),
         };
-        let elsewhere =
-            Elsewhere { configuration: &global.config, database, asked: self, to: &to, named: &named };
+        let elsewhere = Elsewhere { database, asked: self, to: &to, named: &named };
         let opened = catalogue(database, self.from.as_deref()).and_then(|here| Ok((named(&here)?, here)));
         let (backup, catalogue) = opened.map_err(|error| elsewhere.instead(error))?;
         let mut told = RestoreOutput {
@@ -163,7 +163,7 @@ impl Restore {
             });
             for newer in passed_over {
                 if self.in_place && matches!(newer.state, State::Unknown(_) | State::Unconfirmed) {
-                    return Err(undecided(&newer, &backup));
+                    return Err(undecided(&database.name, &newer, &backup));
                 }
                 told.warnings.push(format!("passed over {}, which is newer: {}", newer.name, newer.state));
             }
@@ -305,13 +305,16 @@ fn call() -> Result<Call> {
 type Checking<'a> = &'a dyn Fn(&Path) -> Result<()>;
 
 /// Nobody should find out afterwards that an older state than he meant is in place.
-fn undecided(newer: &Backup, good: &Backup) -> Error {
+fn undecided(database: &str, newer: &Backup, good: &Backup) -> Error {
     Error::new(
         Reason::Refused,
         format!(
             "{} is newer than {}, the newest that is known to be good, and may be good: {}. Name the one that you want, \
-             or let `litekeeper verify` look at the newer one",
-            newer.name, good.name, newer.state
+             or have the newer one looked at: {}",
+            newer.name,
+            good.name,
+            newer.state,
+            commands::litekeeper(format_args!("verify {database} {}", newer.name))
         ),
     )
 }
@@ -336,7 +339,7 @@ fn next(database: &Database, backup: &str, from: Option<&str>, restored: &Path) 
     let mut next = Vec::new();
     if let (Ok(old), Ok(file)) = (std::fs::metadata(&database.path), std::fs::metadata(restored)) {
         if (old.uid(), old.gid()) != (file.uid(), file.gid()) {
-            next.push(format!("chown {}:{} {new}", old.uid(), old.gid()));
+            next.push(format!("chown {}:{} {new}", rights::user(old.uid()), rights::group(old.gid())));
         }
         if old.mode() & 0o7777 != file.mode() & 0o7777 {
             next.push(format!("chmod {:04o} {new}", old.mode() & 0o7777));
@@ -346,7 +349,7 @@ fn next(database: &Database, backup: &str, from: Option<&str>, restored: &Path) 
         // Not a list of moves: what lies beside the database when they are typed is not known now.
         next.push(String::from("# To have it in the place of the database, stop the application. Then:"));
         let from = from.map(|copy| format!(" --from {}", quoted(Path::new(copy)))).unwrap_or_default();
-        next.push(format!("litekeeper restore {} {backup}{from} --in-place", database.name));
+        next.push(commands::litekeeper(format_args!("restore {} {backup}{from} --in-place", database.name)));
     }
     next
 }

@@ -19,7 +19,9 @@ pub(in crate::sqlite) use self::walk::is_link;
 pub use self::walk::look;
 use self::walk::{LOOK, Link, Walk};
 use super::paths::SIDECARS;
+use crate::commands::quoted;
 use crate::error::{Error, Reason, Result};
+use crate::rights;
 
 /// The descriptors of this process, as names that open what they stand for, wherever that lies now.
 const DESCRIPTORS: &str = "/proc/self/fd";
@@ -146,7 +148,7 @@ impl Place {
                 format!(
                     "{shown} is {what} of user {}, where SQLite keeps a file of the database: it would be followed, or \
                      waited for without end. Remove it, and see who put it there",
-                    beside.st_uid
+                    rights::user(beside.st_uid)
                 ),
             ));
         }
@@ -174,7 +176,7 @@ fn foreign(shown: &str, beside: &Stat, why: &str) -> Error {
         format!(
             "{shown} belongs to user {} and {why}, so that it is not taken for the database's own. Remove it, and see \
              who put it there",
-            beside.st_uid
+            rights::user(beside.st_uid)
         ),
     )
 }
@@ -294,13 +296,15 @@ fn may_lead(links: &[Link], owner: u32, to: &Path) -> Result<()> {
     let Some(link) = links.iter().find(|link| !is_trusted(link.owner) && link.owner != owner) else {
         return Ok(());
     };
-    let (shown, maker, to) = (link.path.display(), link.owner, to.display());
+    let (shown, to) = (link.path.display(), to.display());
+    let (maker, owner) = (rights::user(link.owner), rights::user(owner));
     Err(Error::new(
         Reason::WrongOwner,
         format!(
             "{shown} is a link that user {maker} made, and it leads to {to}, which belongs to user {owner}: it is not \
              followed, as user {maker} could have us read and change files of others by it. If it is meant, name {to} \
-             itself, or give the link to that user: chown -h {owner} {shown}"
+             itself, or give the link to that user: chown -h {owner} {}",
+            quoted(&link.path)
         ),
     ))
 }

@@ -9,6 +9,7 @@ use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, accessat, st
 
 use super::aside;
 use crate::error::{Error, Reason, Result};
+use crate::rights;
 use crate::sqlite::files::access::{self, Identity};
 use crate::sqlite::files::holders::{self, FileSelection, Holder, Holders};
 use crate::sqlite::files::paths::{SIDECARS, sidecar, wal_bytes};
@@ -143,7 +144,7 @@ fn replaceable(dir: &Directory, name: &str, path: &Path, old: &Metadata) -> Resu
     }
     let us = rustix::process::geteuid();
     if !us.is_root() && us.as_raw() != old.uid() {
-        let (us, owner) = (us.as_raw(), old.uid());
+        let (us, owner) = (rights::user(us.as_raw()), rights::user(old.uid()));
         return Err(Error::new(
             Reason::Permission,
             format!(
