@@ -119,6 +119,15 @@ pub fn existing(connection: &Connection) -> Result<Vec<Existing>> {
     Ok(all)
 }
 
+/// Whether the CREATE INDEX `sql` has this expression, token by token, as one of its keys.
+pub(super) fn is_on(sql: &str, expression: &str) -> bool {
+    let bare = |key: &String| {
+        let key = key.as_str();
+        key.strip_suffix(" ASC").or_else(|| key.strip_suffix(" DESC")).unwrap_or(key) == expression
+    };
+    parts(sql).0.iter().any(bare)
+}
+
 /// The keys and the WHERE clause of a CREATE INDEX, each token by token.
 fn parts(sql: &str) -> (Vec<String>, Option<String>) {
     let text = Text::new(sql);

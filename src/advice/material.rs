@@ -93,6 +93,12 @@ impl Schema {
         self.objects.iter().any(|o| o.kind == "table" && o.name.eq_ignore_ascii_case(name))
     }
 
+    /// Whether an index of a table has this expression, token by token, as a key.
+    pub(super) fn has_index_on(&self, table: &str, expression: &str) -> bool {
+        let is_of_table = |o: &&Object| o.kind == "index" && o.table.eq_ignore_ascii_case(table);
+        self.objects.iter().filter(is_of_table).any(|o| existing::is_on(&o.sql, expression))
+    }
+
     /// Whether anything is called so.
     pub(super) fn has(&self, name: &str) -> bool {
         self.objects.iter().any(|object| object.name.eq_ignore_ascii_case(name))

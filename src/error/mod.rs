@@ -4,6 +4,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
+use crate::descriptors;
 pub use cause::Cause;
 pub use reason::{Class, Reason};
 
@@ -63,6 +66,10 @@ impl Error {
     pub fn io(doing: impl fmt::Display, cause: &std::io::Error) -> Self {
         use std::io::ErrorKind as K;
         let reason = match cause.kind() {
+            _ if is_out_of_descriptors(cause) => {
+                let text = format!("{doing}: {}; {}", strip_os_code(cause), descriptors::REMEDY);
+                return Self::new(Reason::NoDescriptors, text);
+            }
             K::NotFound => Reason::NotFound,
             K::PermissionDenied => Reason::Permission,
             K::ReadOnlyFilesystem => Reason::ReadOnly,
@@ -116,6 +123,10 @@ impl Error {
     }
 }
 
+fn is_out_of_descriptors(cause: &std::io::Error) -> bool {
+    matches!(Errno::from_io_error(cause), Some(Errno::MFILE | Errno::NFILE))
+}
+
 /// `No space left on device (os error 28)` without the number, which tells an operator nothing.
 fn strip_os_code(cause: &std::io::Error) -> String {
     let text = cause.to_string();
@@ -153,6 +164,11 @@ fn not_read(name: &str, why: &str) -> String {
     format!("{name} of its schema cannot be read here: {why}")
 }
 
+/// Whether SQLite met a hot journal where it may only read.
+const fn is_to_be_rolled_back(failure: &rusqlite::ffi::Error) -> bool {
+    failure.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK
+}
+
 /// How SQLite's own word for an error of the operating system begins. It names no file.
 const DISK_ERROR: &str = "disk I/O error";
 
@@ -178,6 +194,10 @@ impl From<rusqlite::Error> for Error {
                     "{DISK_ERROR}: its -shm file cannot be made or grown; free some space if that disk is full"
                 )
             }
+            rusqlite::Error::SqliteFailure(failure, _) if is_to_be_rolled_back(failure) => String::from(
+                "what a crash left in its -journal must be undone before it can be read, and that takes the right to \
+                 write; let its application open it where it is writable",
+            ),
             other => other.to_string(),
         };
         let text = without_data(text);
@@ -191,6 +211,9 @@ impl From<rusqlite::Error> for Error {
             Some(C::OperationInterrupted) => Reason::Cancelled,
             Some(C::DatabaseCorrupt) if !is_refused => Reason::Damaged,
             Some(C::NotADatabase) => Reason::NotADatabase,
+            _ if matches!(&cause, rusqlite::Error::SqliteFailure(f, _) if is_to_be_rolled_back(f)) => {
+                Reason::ReadOnly
+            }
             Some(C::ReadOnly | C::PermissionDenied) => Reason::Permission,
             Some(C::DiskFull) => Reason::NoSpace,
             Some(C::SystemIoFailure) => Reason::Io,

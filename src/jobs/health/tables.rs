@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::growth;
+use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::Reader;
@@ -70,7 +71,7 @@ fn measure(run: &Run) -> Result<Check> {
 
 /// Whether what is known need not be measured again.
 fn is_fresh(known: &Measurement, stamp: &Stamp, now: DateTime<Utc>, tables: &[TableStatus]) -> bool {
-    if stamp.bytes() >= LARGE && now - known.at < LARGE_EVERY {
+    if stamp.bytes() >= LARGE && clock::past(known.at, now).is_some_and(|at| now - at < LARGE_EVERY) {
         return true;
     }
     known.stamp == *stamp && tables.iter().all(|table| table.size_bytes.is_some())

@@ -62,6 +62,20 @@ fn speakable(connection: &Connection, sql: &str, table: &str) -> Result<()> {
     }
 }
 
+/// Whether the table itself has its rows in the order of `column`: its INTEGER PRIMARY KEY, or the
+/// first column of the key of a WITHOUT ROWID table.
+pub fn is_in_order_of(connection: &Connection, table: &Table, column: &str) -> Result<bool> {
+    if table.without_rowid {
+        return Ok(primary_key(connection, &table.name)?
+            .first()
+            .is_some_and(|first| first.eq_ignore_ascii_case(column)));
+    }
+    // Only the rowid has no index of its own: INTEGER PRIMARY KEY DESC has one.
+    let sql = "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE pk > 0 AND name = ?2 COLLATE NOCASE) \
+               AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')";
+    Ok(connection.query_row(sql, (&table.name, column), |row| row.get(0))?)
+}
+
 /// An index that holds every row in the binary order of `column`: the one with the fewest columns.
 pub fn index_in_order_of(connection: &Connection, table: &str, column: &str) -> Result<Option<String>> {
     // The primary key of a WITHOUT ROWID table is listed as an index but cannot be named in INDEXED

@@ -20,7 +20,10 @@ const EXACT: u32 = 0;
 /// the application's queries. Empty tables have no statistics to refresh.
 ///
 /// The connection must be new: SQLite compares with the statistics that it read when it read the
-/// schema. Errors: `unsupported` where it does not read all of the schema, and so no statistics.
+/// schema. And it must be for nothing else: a collation that only the application has gets a
+/// stand-in, without which one table would end the look at all. Nothing is put in its order, for
+/// the look counts pages. Errors: `unsupported` where SQLite does not read all of the schema, and so
+/// no statistics.
 pub fn due(connection: &Connection) -> Result<Vec<String>> {
     if let Some(first) = refused::all(connection)?.first() {
         let text = format!(
@@ -29,6 +32,7 @@ pub fn due(connection: &Connection) -> Result<Vec<String>> {
         );
         return Err(Error::new(Reason::Unsupported, text));
     }
+    connection.collation_needed(|connection, name| connection.create_collation(name, str::cmp))?;
     let mut statement = connection.prepare("PRAGMA main.optimize(0x10003)")?;
     let planned =
         statement.query_map([], |row| names::shown(row, 0))?.collect::<rusqlite::Result<Vec<String>>>()?;
