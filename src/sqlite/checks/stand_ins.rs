@@ -70,7 +70,7 @@ pub(super) fn check(
     Ok(found)
 }
 
-impl<'c> StandIns<'c> {
+impl StandIns<'_> {
     pub(super) const fn none() -> Self {
         Self {
             on: None,

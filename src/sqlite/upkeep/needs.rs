@@ -6,6 +6,8 @@ use rusqlite::config::DbConfig;
 
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
+use crate::sqlite::look::names;
+use crate::sqlite::look::refused::{self, Refused};
 
 /// What `sql` lacks, where it lacks something. Any other mistake in it is told when it is run.
 pub fn lacking(connection: &Connection, sql: &str) -> Option<Error> {
@@ -15,7 +17,8 @@ pub fn lacking(connection: &Connection, sql: &str) -> Option<Error> {
 
 /// What ANALYZE of a table lacks.
 pub fn of_analyze(connection: &Connection, table: &str) -> Option<Error> {
-    lacking(connection, &format!("ANALYZE main.{}", quoted(table)))
+    let refused = refused::of(connection, table).ok().flatten();
+    refused.or_else(|| lacking(connection, &format!("ANALYZE main.{}", quoted(table))))
 }
 
 /// What the rebuilding of an index lacks.
@@ -34,11 +37,15 @@ pub fn of_vacuum(connection: &Connection) -> Result<Vec<Error>> {
          AND sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC, name",
     )?;
     let mut entries = entries.query([])?;
-    let mut lacks = Vec::new();
+    // What is not read of a schema cannot be made anew either.
+    let refused: Vec<Refused> = refused::all(connection)?.into_iter().filter(|one| one.has_pages).collect();
+    let mut lacks: Vec<Error> = refused.iter().map(|one| one.error.clone()).collect();
     while let Some(entry) = entries.next()? {
-        let (kind, name): (String, String) = (entry.get(0)?, entry.get(1)?);
+        // Compiled as they are shown: a name that is not UTF-8 lacks nothing by that.
+        let (kind, name) = (names::shown(entry, 0)?, names::shown(entry, 1)?);
         let lack = match kind.as_str() {
-            "table" => lacking(&empty, &entry.get::<_, String>(2)?),
+            _ if refused.iter().any(|one| one.name == name) => continue,
+            "table" => lacking(&empty, &names::shown(entry, 2)?),
             _ => of_reindex(connection, &name),
         };
         lacks.extend(lack.map(|error| error.context(format!("{kind} {name}"))));
