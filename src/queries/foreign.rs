@@ -4,11 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::Connection;
-
 use crate::config::{Config, Database, Query};
 use crate::error::Result;
 use crate::sql::tokens::{Token, tokens};
+use crate::sqlite::open;
 
 /// Words before a parenthesis that call nothing, beside those that the tokens know as keywords.
 const NO_CALLS: [&str; 4] = ["cast", "filter", "match", "materialized"];
@@ -46,7 +45,7 @@ struct Known {
 
 impl Known {
     fn of_this_sqlite() -> Result<Self> {
-        let connection = Connection::open_in_memory()?;
+        let connection = open::in_memory()?;
         let names = |sql: &str| -> Result<BTreeSet<String>> {
             let mut statement = connection.prepare(sql)?;
             let rows = statement.query_map([], |row| row.get(0))?;

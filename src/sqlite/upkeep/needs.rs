@@ -2,10 +2,10 @@
 //! compiles the statement, and finds what is missing (HAZARDS H16). Must never run one.
 
 use rusqlite::Connection;
-use rusqlite::config::DbConfig;
 
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
+use crate::sqlite::open;
 
 /// What `sql` lacks, where it lacks something. Any other mistake in it is told when it is run.
 pub fn lacking(connection: &Connection, sql: &str) -> Option<Error> {
@@ -27,8 +27,7 @@ pub fn of_reindex(connection: &Connection, index: &str) -> Option<Error> {
 /// (`sqlite3RunVacuum` in vacuum.c). Views and triggers are copied as they are.
 pub fn of_vacuum(connection: &Connection) -> Result<Vec<Error>> {
     // Without tables of its own, so that a text can be compiled as if it were new.
-    let empty = Connection::open_in_memory()?;
-    empty.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    let empty = open::in_memory()?;
     let mut entries = connection.prepare(
         "SELECT type, name, sql FROM main.sqlite_schema WHERE type IN ('table', 'index') AND rootpage > 0 \
          AND sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC, name",
