@@ -43,6 +43,9 @@ pub trait Job: Send + Sync + 'static {
     /// What ends it, and who minds where it cannot begin.
     const TERMS: Terms = Terms::Scheduled;
 
+    /// Whether all that it is for is written into the database: where that cannot be, it is skipped.
+    const WRITES: bool = false;
+
     /// Does it once, on a thread that may wait. Everything it needs comes with the run; it ends
     /// soon after [`Run::go_on`] says so.
     fn run(&self, run: &Run) -> Result<Report>;
@@ -79,6 +82,8 @@ pub struct Task {
     pub access: Access,
     /// What ends it, and who minds where it cannot begin.
     pub terms: Terms,
+    /// Whether it is skipped where the database cannot be written.
+    pub writes: bool,
     work: Arc<Work>,
 }
 
@@ -86,7 +91,8 @@ type Work = dyn Fn(&Run) -> Result<Report> + Send + Sync;
 
 impl<J: Job> From<J> for Task {
     fn from(job: J) -> Self {
-        Self { kind: J::KIND, access: J::ACCESS, terms: J::TERMS, work: Arc::new(move |run| job.run(run)) }
+        let work: Arc<Work> = Arc::new(move |run| job.run(run));
+        Self { kind: J::KIND, access: J::ACCESS, terms: J::TERMS, writes: J::WRITES, work }
     }
 }
 
@@ -107,6 +113,9 @@ pub struct Report {
     pub left_out: Vec<String>,
     /// What was done, by the job's own structure.
     pub detail: serde_json::Value,
+    /// Why there was nothing to do, where that is no failure: the run counts as skipped.
+    #[serde(skip)]
+    pub skipped: Option<Error>,
 }
 
 impl Report {
@@ -124,7 +133,13 @@ impl Report {
             findings: Vec::new(),
             left_out: Vec::new(),
             detail,
+            skipped: None,
         }
+    }
+
+    /// That of a run for which there was nothing to do.
+    pub fn skipped(why: Error) -> Self {
+        Self { skipped: Some(why), ..Self::new("", &()) }
     }
 
     /// In one word, why it did not succeed, what it found, or that something was left out.

@@ -17,7 +17,7 @@ use crate::config::Database;
 use crate::error::{Class, Error, Reason, Result};
 use crate::metrics::events::{JobFinished, JobSkipped, JobStarted, LeftOut, WritersHeld};
 use crate::pool::{Call, Pool};
-use crate::sqlite::files::access;
+use crate::sqlite::files::{access, read_only};
 use crate::sqlite::pauses::Pauses;
 use crate::sqlite::write::hold::Holds;
 use crate::state::State;
@@ -34,7 +34,7 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
 /// milliseconds; this is for a run that waits for a disk.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the look at the sidecars may take afterwards. A disk that hangs has had its say in the
+/// How long a look at files before and after a run may take. A disk that hangs has had its say in the
 /// run's own result, and the daemon's end waits for this as well.
 const TO_LOOK: Duration = Duration::from_secs(2);
 
@@ -70,6 +70,11 @@ pub struct RunEnd {
 /// Makes a run and writes it down. Never panics and never fails itself: trouble with the history is
 /// logged, and the run counts all the same.
 pub async fn run(state: &State, order: Order) -> RunEnd {
+    if order.task.writes
+        && let Some(why) = unwritable(&order).await
+    {
+        return skip(state, &order, why).await;
+    }
     if order.task.access == Access::Preview {
         let run = started_run(state, &order, clock::now());
         let result = attempts(&order.task, &run, None).await;
@@ -132,6 +137,10 @@ pub async fn run(state: &State, order: Order) -> RunEnd {
     if let Some(id) = id {
         noted(state.with(move |c| runs::end(c, id, finished, &ending)).await);
     }
+    let result = match result {
+        Ok(Report { skipped: Some(why), .. }) => Err(why),
+        result => result,
+    };
     RunEnd { outcome, result }
 }
 
@@ -152,6 +161,15 @@ async fn tell_left_out(state: &State, database: &str, kind: JobKind, left_out: &
     for what in noted(exchanged.await).unwrap_or_default() {
         LeftOut { database, job: kind.as_str(), what: &what }.emit();
     }
+}
+
+/// Why nothing that the job is for can be done: the database lies where nothing can be written.
+async fn unwritable(order: &Order) -> Option<Error> {
+    let (path, kind) = (order.database.path.clone(), order.task.kind);
+    let look = tokio::task::spawn_blocking(move || read_only::why(&path));
+    // A disk that hangs has its say in the run itself.
+    let why = tokio::time::timeout(TO_LOOK, look).await.ok()?.ok()??;
+    Some(why.context(format!("no {kind} is done")))
 }
 
 /// The lock of the database, for a run that must be alone.
@@ -196,7 +214,7 @@ pub async fn skip_overlap(state: &State, database: &Database, task: &Task, has_b
 }
 
 async fn skip(state: &State, order: &Order, error: Error) -> RunEnd {
-    if order.task.terms != Terms::Optional {
+    if order.task.terms != Terms::Optional && order.task.access != Access::Preview {
         write_skip(state, &order.database, &order.task, order.cause, &error).await;
     }
     RunEnd { outcome: Outcome::Skipped, result: Err(error) }
@@ -205,12 +223,7 @@ async fn skip(state: &State, order: &Order, error: Error) -> RunEnd {
 async fn write_skip(state: &State, database: &Database, task: &Task, cause: Cause, error: &Error) {
     let kind = task.kind;
     JobSkipped { database: &database.name, job: kind.as_str(), because: &error.message }.emit();
-    let ending = Ending {
-        outcome: Outcome::Skipped,
-        reason: Some(error.reason.as_str()),
-        summary: error.message.clone(),
-        detail: serde_json::Value::Null,
-    };
+    let ending = skipped(error);
     let name = database.name.clone();
     noted(
         state
@@ -271,6 +284,7 @@ async fn attempt(task: &Task, run: &Arc<Run>, lock: Option<&Arc<Lock>>) -> Resul
 
 fn ending(result: &Result<Report>) -> Ending {
     match result {
+        Ok(Report { skipped: Some(why), .. }) => skipped(why),
         Ok(report) => {
             let problem = report.problems.first();
             let texts = report.problems.iter().map(|p| p.message.as_str()).filter(|t| *t != report.summary);
@@ -294,6 +308,15 @@ fn ending(result: &Result<Report>) -> Ending {
             summary: error.message.clone(),
             detail: serde_json::Value::Null,
         },
+    }
+}
+
+fn skipped(why: &Error) -> Ending {
+    Ending {
+        outcome: Outcome::Skipped,
+        reason: Some(why.reason.as_str()),
+        summary: why.message.clone(),
+        detail: serde_json::Value::Null,
     }
 }
 

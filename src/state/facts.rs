@@ -114,12 +114,12 @@ where
     Ok(recall_dated(connection, database, fact)?.map(|(value, _)| value).unwrap_or_default())
 }
 
-/// The same with when it was kept; `None` where there is none.
+/// The same with when it was kept, as far as that is known; `None` where there is none.
 pub fn recall_dated<T: DeserializeOwned>(
     connection: &Connection,
     database: &str,
     fact: Fact<T>,
-) -> Result<Option<(T, DateTime<Utc>)>> {
+) -> Result<Option<(T, Option<DateTime<Utc>>)>> {
     let row = connection
         .query_row(
             "SELECT value, at FROM fact WHERE database = ?1 AND name = ?2",
@@ -128,7 +128,8 @@ pub fn recall_dated<T: DeserializeOwned>(
         )
         .optional()?;
     Ok(row.and_then(|(text, at)| {
-        Some((serde_json::from_str(&text).ok()?, DateTime::from_timestamp_millis(at)?))
+        let at = clock::past(DateTime::from_timestamp_millis(at)?, clock::now());
+        Some((serde_json::from_str(&text).ok()?, at))
     }))
 }
 

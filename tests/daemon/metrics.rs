@@ -16,7 +16,7 @@ use std::time::Duration;
 const JOBS: &[&str] = &["backup", "verify", "cleanup", "maintain", "health", "integrity", "watch"];
 
 fn at(second: i64) -> DateTime<Utc> {
-    Utc.timestamp_opt(1_800_000_000 + second, 0).unwrap()
+    Utc.timestamp_opt(1_700_000_000 + second, 0).unwrap()
 }
 
 fn metrics_of(databases: &[&str]) -> Metrics {
@@ -48,7 +48,7 @@ fn everything(db: &str) {
     JobFinished { database, job, run: 1, outcome, reason, summary, duration: second, at: at(2) }.emit();
     JobSkipped { database, job, because: "the run before is still at work" }.emit();
     JobScheduled { database, job, next: Some(at(3600)) }.emit();
-    JobSucceededBefore { database, job: "verify", at: at(0) }.emit();
+    JobSucceededBefore { database, job: "verify", at: Some(at(0)) }.emit();
     PoolGauges { database, idle: 2, in_use: 1, max: 15, waiting: 0 }.emit();
     PoolWaited { database, waited: Duration::from_millis(2) }.emit();
     PoolTimedOut { database, waited: second, attempt: 1 }.emit();

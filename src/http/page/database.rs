@@ -109,15 +109,15 @@ fn facts(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
 fn backup(newest: &BackupStatus, db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
     html! {
         dd { (when(now, newest.finished)) }
-        @if newest.current > newest.taken {
+        @if newest.taken.is_some() && newest.current > newest.taken {
             dd.quiet { "nothing was committed from then to " (when(now, newest.current)) }
         }
         dd.quiet {
             (words::bytes(newest.stored_bytes)) " stored, "
-            @match (newest.verified, db.verified_backup) {
-                (Some(at), _) => { "verified " (when(now, at)) },
-                (None, Some(taken)) => { "newest verified: " (when(now, taken)) },
-                (None, None) => "not verified yet",
+            @match (newest.is_verified, db.verified_backup) {
+                (true, _) => { "verified " (when(now, newest.verified)) },
+                (false, Some(taken)) => { "newest verified: " (when(now, taken)) },
+                (false, None) => "not verified yet",
             }
             ", " (words::count(db.backups)) " kept"
         }
@@ -155,8 +155,10 @@ fn row(job: &JobStatus, now: DateTime<Utc>) -> Markup {
                 @match &job.last {
                     None => span.quiet { "none yet" },
                     Some(last) => {
-                        @let took = (last.finished - last.started).as_seconds_f64();
-                        p { (outcome(last.outcome, job)) " " (when(now, last.finished)) span.quiet { " in " (words::duration(took)) } }
+                        p {
+                            (outcome(last.outcome, job)) " " (when(now, last.finished))
+                            @if let Some(took) = last.took() { span.quiet { " in " (words::duration(took)) } }
+                        }
                         @if !last.summary.is_empty() { p.summary { (last.summary) } }
                         @if last.outcome != Outcome::Success {
                             p.quiet {

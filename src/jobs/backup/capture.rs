@@ -86,9 +86,13 @@ fn pages(
     let damage = damage.map(|damage| &damage.what).or(contents.met.as_ref().map(|met| &met.message));
     shrunken::compare(&database.name, before, &contents)?;
     let described = contents::described(snapshot, &database.path, &contents, damage.cloned());
-    // Outside WAL mode the application waits for the packing, too.
-    let low_priority = writers_wait.is_none();
-    let encoding = Encoding { low_priority, ..Encoding::from(&database.backup) };
+    // Outside WAL mode the application waits for the packing, too, and for each pause that a rate
+    // makes: there it is not kept.
+    let encoding = Encoding::from(&database.backup);
+    let encoding = match writers_wait {
+        Some(_) => Encoding { low_priority: false, max_rate: None, ..encoding },
+        None => Encoding { low_priority: true, ..encoding },
+    };
     // One of a database that is in order again is none of one that was damaged.
     let newest = if damage.is_some() { newest } else { catalogue.latest()? };
     let known = newest.filter(|newest| skip && newest.is_packed(encoding.compression));

@@ -52,6 +52,7 @@ pub struct Preview;
 
 impl Job for Cleanup {
     const KIND: JobKind = JobKind::Cleanup;
+    const WRITES: bool = true;
 
     fn run(&self, run: &Run) -> Result<Report> {
         let before = first_look(run)?;
@@ -67,6 +68,7 @@ impl Job for Cleanup {
 
 impl Job for Preview {
     const KIND: JobKind = JobKind::Cleanup;
+    const WRITES: bool = true;
     const ACCESS: Access = Access::Preview;
 
     fn run(&self, run: &Run) -> Result<Report> {

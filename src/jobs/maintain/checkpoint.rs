@@ -51,6 +51,7 @@ pub struct Checkpoint;
 
 impl Job for Checkpoint {
     const KIND: JobKind = JobKind::Checkpoint;
+    const WRITES: bool = true;
     /// Another one at work on the database ends with a checkpoint, or does not write.
     const TERMS: Terms = Terms::Optional;
 
@@ -97,7 +98,7 @@ pub(super) fn run(run: &Run, after_vacuum: bool) -> Result<StepReport> {
     } else if !last.is_some_and(is_held)
         && let Some(pin) = run.state.now(|c| pin::over(c, &run.database.name))?
     {
-        let seconds = (clock::now() - pin.since).as_seconds_f64();
+        let seconds = (clock::now() - pin.since).as_seconds_f64().max(0.0);
         LogFreed { database: &run.database.name, seconds }.emit();
     }
     Ok(StepReport { wal_bytes: Some(bytes), checkpoint: last, ..StepReport::done(STEP, why) })
@@ -168,7 +169,7 @@ fn note(run: &Run, moved_pages: u64, since: DateTime<Utc>, wal_bytes: u64) -> Re
     let (name, found) = (&run.database.name, (moved_pages, who(&run.database.path)));
     let (pin, tell) = run.state.now(|c| pin::seen(c, name, found, since, clock::now()))?;
     if tell {
-        let seconds = (clock::now() - pin.since).as_seconds_f64();
+        let seconds = (clock::now() - pin.since).as_seconds_f64().max(0.0);
         LogPinned { database: name, wal_bytes, seconds, by: &pin.by }.emit();
     }
     Ok(pin.by)

@@ -33,6 +33,7 @@ pub struct Maintain;
 
 impl Job for Maintain {
     const KIND: JobKind = JobKind::Maintain;
+    const WRITES: bool = true;
 
     fn run(&self, run: &Run) -> Result<Report> {
         steps(run, false)
@@ -45,6 +46,7 @@ pub struct Preview;
 
 impl Job for Preview {
     const KIND: JobKind = JobKind::Maintain;
+    const WRITES: bool = true;
     const ACCESS: Access = Access::Preview;
 
     fn run(&self, run: &Run) -> Result<Report> {

@@ -3,6 +3,7 @@
 
 use rusqlite::Connection;
 
+use super::names;
 use super::schema::WITHOUT_ROWID;
 use crate::error::Result;
 use crate::sql::quoting::quoted;
@@ -21,14 +22,21 @@ pub fn renumbered_by_vacuum(connection: &Connection) -> Result<Vec<String>> {
            AND NOT EXISTS (SELECT 1 FROM pragma_table_info(t.name, 'main') WHERE pk > 0) \
          ORDER BY name",
     ))?;
-    let names = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    let rows = statement.query_map([], |row| Ok((names::name(row, 0)?, names::shown(row, 0)?)))?;
     let mut renumbered = Vec::new();
-    for name in names {
-        if connection.prepare(&format!("SELECT 1 FROM main.{}", quoted(&name)))?.exists([])? {
-            renumbered.push(name);
+    for row in rows {
+        let (name, shown) = row?;
+        // One that no statement can name may well have rows.
+        let is_full = name.map(|name| has_rows(connection, &name)).transpose()?.unwrap_or(true);
+        if is_full {
+            renumbered.push(shown);
         }
     }
     Ok(renumbered)
+}
+
+fn has_rows(connection: &Connection, table: &str) -> Result<bool> {
+    Ok(connection.prepare(&format!("SELECT 1 FROM main.{}", quoted(table)))?.exists([])?)
 }
 
 #[cfg(test)]

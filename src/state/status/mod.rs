@@ -96,6 +96,10 @@ pub struct DatabaseStatus {
     pub health: Vec<CheckStatus>,
     /// The newest backup.
     pub newest_backup: Option<BackupStatus>,
+    /// Until when the database is known to have held what a good backup holds: the newest one whose
+    /// time is known.
+    #[serde(default)]
+    pub backed_up_until: Option<DateTime<Utc>>,
     /// Until when the newest backup that was verified is known to have been what the database held.
     pub verified_backup: Option<DateTime<Utc>>,
     /// How many good backups there are.
@@ -177,7 +181,7 @@ pub struct JobStatus {
     pub postponed: bool,
     /// The last run that ended.
     pub last: Option<LastRun>,
-    /// When a run last ended well.
+    /// When a run last ended well, as far as is known.
     pub last_success: Option<DateTime<Utc>>,
 }
 
@@ -206,16 +210,23 @@ pub struct Progress {
 pub struct LastRun {
     /// Its number in the run history.
     pub id: i64,
-    /// When it began.
-    pub started: DateTime<Utc>,
-    /// When it ended.
-    pub finished: DateTime<Utc>,
+    /// When it began; absent where that was under a clock that was ahead: then nobody knows.
+    pub started: Option<DateTime<Utc>>,
+    /// When it ended, likewise.
+    pub finished: Option<DateTime<Utc>>,
     /// How.
     pub outcome: Outcome,
     /// Why it did not end well, or what it found, as one word.
     pub reason: Option<String>,
     /// What it did, or what failed and what to do.
     pub summary: String,
+}
+
+impl LastRun {
+    /// How many seconds it took, where that is known.
+    pub fn took(&self) -> Option<f64> {
+        Some((self.finished? - self.started?).as_seconds_f64())
+    }
 }
 
 /// One health check.
@@ -227,8 +238,8 @@ pub struct CheckStatus {
     pub result: Verdict,
     /// In words.
     pub detail: String,
-    /// When.
-    pub at: DateTime<Utc>,
+    /// When; absent where that was under a clock that was ahead.
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// One backup.
@@ -236,17 +247,21 @@ pub struct CheckStatus {
 pub struct BackupStatus {
     /// Its file's name.
     pub name: String,
-    /// When the state in it was taken.
-    pub taken: DateTime<Utc>,
-    /// The latest time at which the database is known to have held that state.
-    pub current: DateTime<Utc>,
-    /// When it was complete.
-    pub finished: DateTime<Utc>,
+    /// When the state in it was taken; absent where that was under a clock that was ahead: then
+    /// nobody knows.
+    pub taken: Option<DateTime<Utc>>,
+    /// The latest time at which the database is known to have held that state, likewise.
+    pub current: Option<DateTime<Utc>>,
+    /// When it was complete, likewise.
+    pub finished: Option<DateTime<Utc>>,
     /// Size of the database in it.
     pub raw_bytes: u64,
     /// Size as stored.
     pub stored_bytes: u64,
-    /// When it was last restored into scratch space and found good; `None`: not yet.
+    /// Whether it was restored into scratch space and found good, at the last time.
+    #[serde(default)]
+    pub is_verified: bool,
+    /// When; absent where it was not yet, or where that was under a clock that was ahead.
     pub verified: Option<DateTime<Utc>>,
 }
 
