@@ -5,6 +5,7 @@ use rusqlite::Connection;
 
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
+use crate::sqlite::look::names;
 use crate::sqlite::open;
 
 /// What `sql` lacks, where it lacks something. Any other mistake in it is told when it is run.
@@ -35,12 +36,17 @@ pub fn of_vacuum(connection: &Connection) -> Result<Vec<Error>> {
     let mut entries = entries.query([])?;
     let mut lacks = Vec::new();
     while let Some(entry) = entries.next()? {
-        let (kind, name): (String, String) = (entry.get(0)?, entry.get(1)?);
-        let lack = match kind.as_str() {
-            "table" => lacking(&empty, &entry.get::<_, String>(2)?),
-            _ => of_reindex(connection, &name),
+        let kind: String = entry.get(0)?;
+        let lack = match (kind.as_str(), names::name(entry, 1)?) {
+            // A name that is no text is another one here, and what it needs is the same.
+            ("table", _) => lacking(&empty, &names::shown(entry, 2)?),
+            (_, Some(name)) => of_reindex(connection, &name),
+            // No statement can name it; VACUUM does, by its text.
+            (_, None) => None,
         };
-        lacks.extend(lack.map(|error| error.context(format!("{kind} {name}"))));
+        if let Some(error) = lack {
+            lacks.push(error.context(format!("{kind} {}", names::shown(entry, 1)?)));
+        }
     }
     Ok(lacks)
 }
@@ -65,8 +71,11 @@ mod tests {
                  CREATE VIRTUAL TABLE words USING fts5 (a);
                  CREATE TABLE ordered (id INTEGER PRIMARY KEY, a TEXT COLLATE ours);
                  CREATE TABLE checked (id INTEGER PRIMARY KEY, a CHECK (half(a) > 0));
-                 CREATE INDEX halves ON plain (half(a));
-                 INSERT INTO plain (a) VALUES (1), (2); ANALYZE",
+                 CREATE INDEX halves ON plain (half(a)); CREATE TABLE odd (id INTEGER PRIMARY KEY);
+                 PRAGMA writable_schema = ON;
+                 UPDATE sqlite_schema SET sql = replace(sql, 'odd', CAST(x'61FF62' AS TEXT)),
+                   name = CAST(x'61FF62' AS TEXT), tbl_name = CAST(x'61FF62' AS TEXT) WHERE name = 'odd';
+                 PRAGMA writable_schema = RESET; INSERT INTO plain (a) VALUES (1), (2); ANALYZE",
             )
             .unwrap();
         drop(theirs);
