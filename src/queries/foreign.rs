@@ -4,11 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::Connection;
-
 use crate::config::{Config, Database, Query};
 use crate::error::Result;
 use crate::sql::tokens::{Token, tokens};
+use crate::sqlite::open;
 
 /// Words before a parenthesis that call nothing, beside those that the tokens know as keywords.
 const NO_CALLS: [&str; 4] = ["cast", "filter", "match", "materialized"];
@@ -46,7 +45,7 @@ struct Known {
 
 impl Known {
     fn of_this_sqlite() -> Result<Self> {
-        let connection = Connection::open_in_memory()?;
+        let connection = open::in_memory()?;
         let names = |sql: &str| -> Result<BTreeSet<String>> {
             let mut statement = connection.prepare(sql)?;
             let rows = statement.query_map([], |row| row.get(0))?;
@@ -91,12 +90,19 @@ impl Known {
             let is_call = is(at + 1, "(") && !NO_CALLS.contains(&name.as_str()) && !defined.contains(&name);
             // Between two operands.
             let is_operator = name == REGEXP && at > 0 && at + 1 < tokens.len() && !is(at + 1, ")");
-            if (is_call || is_operator) && !self.functions.contains(&name) {
+            let is_known = self.functions.contains(&name) || is_made_on_demand(&name);
+            if (is_call || is_operator) && !is_known {
                 lacks.insert(format!("the function {name}"));
             }
         }
         lacks
     }
+}
+
+/// Whether SQLite makes a table-valued function of this name when it is first asked for: until then
+/// it is in no list.
+fn is_made_on_demand(name: &str) -> bool {
+    name.starts_with("pragma_") || ["json_each", "json_tree", "jsonb_each", "jsonb_tree"].contains(&name)
 }
 
 /// Whether a common table expression with names for its columns begins here.

@@ -70,7 +70,7 @@ fn a_backup_at_a_rate_that_takes_hours_ends_when_it_is_told_to() {
 fn a_backup_made_by_hand_is_listed_verified_and_in_the_history() {
     let sandbox = kept();
     let made = json(&sandbox, 0, &["backup", "attendance"]);
-    assert_has_fields(&made, "database job outcome reason summary detail problems findings");
+    assert_has_fields(&made, "database task outcome reason summary detail problems findings left_out");
     assert_eq!(
         (&made["database"], &made["task"], &made["outcome"]),
         (&"attendance".into(), &"backup".into(), &"success".into())
@@ -100,7 +100,7 @@ fn a_backup_made_by_hand_is_listed_verified_and_in_the_history() {
     let jobs: Vec<_> = history.as_array().unwrap().iter().map(|run| run["task"].as_str().unwrap()).collect();
     assert_eq!(jobs, ["verify", "backup"]);
     let run = &history[1];
-    assert_has_fields(run, "id database job cause pid started finished outcome reason summary detail");
+    assert_has_fields(run, "id database task cause pid started finished outcome reason summary detail");
     assert_eq!((&run["cause"], &run["detail"]), (&"manual".into(), &made["detail"]));
     assert_eq!(json(&sandbox, 0, &["history", "--limit", "1"]).as_array().unwrap().len(), 1);
 }

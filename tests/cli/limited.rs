@@ -129,7 +129,9 @@ fn a_backup_that_only_the_application_can_check_in_part_does_not_fail_each_day()
             (&"success".into(), &"unsupported".into()),
             "{told:#}"
         );
-        assert_eq!(told["left_out"], json!(["table tags: no such collation sequence: ours"]), "{told:#}");
+        let [left_out] = &told["left_out"].as_array().unwrap()[..] else { panic!("{told:#}") };
+        let left_out = left_out.as_str().unwrap();
+        assert!(left_out.starts_with("table tags: ") && left_out.contains("ours"), "{left_out}");
         assert_eq!(told["findings"], json!([]));
     }
     let status = run(&sandbox, 0, &["status"]);

@@ -3,7 +3,6 @@
 //! key that may not become NULL, are refusals of the preview as of the run. Must never judge by
 //! what is not there, which is nearly everything: a trigger may look for other rows.
 
-use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::types::Value;
@@ -18,6 +17,7 @@ use crate::jobs::reading::Reader;
 use crate::sql::quoting::quoted;
 use crate::sqlite::look::keys::{Key, among};
 use crate::sqlite::look::schema;
+use crate::sqlite::open;
 
 /// Old rows of the rule's table that are tried, and of what hangs on them, so many of each table.
 const ROWS: usize = 3;
@@ -122,9 +122,7 @@ struct Trial<'s> {
 impl<'s> Trial<'s> {
     /// What cannot be made is left out, and what needs it is not tried.
     fn new(sample: &'s Sample) -> Result<Self> {
-        let connection = Connection::open_in_memory()?;
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
+        let connection = open::in_memory()?;
         connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST_VALUE)?;
         connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
             AuthAction::Attach { .. } => Authorization::Deny,

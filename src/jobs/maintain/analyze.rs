@@ -62,9 +62,10 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
         Err(problem) => return Ok(StepReport::failed(STEP, problem)),
     };
     if looked.tables.is_empty() {
-        let none = match looked.left_out.is_empty() {
-            true => StepReport::skipped(STEP, "ANALYZE not needed"),
-            false => StepReport::left_out(STEP, looked.left_out),
+        let none = if looked.left_out.is_empty() {
+            StepReport::skipped(STEP, "ANALYZE not needed")
+        } else {
+            StepReport::left_out(STEP, looked.left_out)
         };
         return Ok(none.found(looked.found));
     }
@@ -84,7 +85,7 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
     }
     let plans_changed = Some(plans.changed(run)?);
     let left_out = [looked.left_out, step.left_out.clone()].concat();
-    Ok(StepReport { plans_changed, left_out, ..step.found(looked.found) })
+    Ok(StepReport { left_out, plans_changed, ..step.found(looked.found) })
 }
 
 fn look(run: &Run, policy: Analyze) -> Result<Findings> {

@@ -36,7 +36,7 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
         let cost =
             Cost { longest_hold_seconds: run.database.maintain.max_block.as_secs_f64(), ..Cost::default() };
         let why = format!("would create {}", names.join(", "));
-        return Ok(StepReport { problems, left_out, ..StepReport::planned(STEP, why, cost) }.found(missing));
+        return Ok(StepReport { left_out, problems, ..StepReport::planned(STEP, why, cost) }.found(missing));
     }
     if wanted.is_empty() && problems.is_empty() {
         return Ok(StepReport::left_out(STEP, left_out).found(missing));

@@ -55,6 +55,15 @@ pub fn throwaway(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// A database in memory, for what is only compiled or tried there. It has no file, and what it is
+/// given of a schema is not trusted.
+pub fn in_memory() -> rusqlite::Result<Connection> {
+    let connection = Connection::open_in_memory()?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
+    Ok(connection)
+}
+
 /// Opens one more connection to a live database, beside that of the pool: where two are needed at
 /// once, or one that knows nothing from before. Whoever calls has one of the pool, and so knows
 /// that opening does no harm. It waits for no lock, only reads until [`hold`] lends it for a write,

@@ -2,12 +2,12 @@
 //! compiles the statement, and finds what is missing (HAZARDS H16). Must never run one.
 
 use rusqlite::Connection;
-use rusqlite::config::DbConfig;
 
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
 use crate::sqlite::look::names;
 use crate::sqlite::look::refused::{self, Refused};
+use crate::sqlite::open;
 
 /// What `sql` lacks, where it lacks something. Any other mistake in it is told when it is run.
 pub fn lacking(connection: &Connection, sql: &str) -> Option<Error> {
@@ -30,8 +30,7 @@ pub fn of_reindex(connection: &Connection, index: &str) -> Option<Error> {
 /// (`sqlite3RunVacuum` in vacuum.c). Views and triggers are copied as they are.
 pub fn of_vacuum(connection: &Connection) -> Result<Vec<Error>> {
     // Without tables of its own, so that a text can be compiled as if it were new.
-    let empty = Connection::open_in_memory()?;
-    empty.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    let empty = open::in_memory()?;
     let mut entries = connection.prepare(
         "SELECT type, name, sql FROM main.sqlite_schema WHERE type IN ('table', 'index') AND rootpage > 0 \
          AND sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC, name",
@@ -41,14 +40,18 @@ pub fn of_vacuum(connection: &Connection) -> Result<Vec<Error>> {
     let refused: Vec<Refused> = refused::all(connection)?.into_iter().filter(|one| one.has_pages).collect();
     let mut lacks: Vec<Error> = refused.iter().map(|one| one.error.clone()).collect();
     while let Some(entry) = entries.next()? {
-        // Compiled as they are shown: a name that is not UTF-8 lacks nothing by that.
-        let (kind, name) = (names::shown(entry, 0)?, names::shown(entry, 1)?);
-        let lack = match kind.as_str() {
-            _ if refused.iter().any(|one| one.name == name) => continue,
-            "table" => lacking(&empty, &names::shown(entry, 2)?),
-            _ => of_reindex(connection, &name),
+        let (kind, shown) = (names::shown(entry, 0)?, names::shown(entry, 1)?);
+        let lack = match (kind.as_str(), names::name(entry, 1)?) {
+            _ if refused.iter().any(|one| one.name == shown) => continue,
+            // A name that is no text is another one here, and what it needs is the same.
+            ("table", _) => lacking(&empty, &names::shown(entry, 2)?),
+            (_, Some(name)) => of_reindex(connection, &name),
+            // No statement can name it; VACUUM does, by its text.
+            (_, None) => None,
         };
-        lacks.extend(lack.map(|error| error.context(format!("{kind} {name}"))));
+        if let Some(error) = lack {
+            lacks.push(error.context(format!("{kind} {shown}")));
+        }
     }
     Ok(lacks)
 }
@@ -73,8 +76,11 @@ mod tests {
                  CREATE VIRTUAL TABLE words USING fts5 (a);
                  CREATE TABLE ordered (id INTEGER PRIMARY KEY, a TEXT COLLATE ours);
                  CREATE TABLE checked (id INTEGER PRIMARY KEY, a CHECK (half(a) > 0));
-                 CREATE INDEX halves ON plain (half(a));
-                 INSERT INTO plain (a) VALUES (1), (2); ANALYZE",
+                 CREATE INDEX halves ON plain (half(a)); CREATE TABLE odd (id INTEGER PRIMARY KEY);
+                 PRAGMA writable_schema = ON;
+                 UPDATE sqlite_schema SET sql = replace(sql, 'odd', CAST(x'61FF62' AS TEXT)),
+                   name = CAST(x'61FF62' AS TEXT), tbl_name = CAST(x'61FF62' AS TEXT) WHERE name = 'odd';
+                 PRAGMA writable_schema = RESET; INSERT INTO plain (a) VALUES (1), (2); ANALYZE",
             )
             .unwrap();
         drop(theirs);

@@ -117,6 +117,27 @@ fn a_query_that_is_well_put_is_told_nothing() {
 }
 
 #[test]
+fn a_function_that_an_index_is_on_is_not_said_to_have_none() {
+    let query = watched("it", "SELECT * FROM users WHERE lower(name) = 'name 77'");
+    for (index, is_told) in [
+        ("UNIQUE INDEX by_lower ON users (lower(name), id)", false),
+        ("INDEX by_lower ON users (LOWER ( \"name\" ) DESC)", false),
+        ("INDEX by_upper ON users (upper(name))", true),
+        ("INDEX by_lower ON users (lower(name) COLLATE NOCASE)", true),
+        ("INDEX by_name ON users (name)", true),
+    ] {
+        let connection = database(&format!("{ATTENDANCE} CREATE {index};"));
+        let hints = advise(&connection, std::slice::from_ref(&query)).hints;
+        assert_eq!(
+            hints.iter().any(|hint| hint.text.contains("no index on name")),
+            is_told,
+            "{index}: {hints:#?}"
+        );
+        assert!(is_told || hints.is_empty(), "{index}: {hints:#?}");
+    }
+}
+
+#[test]
 fn what_only_the_application_can_plan_is_named_with_the_reason() {
     let connection = database(&format!("{POCKETBASE} CREATE VIRTUAL TABLE search USING fts5 (title);
         CREATE TABLE labels (name TEXT);
