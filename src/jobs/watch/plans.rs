@@ -50,7 +50,7 @@ fn exchange(
     run.update(PLANS, |all| {
         let before = all.clone();
         all.retain(|name, _| is_configured(name));
-        all.extend(now);
+        all.extend(now.clone());
         before
     })
 }
