@@ -3,12 +3,14 @@
 
 use std::path::Path;
 
-use super::open::NAME;
 use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::access::{self, Identity};
 use crate::sqlite::files::paths::SIDECARS;
 use crate::state::files::StateFiles;
+
+/// Its name in the state directory.
+pub(in crate::state) const NAME: &str = "state.db";
 
 /// How its name begins then; the time follows.
 const BEGIN: &str = "state.db.damaged-";

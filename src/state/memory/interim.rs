@@ -7,7 +7,8 @@ use std::path::Path;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Transaction, params, params_from_iter};
 
-use super::open::{self, NAME, StateFile};
+use super::aside::NAME;
+use super::open::{self, StateFile};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::open::immutable;
 use crate::state::files::StateFiles;

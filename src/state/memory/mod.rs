@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::ffi;
 
-pub(super) use self::open::NAME;
+use self::aside::NAME;
 use self::open::StateFile;
 use crate::clock;
 use crate::error::{Error, Reason, Result};
@@ -36,7 +36,7 @@ enum Kept {
     File(StateFile),
     /// For those who look: the file, or nothing where there is none.
     View(Connection),
-    Interim(Interim),
+    Interim(Box<Interim>),
 }
 
 struct Interim {
@@ -61,7 +61,7 @@ impl Memory {
                 let connection = interim::begin(known.as_ref())?;
                 tell(&why);
                 let interim = Interim { connection, why, file: None, tried: Instant::now() };
-                Ok(Self::of(directory, Kept::Interim(interim), false))
+                Ok(Self::of(directory, Kept::Interim(Box::new(interim)), false))
             }
             opened => opened,
         }
@@ -182,7 +182,7 @@ impl Memory {
         let (tried, empty) = (Instant::now(), Connection::open_in_memory()?);
         let before = std::mem::replace(&mut self.kept, Kept::View(empty));
         let file = if let Kept::File(file) = before { Some(file) } else { None };
-        self.kept = Kept::Interim(Interim { connection, why, file, tried });
+        self.kept = Kept::Interim(Box::new(Interim { connection, why, file, tried }));
         Ok(())
     }
 

@@ -9,15 +9,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
-use super::aside;
+use super::aside::{self, NAME};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::access::{self, Identity};
 use crate::sqlite::files::place;
 use crate::sqlite::open::name_of_own;
 use crate::state::files::StateFiles;
-
-/// Its name in the state directory.
-pub(in crate::state) const NAME: &str = "state.db";
 
 /// Others who write are waited for so long, and where SQLite does not wait, this long before
 /// another attempt.
