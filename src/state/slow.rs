@@ -13,14 +13,14 @@ use crate::clock;
 use crate::error::{Error, Reason, Result};
 
 /// Shapes kept per database; past that, those seen longest ago go.
-const KEPT_PER_DATABASE: i64 = 150;
+const KEPT_PER_DATABASE: i64 = 100;
 
 /// Bytes of a plan that are kept. A shape has no bound of its own but this: what is longer is not
 /// kept at all, as one that is cut off would be another shape.
 const PLAN_KEPT: usize = 8 << 10;
 const SHAPE_KEPT: usize = 16 << 10;
 
-/// Bytes of a shape's short name: among 500, two are the same once in thirty thousand times.
+/// Bytes of a shape's short name: among 100, two are the same once in a million times.
 const ID_BYTES: usize = 4;
 
 /// One execution of a slow statement.

@@ -300,11 +300,11 @@ fn slow_statements_add_up_by_shape_and_the_oldest_shapes_go() {
     assert_eq!((select.first_seen, select.last_seen), (Some(at(1)), Some(at(3))));
     assert_eq!(state.now(|c| slow::worst(c, "a", at(3), 10)).unwrap().len(), 1, "those since then");
     assert_eq!(state.now(|c| slow::worst(c, "b", at(0), 10)).unwrap(), []);
-    for number in 0..150 {
+    for number in 0..100 {
         record(execution(&format!("SELECT {number}"), 10 + number, 1));
     }
     let left = state.now(|c| slow::worst(c, "a", at(0), 1000)).unwrap();
-    assert_eq!(left.len(), 150);
+    assert_eq!(left.len(), 100);
     assert!(left.iter().all(|shape| shape.last_seen >= Some(at(10))), "those seen longest ago went");
 }
 

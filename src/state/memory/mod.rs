@@ -56,7 +56,8 @@ impl Memory {
     /// The same; in this process where the file is out of reach for want of a disk, which is said.
     pub(super) fn open_or_go_without(directory: &Path) -> Result<Self> {
         match Self::open(directory) {
-            Err(why) if may_go_without(&why) => {
+            // Where not even the directory above is there, the path is a mistake.
+            Err(why) if may_go_without(&why) && directory.parent().is_some_and(Path::is_dir) => {
                 let known = interim::as_it_lies(directory);
                 let connection = interim::begin(known.as_ref())?;
                 tell(&why);
@@ -288,8 +289,7 @@ fn may_go_without(error: &Error) -> bool {
         | Reason::Io
         | Reason::NotFound
         | Reason::Damaged
-        | Reason::NotADatabase
-        | Reason::Config => true,
+        | Reason::NotADatabase => true,
         _ => is_of_the_file(error),
     }
 }
