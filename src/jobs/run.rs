@@ -165,11 +165,11 @@ impl Run {
     }
 
     /// Changes what is kept for later runs; other processes may do so as well.
-    pub fn update<T, R>(&self, fact: Fact<T>, change: impl FnOnce(&mut T) -> R) -> Result<R>
+    pub fn update<T, R>(&self, fact: Fact<T>, mut change: impl FnMut(&mut T) -> R) -> Result<R>
     where
         T: DeserializeOwned + Serialize + Default,
     {
-        self.state.now(|connection| facts::update(connection, &self.database.name, fact, change))
+        self.state.now(|connection| facts::update(connection, &self.database.name, fact, &mut change))
     }
 }
 

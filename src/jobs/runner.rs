@@ -155,7 +155,7 @@ async fn tell_left_out(state: &State, database: &str, kind: JobKind, left_out: &
             return Ok(Vec::new());
         }
         let new = now.difference(&known).cloned().collect::<Vec<_>>();
-        facts::update(c, &name, LEFT_OUT, |all| all.insert(kind.as_str().to_owned(), now))?;
+        facts::update(c, &name, LEFT_OUT, |all| all.insert(kind.as_str().to_owned(), now.clone()))?;
         Ok(new)
     });
     for what in noted(exchanged.await).unwrap_or_default() {

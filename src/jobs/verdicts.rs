@@ -59,16 +59,12 @@ pub fn met(run: &Run, error: Error) -> Result<Error> {
 /// stay.
 pub fn keep(run: &Run, checks: &[Check]) -> Result<()> {
     let at = Some(clock::now());
-    let new = checks.iter().map(|c| CheckStatus {
-        check: c.name.to_owned(),
-        result: c.verdict,
-        detail: c.detail.clone(),
-        at,
-    });
+    let kept =
+        |c: &Check| CheckStatus { check: c.name.to_owned(), result: c.verdict, detail: c.detail.clone(), at };
     // Both jobs may be at work on the same list.
     let changed = run.update(HEALTH, |all| {
         let mut changed = Vec::new();
-        for check in new {
+        for check in checks.iter().map(kept) {
             let old = all.iter_mut().find(|old| old.check == check.check);
             let before = old.as_ref().map_or(Verdict::Good, |old| old.result);
             let same =

@@ -80,6 +80,8 @@ table! {
         "Unix time at which the configuration in force was loaded.";
     CONFIG_RELOADS = MetricKind::Counter, "litekeeper_config_reloads_total" ["outcome"]
         "Reloads of the configuration by outcome (success, failure).";
+    STATE_WRITABLE = MetricKind::Gauge, "litekeeper_state_writable" []
+        "Whether the run history can be written (1) or runs go on without it (0).";
 
     JOB_RUNS = MetricKind::Counter, "litekeeper_job_runs_total" ["database", "task", "outcome"]
         "Job runs by outcome (success, failure, skipped, interrupted).";

@@ -3,14 +3,16 @@
 //! Must never act on a path.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Gid, Mode, OFlags, Stat, Uid, fchown, fstat, mkdirat, openat};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Gid, Mode, OFlags, Stat, Uid};
+use rustix::fs::{chmod, fchown, fstat, mkdirat, openat, renameat, unlinkat};
 use rustix::io::{Errno, Result as Tried};
 
 use crate::error::{Error, Reason, Result};
 use crate::rights::{self, Owner};
+use crate::sqlite::files::paths::SIDECARS;
 use crate::sqlite::files::place;
 
 const DIRECTORY: OFlags =
@@ -57,11 +59,7 @@ impl StateFiles {
     /// Opens the directory `name` in it, and makes it where it is missing.
     pub(super) fn below(&self, name: &str) -> Result<Self> {
         let path = self.path.join(name);
-        let make = || mkdirat(&self.fd, name, Mode::from(0o777));
-        let result = match rights::of(self.owner, self.owner.gid, make) {
-            Err(Errno::ACCESS | Errno::PERM) => make(),
-            done => done,
-        };
+        let result = self.by_owner(|| mkdirat(&self.fd, name, Mode::from(0o777)));
         match result {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(e) => return Err(failed("cannot make", &path, e)),
@@ -74,10 +72,12 @@ impl StateFiles {
         Ok(Self { owner: self.owner, ..below })
     }
 
-    /// A file in it, for reading and writing; `None` where it is missing.
+    /// A file in it, for reading, and for writing where its filesystem can be written; `None` where
+    /// it is missing.
     fn existing(&self, name: &str) -> Result<Option<File>> {
         let path = self.path.join(name);
-        match openat(&self.fd, name, FILE | OFlags::RDWR, Mode::empty()) {
+        let open = |how| openat(&self.fd, name, FILE | how, Mode::empty());
+        match open(OFlags::RDWR).or_else(|e| if e == Errno::ROFS { open(OFlags::RDONLY) } else { Err(e) }) {
             Ok(fd) => self.judged(fd, &path).map(Some),
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::LOOP) => Err(refused(&path, "a link")),
@@ -109,11 +109,7 @@ impl StateFiles {
             if let Some(file) = self.existing(name)? {
                 return Ok(file);
             }
-            let result = match rights::of(self.owner, self.owner.gid, make) {
-                Err(Errno::ACCESS | Errno::PERM) => make(),
-                done => done,
-            };
-            match result {
+            match self.by_owner(make) {
                 // Another process was faster.
                 Err(Errno::EXIST) => {}
                 Ok(fd) => {
@@ -122,6 +118,65 @@ impl StateFiles {
                 }
                 Err(e) => return Err(failed("cannot make", &path, e)),
             }
+        }
+    }
+
+    /// Sees to it that a database in it, which is made where it is missing, and what lies beside it
+    /// are its owner's alone. Opens none of them: closing one would end SQLite's locks (H1).
+    pub(super) fn keep_private(&self, name: &str) -> Result<()> {
+        let flags = FILE | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let made = self.by_owner(|| openat(&self.fd, name, flags, Mode::from(0o600)));
+        match made {
+            Ok(fd) => return self.give(&fd, &self.path.join(name)),
+            Err(Errno::EXIST) => {}
+            Err(e) => return Err(failed("cannot make", &self.path.join(name), e)),
+        }
+        for suffix in SIDECARS.iter().copied().chain([""]) {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let Ok(found) = openat(&self.fd, format!("{name}{suffix}"), flags, Mode::empty()) else {
+                continue;
+            };
+            let is_wide = |file: Stat| {
+                FileType::from_raw_mode(file.st_mode) == FileType::RegularFile && file.st_mode & 0o077 != 0
+            };
+            if fstat(&found).is_ok_and(is_wide) {
+                let itself = format!("/proc/self/fd/{}", found.as_raw_fd());
+                // Where that is not allowed it is no reason to go without a history.
+                let _ = self.by_owner(|| chmod(&itself, Mode::from(0o600)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a file in it, where there is one, another name.
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<()> {
+        match self.by_owner(|| renameat(&self.fd, from, &self.fd, to)) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(failed("cannot rename", &self.path.join(from), e)),
+        }
+    }
+
+    /// Removes a file in it, where there is one.
+    pub(super) fn remove(&self, name: &str) -> Result<()> {
+        match self.by_owner(|| unlinkat(&self.fd, name, AtFlags::empty())) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(failed("cannot remove", &self.path.join(name), e)),
+        }
+    }
+
+    /// The names in it that are text.
+    pub(super) fn names(&self) -> Result<Vec<String>> {
+        let read = |e| failed("cannot read", &self.path, e);
+        let entries = Dir::read_from(&self.fd).map_err(read)?;
+        let name = |entry: Tried<DirEntry>| Ok(entry?.file_name().to_str().map(str::to_owned).ok());
+        entries.filter_map(|entry| name(entry).transpose()).collect::<Tried<_>>().map_err(read)
+    }
+
+    /// With the rights of the owner, or with ours where he has not enough.
+    fn by_owner<T>(&self, work: impl Fn() -> Tried<T>) -> Tried<T> {
+        match rights::of(self.owner, self.owner.gid, &work) {
+            Err(Errno::ACCESS | Errno::PERM) => work(),
+            done => done,
         }
     }
 

@@ -10,28 +10,37 @@ use std::time::Duration;
 use super::State;
 use super::files::StateFiles;
 use super::ranges::Bytes;
+use super::stand_in::{self, StandIn};
 use crate::error::{Error, Reason, Result};
 use crate::terms::JobKind;
 
 /// Held as long as it lives.
 #[derive(Debug)]
-pub struct Lock {
-    file: File,
+pub struct Lock(Held);
+
+#[derive(Debug)]
+enum Held {
+    File(File),
+    /// For want of a file.
+    StandIn(#[expect(dead_code, reason = "held as long as it lives")] StandIn),
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Our words must not be taken for those of the next holder, who has it a moment before it
-        // has written its own.
-        let _ = self.file.set_len(0);
-        release(&self.file);
+        if let Held::File(file) = &self.0 {
+            // Our words must not be taken for those of the next holder, who has it a moment before
+            // it has written its own.
+            let _ = file.set_len(0);
+            release(file);
+        }
     }
 }
 
 impl Lock {
     /// Writes anew what whoever finds it held reads: a line for messages, and more below it.
     pub fn tell(&self, words: &str) -> Result<()> {
-        let mut file = &self.file;
+        let Held::File(file) = &self.0 else { return Ok(()) };
+        let mut file = file;
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{words}"))
@@ -56,16 +65,29 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 const MOST_WORDS: u64 = 64 << 10;
 
 impl State {
-    /// Takes the lock of a database, or says who holds it (`locked`).
+    /// Takes the lock of a database, or says who holds it (`locked`). That its file cannot be made
+    /// for want of a disk is no reason to go without a run, nor to make two at once.
     pub fn lock(&self, database: &str, job: JobKind) -> Result<Lock> {
-        take_file(self.directory(), database, RUN, job.as_str())?.map_err(|holder| in_use(database, &holder))
+        let taken = match take_file(self.directory(), database, RUN, job.as_str()) {
+            Err(why) if stand_in::may_stand_in(&why) => stand_in::take(self.directory(), database)
+                .map_err(|error| error.context(why))?
+                .map(|held| Lock(Held::StandIn(held))),
+            taken => taken?,
+        };
+        taken.map_err(|holder| in_use(database, &holder))
     }
 
     /// Takes the place of the one daemon that may work with this state, or says which has it
-    /// (`locked`): two would make every run twice, or skip each other's.
-    pub fn lock_daemon(&self) -> Result<Lock> {
-        let directory = StateFiles::open(self.directory())?;
-        take(&directory, DAEMON, &format!("process {}", std::process::id()))?.map_err(|holder| {
+    /// (`locked`): two would make every run twice, or skip each other's. None where its file cannot
+    /// be made for want of a disk: the runs of two then keep out of each other's way.
+    pub fn lock_daemon(&self) -> Result<Option<Lock>> {
+        let ours = format!("process {}", std::process::id());
+        let taken = StateFiles::open(self.directory()).and_then(|directory| take(&directory, DAEMON, &ours));
+        let taken = match taken {
+            Err(why) if stand_in::may_stand_in(&why) => return Ok(None),
+            taken => taken?,
+        };
+        taken.map(Some).map_err(|holder| {
             Error::new(
                 Reason::Locked,
                 format!(
@@ -116,7 +138,14 @@ pub(super) fn take_file(
     who: &str,
 ) -> Result<Result<Lock, String>> {
     let locks = StateFiles::open(directory)?.below(DIRECTORY)?;
-    take(&locks, &name(database, ending), &format!("{who} (process {})", std::process::id()))
+    let taken = take(&locks, &name(database, ending), &format!("{who} (process {})", std::process::id()))?;
+    // Before it is known to be ours alone, as the other looks for our file before it stands in.
+    if ending == RUN && taken.is_ok() && stand_in::is_in_the_way(directory, database) {
+        return Ok(Err(String::from(
+            "another litekeeper, which began while the state directory could not be used",
+        )));
+    }
+    Ok(taken)
 }
 
 pub(super) fn in_use(database: &str, holder: &str) -> Error {
@@ -153,7 +182,7 @@ fn take(directory: &StateFiles, name: &str, ours: &str) -> Result<Result<Lock, S
     }
     // Only for the message of whoever comes next; the lock holds without it.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{ours}"));
-    Ok(Ok(Lock { file }))
+    Ok(Ok(Lock(Held::File(file))))
 }
 
 /// What the holder of a lock wrote; `None`: the lock is ours. Who has written nothing has just

@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn a_reader_is_told_of_at_first_and_whenever_it_has_lasted_twice_as_long() {
         let mut connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(include_str!("schema.sql")).unwrap();
+        connection.execute_batch(include_str!("memory/schema.sql")).unwrap();
         let at = |second| DateTime::from_timestamp(second, 0).unwrap();
         let mut told = Vec::new();
         for second in 4..100 {

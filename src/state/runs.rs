@@ -11,8 +11,17 @@ use crate::error::{Reason, Result};
 use crate::terms::{Cause, JobKind, Outcome};
 
 /// Rows kept per database and job, of runs that were made and of skipped ones; older ones go when a
-/// run ends.
-const KEPT_PER_JOB: i64 = 1000;
+/// run ends. Some 350 bytes each: what a database takes is in docs/limits.md.
+const KEPT_PER_JOB: i64 = 300;
+const SKIPPED_KEPT: i64 = 50;
+
+/// Of so many of them what was done is kept in detail; of older ones the sentence stays.
+const DETAILS_KEPT: i64 = 20;
+
+/// Bytes of a summary and of a detail that are kept: nobody reads more, and one bad run must not
+/// be as large as all others.
+const SUMMARY_KEPT: usize = 4 << 10;
+const DETAIL_KEPT: usize = 64 << 10;
 
 /// What is said of a run whose process ended before it did.
 const DIED: (Outcome, &str, &str) = (Outcome::Interrupted, "died", "its process ended before the run did");
@@ -101,29 +110,48 @@ pub fn begin(
 /// Writes how a run ended, and forgets the oldest runs of the same job.
 pub fn end(connection: &mut Connection, id: i64, finished: DateTime<Utc>, ending: &Ending) -> Result<()> {
     let transaction = connection.transaction()?;
-    // A clock that was set back meanwhile was ahead at the beginning.
+    let detail = Some(ending.detail.to_string()).filter(|text| text.len() <= DETAIL_KEPT);
+    let detail = detail.unwrap_or_else(|| String::from("null"));
+    // A clock that was set back meanwhile was ahead at the beginning. The number may be another
+    // process's run where the file was replaced.
     transaction.execute(
         "UPDATE run SET started = min(started, ?2), finished = ?2, outcome = ?3, reason = ?4, summary = ?5, \
-         detail = ?6 WHERE id = ?1",
+         detail = ?6 WHERE id = ?1 AND pid = ?7 AND process = ?8",
         (
             id,
             finished.timestamp_millis(),
             ending.outcome.as_str(),
             ending.reason,
-            &ending.summary,
-            ending.detail.to_string(),
+            kept(&ending.summary),
+            detail,
+            std::process::id(),
+            process::this(),
         ),
     )?;
     // Skipped runs are counted apart: a job that overlaps each second must not push its last
     // success out.
-    transaction.execute(
-        "DELETE FROM run WHERE id IN (SELECT old.id FROM run AS new JOIN run AS old USING (database, job) \
-         WHERE new.id = ?1 AND (old.outcome IS 'skipped') = (new.outcome IS 'skipped') \
-         ORDER BY old.id DESC LIMIT -1 OFFSET ?2)",
-        (id, KEPT_PER_JOB),
-    )?;
+    let older = |offset: &str| {
+        format!(
+            "(SELECT old.id FROM run AS new JOIN run AS old USING (database, job) WHERE new.id = ?1 \
+             AND (old.outcome IS 'skipped') = (new.outcome IS 'skipped') ORDER BY old.id DESC LIMIT -1 OFFSET {offset})"
+        )
+    };
+    let rows = if ending.outcome == Outcome::Skipped { SKIPPED_KEPT } else { KEPT_PER_JOB };
+    transaction
+        .prepare_cached(&format!("DELETE FROM run WHERE id IN {}", older("?2")))?
+        .execute((id, rows))?;
+    let forget = format!("UPDATE run SET detail = 'null' WHERE detail <> 'null' AND id IN {}", older("?2"));
+    transaction.prepare_cached(&forget)?.execute((id, DETAILS_KEPT))?;
     transaction.commit()?;
     Ok(())
+}
+
+/// A summary, shortened where it is longer than any that is read.
+fn kept(summary: &str) -> String {
+    match summary.char_indices().map(|(at, _)| at).take_while(|at| *at <= SUMMARY_KEPT).last() {
+        Some(end) if summary.len() > SUMMARY_KEPT => format!("{}…", &summary[..end]),
+        _ => summary.to_owned(),
+    }
 }
 
 /// Ends the runs whose process no longer lives; how many those were.

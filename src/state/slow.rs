@@ -13,9 +13,14 @@ use crate::clock;
 use crate::error::{Error, Reason, Result};
 
 /// Shapes kept per database; past that, those seen longest ago go.
-const KEPT_PER_DATABASE: i64 = 500;
+const KEPT_PER_DATABASE: i64 = 100;
 
-/// Bytes of a shape's short name: among 500, two are the same once in thirty thousand times.
+/// Bytes of a plan that are kept. A shape has no bound of its own but this: what is longer is not
+/// kept at all, as one that is cut off would be another shape.
+const PLAN_KEPT: usize = 8 << 10;
+const SHAPE_KEPT: usize = 16 << 10;
+
+/// Bytes of a shape's short name: among 100, two are the same once in a million times.
 const ID_BYTES: usize = 4;
 
 /// One execution of a slow statement.
@@ -83,8 +88,12 @@ pub struct Shape {
     pub plan: Vec<String>,
 }
 
-/// Adds one execution.
+/// Adds one execution, but of a shape that is longer than any that is read.
 pub fn record(connection: &mut Connection, execution: &Execution) -> Result<()> {
+    if execution.shape.len() > SHAPE_KEPT {
+        return Ok(());
+    }
+    let plan = execution.plan.as_ref().map(to_json).transpose()?.filter(|plan| plan.len() <= PLAN_KEPT);
     let micros = i64::try_from(execution.duration.as_micros()).unwrap_or(i64::MAX);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let kept = transaction
@@ -116,7 +125,7 @@ pub fn record(connection: &mut Connection, execution: &Execution) -> Result<()> 
             execution.automatic_indexes,
             execution.at.timestamp_millis(),
             to_json(&times)?,
-            execution.plan.as_ref().map(to_json).transpose()?,
+            plan,
         ),
     )?;
     // Times to come are those of a clock that was ahead: they must not push out what is newer.

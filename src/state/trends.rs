@@ -21,6 +21,10 @@ const ALL_FOR: TimeDelta = TimeDelta::days(2);
 /// number and not an age, so that a clock that is wrong for a while removes nothing (HAZARDS H28).
 const KEPT: i64 = 730 + 3 * 96;
 
+/// Of a table or an index one sample a day is kept, the last, and so many of them: twice what its
+/// growth is told by.
+const KEPT_OF_PART: i64 = 60;
+
 /// Things kept of one database; past that, those not seen for the longest go.
 const KEPT_SERIES: i64 = 300;
 
@@ -55,6 +59,14 @@ pub enum Measure {
 
 impl Measure {
     const SAMPLED: [Self; 4] = [Self::File, Self::Free, Self::Table, Self::Index];
+
+    /// One sample is kept of each so long.
+    const fn slot(self) -> TimeDelta {
+        match self {
+            Self::File | Self::Free | Self::Content => SLOT,
+            Self::Table | Self::Index => TimeDelta::days(1),
+        }
+    }
 
     /// The word for the status.
     pub const fn as_str(self) -> &'static str {
@@ -160,7 +172,7 @@ pub fn record(connection: &mut Connection, database: &str, at: DateTime<Utc>, si
             .query_row((database, kind.as_str(), name, now), |row| row.get(0))?;
         transaction
             .prepare_cached("DELETE FROM size_sample WHERE series = ?1 AND at >= ?2")?
-            .execute((series, now - now.rem_euclid(SLOT.num_milliseconds())))?;
+            .execute((series, now - now.rem_euclid(kind.slot().num_milliseconds())))?;
         transaction
             .prepare_cached("INSERT INTO size_sample VALUES (?1, ?2, ?3)")?
             .execute((series, now, *bytes))?;
@@ -179,9 +191,10 @@ fn thin(transaction: &Transaction<'_>, database: &str, now: i64) -> Result<()> {
          (SELECT id FROM size_series WHERE database = ?1 ORDER BY seen DESC, id LIMIT -1 OFFSET ?2)",
         (database, KEPT_SERIES),
     )?;
-    let mut all = transaction.prepare("SELECT id FROM size_series WHERE database = ?1")?;
-    let all = all.query_map([database], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
-    for series in all {
+    let mut all =
+        transaction.prepare("SELECT id, kind IN ('file', 'free') FROM size_series WHERE database = ?1")?;
+    let all = all.query_map([database], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)))?;
+    for (series, is_of_file) in all.collect::<rusqlite::Result<Vec<_>>>()? {
         transaction
             .prepare_cached(
                 "DELETE FROM size_sample AS old WHERE series = ?1 AND at < ?2 AND EXISTS (SELECT 1 FROM size_sample AS \
@@ -193,7 +206,7 @@ fn thin(transaction: &Transaction<'_>, database: &str, now: i64) -> Result<()> {
                 "DELETE FROM size_sample WHERE series = ?1 AND at <= \
                  (SELECT at FROM size_sample WHERE series = ?1 ORDER BY at DESC LIMIT 1 OFFSET ?2)",
             )?
-            .execute((series, KEPT))?;
+            .execute((series, if is_of_file { KEPT } else { KEPT_OF_PART }))?;
     }
     Ok(())
 }

@@ -44,8 +44,13 @@ impl Beginning {
 }
 
 /// Keeps what other processes find of this daemon beside its lock, which lives as long as this.
-pub(super) async fn tell_others(lock: Lock, this: Running, mut listening: watch::Receiver<Listening>) {
-    let lock = Arc::new(lock);
+/// Nothing is found where the state directory could not be used for a lock.
+pub(super) async fn tell_others(
+    lock: Option<Lock>,
+    this: Running,
+    mut listening: watch::Receiver<Listening>,
+) {
+    let Some(lock) = lock.map(Arc::new) else { return std::future::pending().await };
     loop {
         let now = this.clone().with(&listening.borrow_and_update());
         let of = Arc::clone(&lock);

@@ -28,7 +28,7 @@ use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
 use crate::http::{Door, Readiness, Window};
 use crate::jobs::registry;
-use crate::metrics::events::{BackupCopy, ConfigLoaded};
+use crate::metrics::events::{BackupCopy, ConfigLoaded, StateKept};
 use crate::metrics::{Expected, Metrics};
 use crate::pool::{Pool, SlowStatement};
 use crate::queries::slow_log;
@@ -121,7 +121,7 @@ pub async fn run(
     let mut signals = Signals::install()?;
     let directory = config.daemon.state_dir.clone();
     let opening = tokio::task::spawn_blocking(move || {
-        let state = State::open(&directory)?;
+        let state = State::open_or_go_without(&directory)?;
         let only_daemon = state.lock_daemon()?;
         let dead = state.now(|c| history::end_those_of_dead_processes(c))?;
         Ok::<_, Error>((state, only_daemon, dead))
@@ -314,18 +314,17 @@ impl Supervisor {
         self.systemd.status(&self.in_a_line(&live));
         let (view, readiness) = (self.view.clone(), self.readiness.clone());
         self.snapshot = Some(tokio::spawn(async move {
+            let trouble = state.beat().await.err().map(|error| error.message);
+            StateKept { is_kept: trouble.is_none() }.emit();
+            readiness.state_written(trouble);
             let taken = state.with(move |c| {
-                State::check_writable(c)?;
                 let seen = |database: &Database| live.databases.get(&database.name)?.disk.clone();
                 let status = overview::take(c, &config, Some(&live), seen)?;
                 overview::publish(c, &status)?;
                 Ok(status)
             });
             match taken.await {
-                Ok(status) => {
-                    readiness.state_written(None);
-                    view.send_replace(Arc::new(status));
-                }
+                Ok(status) => drop(view.send_replace(Arc::new(status))),
                 Err(error) => readiness.state_written(Some(error.message)),
             }
         }));

@@ -136,7 +136,7 @@ fn a_live_database_is_written_through_one_door() {
                 // In memory: to set a bound of the whole process, and in the place of one that is
                 // closed.
                 "pool/files.rs",
-                "state/mod.rs",
+                "state/memory/",
                 "jobs/recover/salvage.rs",
                 "jobs/cleanup/archive/sqlite.rs",
                 "advice/",

@@ -43,6 +43,8 @@ fn everything(db: &str) {
     ConfigLoaded { path, databases: 1, at: at(0) }.emit();
     ConfigReloaded { path, changes: "nothing changed", at: at(1) }.emit();
     ConfigRejected { path, report: "3:7: unknown key" }.emit();
+    ConfigInForce { since: at(1) }.emit();
+    StateKept { is_kept: true }.emit();
     JobStarted { database, job, run: 1 }.emit();
     let (outcome, reason, summary) = (Outcome::Success, None, "ok");
     JobFinished { database, job, run: 1, outcome, reason, summary, duration: second, at: at(2) }.emit();

@@ -80,18 +80,20 @@ fn the_newest_run_of_each_sort_is_found() {
 }
 
 #[test]
-fn the_history_keeps_the_last_thousand_runs_of_each_job() {
+fn the_history_keeps_the_last_three_hundred_runs_of_each_job_and_the_details_of_twenty() {
     let (_directory, state) = state();
     write(&state, "a", JobKind::Health, 0, Some(Outcome::Success));
     write(&state, "b", JobKind::Backup, 0, Some(Outcome::Success));
     state.now(|c| Ok(c.pragma_update(None, "synchronous", "off")?)).unwrap();
-    for second in 1..=1005 {
+    for second in 1..=305 {
         write(&state, "a", JobKind::Backup, second, Some(Outcome::Success));
     }
     let rows = state.now(|c| runs::history(c, None, 5000)).unwrap();
     let of =
         |database: &str, job: &str| rows.iter().filter(|r| r.database == database && r.job == job).count();
-    assert_eq!((of("a", "backup"), of("a", "health"), of("b", "backup")), (1000, 1, 1));
+    assert_eq!((of("a", "backup"), of("a", "health"), of("b", "backup")), (300, 1, 1));
+    let detailed = rows.iter().filter(|r| r.job == "backup" && !r.detail.is_null()).count();
+    assert_eq!(detailed, 20 + 1, "and that of the other database");
     let oldest = rows.iter().filter(|r| r.job == "backup" && r.database == "a").map(|r| r.started).min();
     assert_eq!(oldest, Some(Some(at(6))), "the oldest went");
 }
@@ -137,7 +139,7 @@ fn a_run_whose_process_died_is_interrupted_and_one_whose_process_lives_is_not() 
     living.wait().unwrap();
 }
 
-const WRITES: i64 = 200;
+const WRITES: i64 = 90;
 
 /// Opens the memory, which may be new, and writes to it.
 #[test]
@@ -180,7 +182,7 @@ fn who_opens_it_waits_for_nobody_who_writes() {
 }
 
 #[test]
-fn a_memory_of_a_newer_version_or_of_another_kind_is_refused_and_left_as_it_is() {
+fn a_memory_of_a_newer_version_is_refused_and_left_as_it_is() {
     let (directory, state) = state();
     state.now(|c| Ok(c.pragma_update(None, "user_version", 99)?)).unwrap();
     drop(state);
@@ -188,14 +190,6 @@ fn a_memory_of_a_newer_version_or_of_another_kind_is_refused_and_left_as_it_is()
     let error = State::open(directory.path()).err().unwrap();
     assert!(error.message.contains("newer") && error.message.contains(path.to_str().unwrap()), "{error}");
     assert_eq!(error.reason, Reason::Config);
-
-    let other = tempfile::tempdir().unwrap();
-    let text = "no database, and long enough to be seen as none. ".repeat(50);
-    fs::write(other.path().join("state.db"), &text).unwrap();
-    let error = State::open(other.path()).err().unwrap();
-    assert_eq!(error.reason, Reason::NotADatabase);
-    assert!(error.message.contains("state.db") && error.message.contains("move it away"), "{error}");
-    assert_eq!(fs::read_to_string(other.path().join("state.db")).unwrap(), text);
 }
 
 #[test]
@@ -306,11 +300,11 @@ fn slow_statements_add_up_by_shape_and_the_oldest_shapes_go() {
     assert_eq!((select.first_seen, select.last_seen), (Some(at(1)), Some(at(3))));
     assert_eq!(state.now(|c| slow::worst(c, "a", at(3), 10)).unwrap().len(), 1, "those since then");
     assert_eq!(state.now(|c| slow::worst(c, "b", at(0), 10)).unwrap(), []);
-    for number in 0..500 {
+    for number in 0..100 {
         record(execution(&format!("SELECT {number}"), 10 + number, 1));
     }
     let left = state.now(|c| slow::worst(c, "a", at(0), 1000)).unwrap();
-    assert_eq!(left.len(), 500);
+    assert_eq!(left.len(), 100);
     assert!(left.iter().all(|shape| shape.last_seen >= Some(at(10))), "those seen longest ago went");
 }
 

@@ -142,10 +142,10 @@ fn a_disk_that_another_program_fills_in_the_middle_fails_the_run_and_is_told() {
     scene.end();
 }
 
-/// Without its state the command makes no backup, and says why; a run that gets further says that
-/// its history is lost.
+/// The backup is worth more than the line about it: the command makes it, and says that its history
+/// is lost.
 #[test]
-fn a_full_disk_of_our_own_state_is_told_and_loses_no_backup() {
+fn a_full_disk_of_our_own_state_is_told_and_the_backup_is_made() {
     let Some((mut scene, disk)) = scene_on(Sandbox::state) else {
         return skip("only root can mount a small filesystem");
     };
@@ -159,10 +159,7 @@ fn a_full_disk_of_our_own_state_is_told_and_loses_no_backup() {
         "it does not say where and what: {}",
         said(&output)
     );
-    match output.status.code() {
-        Some(1) => assert_eq!(made, None, "{}", said(&output)),
-        other => assert!(made.is_some() && other == Some(3), "{}", said(&output)),
-    }
+    assert!(made.is_some() && output.status.success(), "{}", said(&output));
     disk.free();
     scene.backup();
     drop(disk);

@@ -283,7 +283,7 @@ fn trends_of(keeper: &Keeper) -> Vec<Trend> {
 fn a_memory_of_the_first_version_keeps_what_it_has_and_gets_what_is_new() {
     let directory = tempfile::tempdir().unwrap();
     let first = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
-    first.execute_batch(include_str!("../../src/state/schema.sql")).unwrap();
+    first.execute_batch(include_str!("../../src/state/memory/schema.sql")).unwrap();
     first
         .execute_batch(
             "PRAGMA user_version = 1;

@@ -224,7 +224,7 @@ pub(in crate::cli) fn tell(
 
 async fn work(config: &Config, database: &Arc<Database>, tasks: Vec<Task>) -> Result<Vec<RunEnd>> {
     let cancel = interrupt::token()?;
-    let state = State::open(&config.daemon.state_dir)?;
+    let state = State::open_or_go_without(&config.daemon.state_dir)?;
     // A command that was killed has left its run open, and perhaps no daemon has started since.
     state.with(|c| runs::end_those_of_dead_processes(c)).await?;
     let (slow, statements) = mpsc::unbounded_channel();

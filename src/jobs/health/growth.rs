@@ -23,15 +23,16 @@ pub(super) enum Trees {
 }
 
 /// Keeps a sample and what follows from all of them; in words.
-pub(super) fn keep(run: &Run, file: &Facts, trees: Trees) -> Result<String> {
+pub(super) fn keep(run: &Run, file: &Facts, trees: &Trees) -> Result<String> {
     let (name, at) = (run.database.name.as_str(), run.started);
     let of_file = |kind, bytes| Size { kind, name: String::new(), bytes };
-    let mut sizes = vec![of_file(Measure::File, file.bytes()), of_file(Measure::Free, file.free_bytes())];
+    let of_files = [of_file(Measure::File, file.bytes()), of_file(Measure::Free, file.free_bytes())];
     let trends = run.state.now(|connection| {
+        let mut sizes = of_files.to_vec();
         match trees {
             Trees::Measured(trees) => {
-                facts::remember(connection, name, SIZES, &trees)?;
-                sizes.extend(trees);
+                facts::remember(connection, name, SIZES, trees)?;
+                sizes.extend_from_slice(trees);
             }
             Trees::AsBefore { has_changed: false } => sizes.extend(facts::recall(connection, name, SIZES)?),
             Trees::AsBefore { has_changed: true } => {}

@@ -57,7 +57,7 @@ fn measure(run: &Run) -> Result<Check> {
         // What nobody wrote to is as large as it was; of a large file that is written to, only the
         // whole is known.
         let has_changed = known.stamp != stamp;
-        let growth = growth::keep(run, &reader.facts, growth::Trees::AsBefore { has_changed })?;
+        let growth = growth::keep(run, &reader.facts, &growth::Trees::AsBefore { has_changed })?;
         return Ok(verdict(&tables, &[], &growth));
     }
     // From before the reading: what is written meanwhile is measured the next time.
@@ -65,7 +65,7 @@ fn measure(run: &Run) -> Result<Check> {
     let (tables, sizes, left_out) = of_all(run, &reader)?;
     run.remember(TABLES, &tables)?;
     run.remember(MEASURED, &Some(measured))?;
-    let growth = growth::keep(run, &reader.facts, growth::Trees::Measured(sizes))?;
+    let growth = growth::keep(run, &reader.facts, &growth::Trees::Measured(sizes))?;
     Ok(verdict(&tables, &left_out, &growth))
 }
 

@@ -167,7 +167,7 @@ fn truncate(run: &Run) -> Result<Option<Made>> {
 /// Remembers and tells of a reader that stays; who it is, in words.
 fn note(run: &Run, moved_pages: u64, since: DateTime<Utc>, wal_bytes: u64) -> Result<String> {
     let (name, found) = (&run.database.name, (moved_pages, who(&run.database.path)));
-    let (pin, tell) = run.state.now(|c| pin::seen(c, name, found, since, clock::now()))?;
+    let (pin, tell) = run.state.now(|c| pin::seen(c, name, found.clone(), since, clock::now()))?;
     if tell {
         let seconds = (clock::now() - pin.since).as_seconds_f64().max(0.0);
         LogPinned { database: name, wal_bytes, seconds, by: &pin.by }.emit();

@@ -25,7 +25,7 @@ pub(super) fn compare(run: &Run, seen: &mut [QueryTiming]) -> Result<()> {
             (one.query.clone(), WatchedPlan { query, plan: one.plan.lines.clone() })
         })
         .collect();
-    let before = exchange(run, now.clone(), |name| hashes.contains_key(name))?;
+    let before = exchange(run, &now, |name| hashes.contains_key(name))?;
     for one in seen {
         let Some((old, new)) = before.get(&one.query).zip(now.get(&one.query)) else { continue };
         one.plan_changed = old.query == new.query && old.plan != new.plan;
@@ -44,13 +44,13 @@ pub(super) fn compare(run: &Run, seen: &mut [QueryTiming]) -> Result<()> {
 /// kept before.
 fn exchange(
     run: &Run,
-    now: BTreeMap<String, WatchedPlan>,
+    now: &BTreeMap<String, WatchedPlan>,
     is_configured: impl Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, WatchedPlan>> {
     run.update(PLANS, |all| {
         let before = all.clone();
         all.retain(|name, _| is_configured(name));
-        all.extend(now);
+        all.extend(now.clone());
         before
     })
 }

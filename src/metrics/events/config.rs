@@ -1,4 +1,4 @@
-//! What became of the configuration.
+//! What became of the daemon's own: its configuration and its memory.
 
 use std::path::Path;
 
@@ -45,6 +45,20 @@ impl ConfigInForce {
     /// Writes the metric.
     pub fn emit(&self) {
         n::CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP.gauge([]).set(past_or_absent(Some(self.since)));
+    }
+}
+
+/// Whether the run history is kept where it should be. No log line: the state's own says why not.
+#[derive(Debug)]
+pub struct StateKept {
+    /// It is.
+    pub is_kept: bool,
+}
+
+impl StateKept {
+    /// Writes the metric.
+    pub fn emit(&self) {
+        n::STATE_WRITABLE.gauge([]).set(f64::from(u8::from(self.is_kept)));
     }
 }
 

@@ -13,7 +13,7 @@ mod pool;
 mod queries;
 
 pub use backup::{BackupCopy, BackupCopyFailed, Backups, Cleaned, Reclaimed};
-pub use config::{ConfigInForce, ConfigLoaded, ConfigRejected, ConfigReloaded};
+pub use config::{ConfigInForce, ConfigLoaded, ConfigRejected, ConfigReloaded, StateKept};
 pub use database::{
     Check, CheckChanged, DatabaseDamaged, DiskFree, Growth, IndexProblems, LogFreed, LogPinned, LogPinnedFor,
     Sizes, TableSize,
