@@ -42,12 +42,11 @@ impl State {
         if let Some(by) = self.wanted(database)? {
             return Ok(Err(by));
         }
-        let bytes = match self.open.get() {
-            Some(bytes) => bytes,
-            None => {
-                let opened = locks::open_file(self.directory())?;
-                self.open.get_or_init(|| opened)
-            }
+        let bytes = if let Some(bytes) = self.open.get() {
+            bytes
+        } else {
+            let opened = locks::open_file(self.directory())?;
+            self.open.get_or_init(|| opened)
         };
         take_byte(bytes, database).map(|lock| lock.ok_or_else(|| SOMEBODY.to_owned()))
     }

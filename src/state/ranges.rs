@@ -9,14 +9,21 @@
 //! writes, one `struct flock`, which lives on the stack of the caller. Must never lock by a
 //! descriptor that a second holder in this process has as well: he would not be kept out.
 #![allow(unsafe_code)]
+#![allow(clippy::cast_possible_truncation, reason = "of constants between 0 and 2")]
 
 use std::fs::File;
 use std::io::{Error as SystemError, ErrorKind};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 
-use libc::{F_OFD_GETLK, F_OFD_SETLK, F_RDLCK, F_UNLCK, F_WRLCK, c_int, c_short};
+use libc::{F_OFD_GETLK, F_OFD_SETLK, F_RDLCK, F_UNLCK, F_WRLCK, SEEK_SET, c_int, c_short};
 use sha2::{Digest as _, Sha256};
+
+// The kernel takes as a short what libc declares as an int.
+const LOCKED: c_short = F_WRLCK as c_short;
+const SHARED: c_short = F_RDLCK as c_short;
+const UNLOCKED: c_short = F_UNLCK as c_short;
+const FROM_START: c_short = SEEK_SET as c_short;
 
 /// A file whose bytes are locked, opened once by each holder.
 #[derive(Debug, Clone)]
@@ -32,7 +39,7 @@ pub struct ByteLock {
 impl Drop for ByteLock {
     fn drop(&mut self) {
         // The last descriptor gives it back in any case.
-        let _ = call(&self.file, F_OFD_SETLK, F_UNLCK, self.byte);
+        let _ = call(&self.file, F_OFD_SETLK, UNLOCKED, self.byte);
     }
 }
 
@@ -44,7 +51,7 @@ impl Bytes {
     /// Takes the byte of a database; `None`: somebody else has it.
     pub(super) fn take(&self, database: &str) -> std::io::Result<Option<ByteLock>> {
         let byte = place(database);
-        match call(&self.0, F_OFD_SETLK, F_WRLCK, byte) {
+        match call(&self.0, F_OFD_SETLK, LOCKED, byte) {
             Ok(_) => Ok(Some(ByteLock { file: Arc::clone(&self.0), byte })),
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::PermissionDenied) => Ok(None),
             Err(e) => Err(e),
@@ -53,7 +60,7 @@ impl Bytes {
 
     /// Whether somebody else has the byte of a database.
     pub(super) fn is_held(&self, database: &str) -> std::io::Result<bool> {
-        Ok(call(&self.0, F_OFD_GETLK, F_RDLCK, place(database))? != c_int::from(F_UNLCK as c_short))
+        Ok(call(&self.0, F_OFD_GETLK, SHARED, place(database))? != UNLOCKED)
     }
 }
 
@@ -66,18 +73,11 @@ fn place(database: &str) -> i64 {
 }
 
 /// Gives the kind of lock that the kernel says.
-fn call(file: &File, command: c_int, kind: c_int, byte: i64) -> std::io::Result<c_int> {
-    let range = libc::flock {
-        l_type: kind as c_short,
-        l_whence: libc::SEEK_SET as c_short,
-        l_start: byte,
-        l_len: 1,
-        l_pid: 0,
-    };
-    let mut range = range;
+fn call(file: &File, command: c_int, kind: c_short, byte: i64) -> std::io::Result<c_short> {
+    let mut range = libc::flock { l_type: kind, l_whence: FROM_START, l_start: byte, l_len: 1, l_pid: 0 };
     // SAFETY: see the invariants above.
     let done = unsafe { libc::fcntl(file.as_raw_fd(), command, &raw mut range) };
-    if done == -1 { Err(SystemError::last_os_error()) } else { Ok(c_int::from(range.l_type)) }
+    if done == -1 { Err(SystemError::last_os_error()) } else { Ok(range.l_type) }
 }
 
 #[cfg(test)]

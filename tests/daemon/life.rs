@@ -2,7 +2,7 @@
 //! application in another process whose lock holds a job up for as long as a test needs.
 #![allow(clippy::float_cmp, reason = "gauges and counters of whole numbers")]
 
-use super::fixture::{EACH_SECOND, held_up, reload, successful, wait_until_running};
+use super::fixture::{EACH_SECOND, held_up, successful, wait_until_running};
 use crate::support::daemon::Daemon;
 use crate::support::history::{self, runs, wait_for_run};
 use crate::support::sandbox::{Sandbox, copy_for_all};
@@ -28,21 +28,6 @@ fn a_daemon_answers_that_it_is_ready_and_ends_with_success() {
 }
 
 #[test]
-fn a_configuration_without_databases_runs_and_takes_one_in_by_a_reload() {
-    let sandbox = Sandbox::new();
-    let complete = fs::read_to_string(sandbox.configure(EACH_SECOND)).unwrap();
-    let mut table: toml::Table = complete.parse().unwrap();
-    table.remove("database");
-    let daemon = Daemon::start(&sandbox.configure_as(&table.to_string()));
-    assert_eq!(daemon.status()["databases"].as_array().unwrap().len(), 0);
-    sandbox.configure_as(&complete);
-    let log = reload(&daemon, "success");
-    assert!(log.contains("added attendance"), "{log}");
-    wait_for_run(&sandbox, "backup", 0, "success");
-    assert!(daemon.stop().success());
-}
-
-#[test]
 fn a_second_daemon_on_the_same_state_is_refused_and_the_first_goes_on() {
     let sandbox = Sandbox::new();
     let configuration = sandbox.configure(EACH_SECOND);
@@ -59,18 +44,6 @@ fn a_second_daemon_on_the_same_state_is_refused_and_the_first_goes_on() {
     assert!(first.stop().success());
     // The lock died with its holder, though its file is still there.
     assert!(Daemon::start(&configuration).stop().success());
-}
-
-#[test]
-fn an_address_that_is_in_use_is_named_and_ends_the_start() {
-    let (one, other) = (Sandbox::new(), Sandbox::new());
-    let first = Daemon::start(&one.configure(""));
-    let address = first.address();
-    let configuration = other.configure(&format!("[daemon]\nlisten = \"{address}\"\n"));
-    let (status, log) = Daemon::spawn(&configuration, |_| ()).wait();
-    assert_eq!(status.code(), Some(1), "{log:?}");
-    let last = log.last().unwrap();
-    assert!(last.contains(&address.to_string()) && last.contains("another process has that port"), "{last}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod reload;
 mod runner;
 mod runs;
 mod schedule;
+mod service;
 mod state;
 
 #[path = "../support/mod.rs"]

@@ -17,7 +17,7 @@ use crate::sql::tokens::{Token, placed};
 
 /// `[[database.NAME.cleanup.rule]]`.
 pub(in crate::config) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
-    let (mut rules, mut ruled) = (Vec::new(), HashSet::new());
+    let (mut rules, mut known) = (Vec::new(), HashSet::new());
     for mut t in cleanup.tables("rule") {
         let table = t.need("table", text);
         let rule = Rule {
@@ -86,7 +86,7 @@ pub(in crate::config) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
         if table.is_some() {
             // SQLite compares names without regard to the case of ASCII letters.
             let column = rule.column.as_ref().map(|name| name.to_ascii_lowercase());
-            if !ruled.insert((rule.table.to_ascii_lowercase(), column)) {
+            if !known.insert((rule.table.to_ascii_lowercase(), column)) {
                 let wrong = match &rule.column {
                     Some(column) => {
                         format!("a second rule for column {column:?} of table {:?}", rule.table)
@@ -105,7 +105,7 @@ pub(in crate::config) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
 /// `[[database.NAME.backup.copy]]`; what a copy does not say of its rotation is as for the backups
 /// themselves.
 pub(in crate::config) fn copies(backup: &mut Table<'_>, keep: Keep) -> Vec<BackupCopy> {
-    let mut copies: Vec<BackupCopy> = Vec::new();
+    let (mut copies, mut names, mut dirs) = (Vec::new(), HashSet::new(), HashSet::new());
     for mut t in backup.tables("copy") {
         let name = t.need("name", text);
         let dir = t.need("dir", place);
@@ -114,7 +114,7 @@ pub(in crate::config) fn copies(backup: &mut Table<'_>, keep: Keep) -> Vec<Backu
         if let Some(wrong) = name.as_deref().and_then(|name| bad_name("copy", name)) {
             t.note(Some("name"), wrong);
         }
-        if let Some(name) = name.as_ref().filter(|name| copies.iter().any(|c| c.name == **name)) {
+        if let Some(name) = name.as_ref().filter(|name| !names.insert(String::clone(name))) {
             t.note(Some("name"), Mistake::new(format!("a second copy named {name:?}")));
         }
         if keep.is_none() {
@@ -125,7 +125,7 @@ pub(in crate::config) fn copies(backup: &mut Table<'_>, keep: Keep) -> Vec<Backu
             );
         }
         if let (Some(name), Some(dir)) = (name, dir) {
-            if copies.iter().any(|c| c.dir == dir) {
+            if !dirs.insert(dir.to_string()) {
                 t.note(Some("dir"), Mistake::new(format!("a second copy in {dir}")));
             }
             copies.push(BackupCopy { name, dir, keep });

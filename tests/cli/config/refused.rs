@@ -349,10 +349,3 @@ fn an_unknown_key_is_refused_in_every_table() {
     }
     says("xyzzy = 1", "1:1: unknown key `xyzzy`");
 }
-
-#[test]
-fn a_file_without_databases_is_valid_and_warns() {
-    let config = accepted("daemon.timezone = \"UTC\"");
-    assert_eq!(config.warnings, ["no database is configured: add a table [database.NAME] with its path"]);
-    assert_eq!(accepted(&format!("daemon.timezone = \"UTC\"\n{APP}")).warnings, Vec::<String>::new());
-}
