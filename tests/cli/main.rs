@@ -10,7 +10,9 @@ mod demo;
 mod documents;
 mod errors;
 mod fixture;
+mod remedies;
 mod restores;
+mod sandboxed;
 mod troubles;
 mod verbs;
 

@@ -299,6 +299,10 @@ fn shared(path: &Path) -> String {
         Ok((file, parent))
     });
     let Ok((file, parent)) = found else { return String::new() };
+    if file.uid() == rustix::process::geteuid().as_raw() {
+        let bits = if file.is_dir() { "rwx" } else { "rw" };
+        return format!("; it is that user's own: chmod u+{bits} {}", quoted(path));
+    }
     let owner = rights::user(file.uid());
     let run_as = format!("; run litekeeper as the database's owner (litekeeper@{owner}.service), or");
     if file.is_dir() {

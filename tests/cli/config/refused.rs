@@ -356,3 +356,19 @@ fn a_file_without_databases_is_valid_and_warns() {
     assert_eq!(config.warnings, ["no database is configured: add a table [database.NAME] with its path"]);
     assert_eq!(accepted(&format!("daemon.timezone = \"UTC\"\n{APP}")).warnings, Vec::<String>::new());
 }
+
+#[test]
+fn a_pattern_as_a_path_is_refused_with_what_to_do() {
+    for path in ["/srv/*/storage.sqlite3", "/srv/app/data?.sqlite"] {
+        let (wrong, help) = problem(&format!("[database.app]\npath = \"{path}\"\n"));
+        assert_eq!(
+            wrong,
+            format!("2:8: `database.app.path` must name one file, and is a pattern: \"{path}\"")
+        );
+        assert!(help.contains("write a table for each database"), "{help}");
+    }
+    // These may be part of a name.
+    let doubts = accepted("[database.app]\npath = \"/srv/{a,b}/data.sqlite\"\n").warnings;
+    assert!(doubts.len() == 1 && doubts[0].contains("not as a pattern"), "{doubts:?}");
+    assert_eq!(accepted("[database.app]\npath = \"/srv/a]b[/data.sqlite\"\n").warnings, [""; 0]);
+}
