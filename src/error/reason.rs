@@ -120,8 +120,8 @@ table! {
         "opened by litekeeper's user, the database would get files that its application cannot write, or has them",
         "share a group, or run it as the database's owner; the text has the commands";
     ReadOnly = "read_only", Permanent,
-        "the filesystem is mounted read-only",
-        "mount it writable: SQLite needs that even for reading";
+        "the filesystem is mounted read-only, or the sandbox of the unit closes the directory",
+        "mount it writable, or open it by the drop-in that the text has: SQLite needs that even for reading";
     NoSpace = "no_space", Permanent,
         "a filesystem is full or would be",
         "free space on the one that is named";
