@@ -151,6 +151,7 @@ fn a_directory_as_a_path_is_a_problem_with_what_to_do() {
     sandbox.configure(&format!("[database.all]\npath = {:?}", sandbox.data()));
     let told = said(&run(&sandbox, 1, &["check", "--environment", "--json"]));
     assert!(told.contains("it is a directory") && told.contains("write a table for each"), "{told}");
+    assert!(!told.contains("hard links"), "{told}");
 }
 
 #[test]
