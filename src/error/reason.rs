@@ -120,8 +120,8 @@ table! {
         "opened by litekeeper's user, the database would get files that its application cannot write, or has them",
         "share a group, or run it as the database's owner; the text has the commands";
     ReadOnly = "read_only", Permanent,
-        "the filesystem is read-only here: jobs that write are skipped; a database in WAL mode is read there only with its `-wal` and `-shm`",
-        "nothing, where it should not be written; else mount it writable, or name it in `ReadWritePaths=`";
+        "the filesystem is read-only here, or the sandbox of the unit closes the directory: jobs that write are skipped; a database in WAL mode is read there only with its `-wal` and `-shm`",
+        "nothing, where it should not be written; else mount it writable, or open it by the drop-in that the text has";
     NoSpace = "no_space", Permanent,
         "a filesystem is full or would be",
         "free space on the one that is named";

@@ -32,9 +32,23 @@ pub fn for_unit(config: &Config, path: &Path, unit: &str) -> Judgement {
 }
 
 fn with_the_rights_that_count(config: &Config, path: &Path) -> Judgement {
-    let Some(unit) = unit::of(path) else {
-        let text =
-            format!("judged with the rights of user {}; no systemd unit runs with this configuration", us());
+    let unit = match unit::of(path) {
+        Ok(unit) => unit,
+        Err(why) => {
+            let text = format!(
+                "judged with the rights of user {}; whether a systemd unit runs the daemon with other rights could not be \
+                 asked: {why}",
+                us()
+            );
+            let first = Look { about: String::from("daemon"), result: LookResult::Warning, text };
+            return ours(config, path, first);
+        }
+    };
+    let Some(unit) = unit else {
+        let text = format!(
+            "judged with the rights of user {}; no systemd unit runs the daemon with this configuration",
+            us()
+        );
         let first = Look { about: String::from("daemon"), result: LookResult::Ok, text };
         return ours(config, path, first);
     };

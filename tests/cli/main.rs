@@ -11,7 +11,9 @@ mod documents;
 mod errors;
 mod fixture;
 mod limited;
+mod remedies;
 mod restores;
+mod sandboxed;
 mod troubles;
 mod verbs;
 

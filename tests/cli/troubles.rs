@@ -93,7 +93,10 @@ fn a_path_that_leads_to_no_database() -> Vec<(&'static str, Trouble)> {
     use Reason as R;
     let trouble = database_by_the_rules;
     vec![
-        ("no file", Trouble { make: remove, words: &["does not exist", "litekeeper restore"], ..trouble() }),
+        (
+            "no file",
+            Trouble { make: remove, words: &["does not exist", "restore DB --in-place"], ..trouble() },
+        ),
         (
             "no file, for a backup",
             Trouble { make: remove, verb: "backup", code: 10, words: &["does not exist"], ..trouble() },
@@ -144,7 +147,7 @@ fn another_file() -> Vec<(&'static str, Trouble)> {
             Trouble {
                 make: |s| replace_by(s, "to be done: everything\n".repeat(500).as_bytes()),
                 reason: R::NotADatabase,
-                words: &["begins with something else", "litekeeper restore"],
+                words: &["begins with something else", "restore a backup"],
                 ..trouble()
             },
         ),
@@ -158,7 +161,7 @@ fn another_file() -> Vec<(&'static str, Trouble)> {
                 },
                 reason: R::Damaged,
                 code: 12,
-                words: &["header is gone", "litekeeper restore", "litekeeper recover"],
+                words: &["header is gone", "restore attendance --to", "recover attendance --to"],
                 ..trouble()
             },
         ),
@@ -171,7 +174,7 @@ fn another_file() -> Vec<(&'static str, Trouble)> {
                 },
                 reason: R::Damaged,
                 code: 12,
-                words: &["header is gone", "litekeeper recover"],
+                words: &["header is gone", "recover attendance --to"],
                 ..trouble()
             },
         ),
@@ -260,7 +263,7 @@ fn a_database_of_no_use() -> Vec<(&'static str, Trouble)> {
                 make: |s| overwrite(&s.database(), 16, &[0xFF, 0xFF]),
                 reason: R::Damaged,
                 code: 12,
-                words: &["header is broken", "litekeeper restore"],
+                words: &["header is broken", "restore attendance --to"],
                 ..trouble()
             },
         ),
@@ -274,7 +277,7 @@ fn a_database_of_no_use() -> Vec<(&'static str, Trouble)> {
                 },
                 reason: R::Damaged,
                 code: 12,
-                words: &["damaged", "litekeeper restore"],
+                words: &["damaged", "restore attendance --to"],
                 ..trouble()
             },
         ),
@@ -286,7 +289,7 @@ fn a_database_of_no_use() -> Vec<(&'static str, Trouble)> {
                     replace_by(s, &[]);
                 },
                 reason: R::Shrunken,
-                words: &["is empty", "litekeeper restore"],
+                words: &["is empty", "restore attendance --to"],
                 ..trouble()
             },
         ),
@@ -306,7 +309,7 @@ fn no_right_or_no_disk() -> Vec<(&'static str, Trouble)> {
                 },
                 through: Through::AnotherUser,
                 reason: R::Permission,
-                words: &["user 4712 may not read and write", "litekeeper@.service"],
+                words: &["user 4712 may not read and write", "chmod u+rw "],
                 ..trouble()
             },
         ),
@@ -334,7 +337,7 @@ fn no_right_or_no_disk() -> Vec<(&'static str, Trouble)> {
                 },
                 through: Through::AnotherUser,
                 reason: R::WrongOwner,
-                words: &["belongs to user 4711", "chmod 0660"],
+                words: &["belongs to user 4711", "chmod g+rw"],
                 ..trouble()
             },
         ),
@@ -343,7 +346,7 @@ fn no_right_or_no_disk() -> Vec<(&'static str, Trouble)> {
             Trouble {
                 through: Through::ReadOnlyMount,
                 reason: R::ReadOnly,
-                words: &["Read-only file system", "mount that filesystem writable"],
+                words: &["Read-only file system", "mounted read-only here: mount it writable"],
                 ..trouble()
             },
         ),

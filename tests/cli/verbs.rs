@@ -156,7 +156,7 @@ fn names_that_are_not_there_are_told_from_wrong_usage_and_a_wrong_configuration(
         run(&sandbox, 78, &[verb]);
     }
     let rejected = json(&sandbox, 78, &["check"]);
-    assert_has_fields(&rejected, "config valid databases warnings problems environment");
+    assert_has_fields(&rejected, "config valid databases warnings problems environment judged_as");
     assert_eq!(rejected["valid"], false);
     let lines: Vec<_> = rejected["problems"].as_array().unwrap().iter().map(|p| p["line"].as_u64()).collect();
     assert_eq!(lines, [Some(2), Some(3)]);
@@ -347,6 +347,6 @@ fn who_may_not_read_the_state_is_told_who_may() {
         let output = command.current_dir("/").output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{verb:?}");
         let said = text(&output.stderr);
-        assert!(said.contains("user 65534 may not") && said.contains("state.db"), "{verb:?}: {said}");
+        assert!(said.contains("user nobody may not") && said.contains("state.db"), "{verb:?}: {said}");
     }
 }

@@ -125,7 +125,7 @@ fn h32_a_restore_in_place_replaces_nothing_behind_a_link_of_the_application() {
     for target in ["keys", "not-there-yet"] {
         machine.application(&format!("rm -f attendance.sqlite; ln -s ../private/{target} attendance.sqlite"));
         let restored = machine.as_root(&["restore", "attendance", "--in-place"]);
-        refused(&restored, &["is a link that user 12345 made", "belongs to user 0"]);
+        refused(&restored, &["is a link that user 12345 made", "belongs to user root"]);
     }
     assert_eq!(state_of(&keys), before);
     assert_eq!(fs::read_dir(machine.private()).unwrap().count(), 1);

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::job;
 use crate::cli::global::Global;
@@ -26,6 +26,7 @@ use crate::terms::{JobKind, Outcome};
 /// lost_and_found; what only an index knows goes to lost_and_found_by_index. The database itself is
 /// not changed and not replaced.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("source").required(true).args(["database", "file"]))]
 #[command(after_help = "\
 Exit codes:
   0   ok: sound, or nothing is known to be lost
@@ -56,7 +57,7 @@ rows of which it has other values. What is empty or not known is
 left out.")]
 pub(in crate::cli) struct Recover {
     /// Name of the database in the configuration. Its application may go on.
-    #[arg(value_name = "DB", required_unless_present = "file", conflicts_with = "file")]
+    #[arg(value_name = "DB")]
     database: Option<String>,
     /// A database file that nobody has open, with its -wal and -journal beside it. Needs no
     /// configuration. It is not changed.

@@ -55,8 +55,9 @@ pub fn check(path: &Path) -> Result<Identity> {
     let parent = std::fs::metadata(directory)
         .map_err(|e| Error::io(format!("the directory {} cannot be read", directory.display()), &e))?;
     sidecars_stay_writable(path, &file, &parent)?;
-    may(path, Access::READ_OK | Access::WRITE_OK, "read and write the database")?;
-    may(directory, Access::WRITE_OK | Access::EXEC_OK, "create the -wal, -shm and -journal files in")?;
+    may(path, path, Access::READ_OK | Access::WRITE_OK, "read and write the database")?;
+    let to_make = "create the -wal, -shm and -journal files in";
+    may(path, directory, Access::WRITE_OK | Access::EXEC_OK, to_make)?;
     Ok((file.dev(), file.ino()))
 }
 
@@ -270,14 +271,16 @@ fn may_chown() -> bool {
     })
 }
 
-fn may(path: &Path, access: Access, what: &str) -> Result<()> {
+fn may(database: &Path, path: &Path, access: Access, what: &str) -> Result<()> {
     accessat(CWD, path, access, AtFlags::EACCESS).map_err(|e| {
         let mut error = Error::io(format!("user {} may not {what} {}", us(), path.display()), &e.into());
-        error.message += &match error.reason {
-            Reason::ReadOnly => format!("; {}", writable_again(path)),
-            Reason::Permission => shared(path),
-            _ => String::new(),
+        let remedy = match error.reason {
+            Reason::ReadOnly => writable_again(path),
+            Reason::Permission => shared(database, path),
+            _ => return error,
         };
+        error.message += "; ";
+        error.message += &remedy;
         error
     })
 }
@@ -298,19 +301,21 @@ fn writable_again(path: &Path) -> String {
 }
 
 /// What to do where the rights to a database, or to its directory, do not suffice.
-fn shared(path: &Path) -> String {
-    let found = std::fs::metadata(path).and_then(|file| {
-        let parent = std::fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
-        Ok((file, parent))
-    });
-    let Ok((file, parent)) = found else { return String::new() };
-    let owner = rights::user(file.uid());
-    let run_as = format!("; run litekeeper as the database's owner (litekeeper@{owner}.service), or");
-    if file.is_dir() {
-        format!("{run_as} let its group write there: chmod g+rwxs {}", quoted(path))
-    } else {
-        format!("{run_as} {}", sharing::remedy(path, &file, &parent))
+fn shared(database: &Path, closed: &Path) -> String {
+    let found = |path: &Path| std::fs::metadata(path);
+    let directory = database.parent().unwrap_or(Path::new("/"));
+    let (Ok(file), Ok(parent), Ok(at)) = (found(database), found(directory), found(closed)) else {
+        return String::from("litekeeper's user needs the right");
+    };
+    if at.uid() == rustix::process::geteuid().as_raw() {
+        let bits = if at.is_dir() { "rwx" } else { "rw" };
+        return format!("it is that user's own: chmod u+{bits} {}", quoted(closed));
     }
+    let owner = rights::user(file.uid());
+    format!(
+        "run litekeeper as the database's owner (litekeeper@{owner}.service), or {}",
+        sharing::remedy(database, &file, &parent)
+    )
 }
 
 /// Why nothing can be seen where the database should be.

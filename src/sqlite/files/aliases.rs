@@ -58,7 +58,8 @@ impl fmt::Display for SecondName {
 /// The second name of the database that `path` leads to, if it has one.
 pub fn second(path: &Path) -> Option<SecondName> {
     let path = resolved(path);
-    let file = std::fs::metadata(&path).ok()?;
+    // A directory has a link for each one in it.
+    let file = std::fs::metadata(&path).ok().filter(Metadata::is_file)?;
     let links =
         if file.nlink() > 1 { file.nlink().saturating_sub(kept_by_restores(&path, &file)) } else { 1 };
     if links > 1 {

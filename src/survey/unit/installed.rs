@@ -96,7 +96,13 @@ pub struct Installed {
 
 /// The unit that runs the daemon with the configuration in `path`; of several the one that is active,
 /// or enabled.
-pub fn of(path: &Path) -> Option<Installed> {
+///
+/// Errors: why systemd, which is there, could not be asked.
+pub fn of(path: &Path) -> Result<Option<Installed>, String> {
+    // As sd_booted(3) looks.
+    if !Path::new("/run/systemd/system").is_dir() {
+        return Ok(None);
+    }
     let mut names = vec![String::from("litekeeper.service"), String::from("litekeeper*.service")];
     // The instance that its user has not enabled yet is unknown to systemd until it is asked for it.
     let instance = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_plain(stem));
@@ -104,8 +110,12 @@ pub fn of(path: &Path) -> Option<Installed> {
     let properties = RIGHTS.into_iter().chain(OTHERS).collect::<Vec<_>>().join(",");
     let mut command = Command::new("systemctl");
     command.args(["show", "--no-pager", "--timestamp=unix", "--property", &properties, "--"]).args(&names);
-    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    chosen(&String::from_utf8_lossy(&output.stdout), path)
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("systemctl: {error}"))?;
+    let found = chosen(&String::from_utf8_lossy(&output.stdout), path);
+    if found.is_none() && !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    Ok(found)
 }
 
 fn is_plain(instance: &str) -> bool {

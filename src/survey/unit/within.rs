@@ -15,6 +15,9 @@ use crate::survey::environment::{Look, LookResult};
 /// A disk that does not answer must not keep the look for ever.
 const LONGEST: &str = "RuntimeMaxSec=5min";
 
+/// That it finds something is no failure, of which the journal would tell.
+const ANSWERS: &str = "SuccessExitStatus=1 78";
+
 /// From this on an exit code is systemd's own: what it could not do before it started the program
 /// (systemd.exec(5), "Process exit codes").
 const SYSTEMDS_OWN: i32 = 200;
@@ -69,7 +72,8 @@ impl Installed {
 
     fn run(&self, path: &Path) -> Result<Output, String> {
         let mut command = Command::new("systemd-run");
-        command.args(["--quiet", "--pipe", "--wait", "--collect", "--service-type=exec", "-p", LONGEST]);
+        command.args(["--quiet", "--pipe", "--wait", "--collect", "--service-type=exec"]);
+        command.args(["-p", LONGEST, "-p", ANSWERS]);
         for setting in self.settings() {
             command.args(["-p", &setting]);
         }

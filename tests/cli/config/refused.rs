@@ -349,3 +349,19 @@ fn an_unknown_key_is_refused_in_every_table() {
     }
     says("xyzzy = 1", "1:1: unknown key `xyzzy`");
 }
+
+#[test]
+fn a_pattern_as_a_path_is_refused_with_what_to_do() {
+    for path in ["/srv/*/storage.sqlite3", "/srv/app/data?.sqlite"] {
+        let (wrong, help) = problem(&format!("[database.app]\npath = \"{path}\"\n"));
+        assert_eq!(
+            wrong,
+            format!("2:8: `database.app.path` must name one file, and is a pattern: \"{path}\"")
+        );
+        assert!(help.contains("write a table for each database"), "{help}");
+    }
+    // These may be part of a name.
+    let doubts = accepted("[database.app]\npath = \"/srv/{a,b}/data.sqlite\"\n").warnings;
+    assert!(doubts.len() == 1 && doubts[0].contains("not as a pattern"), "{doubts:?}");
+    assert_eq!(accepted("[database.app]\npath = \"/srv/a]b[/data.sqlite\"\n").warnings, [""; 0]);
+}
