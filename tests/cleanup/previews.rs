@@ -78,6 +78,7 @@ async fn a_trigger_that_goes_by_other_rows_is_not_judged_by_their_absence() {
     // view.
     let place = Place::new(&format!(
         "CREATE TABLE log (id INTEGER PRIMARY KEY, at TEXT); {} \
+         ALTER TABLE log ADD COLUMN x TEXT; UPDATE log SET x = CAST(x'61FF' AS TEXT) WHERE id = 2; \
          CREATE TABLE setting (name TEXT PRIMARY KEY, value); INSERT INTO setting VALUES ('may', 7); \
          CREATE VIEW may AS SELECT value FROM setting WHERE name = 'may'; \
          CREATE TABLE trace (id INTEGER NOT NULL, value INTEGER NOT NULL); \

@@ -16,7 +16,7 @@ use crate::error::{Error, Reason, Result};
 use crate::jobs::reading::Reader;
 use crate::sql::quoting::quoted;
 use crate::sqlite::look::keys::{Key, among};
-use crate::sqlite::look::schema;
+use crate::sqlite::look::{names, schema};
 use crate::sqlite::open;
 
 /// Old rows of the rule's table that are tried, and of what hangs on them, so many of each table.
@@ -89,7 +89,8 @@ impl Sample {
     }
 }
 
-/// The statement that makes a row anew, with its values; none where it is gone.
+/// The statement that makes a row anew, with its values; none where it is gone or
+/// cannot be copied.
 fn insertion(
     connection: &Connection,
     graph: &Graph,
@@ -98,9 +99,7 @@ fn insertion(
 ) -> Result<Option<(String, Vec<Value>)>> {
     let node = &graph.tables[table];
     let sql = "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0";
-    let mut statement = connection.prepare(sql)?;
-    let columns = statement.query_map([&node.name], |row| row.get(0))?;
-    let columns = columns.collect::<rusqlite::Result<Vec<String>>>()?;
+    let columns = names::all(connection, sql, [&node.name])?;
     let mut columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
     // The rowid, where no column is it.
     columns.extend(node.key.iter().filter(|key| !key.starts_with('"')).cloned());
@@ -109,7 +108,9 @@ fn insertion(
     let mut statement = connection.prepare(&sql)?;
     let mut found = statement.query(params_from_iter(key))?;
     let Some(row) = found.next()? else { return Ok(None) };
-    let values = (0..columns.len()).map(|at| row.get(at)).collect::<rusqlite::Result<_>>()?;
+    // A text that is none cannot be carried over.
+    let values = (0..columns.len()).map(|at| row.get(at)).collect::<rusqlite::Result<_>>();
+    let Ok(values) = values else { return Ok(None) };
     let places = vec!["?"; columns.len()].join(", ");
     Ok(Some((format!("INSERT OR IGNORE INTO {name} ({list}) VALUES ({places})"), values)))
 }

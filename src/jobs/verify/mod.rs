@@ -49,7 +49,7 @@ struct BackupVerdict {
 /// What there was to verify.
 enum Looked {
     /// What came of it, and what is wrong with those that are newer.
-    Verdict(BackupVerdict, Vec<Error>),
+    Verdict(Box<BackupVerdict>, Vec<Error>),
     /// Nothing, in words.
     NoneYet(Error),
 }
@@ -61,7 +61,7 @@ impl Job for Verify {
 
     fn run(&self, run: &Run) -> Result<Report> {
         let (done, damaged) = match run.in_background(|| self.verified(run))? {
-            Looked::Verdict(done, damaged) => (done, damaged),
+            Looked::Verdict(done, damaged) => (*done, damaged),
             // It came due before the first backup did: the one that is missed is that.
             Looked::NoneYet(why) if self.backup.is_none() && self.from.is_none() => {
                 return Ok(Report::skipped(why));
@@ -115,7 +115,7 @@ impl Verify {
             catalogue.list()?.into_iter().filter(|other| self.backup.is_none() && other.time > backup.time);
         let (copies, others): (Vec<_>, Vec<_>) = newer.partition(Backup::is_of_damaged_database);
         let damaged = others.iter().filter_map(damaged).chain(of_damaged_database(&copies)).collect();
-        Ok(Looked::Verdict(done, damaged))
+        Ok(Looked::Verdict(Box::new(done), damaged))
     }
 }
 
