@@ -360,8 +360,8 @@ async fn a_vacuum_that_is_done_before_it_could_be_cancelled_is_remembered() {
     let (state, cancel) = (state(&sandbox), CancellationToken::new());
     let used = |free: &str| number(&path, "PRAGMA page_count") - number(&path, free);
     let before = u64::try_from(used("PRAGMA freelist_count")).unwrap() * 4096;
-    let content = Content { place: sandbox.backups(), bytes: before, tables: Vec::new() };
-    state.now(|c| facts::remember(c, "attendance", facts::CONTENT, &Some(content))).unwrap();
+    let content = Some(Content { place: sandbox.backups(), bytes: before, tables: Vec::new() });
+    state.now(|c| facts::remember(c, "attendance", facts::CONTENT, &content)).unwrap();
     let always = database(&path, |d| d.maintain.vacuum = Vacuum::Always);
     let pool = Pool::new(&always, mpsc::unbounded_channel().0).unwrap();
     let order = Order { cancel: cancel.clone(), ..order(Maintain, &always, &pool) };
