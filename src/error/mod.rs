@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 pub use reason::{Class, Reason};
 
+pub mod reads;
 mod reason;
 
 /// What failed, why, and what to do about it, in one sentence or two for the operator.
@@ -118,6 +119,13 @@ impl Error {
         Self::new(reason, format!("{doing}: {}", strip_os_code(cause)))
     }
 
+    /// What is said in place of what SQLite says where [`reads::have_failed`].
+    pub fn unread() -> Self {
+        let failure = Failure { code: rusqlite::ffi::SQLITE_IOERR_READ, cause: None };
+        let text = format!("{DISK_ERROR}: a part of it could not be read (Input/output error)");
+        Self { sqlite: Some(failure), ..Self::new(Reason::Io, text) }
+    }
+
     /// The same error of a file that its message names.
     #[must_use]
     pub fn of(mut self, file: &Path) -> Self {
@@ -191,6 +199,11 @@ const DISK_ERROR: &str = "disk I/O error";
 impl From<rusqlite::Error> for Error {
     fn from(cause: rusqlite::Error) -> Self {
         use rusqlite::ffi::ErrorCode as C;
+        if reads::have_failed()
+            && matches!(cause.sqlite_error_code(), Some(C::DatabaseCorrupt | C::SystemIoFailure))
+        {
+            return Self::unread();
+        }
         let text = match &cause {
             // `SqlInputError` shows the whole SQL text; its message alone names the table or
             // function.

@@ -15,7 +15,7 @@ use super::session;
 use super::statements::{Statements, tell};
 use super::{Inner, Pool};
 use crate::config::units::show_duration;
-use crate::error::{Class, Error, Reason, Result};
+use crate::error::{Class, Error, Reason, Result, reads};
 use crate::metrics::events::{PoolTimedOut, PoolWaited};
 use crate::sqlite::files::header;
 use crate::sqlite::open;
@@ -141,6 +141,9 @@ impl Inner {
         }
         match error.primary() {
             Some(SQLITE_NOTADB) => header::explain(path),
+            Some(SQLITE_READONLY) if error.reason == Reason::ReadOnly => {
+                error.context(path.display()).of(path)
+            }
             Some(SQLITE_READONLY) => header::not_writable(path)
                 .unwrap_or_else(|| error.context(format!("{} cannot be written", path.display())).of(path)),
             Some(SQLITE_IOERR) => {
@@ -189,6 +192,7 @@ impl Loan {
         files.note(&connection, self.generation);
         let result = {
             let _use = call.uses.begin(call, &limits);
+            reads::forget();
             session::run(&mut connection, &limits, Box::new(observer), work)
         };
         files.note(&connection, self.generation);

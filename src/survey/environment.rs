@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde::Serialize;
 
+use super::apart;
 use crate::config::{Config, Database, Place};
 use crate::error::{Error, Reason, Result};
 use crate::http::ask;
@@ -80,6 +81,9 @@ pub fn look(config: &Config, path: &Path) -> Vec<Look> {
             looks.push(warning(text));
         }
         looks.push(one(key("backup.dir"), backups(database, &database.backup.dir)));
+        if let Some(text) = apart::warning(database) {
+            looks.push(Look { about: key("backup.dir"), result: LookResult::Warning, text });
+        }
         for copy in &database.backup.copies {
             looks.push(one(key(&format!("backup.copy.{}", copy.name)), backups(database, &copy.dir)));
         }

@@ -12,6 +12,7 @@ use crate::config::{Database, Keep, Place};
 use crate::error::{Error, Reason, Result};
 use crate::store::rotation::Decision;
 use crate::store::{self, Catalogue, Verification};
+use crate::survey::reach;
 use crate::{clock, words};
 
 /// List the backups of a database, the newest first, and why each is kept.
@@ -100,6 +101,8 @@ impl Backups {
         } else {
             let mut page = out::page();
             page.table(0, &render(&told, clock::now()));
+            let (schedule, zone) = (&database.backup.when.schedule, config.daemon.timezone);
+            page.beside("rotation keeps ", &reach::in_words(&keep, schedule, zone, clock::now()));
             out::text(page.text())?;
         }
         Ok(exit::OK)
