@@ -189,7 +189,7 @@ fn without_data(text: String) -> String {
 }
 
 /// Whether SQLite met a hot journal where it may only read.
-const fn is_to_be_rolled_back(failure: &rusqlite::ffi::Error) -> bool {
+const fn is_to_be_rolled_back(failure: rusqlite::ffi::Error) -> bool {
     failure.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK
 }
 
@@ -223,7 +223,7 @@ impl From<rusqlite::Error> for Error {
                     "{DISK_ERROR}: its -shm file cannot be made or grown; free some space if that disk is full"
                 )
             }
-            rusqlite::Error::SqliteFailure(failure, _) if is_to_be_rolled_back(failure) => String::from(
+            rusqlite::Error::SqliteFailure(failure, _) if is_to_be_rolled_back(*failure) => String::from(
                 "what a crash left in its -journal must be undone before it can be read, and that takes the right to \
                  write; let its application open it where it is writable",
             ),
@@ -236,7 +236,7 @@ impl From<rusqlite::Error> for Error {
             Some(C::OperationInterrupted) => Reason::Cancelled,
             Some(C::DatabaseCorrupt) => Reason::Damaged,
             Some(C::NotADatabase) => Reason::NotADatabase,
-            _ if matches!(&cause, rusqlite::Error::SqliteFailure(f, _) if is_to_be_rolled_back(f)) => {
+            _ if matches!(&cause, rusqlite::Error::SqliteFailure(f, _) if is_to_be_rolled_back(*f)) => {
                 Reason::ReadOnly
             }
             Some(C::ReadOnly | C::PermissionDenied) => Reason::Permission,
