@@ -37,7 +37,7 @@ listen    = "{listen}"   # status page at /, Prometheus at /metrics
 [backup]
 schedule  = "*/4 * * * * *"           # seconds 0, 4, 8 …; the default is once an hour
 dir       = {backups}
-keep_last = 5                         # older ones go once a newer one is complete
+keep_last = 5                         # older ones go once a newer one is complete, but for the newest of each hour and so on
 
 [cleanup]
 schedule  = "1-59/4 * * * * *"        # seconds 1, 5, 9 …

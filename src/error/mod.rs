@@ -11,6 +11,7 @@ pub use cause::Cause;
 pub use reason::{Class, Reason};
 
 mod cause;
+pub mod reads;
 mod reason;
 
 /// What failed, why, and what to do about it, in one sentence or two for the operator.
@@ -77,6 +78,13 @@ impl Error {
             _ => Reason::Io,
         };
         Self::new(reason, format!("{doing}: {}", strip_os_code(cause)))
+    }
+
+    /// What is said in place of what SQLite says where [`reads::have_failed`].
+    pub fn unread() -> Self {
+        let failure = Failure { code: rusqlite::ffi::SQLITE_IOERR_READ, cause: None };
+        let text = format!("{DISK_ERROR}: a part of it could not be read (Input/output error)");
+        Self { sqlite: Some(failure), ..Self::new(Reason::Io, text) }
     }
 
     /// The same error of a file that its message names.
@@ -165,7 +173,7 @@ fn not_read(name: &str, why: &str) -> String {
 }
 
 /// Whether SQLite met a hot journal where it may only read.
-const fn is_to_be_rolled_back(failure: &rusqlite::ffi::Error) -> bool {
+const fn is_to_be_rolled_back(failure: rusqlite::ffi::Error) -> bool {
     failure.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK
 }
 
@@ -175,6 +183,11 @@ const DISK_ERROR: &str = "disk I/O error";
 impl From<rusqlite::Error> for Error {
     fn from(cause: rusqlite::Error) -> Self {
         use rusqlite::ffi::ErrorCode as C;
+        if reads::have_failed()
+            && matches!(cause.sqlite_error_code(), Some(C::DatabaseCorrupt | C::SystemIoFailure))
+        {
+            return Self::unread();
+        }
         let text = match &cause {
             // `SqlInputError` shows the whole SQL text; its message alone names the table or
             // function.
@@ -194,7 +207,7 @@ impl From<rusqlite::Error> for Error {
                     "{DISK_ERROR}: its -shm file cannot be made or grown; free some space if that disk is full"
                 )
             }
-            rusqlite::Error::SqliteFailure(failure, _) if is_to_be_rolled_back(failure) => String::from(
+            rusqlite::Error::SqliteFailure(failure, _) if is_to_be_rolled_back(*failure) => String::from(
                 "what a crash left in its -journal must be undone before it can be read, and that takes the right to \
                  write; let its application open it where it is writable",
             ),
@@ -211,7 +224,7 @@ impl From<rusqlite::Error> for Error {
             Some(C::OperationInterrupted) => Reason::Cancelled,
             Some(C::DatabaseCorrupt) if !is_refused => Reason::Damaged,
             Some(C::NotADatabase) => Reason::NotADatabase,
-            _ if matches!(&cause, rusqlite::Error::SqliteFailure(f, _) if is_to_be_rolled_back(f)) => {
+            _ if matches!(&cause, rusqlite::Error::SqliteFailure(f, _) if is_to_be_rolled_back(*f)) => {
                 Reason::ReadOnly
             }
             Some(C::ReadOnly | C::PermissionDenied) => Reason::Permission,

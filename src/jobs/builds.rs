@@ -65,7 +65,7 @@ impl Builds {
         }
         let text = format!(
             "{what} would hold the application's writers for longer than maintain.max_block = {} allows: the last attempt \
-             was interrupted after {}. It is tried again once max_block is longer than that, or the database smaller \
+             was interrupted after {}. It is left undone, and tried again once max_block is longer than that, or the database smaller \
              by a tenth; where the application may wait at this time, raise max_block",
             show_duration(self.limit),
             show_duration(Duration::try_from_secs_f64(build.seconds).unwrap_or(self.limit)),

@@ -109,8 +109,8 @@ pub fn in_step(what: &str, run: &Run, error: Error) -> Error {
                 Reason::Deadline,
                 format!(
                     "{what} takes longer than maintain.max_block = {} allows; it was interrupted and rolled back, so \
-                     that the application can write. Raise max_block, or schedule it for when the application may \
-                     wait",
+                     that the application can write. It is left undone, and the database is as it was: raise max_block, \
+                     or schedule it for when the application may wait",
                     show_duration(run.database.maintain.max_block)
                 ),
             );

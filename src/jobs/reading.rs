@@ -139,8 +139,8 @@ impl<'r> Reader<'r> {
                 Err(Error::new(
                     Reason::Deadline,
                     format!(
-                        "stopped after {}, because the application's writers wait for a reader in {} mode; raise \
-                         maintain.max_block, or let the application use WAL mode",
+                        "stopped after {}, because the application's writers wait for a reader in {} mode; what was not \
+                         read until then is left unchecked. Raise maintain.max_block, or let the application use WAL mode",
                         show_duration(limit),
                         self.facts.journal_mode
                     ),

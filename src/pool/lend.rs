@@ -16,7 +16,7 @@ use super::statements::{Statements, tell};
 use super::{Inner, Pool};
 use crate::config::units::show_duration;
 use crate::descriptors;
-use crate::error::{Class, Error, Reason, Result};
+use crate::error::{Class, Error, Reason, Result, reads};
 use crate::metrics::events::{PoolTimedOut, PoolWaited};
 use crate::sqlite::files::{access, header};
 use crate::sqlite::open::{self, strictness};
@@ -153,6 +153,9 @@ impl Inner {
             )
             .of(path),
             Some(SQLITE_NOTADB) => header::explain(path),
+            Some(SQLITE_READONLY) if error.reason == Reason::ReadOnly => {
+                error.context(path.display()).of(path)
+            }
             Some(SQLITE_READONLY) => header::not_writable(path)
                 .or_else(|| access::may_write_sidecars(path).err())
                 .unwrap_or_else(|| error.context(format!("{} cannot be written", path.display())).of(path)),
@@ -203,6 +206,7 @@ impl Loan {
         files.note(&connection, self.generation);
         let result = {
             let _use = call.uses.begin(call, &limits);
+            reads::forget();
             session::run(&mut connection, &limits, Box::new(observer), work)
         };
         files.note(&connection, self.generation);

@@ -18,3 +18,4 @@ pub mod pauses;
 mod process;
 pub mod look;
 pub mod files;
+mod failed_reads;

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde::{Deserialize, Serialize};
 
+use super::apart;
 use crate::commands::{self, quoted};
 use crate::config::{Config, Database, Place};
 use crate::error::{Error, Reason, Result};
@@ -85,6 +86,9 @@ pub fn look(config: &Config, path: &Path) -> Vec<Look> {
             looks.push(warning(text));
         }
         looks.push(one(key("backup.dir"), backups(database, &database.backup.dir)));
+        if let Some(text) = apart::warning(database) {
+            looks.push(Look { about: key("backup.dir"), result: LookResult::Warning, text });
+        }
         for copy in &database.backup.copies {
             looks.push(one(key(&format!("backup.copy.{}", copy.name)), backups(database, &copy.dir)));
         }

@@ -2,11 +2,13 @@
 //! history knows, whether the machine is as the configuration takes it to be. For the daemon, and
 //! for `status` and `check` without one. Must never open a database.
 
+mod apart;
 pub mod disk;
 pub mod environment;
 pub mod judgement;
 pub mod needs;
 pub mod overview;
+pub mod reach;
 pub mod remote;
 pub mod running;
 pub mod unit;

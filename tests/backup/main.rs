@@ -1,9 +1,11 @@
 //! Backups beside a writing application, and the stream of pages that they are made of.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod copies;
 mod fixture;
 mod manifests;
 mod missing;
+mod rate;
 mod runs;
 mod schemas;
 mod snapshot;

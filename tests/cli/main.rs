@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod application;
+mod backup_places;
 mod backups;
 mod benchmark;
 mod config;

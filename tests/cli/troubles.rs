@@ -346,7 +346,10 @@ fn no_right_or_no_disk() -> Vec<(&'static str, Trouble)> {
             Trouble {
                 through: Through::ReadOnlyMount,
                 reason: R::ReadOnly,
-                words: &["Read-only file system", "mounted read-only here: mount it writable"],
+                words: &[
+                    "is in WAL mode and lies on a filesystem that is read-only here",
+                    "Mount that filesystem writable",
+                ],
                 ..trouble()
             },
         ),

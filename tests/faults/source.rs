@@ -3,6 +3,7 @@
 
 use crate::scene::{Before, KEPT, Scene, said};
 use crate::support::backups::unfinished;
+use crate::support::restoring::traced;
 use crate::support::sandbox::Sandbox;
 use crate::support::soundness::assert_sound;
 use crate::support::{skip, wait_until};
@@ -139,6 +140,42 @@ fn a_database_that_cannot_be_read_fails_the_run_whichever_page_it_is() {
         nth += 1 + nth / 3;
     }
     assert!(failed >= 10, "{failed} reads failed");
+    scene.end();
+}
+
+/// A disk that hangs for a moment, a cable, a network: whole when it is read again.
+#[test]
+fn reads_that_fail_for_a_while_are_told_as_that_and_leave_no_damage_behind() {
+    if let Err(why) = tracer::check() {
+        return skip(&why);
+    }
+    let (scene, _) = settled();
+    let (sandbox, database) = (&scene.sandbox, scene.sandbox.database());
+    let trace = sandbox.path().join("trace");
+    // Each thread and each process reads the header, the schema and a few pages before.
+    let fails = |args: &[&str]| {
+        let path = database.to_str().unwrap();
+        let inject = "inject=pread64:error=EIO:when=12+";
+        let options = ["-e", "trace=pread64", "-P", path, "-e", inject];
+        let output = traced(sandbox, &trace, &options, args).wait_with_output().unwrap();
+        assert!(fs::read_to_string(&trace).unwrap().contains("EIO"), "no read failed: {}", said(&output));
+        output
+    };
+    let output = fails(&["--json", "backup", "attendance"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &told["reason"]), (Some(1), &"io".into()), "{told}");
+    assert!(told["summary"].as_str().unwrap().contains(database.to_str().unwrap()), "{told}");
+    // Nobody has to step in.
+    let output = sandbox.litekeeper(&["backup", "attendance"]);
+    assert!(output.status.success(), "{}", said(&output));
+
+    let output = fails(&["health", "attendance", "--deep"]);
+    assert!(!output.status.success() && !said(&output).contains("damaged"), "{}", said(&output));
+    assert!(said(&output).contains("could not be read"), "{}", said(&output));
+    for args in [&["backup", "attendance"][..], &["health", "attendance", "--deep"]] {
+        let output = sandbox.litekeeper(args);
+        assert!(output.status.success(), "{}", said(&output));
+    }
     scene.end();
 }
 

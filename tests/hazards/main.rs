@@ -9,6 +9,7 @@ mod machine;
 mod one_file;
 mod places;
 mod processes;
+mod read_only;
 mod real;
 mod tampered;
 mod their_sqlite;

@@ -3,6 +3,7 @@
 
 mod beside;
 mod checks;
+mod elsewhere;
 mod fixture;
 mod in_place;
 mod in_use;

@@ -76,13 +76,18 @@ impl Sandbox {
         self.path().join("litekeeper.toml")
     }
 
-    /// Writes a configuration in which nothing is scheduled and the daemon listens on a free port,
-    /// with `extra` (TOML) merged over it table by table; gives its path.
+    /// Writes a configuration in which nothing is scheduled, the daemon listens on a free port, and
+    /// rotation keeps by number alone, so that no test depends on the hour that it runs in; with `extra` (TOML) merged over it table by table; gives its path.
     pub fn configure(&self, extra: &str) -> PathBuf {
         let mut configuration: toml::Table = toml::toml! {
             [daemon]
             listen = "127.0.0.1:0"
             timezone = "UTC"
+            [backup]
+            keep_hourly = 0
+            keep_daily = 0
+            keep_weekly = 0
+            keep_monthly = 0
         };
         for (table, key) in SCHEDULES {
             set(&mut configuration, &[table, key], "never");

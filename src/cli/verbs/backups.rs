@@ -12,6 +12,7 @@ use crate::config::{Database, Keep, Place};
 use crate::error::{Error, Reason, Result};
 use crate::store::rotation::Decision;
 use crate::store::{self, Catalogue, Verification};
+use crate::survey::reach;
 use crate::{clock, words};
 
 /// List the backups of a database, the newest first, and why each is kept.
@@ -101,6 +102,8 @@ impl Backups {
         } else {
             let mut page = out::page();
             page.table(0, &render(&told, now));
+            let (schedule, zone) = (&database.backup.when.schedule, config.daemon.timezone);
+            page.beside("rotation keeps ", &reach::in_words(&keep, schedule, zone, now));
             out::text(page.text())?;
         }
         Ok(exit::OK)

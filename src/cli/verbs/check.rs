@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::exit;
@@ -14,8 +15,8 @@ use crate::config::{Config, Rejection, refusal};
 use crate::error::Result;
 use crate::queries::foreign;
 use crate::survey::environment::{Look, LookResult};
-use crate::survey::{judgement, needs, running};
-use crate::words;
+use crate::survey::{judgement, needs, reach, running};
+use crate::{clock, words};
 
 /// Check the configuration, by the same code as a reload.
 #[derive(Debug, Args)]
@@ -29,10 +30,12 @@ Exit codes:
 With --json:
   {config, valid, databases: [NAME], warnings: [TEXT],
    problems: [{line, column, message, help}],
+   backups: [{databases: [NAME], copy: null or NAME, keep: TEXT}],
    environment: null or [{about, result, text}],
    judged_as: null or {user, unit}}
-`result` is ok, warning or problem; `judged_as` whose rights were looked with,
-and within which unit's sandbox (null for none).")]
+`keep` is what rotation keeps in backup.dir, or in a copy, and how far back that
+reaches; `result` is ok, warning or problem; `judged_as` whose rights were looked
+with, and within which unit's sandbox (null for none).")]
 pub(in crate::cli) struct Check {
     /// Also look at the machine: paths, owners, free space, the address. As root it looks with the
     /// rights of the daemon: where a systemd unit runs it, as the unit's user and within its
@@ -76,6 +79,7 @@ impl Check {
             None => judgement::judge(&config, &global.config),
         });
         let looks = judgement.as_ref().map(|judgement| &judgement.looks);
+        let reaches = reaches(&config);
         if global.json {
             out::json(&json!({
                 "config": global.config,
@@ -83,12 +87,13 @@ impl Check {
                 "databases": config.databases.keys().collect::<Vec<_>>(),
                 "warnings": config.warnings,
                 "problems": [],
+                "backups": reaches,
                 "environment": looks,
                 "judged_as": judgement.as_ref().map(|j| json!({ "user": j.user, "unit": j.unit })),
             }))?;
         } else {
             let mut page = out::page();
-            render(&mut page, &global.config, &config, looks.map_or(&[], Vec::as_slice));
+            render(&mut page, &global.config, &config, &reaches, looks.map_or(&[], Vec::as_slice));
             out::text(page.text())?;
         }
         let has_problem = looks.into_iter().flatten().any(|look| look.result == LookResult::Problem);
@@ -116,16 +121,55 @@ fn rejected(path: &Path, rejected: &Rejection) -> Value {
         "databases": [],
         "warnings": [],
         "problems": problems,
+        "backups": [],
         "environment": null,
         "judged_as": null,
     })
 }
 
-fn render(page: &mut Page, path: &Path, config: &Config, looks: &[Look]) {
+/// How far back the backups of some databases reach, which have the same policy.
+#[derive(Serialize)]
+struct Reach<'c> {
+    databases: Vec<&'c str>,
+    copy: Option<&'c str>,
+    keep: String,
+}
+
+/// In the order of the configuration, each policy once.
+fn reaches(config: &Config) -> Vec<Reach<'_>> {
+    let (zone, now) = (config.daemon.timezone, clock::now());
+    let mut reaches: Vec<Reach<'_>> = Vec::new();
+    for database in config.databases.values() {
+        let backup = &database.backup;
+        let copies = backup.copies.iter().map(|copy| (Some(copy.name.as_str()), &copy.keep));
+        for (copy, keep) in std::iter::once((None, &backup.keep)).chain(copies) {
+            let keep = reach::in_words(keep, &backup.when.schedule, zone, now);
+            match reaches.iter_mut().find(|reach| reach.copy == copy && reach.keep == keep) {
+                Some(same) => same.databases.push(&database.name),
+                None => reaches.push(Reach { databases: vec![&database.name], copy, keep }),
+            }
+        }
+    }
+    reaches
+}
+
+/// Databases that are named one by one; more are counted.
+const NAMED: usize = 5;
+
+fn render(page: &mut Page, path: &Path, config: &Config, reaches: &[Reach<'_>], looks: &[Look]) {
     let databases = words::plural(config.databases.len() as u64, "database", "databases");
     page.line(format!("{}: valid, {databases}", path.display()));
     for warning in &config.warnings {
         page.beside("warning: ", warning);
+    }
+    for Reach { databases, copy, keep } in reaches {
+        let whose = match databases.len() {
+            n if n == config.databases.len() && n > 1 => String::from("all databases"),
+            n if n > NAMED => words::plural(n as u64, "database", "databases"),
+            _ => databases.join(", "),
+        };
+        let what = copy.map_or_else(|| String::from("backups"), |copy| format!("copies {copy}"));
+        page.beside(&format!("{what} of {whose}: "), &format!("keeps {keep}"));
     }
     if !looks.is_empty() {
         let mut table = TextTable::new(["RESULT", "ABOUT", "FOUND"]);

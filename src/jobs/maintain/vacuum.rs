@@ -165,7 +165,7 @@ fn rewrite(run: &Run, facts: &Facts, mode: AutoVacuum, preview: bool) -> Result<
     }
     let expected = speeds.of_vacuum(used);
     if expected > limit {
-        return Ok(StepReport::refused(STEP, too_slow(run, used, &speeds, &not_now)));
+        return Ok(StepReport::refused(STEP, too_slow(run, facts, &speeds, &not_now)));
     }
     if preview {
         let why = if mode == AutoVacuum::of(facts.auto_vacuum) {
@@ -215,16 +215,18 @@ fn lasting(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
-fn too_slow(run: &Run, used: u64, speeds: &Speeds, not_now: &str) -> Error {
+fn too_slow(run: &Run, facts: &Facts, speeds: &Speeds, not_now: &str) -> Error {
+    let used = facts.used_bytes();
     let seconds = speeds.of_vacuum(used);
     let text = format!(
         "VACUUM would hold the application's writers for about {} ({} in use, {}), longer than maintain.max_block = {} \
-         allows{not_now}; where the application may wait so long at this time, set max_block = \"{:.0}s\", or \
-         vacuum = \"never\" where it may not",
+         allows{not_now}. It is left undone, and {} of free pages stay in the file; where the application may wait so \
+         long at this time, set max_block = \"{:.0}s\", or vacuum = \"never\" where it may not",
         words::duration(seconds),
         words::bytes(used),
         speeds.vacuum_basis(),
         show_duration(run.database.maintain.max_block),
+        words::bytes(facts.free_pages * facts.page_size),
         (seconds * 1.5).ceil()
     );
     Error::new(Reason::Refused, text)

@@ -154,7 +154,7 @@ fn scratch_places(database: &Database, place: &Place) -> Vec<PathBuf> {
 }
 
 /// A scratch file with room for so many bytes, and where it is.
-fn scratch<'p>(places: &'p [PathBuf], bytes: u64) -> Result<(Scratch, &'p Path)> {
+fn scratch(places: &[PathBuf], bytes: u64) -> Result<(Scratch, &Path)> {
     let mut refused = None;
     for directory in places {
         match Scratch::create(directory, "verify") {

@@ -52,7 +52,10 @@ pub(super) fn of(run: &Run, reader: &Reader<'_>, query: &Query) -> Result<QueryT
     let result = result.map_err(|error| match error.reason {
         Reason::Deadline if began.elapsed() >= limit => Error::new(
             Reason::Deadline,
-            format!("stopped after {} (maintain.max_block)", show_duration(limit)),
+            format!(
+                "stopped after {} (maintain.max_block), without a time or a plan; raise it to wait for longer",
+                show_duration(limit)
+            ),
         ),
         _ => error,
     });

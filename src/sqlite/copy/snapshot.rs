@@ -187,8 +187,8 @@ impl<'c> Snapshot<'c> {
             |why: String| Err(Error::new(Reason::Deadline, format!("the snapshot was given up: {why}")));
         if self.blocks_writers() && held > longest_block {
             return given_up(format!(
-                "in {} mode writers wait for it, and after {} it was not done; raise maintain.max_block, let the \
-                 application use WAL mode, or where the place of the backups is slow, back up to a local disk and copy \
+                "in {} mode writers wait for it, and after {} it was not done, so there is no new backup; raise \
+                 maintain.max_block where they may wait for longer, let the application use WAL mode, or where the place of the backups is slow, back up to a local disk and copy \
                  from there ([[database.NAME.backup.copy]])",
                 self.facts.journal_mode,
                 words::duration(longest_block.as_secs_f64())

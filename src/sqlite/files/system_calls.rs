@@ -34,6 +34,7 @@ use rustix::io::{Errno, Result as Tried};
 use super::paths::SIDECARS;
 use super::place::{self, is_trusted, reopened};
 use crate::rights::{self, Owner};
+use crate::sqlite::failed_reads;
 
 /// What SQLite opens beside databases, by these names: for numbers by chance, and to keep the first
 /// descriptors free.
@@ -74,7 +75,7 @@ thread_local! {
 /// Puts them in place, the first time that it is called. `false`: SQLite did not take them.
 pub(in crate::sqlite) fn install() -> bool {
     static INSTALLED: OnceLock<bool> = OnceLock::new();
-    *INSTALLED.get_or_init(|| replaced().is_some())
+    *INSTALLED.get_or_init(|| replaced().is_some() && failed_reads::install())
 }
 
 fn replaced() -> Option<()> {

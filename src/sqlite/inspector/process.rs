@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::question::{Answer, Question, Subject};
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Reason, Result, reads};
 use crate::sqlite::checks;
 use crate::sqlite::files::access;
 use crate::sqlite::files::paths::file_bytes;
@@ -43,6 +43,7 @@ pub fn answer() -> Result<()> {
     let mut connection = None;
     for line in lines {
         let question: Question = serde_json::from_str(&line).map_err(|e| misunderstood(&e))?;
+        reads::forget();
         let opened = match connection.take() {
             Some(connection) => Ok(connection),
             None => opened(&file).inspect(|connection| {
@@ -137,6 +138,8 @@ fn read(interrupts: Receiver<InterruptHandle>) -> Result<Receiver<String>> {
 }
 
 fn say<T: Serialize>(found: Result<T>) -> Result<()> {
+    // A check takes a page that could not be read for one that is damaged.
+    let found = if reads::have_failed() { Err(Error::unread()) } else { found };
     let answer = found.map_or_else(|error| Answer::Failed(explained(error).into()), Answer::Found);
     let mut line = serde_json::to_vec(&answer).map_err(|e| misunderstood(&e))?;
     line.push(b'\n');

@@ -105,11 +105,11 @@ impl Catalogue {
             // As when a backup is made: the manifest first, so that a file with a name has one.
             let edit = self.store.edit()?;
             let left = self.manifest_alone(&name, manifest)?;
-            if left.is_none() {
+            if left == Left::Nothing {
                 self.check_free(&name)?;
             }
             begun = Some(edit);
-            let pinned = pinned || left.flatten().is_some_and(|left| left.pinned);
+            let pinned = pinned || left == Left::Pinned;
             self.store.replace(&name.manifest(), &Manifest { pinned, ..copy.clone() }.to_json()?)?;
             Ok(Content::New)
         });
@@ -164,19 +164,23 @@ impl Catalogue {
         }
     }
 
-    /// The manifest of an earlier copy of this backup whose file is gone, which may be replaced:
-    /// `Some(None)` where nobody can read it. `None` where there is no manifest without a file.
+    /// What an earlier copy of this backup left whose file is gone: it may be replaced.
     ///
     /// Errors: `refused` for the manifest of another backup, whose file may be on its way.
-    fn manifest_alone(&self, name: &BackupName, backup: &Manifest) -> Result<Option<Option<Manifest>>> {
+    fn manifest_alone(&self, name: &BackupName, backup: &Manifest) -> Result<Left> {
         let files = self.store.list()?;
-        let Some(entry) = files.iter().find(|file| file.name == name.manifest()) else { return Ok(None) };
+        let Some(entry) = files.iter().find(|file| file.name == name.manifest()) else {
+            return Ok(Left::Nothing);
+        };
         if files.iter().any(|file| file.name != entry.name && name.is_stem_of(&file.name)) {
-            return Ok(None);
+            return Ok(Left::Nothing);
         }
         match self.manifests.read(&*self.store, entry) {
-            Ok(left) if left.stored_sha256 == backup.stored_sha256 => Ok(Some(Some(left))),
-            Err(error) if error.reason == Reason::Damaged => Ok(Some(None)),
+            Ok(left) if left.stored_sha256 == backup.stored_sha256 => {
+                Ok(if left.pinned { Left::Pinned } else { Left::Unpinned })
+            }
+            // One that nobody can read is nobody's.
+            Err(error) if error.reason == Reason::Damaged => Ok(Left::Unpinned),
             Ok(_) => {
                 let text = format!(
                     "{} in {} is the manifest of another backup of that name, whose file is not there; give each \
@@ -189,6 +193,15 @@ impl Catalogue {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A manifest without its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// There is none.
+    Nothing,
+    Unpinned,
+    Pinned,
 }
 
 fn not_read_back(name: &str, place: &str) -> Error {

@@ -255,7 +255,10 @@ fn a_copy_has_a_name_a_place_of_its_own_and_a_rotation() {
     says(&copy("name = \"usb\""), "3:1: `database.app.backup.copy.dir` is missing");
     says(&copy("name = \"a/b\"\ndir = \"/usb\""), "4:8: \"a/b\" cannot be the name of a copy");
     says(
-        &copy("name = \"a\"\ndir = \"/usb\"\nkeep_last = 0"),
+        &copy(
+            "name = \"a\"\ndir = \"/usb\"\nkeep_last = 0\nkeep_hourly = 0\nkeep_daily = 0\nkeep_weekly = 0\n\
+             keep_monthly = 0",
+        ),
         "3:1: no backup would be kept in this copy: every `keep_` key is 0",
     );
     says(
@@ -324,11 +327,15 @@ fn litekeepers_files_and_databases_keep_apart() {
 
 #[test]
 fn a_policy_that_keeps_nothing_is_refused_where_it_is_set() {
+    const NO_PERIOD: &str = "keep_hourly = 0\nkeep_daily = 0\nkeep_weekly = 0\nkeep_monthly = 0\n";
     let says_nothing = "no backup would be kept: every `keep_` key of `backup` is 0";
-    says(&format!("{APP}[database.app.backup]\nkeep_last = 0\n"), &format!("4:13: {says_nothing}"));
-    let two = format!("{APP}[database.b]\npath = \"/b\"\n[backup]\nkeep_last = 0\n");
+    says(
+        &format!("{APP}[database.app.backup]\nkeep_last = 0\n{NO_PERIOD}"),
+        &format!("4:13: {says_nothing}"),
+    );
+    let two = format!("{APP}[database.b]\npath = \"/b\"\n[backup]\nkeep_last = 0\n{NO_PERIOD}");
     says(&two, &format!("6:13: {says_nothing}"));
-    let text = format!("{APP}[backup]\nkeep_last = 0\n[database.app.backup]\nkeep_daily = 1\n");
+    let text = format!("{APP}[backup]\nkeep_last = 0\n{NO_PERIOD}[database.app.backup]\nkeep_daily = 1\n");
     assert_eq!(app(&text).backup.keep.daily, 1);
 }
 

@@ -21,8 +21,9 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!((app.pool.timeout, app.pool.recycle), (seconds(30), seconds(1800)));
     assert_eq!((app.pool.retry_delay, app.pool.busy_timeout), (seconds(1), seconds(5)));
     assert_eq!((app.maintain.vacuum_min_free, app.maintain.vacuum_min_size), (0.2, 16_777_216));
-    assert_eq!((app.maintain.max_block, app.maintain.max_wal), (seconds(30), 268_435_456));
-    assert_eq!((app.backup.level, app.backup.keep.last, app.backup.keep.daily), (6, 10, 0));
+    assert_eq!((app.maintain.max_block, app.maintain.max_wal), (seconds(5), 268_435_456));
+    let keep = Keep { last: 10, hourly: 24, daily: 7, weekly: 4, monthly: 12, yearly: 0 };
+    assert_eq!((app.backup.level, app.backup.keep), (6, keep));
     assert!((1..=4).contains(&app.backup.threads));
     assert_eq!(app.cleanup.batch_target, Duration::from_millis(5));
     assert_eq!((app.cleanup.max_share, app.watch.slow_threshold), (0.5, seconds(1)));

@@ -6,7 +6,6 @@ use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::Restore;
 use crate::cli::verbs::backups;
 use crate::commands::{self, quoted};
 use crate::config::Database;
@@ -16,7 +15,11 @@ use crate::store::{Backup, Catalogue};
 /// Where else to look, and what was asked for.
 pub(super) struct Elsewhere<'a> {
     pub(super) database: &'a Database,
-    pub(super) asked: &'a Restore,
+    /// Where it is looked for first: the copy's name; `None` is `backup.dir`.
+    pub(super) from: Option<&'a str>,
+    pub(super) in_place: bool,
+    /// Flags that were given beside.
+    pub(super) flags: Vec<&'static str>,
     /// Where it is restored to.
     pub(super) to: &'a Path,
     /// What the command names in a place.
@@ -34,7 +37,7 @@ impl Elsewhere<'_> {
     /// Adds to an error that leaves nothing to restore here what there is elsewhere.
     pub(super) fn instead(&self, error: Error) -> Error {
         // A mistyped name of a copy is no reason to look anywhere.
-        if self.database.place(self.asked.from.as_deref()).is_none() {
+        if self.database.place(self.from).is_none() {
             return error;
         }
         self.added(error, self.named, None)
@@ -85,7 +88,7 @@ impl Elsewhere<'_> {
         than: Option<&Backup>,
     ) -> (Option<Found<'_>>, Vec<String>) {
         let copies = self.database.backup.copies.iter().map(|copy| Some(copy.name.as_str()));
-        let others = std::iter::once(None).chain(copies).filter(|place| *place != self.asked.from.as_deref());
+        let others = std::iter::once(None).chain(copies).filter(|place| *place != self.from);
         let (mut found, mut unseen) = (Vec::new(), Vec::new());
         for place in others {
             match backups::catalogue(self.database, place).and_then(|there| named(&there)) {
@@ -114,19 +117,13 @@ impl Elsewhere<'_> {
             add("--from");
             add(&quoted(Path::new(copy)));
         }
-        if self.asked.in_place {
+        if self.in_place {
             add("--in-place");
         } else {
             add("--to");
             add(&quoted(self.to));
         }
-        for (flag, is_given) in
-            [("--accept-unseen", self.asked.accept_unseen), ("--full-check", self.asked.full_check)]
-        {
-            if is_given {
-                add(flag);
-            }
-        }
+        self.flags.iter().for_each(|flag| add(flag));
         commands::litekeeper(words.join(" "))
     }
 }

@@ -138,7 +138,15 @@ impl Restore {
             Some(at) => catalogue.at(at),
             None => catalogue.find(self.backup.as_deref().unwrap_or("latest")),
         };
-        let elsewhere = Elsewhere { database, asked: self, to: &to, named: &named };
+        let flags = [("--accept-unseen", self.accept_unseen), ("--full-check", self.full_check)];
+        let elsewhere = Elsewhere {
+            database,
+            from: self.from.as_deref(),
+            in_place: self.in_place,
+            flags: flags.into_iter().filter_map(|(flag, is_given)| is_given.then_some(flag)).collect(),
+            to: &to,
+            named: &named,
+        };
         let opened = catalogue(database, self.from.as_deref()).and_then(|here| Ok((named(&here)?, here)));
         let (backup, catalogue) = opened.map_err(|error| elsewhere.instead(error))?;
         let mut told = RestoreOutput {
