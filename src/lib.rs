@@ -25,7 +25,7 @@
 //!   metrics    what is told to Prometheus and the log, together
 //!   sql        words of SQL: tokens, quoting, shapes
 //!   terms      words of the field: kinds of job, outcomes, verdicts, progress
-//!   clock, words, rights, priority, error
+//!   clock, zone, words, rights, priority, error
 //! ```
 //!
 //! `state` lies below `pool` and not beside it because it is a database of our own: it needs SQLite
@@ -50,6 +50,7 @@ pub mod metrics;
 pub mod sql;
 pub mod terms;
 pub mod words;
+pub mod zone;
 pub mod clock;
 pub mod priority;
 pub mod rights;

@@ -3,11 +3,11 @@
 //! begin with a VACUUM.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
 use super::{calendar, jitter};
 use crate::config::{Database, When};
 use crate::terms::JobKind;
+use crate::zone::Zone;
 
 /// The jobs among `kinds` that were due since they last started and did not run, each once with the
 /// latest instant at which it was due, in the order of `kinds`. Only those with `catch_up`; a job
@@ -15,7 +15,7 @@ use crate::terms::JobKind;
 pub fn missed(
     database: &Database,
     kinds: &[JobKind],
-    zone: Tz,
+    zone: Zone,
     last_started: impl Fn(JobKind) -> Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Vec<(JobKind, DateTime<Utc>)> {
@@ -31,7 +31,7 @@ fn missed_at(
     database: &str,
     kind: JobKind,
     when: &When,
-    zone: Tz,
+    zone: Zone,
     since: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {

@@ -25,7 +25,7 @@ const RANKS: [&[&str]; 17] = [
     &["config"],
     &["metrics"],
     &["sql", "terms"],
-    &["clock", "words", "priority", "rights", "error"],
+    &["clock", "zone", "words", "priority", "rights", "error"],
 ];
 
 /// Lines in a file, its tests and comments included; past this it has two subjects.

@@ -2,15 +2,15 @@
 
 use super::fixtures::{at, database, every, spread};
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 use litekeeper::config::When;
 use litekeeper::schedule::{catch_up, jitter};
 use litekeeper::terms::JobKind;
+use litekeeper::zone::Zone;
 use std::time::Duration;
 
 fn missed(jobs: &[(JobKind, When)], started: &[(JobKind, &str)], now: &str) -> Vec<(JobKind, DateTime<Utc>)> {
     let last = |kind| started.iter().find(|(of, _)| *of == kind).map(|(_, time)| at(time));
-    catch_up::missed(&database("x", jobs), &JobKind::SCHEDULED, Tz::UTC, last, at(now))
+    catch_up::missed(&database("x", jobs), &JobKind::SCHEDULED, Zone::UTC, last, at(now))
 }
 
 #[test]
