@@ -4,6 +4,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 use crate::error::{Error, Reason};
 
 /// Why a configuration was not accepted: every problem that was found, in the order of the file.
@@ -35,7 +37,7 @@ pub struct Position {
     pub column: usize,
     /// The line itself, without what a terminal would obey.
     pub text: String,
-    /// Characters to underline, at least 1.
+    /// Columns to underline, at least 1: a Chinese character takes two.
     pub width: usize,
 }
 
@@ -53,7 +55,7 @@ impl Position {
             line: source[..line_start].matches('\n').count() + 1,
             column: source[line_start..start].chars().count() + 1,
             text: text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect(),
-            width: marked.chars().count().max(1),
+            width: marked.width().max(1),
         }
     }
 }
@@ -100,7 +102,11 @@ impl fmt::Display for Rejection {
                 // Tabs stay tabs, so that the caret stands under its character whatever their
                 // width.
                 let indent = place.text.chars().chain(std::iter::repeat(' ')).take(place.column - 1);
-                let indent: String = indent.map(|c| if c == '\t' { c } else { ' ' }).collect();
+                let blank = |c: char| match c {
+                    '\t' => String::from(c),
+                    _ => " ".repeat(c.width().unwrap_or(0)),
+                };
+                let indent: String = indent.map(blank).collect();
                 write!(f, "\n{} | {}", place.line, place.text)?;
                 write!(f, "\n{:gutter$}| {indent}{}", "", "^".repeat(place.width))?;
             }

@@ -10,7 +10,9 @@ mod demo;
 mod documents;
 mod errors;
 mod fixture;
+mod monitoring;
 mod restores;
+mod terminals;
 mod troubles;
 mod verbs;
 

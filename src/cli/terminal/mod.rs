@@ -8,3 +8,4 @@ pub(super) mod progress;
 pub(super) mod shell;
 pub(super) mod table;
 pub(super) mod time;
+pub(super) mod tone;

@@ -2,6 +2,7 @@
 //! share. Looks at nothing.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::{APPLICATION_SQLITE, CheckStatus, DatabaseStatus, HandedOver, JobStatus, WalPinned};
 use crate::error::Reason;
@@ -25,7 +26,8 @@ pub struct Problem {
 }
 
 /// How bad a [`Problem`] is; the worse sorts first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Something failed or is damaged.
     Failure,
