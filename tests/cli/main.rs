@@ -12,6 +12,7 @@ mod errors;
 mod fixture;
 mod monitoring;
 mod restores;
+mod schedules;
 mod terminals;
 mod troubles;
 mod verbs;

@@ -1,5 +1,7 @@
 //! `litekeeper check`.
 
+mod schedules;
+
 use std::path::Path;
 
 use clap::Args;
@@ -10,12 +12,15 @@ use crate::cli::global::Global;
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
 use crate::cli::terminal::table::TextTable;
+use crate::cli::terminal::tone::Tone;
+use crate::clock;
 use crate::config::{Config, Rejection};
 use crate::error::Result;
-use crate::survey::environment::{self, Look, LookResult};
+use crate::schedule::outlook::outlook;
+use crate::survey::environment::{Look, LookResult, look};
 use crate::words;
 
-/// Check the configuration, by the same code as a reload.
+/// Check the configuration, by the same code as a reload, and say when its schedules fire next.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:
@@ -26,7 +31,9 @@ Exit codes:
 
 With --json:
   {config, valid, databases: [NAME], warnings: [TEXT],
-   problems: [{line, column, message, help}],
+   problems: [{line, column, message, help}], timezone,
+   schedules: [{task, schedule, databases: [NAME], jitter_seconds,
+                next: [{at, postponed_to}]}],
    environment: null or [{about, result, text}]}
 `result` is ok, warning or problem.")]
 pub(in crate::cli) struct Check {
@@ -47,7 +54,8 @@ impl Check {
             }
             Err(rejected) => return Err(rejected.into()),
         };
-        let looks = self.environment.then(|| environment::look(&config, &global.config));
+        let schedules = outlook(&config, clock::now());
+        let looks = self.environment.then(|| look(&config, &global.config));
         if global.json {
             out::json(&json!({
                 "config": global.config,
@@ -55,12 +63,16 @@ impl Check {
                 "databases": config.databases.keys().collect::<Vec<_>>(),
                 "warnings": config.warnings,
                 "problems": [],
+                "timezone": config.daemon.timezone.name(),
+                "schedules": schedules,
                 "environment": looks,
             }))?;
         } else {
             let mut page = out::page();
-            render(&mut page, &global.config, &config, looks.as_deref().unwrap_or_default());
-            out::text(page.text())?;
+            render(&mut page, &global.config, &config);
+            schedules::render(&mut page, &config, &schedules);
+            environment(&mut page, looks.as_deref().unwrap_or_default());
+            out::print(&page)?;
         }
         let has_problem = looks.iter().flatten().any(|look| look.result == LookResult::Problem);
         Ok(if has_problem { exit::FAILED } else { exit::OK })
@@ -87,21 +99,37 @@ fn rejected(path: &Path, rejected: &Rejection) -> Value {
         "databases": [],
         "warnings": [],
         "problems": problems,
+        "timezone": null,
+        "schedules": [],
         "environment": null,
     })
 }
 
-fn render(page: &mut Page, path: &Path, config: &Config, looks: &[Look]) {
+fn render(page: &mut Page, path: &Path, config: &Config) {
     let databases = words::plural(config.databases.len() as u64, "database", "databases");
     page.line(format!("{}: valid, {databases}", path.display()));
     for warning in &config.warnings {
-        page.beside("warning: ", warning);
+        page.beside_in(Tone::Doubtful, "warning: ", warning);
     }
-    if !looks.is_empty() {
-        let mut table = TextTable::new(["RESULT", "ABOUT", "FOUND"]);
-        for look in looks {
-            table.row([look.result.as_str(), &look.about, &look.text]);
-        }
-        page.table(0, &table);
+}
+
+/// What was found on the machine.
+fn environment(page: &mut Page, looks: &[Look]) {
+    if looks.is_empty() {
+        return;
     }
+    page.line("");
+    let mut table = TextTable::new(["RESULT", "ABOUT", "FOUND"]);
+    for look in looks {
+        table.row([look.result.as_str(), &look.about, &look.text]);
+        table.tone(
+            0,
+            match look.result {
+                LookResult::Ok => Tone::Good,
+                LookResult::Warning => Tone::Doubtful,
+                LookResult::Problem => Tone::Bad,
+            },
+        );
+    }
+    page.table(0, &table);
 }
