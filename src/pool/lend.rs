@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use deadpool_sqlite::{HookError, Object, PoolError, TimeoutType};
 use rusqlite::Connection;
-use rusqlite::ffi::{SQLITE_IOERR, SQLITE_IOERR_SHMSIZE, SQLITE_NOTADB, SQLITE_READONLY};
+use rusqlite::ffi::{SQLITE_CANTOPEN, SQLITE_IOERR, SQLITE_IOERR_SHMSIZE, SQLITE_NOTADB, SQLITE_READONLY};
 use tokio::sync::RwLockReadGuard;
 
 use super::call::Call;
@@ -15,10 +15,11 @@ use super::session;
 use super::statements::{Statements, tell};
 use super::{Inner, Pool};
 use crate::config::units::show_duration;
+use crate::descriptors;
 use crate::error::{Class, Error, Reason, Result};
 use crate::metrics::events::{PoolTimedOut, PoolWaited};
 use crate::sqlite::files::header;
-use crate::sqlite::open;
+use crate::sqlite::open::{self, strictness};
 
 /// How often files may be replaced one after the other before a call gives up.
 const ADMISSIONS: usize = 3;
@@ -140,6 +141,17 @@ impl Inner {
             return error;
         }
         match error.primary() {
+            Some(SQLITE_CANTOPEN | SQLITE_IOERR) if descriptors::ran_out() => Error::new(
+                Reason::NoDescriptors,
+                format!(
+                    "{}; {} of {} file descriptors are in use: {}",
+                    error.message,
+                    descriptors::open().map_or_else(|| String::from("all"), |open| open.to_string()),
+                    descriptors::limit(),
+                    descriptors::REMEDY
+                ),
+            )
+            .of(path),
             Some(SQLITE_NOTADB) => header::explain(path),
             Some(SQLITE_READONLY) => header::not_writable(path)
                 .unwrap_or_else(|| error.context(format!("{} cannot be written", path.display())).of(path)),
@@ -186,6 +198,7 @@ impl Loan {
         let observer = Statements::new(&self.inner.database, self.inner.slow_threshold, call.job);
         let slow = observer.slow();
         open::leave_log_to_replicator(&connection, path)?;
+        strictness::relax(&connection)?;
         files.note(&connection, self.generation);
         let result = {
             let _use = call.uses.begin(call, &limits);

@@ -10,11 +10,12 @@ use super::Supervisor;
 use super::events::EndOfRun;
 use super::keeper::{Keeper, RunInProgress, Slot};
 use crate::clock;
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 use crate::jobs::runner::{self, Order};
 use crate::jobs::{Access, Terms, registry};
 use crate::schedule::admission::{Claim, Decision, Ticket};
-use crate::schedule::{blackout, catch_up};
+use crate::schedule::blackout;
+use crate::schedule::catch_up::{self, LastStart};
 use crate::state::runs::{self as history, Run};
 use crate::terms::{Cause, JobKind};
 
@@ -23,6 +24,7 @@ impl Supervisor {
     /// stopped.
     pub(super) async fn catch_up(&mut self, now: DateTime<Utc>) -> Result<()> {
         let databases: Vec<_> = self.keepers.values().map(|keeper| Arc::clone(&keeper.database)).collect();
+        let mut ahead = Vec::new();
         for database in databases {
             let name = database.name.clone();
             let last: BTreeMap<JobKind, Run> = self
@@ -33,7 +35,13 @@ impl Supervisor {
                 })
                 .await?;
             let zone = self.config.daemon.timezone;
-            let started = |kind| last.get(&kind).map(|run| run.started);
+            let started =
+                |kind| last.get(&kind).map(|run| run.started.map_or(LastStart::Unknown, LastStart::At));
+            ahead.extend(
+                last.iter()
+                    .filter(|(_, run)| run.started.is_none())
+                    .map(|(kind, _)| format!("{kind} of {}", database.name)),
+            );
             let missed = catch_up::missed(&database, &registry::kinds(&database), zone, started, now);
             for kind in registry::kinds(&database) {
                 let cut_short = last.get(&kind).is_some_and(Run::was_cut_short);
@@ -46,6 +54,13 @@ impl Supervisor {
                 }
                 self.request(&database.name, kind, Cause::CatchUp);
             }
+        }
+        if let Some(first) = ahead.first() {
+            let more = if ahead.len() > 1 { format!(" and {} more", ahead.len() - 1) } else { String::new() };
+            tracing::warn!(
+                "the clock was ahead at the last run of {first}{more}: when that was is not known; what was due \
+                 meanwhile happens as soon as it may"
+            );
         }
         Ok(())
     }
@@ -146,15 +161,28 @@ impl Supervisor {
         let (state, ended) = (self.state.clone(), self.ended.clone());
         let database = name.to_owned();
         tokio::spawn(async move {
-            runner::run(&state, order).await;
+            let end = runner::run(&state, order).await;
+            let is_starved = |error: &Error| error.reason == Reason::NoDescriptors;
+            let is_starved = match &end.result {
+                Ok(report) => report.problems.iter().any(is_starved),
+                Err(error) => is_starved(error),
+            };
             // Nobody listens any more only while the process ends.
-            let _ = ended.send(EndOfRun { database, kind });
+            let _ = ended.send(EndOfRun { database, kind, is_starved });
         });
     }
 
     /// Takes note of the end of a run, and starts what waited for it.
     pub(super) fn finished(&mut self, ended: &EndOfRun) {
-        let EndOfRun { database: name, kind } = ended;
+        let EndOfRun { database: name, kind, is_starved } = ended;
+        let is_news = if *is_starved {
+            self.starving.insert((name.clone(), *kind))
+        } else {
+            self.starving.remove(&(name.clone(), *kind))
+        };
+        if is_news {
+            self.tell_who_starves();
+        }
         // A database's files lie in a directory of its name, whatever the bucket.
         self.remote.look_again(|place| place.ends_with(&format!("/{name}")));
         let mut again = None;
@@ -199,6 +227,13 @@ impl Supervisor {
                 self.start(&name, kind, cause);
             }
         }
+    }
+
+    /// Tells which databases have jobs that fail for lack of descriptors.
+    pub(super) fn tell_who_starves(&mut self) {
+        self.starving.retain(|(name, _)| self.keepers.contains_key(name));
+        let names: BTreeSet<_> = self.starving.iter().map(|(name, _)| name.clone()).collect();
+        self.readiness.starving(names.into_iter().collect());
     }
 
     /// Asks again for the jobs that were held back, of a database that is at hand.

@@ -11,6 +11,7 @@ mod fulltext;
 mod keys;
 mod limits;
 mod log;
+mod previews;
 mod rows;
 mod triggers;
 

@@ -13,6 +13,7 @@ use super::log::Log;
 use super::plan::Plan;
 use super::report::RuleReport;
 use super::rows::{Tally, rows as rows_in_words};
+use super::trial;
 use super::walk::{self, Extent, Position};
 use crate::config::Rule;
 use crate::config::units::show_duration;
@@ -83,6 +84,7 @@ pub(super) fn rule(
     }
     if report.matched > 0 {
         triggers::in_step(run, &reader, &plan.triggers)?;
+        trial::refuse(&reader, &plan)?;
     }
     if dry_run {
         note(totals, &preview, &preview.tally);
@@ -138,7 +140,7 @@ fn newest(
     let mut bytes = 0;
     let trees = reader.read(|c| sizes::trees(c))?;
     for tree in trees.into_iter().filter(|tree| tree.table == plan.table) {
-        bytes += reader.read(|c| sizes::content_bytes(c, &tree.name))?;
+        bytes += reader.read(|c| sizes::content_bytes(c, &tree))?;
     }
     report.size_bytes = Some(bytes);
     let rows = reader.read(|c| sizes::rows(c, &plan.table))?;

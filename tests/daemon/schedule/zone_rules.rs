@@ -30,7 +30,7 @@ fn configured(schedule: &str) -> (Sandbox, PathBuf) {
 }
 
 fn next_maintenance(daemon: &Daemon) -> f64 {
-    let labels = [("database", "attendance"), ("job", "maintain")];
+    let labels = [("database", "attendance"), ("task", "maintain")];
     daemon.wait_for_metrics("the next maintenance", |metrics| {
         metrics.get("litekeeper_job_next_run_timestamp_seconds", &labels)
     })
@@ -52,7 +52,7 @@ fn a_changed_law_moves_a_schedule_by_its_hour_at_the_next_reload() {
     let log = reload(&daemon, "success");
     assert!(log.contains("daemon.timezone from the former rules of Europe/Berlin"), "{log}");
     let moved = daemon.wait_for_metrics("the maintenance an hour earlier", |metrics| {
-        let labels = [("database", "attendance"), ("job", "maintain")];
+        let labels = [("database", "attendance"), ("task", "maintain")];
         metrics.get("litekeeper_job_next_run_timestamp_seconds", &labels).filter(|at| *at != at_five)
     });
     assert_eq!(at_five - moved, 3600.0);

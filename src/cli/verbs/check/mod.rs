@@ -14,10 +14,12 @@ use crate::cli::terminal::page::Page;
 use crate::cli::terminal::table::TextTable;
 use crate::cli::terminal::tone::Tone;
 use crate::clock;
-use crate::config::{Config, Rejection};
+use crate::config::{Config, Rejection, refusal};
 use crate::error::Result;
+use crate::queries::foreign;
 use crate::schedule::outlook::outlook;
 use crate::survey::environment::{Look, LookResult, look};
+use crate::survey::{needs, running};
 use crate::words;
 
 /// Check the configuration, by the same code as a reload, and say when its schedules fire next.
@@ -27,7 +29,7 @@ Exit codes:
   0   ok
   1   the environment has a problem
   2   usage
-  78  the configuration has a problem
+  78  the configuration has a problem, or with --reload needs a restart
 
 With --json:
   {config, valid, databases: [NAME], warnings: [TEXT],
@@ -41,11 +43,15 @@ pub(in crate::cli) struct Check {
     /// the daemon runs as.
     #[arg(long)]
     environment: bool,
+    /// Also ask the running daemon whether a reload would take this over: what needs a restart is a
+    /// problem then, and not a warning.
+    #[arg(long)]
+    reload: bool,
 }
 
 impl Check {
     pub(in crate::cli) fn run(&self, global: &Global) -> Result<u8> {
-        let config = match Config::load(&global.config) {
+        let mut config = match Config::load(&global.config) {
             Ok(config) => config,
             Err(rejected) if global.json => {
                 out::show(&rejected.to_string());
@@ -55,6 +61,18 @@ impl Check {
             Err(rejected) => return Err(rejected.into()),
         };
         let schedules = outlook(&config, clock::now());
+        config.warnings.extend(foreign::warnings(&config)?);
+        let running = running::find(&config, &global.config);
+        config.warnings.extend(needs::too_few_descriptors(&config, running.as_ref()));
+        let restart =
+            running.map(|daemon| daemon.needs_restart(&config.daemon)).filter(|keys| !keys.is_empty());
+        if let Some(keys) = restart {
+            let refusal = refusal(&global.config, &keys);
+            if self.reload {
+                return Err(refusal);
+            }
+            config.warnings.push(format!("a reload will be refused: {}", refusal.message));
+        }
         let looks = self.environment.then(|| look(&config, &global.config));
         if global.json {
             out::json(&json!({

@@ -16,12 +16,12 @@ use crate::cli::terminal::table::TextTable;
 use crate::cli::terminal::tone::Tone;
 use crate::config::Config;
 use crate::error::{Error, Reason, Result};
-use crate::http::ask;
 use crate::state::State;
 use crate::state::status::{
     BackupStatus, CopyStatus, DatabaseStatus, JobStatus, Measure, PoolStatus, Severity, Status as Snapshot,
     Trend,
 };
+use crate::survey::running::{self, Running};
 use crate::survey::{disk, overview};
 use crate::terms::Outcome;
 use crate::words;
@@ -76,11 +76,12 @@ impl Status {
         if let Some(name) = &self.database {
             database(&config, name)?;
         }
-        let asked = config.daemon.listen.and_then(|listen| ask::status(listen, &global.config));
+        let found = running::find(&config, &global.config);
+        let asked = running::status(&config, &global.config, found.as_ref());
         let is_live = asked.is_some();
         let mut status = match asked {
             Some(status) => status,
-            None => without_daemon(&config, &global.config)?,
+            None => without_daemon(&config, &global.config, found.as_ref())?,
         };
         if let Some(name) = &self.database {
             status.databases.retain(|database| database.name == *name);
@@ -107,11 +108,20 @@ impl Status {
     }
 }
 
-fn without_daemon(config: &Config, path: &Path) -> Result<Snapshot> {
+fn without_daemon(config: &Config, path: &Path, found: Option<&Running>) -> Result<Snapshot> {
     let state = State::view(&config.daemon.state_dir)?;
     let mut status = state
         .now(|c| overview::take(c, config, None, |database| Some(Arc::new(disk::of(database, None)))))?;
     status.config_path = path.display().to_string();
+    if let Some(running) = found {
+        let why = match &running.listen_error {
+            Some(error) => error.as_str(),
+            None if running.listen.is_some() => "it does not answer there",
+            None => "its daemon.listen is \"off\"",
+        };
+        status.not_ready =
+            vec![format!("the daemon runs as process {} and cannot be asked: {why}", running.process)];
+    }
     Ok(status)
 }
 
@@ -189,20 +199,21 @@ fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live:
 }
 
 fn backup(newest: &BackupStatus, database: &DatabaseStatus, now: DateTime<Utc>) -> String {
-    let verified = match (newest.verified, database.verified_backup) {
-        (Some(at), _) => format!("verified {}", words::relative(now, at)),
-        (None, Some(taken)) => format!("newest verified: {}", words::relative(now, taken)),
-        (None, None) => String::from("not verified yet"),
+    let verified = match (newest.is_verified, database.verified_backup) {
+        (true, _) => format!("verified {}", words::ago(now, newest.verified)),
+        (false, Some(taken)) => format!("newest verified: {}", words::relative(now, taken)),
+        (false, None) => String::from("not verified yet"),
     };
-    let current = if newest.current > newest.taken {
-        format!(" (nothing was committed until {})", words::relative(now, newest.current))
-    } else {
-        String::new()
+    let current = match newest.current {
+        Some(current) if newest.current > newest.taken => {
+            format!(" (nothing was committed until {})", words::relative(now, current))
+        }
+        _ => String::new(),
     };
     let count = database.backups;
     format!(
         "{}{current}, {}, stored as {}, {verified}; {count} kept",
-        words::relative(now, newest.finished),
+        words::ago(now, newest.finished),
         words::bytes(newest.raw_bytes),
         words::bytes(newest.stored_bytes)
     )
@@ -259,7 +270,7 @@ fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Zone) -> Te
     let mut table = TextTable::new(["JOB", "LAST RUN", "TOOK", next, "SCHEDULE"]);
     for job in jobs {
         let last = job.last.as_ref();
-        let took = last.map(|last| words::duration((last.finished - last.started).as_seconds_f64()));
+        let took = last.and_then(|last| last.took()).map(words::duration);
         let (tone, word) = match last.map(|last| last.outcome) {
             Some(Outcome::Success) => found(job),
             Some(Outcome::Failure) => (Some(Tone::Bad), "FAILED"),
@@ -267,7 +278,7 @@ fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Zone) -> Te
             Some(Outcome::Skipped) => (None, "skipped"),
             None => (None, ""),
         };
-        let ended = last.map(|last| format!("{word} {}", words::relative(now, last.finished)));
+        let ended = last.map(|last| format!("{word} {}", words::ago(now, last.finished)));
         table.row([
             job.kind.to_string(),
             ended.unwrap_or_else(|| String::from("none yet")),
@@ -280,9 +291,11 @@ fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Zone) -> Te
     table
 }
 
-/// A run that did its work, and perhaps found that something is wrong.
+/// A run that did its work, and perhaps found that something is wrong, or left out what only the
+/// application can do.
 fn found(job: &JobStatus) -> (Option<Tone>, &'static str) {
     match job.found() {
+        None if job.is_limited() => (Some(Tone::Good), "limited"),
         None => (Some(Tone::Good), "ok"),
         Some(reason) if reason == Reason::Damaged.as_str() => (Some(Tone::Bad), "FOUND DAMAGE"),
         Some(_) => (Some(Tone::Doubtful), "found something"),
