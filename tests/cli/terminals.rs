@@ -83,7 +83,7 @@ fn the_line_of_progress_keeps_its_end_at_80_columns() {
     let name = "attendance-of-the-northern-school-district";
     let path = sandbox.database().display().to_string();
     let connection = Connection::open(sandbox.database()).unwrap();
-    connection.execute_batch("CREATE TABLE filled AS SELECT randomblob(4000000) AS blob").unwrap();
+    connection.execute_batch("CREATE TABLE filled AS SELECT randomblob(12000000) AS blob").unwrap();
     drop(connection);
     sandbox.configure(&format!("[backup]\nmax_rate = \"2MiB\"\n[database.{name}]\npath = {path:?}\n"));
     let mut table: toml::Table = std::fs::read_to_string(sandbox.configuration()).unwrap().parse().unwrap();

@@ -1,11 +1,23 @@
-//! A text broken into lines of a width, and what it takes of one: as it is seen, with two columns
-//! for a Chinese character and none for an accent that stands by itself.
+//! A text broken into lines of a width, what it takes of one as it is seen (two columns for a
+//! Chinese character, none for an accent that stands by itself), and without what a terminal obeys.
+
+use std::borrow::Cow;
 
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Stands for what is left out.
 const LEFT_OUT: char = '…';
+
+/// Without control characters, but for line ends and tabs.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(obeyed) {
+        Cow::Owned(text.chars().map(|c| if obeyed(c) { '\u{fffd}' } else { c }).collect())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
 
 /// Lines of at most `width` columns where the words allow it, never fewer than one. A path or a
 /// command stays in one piece.
@@ -19,7 +31,7 @@ pub(super) fn broken(text: &str, width: usize) -> Vec<String> {
         .word_splitter(WordSplitter::NoHyphenation)
         .wrap_algorithm(WrapAlgorithm::FirstFit);
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    textwrap::wrap(&words, options).into_iter().map(std::borrow::Cow::into_owned).collect()
+    textwrap::wrap(&words, options).into_iter().map(Cow::into_owned).collect()
 }
 
 /// Columns that a text takes.

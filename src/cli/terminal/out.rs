@@ -2,12 +2,12 @@
 //! `litekeeper history | head` is no error. Nothing that a terminal would obey gets through: names
 //! in a database are whatever its application put there.
 
-use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use serde::Serialize;
 
+use super::lines::plain;
 use super::page::Page;
 use super::tone;
 use crate::error::{Error, Reason, Result};
@@ -67,16 +67,6 @@ fn write_all(mut to: impl Write, text: &str) -> Result<()> {
     match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Error::io("cannot write the output", &e)),
         _ => Ok(()),
-    }
-}
-
-/// Without control characters, but for line ends and tabs.
-pub(super) fn plain(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if text.contains(obeyed) {
-        Cow::Owned(text.chars().map(|c| if obeyed(c) { '\u{fffd}' } else { c }).collect())
-    } else {
-        Cow::Borrowed(text)
     }
 }
 

@@ -1,8 +1,7 @@
 //! Text for a terminal, line by line, in the width that it has; for a pipe, where there is none,
 //! unbroken. Nothing that a terminal would obey gets onto it but its own colours.
 
-use super::lines::{broken, count};
-use super::out::plain;
+use super::lines::{broken, count, plain};
 use super::table::TextTable;
 use super::tone::Tone;
 

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use super::lines::{count, shortened};
+use super::lines::{count, plain, shortened};
 use super::out;
 use crate::error::Result;
 use crate::pool::Call;
@@ -51,7 +51,7 @@ impl Line {
         // A line that is broken is not taken back; the last column stays free, as some terminals
         // break there.
         let room = out::width(&io::stderr()).unwrap_or(80).saturating_sub(1);
-        let line = fitted(&out::plain(&self.what), progress, now - self.began, room);
+        let line = fitted(&plain(&self.what), progress, now - self.began, room);
         let _ = io::stderr().lock().write_all(format!("{CLEAR}{line}").as_bytes());
     }
 }

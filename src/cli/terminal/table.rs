@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::lines::{broken, count};
-use super::out::plain;
+use super::lines::{broken, count, plain};
 use super::tone::Tone;
 
 /// Between two columns.
