@@ -30,6 +30,9 @@ pub struct Outlook {
     pub next: Vec<Firing>,
 }
 
+/// What databases share: job, schedule, jitter, blackout.
+type Key = (JobKind, String, Duration, String);
+
 /// One time at which a schedule fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Firing {
@@ -42,7 +45,7 @@ pub struct Firing {
 /// The schedules of all jobs that have something to do, by job, those of the same words and the
 /// same blackout together.
 pub fn outlook(config: &Config, now: DateTime<Utc>) -> Vec<Outlook> {
-    let mut shared: BTreeMap<(JobKind, String, Duration, String), (&When, Vec<String>)> = BTreeMap::new();
+    let mut shared: BTreeMap<Key, (&When, Vec<String>)> = BTreeMap::new();
     for database in config.databases.values() {
         for kind in registry::kinds(database) {
             let when = database.when(kind);
@@ -51,7 +54,7 @@ pub fn outlook(config: &Config, now: DateTime<Utc>) -> Vec<Outlook> {
         }
     }
     let zone = config.daemon.timezone;
-    let outlook = |((task, schedule, jitter, _), (when, databases)): ((_, _, Duration, _), (&When, _))| {
+    let outlook = |((task, schedule, jitter, _), (when, databases)): (Key, (&When, _))| {
         let after = |at: &DateTime<Utc>| calendar::next(&when.schedule, zone, *at);
         let times = std::iter::successors(after(&now), after).take(TIMES);
         let next = times.map(|at| Firing { at, postponed_to: blackout::ends(&when.blackout, zone, at) });

@@ -18,8 +18,8 @@ use crate::config::Config;
 use crate::error::{Error, Reason, Result};
 use crate::state::State;
 use crate::state::status::{
-    BackupStatus, CopyStatus, DatabaseStatus, JobStatus, Measure, PoolStatus, Severity, Status as Snapshot,
-    Trend,
+    BackupStatus, CopyStatus, DatabaseStatus, JobStatus, LastRun, Measure, PoolStatus, Severity,
+    Status as Snapshot, Trend,
 };
 use crate::survey::running::{self, Running};
 use crate::survey::{disk, overview};
@@ -270,7 +270,7 @@ fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Zone) -> Te
     let mut table = TextTable::new(["JOB", "LAST RUN", "TOOK", next, "SCHEDULE"]);
     for job in jobs {
         let last = job.last.as_ref();
-        let took = last.and_then(|last| last.took()).map(words::duration);
+        let took = last.and_then(LastRun::took).map(words::duration);
         let (tone, word) = match last.map(|last| last.outcome) {
             Some(Outcome::Success) => found(job),
             Some(Outcome::Failure) => (Some(Tone::Bad), "FAILED"),

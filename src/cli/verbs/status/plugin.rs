@@ -61,13 +61,13 @@ fn summary(status: &Status) -> String {
     let own = status.problems.iter().filter(|problem| problem.database.is_none());
     parts.extend(own.map(|problem| problem.text.clone()));
     if let Some(attention) = status.attention() {
-        let names = status.in_trouble();
-        let (named, others) = names.split_at(names.len().min(NAMED));
+        let all = status.in_trouble();
+        let (first, others) = all.split_at(all.len().min(NAMED));
         let others = match others.len() as u64 {
             0 => String::new(),
             more => format!(" and {}", words::plural(more, "other", "others")),
         };
-        parts.push(format!("{attention}: {}{others}", named.join(", ")));
+        parts.push(format!("{attention}: {}{others}", first.join(", ")));
     }
     if parts.is_empty() {
         return match status.databases.len() as u64 {
