@@ -63,7 +63,8 @@ fn columns_are_as_wide_as_they_are_seen() {
             ))
             .unwrap();
         let rule = format!("table = \"{table}\"\ncolumn = \"at\"\nkeep = \"365d\"\n");
-        rules += &format!("[[database.attendance.cleanup.rule]]\n{rule}");
+        rules += "[[database.attendance.cleanup.rule]]\n";
+        rules += &rule;
     }
     sandbox.configure(&rules);
     let shown = run(&sandbox, 0, &["cleanup", "attendance", "--dry-run"]);
