@@ -4,14 +4,15 @@
 //!
 //! Times are UTC in RFC 3339, durations in seconds, sizes in bytes.
 
+mod judgement;
 mod overall;
 mod problems;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-pub use self::overall::{Overall, StatusProblem};
-pub use self::problems::{Problem, Severity};
+pub use self::overall::{Overall, Severity, StatusProblem};
+pub use self::problems::Problem;
 pub use super::trends::{Measure, Trend};
 use crate::error::Reason;
 pub use crate::terms::Verdict;

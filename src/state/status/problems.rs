@@ -2,8 +2,8 @@
 //! share. Looks at nothing.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
+use super::overall::Severity;
 use super::{APPLICATION_SQLITE, CheckStatus, DatabaseStatus, HandedOver, JobStatus, WalPinned};
 use crate::error::Reason;
 use crate::terms::{JobKind, Outcome, Verdict};
@@ -23,16 +23,6 @@ pub struct Problem {
     pub text: String,
     /// When it was found, where that is one moment.
     pub at: Option<DateTime<Utc>>,
-}
-
-/// How bad a [`Problem`] is; the worse sorts first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Something failed or is damaged.
-    Failure,
-    /// Something cannot be told, or will fail if nobody acts.
-    Warning,
 }
 
 impl DatabaseStatus {
