@@ -26,7 +26,7 @@
 //!   sql        words of SQL: tokens, quoting, shapes
 //!   terms      words of the field: kinds of job, outcomes, verdicts, progress
 //!   rights     whose they are, and what a unit's sandbox leaves of them
-//!   clock, words, priority, commands, error
+//!   clock, zone, words, priority, commands, error
 //!   descriptors
 //! ```
 //!
@@ -53,6 +53,7 @@ pub mod sql;
 pub mod terms;
 pub mod rights;
 pub mod words;
+pub mod zone;
 pub mod clock;
 pub mod priority;
 pub mod commands;

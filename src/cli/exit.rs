@@ -1,6 +1,8 @@
 //! Exit codes, and how an error is shown on the way out. Judges nothing: the code follows from the
 //! error's reason.
 
+use std::ffi::OsString;
+
 use serde::Serialize;
 
 use super::journal;
@@ -15,6 +17,11 @@ pub(super) const NOT_FOUND: u8 = 10;
 pub(super) const LOCKED: u8 = 11;
 pub(super) const DAMAGED: u8 = 12;
 pub(super) const CONFIG: u8 = 78;
+
+/// Of `status --exit-code` alone, which has those of monitoring plugins; well is [`OK`].
+pub(super) const PLUGIN_WARNING: u8 = 1;
+pub(super) const PLUGIN_CRITICAL: u8 = 2;
+pub(super) const PLUGIN_UNKNOWN: u8 = 3;
 
 /// Every exit code and its meaning. Those of one command may say more: see its `--help`.
 pub const CODES: [(u8, &str); 8] = [
@@ -61,6 +68,12 @@ impl<'a> From<&'a Error> for Fault<'a> {
     fn from(error: &'a Error) -> Self {
         Self { reason: error.reason, message: &error.message }
     }
+}
+
+/// The exit code for a command line that is wrong: UNKNOWN to a monitoring system, which would take
+/// the usual one for CRITICAL.
+pub(super) fn usage(mut arguments: impl Iterator<Item = OsString>) -> u8 {
+    if arguments.any(|argument| argument == "--exit-code") { PLUGIN_UNKNOWN } else { USAGE }
 }
 
 /// Says in JSON that the command line is wrong; clap has said it on stderr.

@@ -82,9 +82,9 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version count as an error to clap, but are what was asked for.
-            let code = if error.use_stderr() { exit::USAGE } else { exit::OK };
+            let code = if error.use_stderr() { exit::usage(std::env::args_os()) } else { exit::OK };
             let _ = error.print();
-            if code == exit::USAGE && std::env::args_os().any(|argument| argument == "--json") {
+            if code != exit::OK && std::env::args_os().any(|argument| argument == "--json") {
                 exit::tell_usage(&error.to_string());
             }
             return code.into();

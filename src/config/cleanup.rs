@@ -35,7 +35,7 @@ pub struct Rule {
     /// How the column tells the time; `None`: found out.
     pub format: Option<DateFormat>,
     /// The zone of dates in text that have no offset.
-    pub timezone: chrono_tz::Tz,
+    pub timezone: crate::zone::Zone,
     /// What to do where the table has DELETE triggers.
     pub triggers: Triggers,
     /// What to do where rows point at rows that would go.

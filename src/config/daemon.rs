@@ -14,7 +14,7 @@ pub struct Daemon {
     /// Names, beside addresses and local ones, by which the HTTP server is asked.
     pub hosts: Vec<String>,
     /// Zone in which schedules are read; `"local"` is already resolved.
-    pub timezone: chrono_tz::Tz,
+    pub timezone: crate::zone::Zone,
     /// Heavy jobs at the same time over all databases; at least 1.
     pub parallel_jobs: usize,
     /// Of them, those on databases of one disk; 0: no limit.

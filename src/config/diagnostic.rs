@@ -4,6 +4,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 use crate::error::{Error, Reason};
 
 /// Why a configuration was not accepted: every problem that was found, in the order of the file.
@@ -40,7 +42,7 @@ pub struct Position {
     pub text: String,
     /// Characters of it that stand before what is underlined.
     pub indent: usize,
-    /// Characters to underline, at least 1.
+    /// Columns to underline, at least 1: a Chinese character takes two.
     pub width: usize,
 }
 
@@ -87,13 +89,14 @@ impl Position {
         let is_long = text.chars().nth(LONGEST_LINE).is_some();
         let skipped = if is_long { before.saturating_sub(BEFORE) } else { 0 };
         let shown = text.chars().skip(skipped).take(LONGEST_LINE);
-        let width = marked.chars().take(LONGEST_LINE - (before - skipped).min(LONGEST_LINE - 1)).count();
+        let room = LONGEST_LINE - (before - skipped).min(LONGEST_LINE - 1);
+        let marked: String = marked.chars().take(if is_long { room } else { usize::MAX }).collect();
         Self {
             line: lines.line_of(source, start),
             column: before + 1,
             text: shown.map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect(),
             indent: before - skipped,
-            width: if is_long { width } else { marked.chars().count() }.max(1),
+            width: marked.width().max(1),
         }
     }
 }
@@ -140,7 +143,11 @@ impl fmt::Display for Rejection {
                 // Tabs stay tabs, so that the caret stands under its character whatever their
                 // width.
                 let indent = place.text.chars().chain(std::iter::repeat(' ')).take(place.indent);
-                let indent: String = indent.map(|c| if c == '\t' { c } else { ' ' }).collect();
+                let blank = |c: char| match c {
+                    '\t' => String::from(c),
+                    _ => " ".repeat(c.width().unwrap_or(0)),
+                };
+                let indent: String = indent.map(blank).collect();
                 write!(f, "\n{} | {}", place.line, place.text)?;
                 write!(f, "\n{:gutter$}| {indent}{}", "", "^".repeat(place.width))?;
             }

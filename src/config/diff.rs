@@ -70,7 +70,18 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     diff.removed = old.databases.keys().filter(|name| !new.databases.contains_key(*name)).cloned().collect();
     diff.restart = changes(&old.daemon, &new.daemon, fixed);
     diff.daemon = changes(&old.daemon, &new.daemon, reloadable);
+    diff.daemon.extend(new_rules(&old.daemon, &new.daemon));
     diff
+}
+
+/// The same zone, with other rules: the machine's tzdata has changed.
+fn new_rules(old: &Daemon, new: &Daemon) -> Option<Change> {
+    let (old, new) = (old.timezone, new.timezone);
+    (old != new && old.name() == new.name()).then(|| Change {
+        key: "daemon.timezone",
+        old: format!("the former rules of {old}"),
+        new: "those that the machine has now".to_owned(),
+    })
 }
 
 /// The keys that are read once, at start, with their values as in the file.

@@ -147,7 +147,7 @@ mod tests {
             let schedule = Schedule::parse(configuration[job]["schedule"].as_str().unwrap()).unwrap();
             for second in 0..60 {
                 let start = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::seconds(second);
-                let next = crate::schedule::calendar::next(&schedule, chrono_tz::UTC, start).unwrap();
+                let next = crate::schedule::calendar::next(&schedule, crate::zone::Zone::UTC, start).unwrap();
                 assert!(next - start <= TimeDelta::seconds(4), "{job} after {start} only at {next}");
             }
         }

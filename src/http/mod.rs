@@ -180,7 +180,7 @@ impl PartialEq for Shown {
 impl Shown {
     fn status(&self) -> Status {
         let not_ready = self.not_ready.clone();
-        Status { ready: not_ready.is_empty(), not_ready, ..Status::clone(&self.snapshot) }
+        Status { ready: not_ready.is_empty(), not_ready, ..Status::clone(&self.snapshot) }.judged()
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use rusqlite::{Connection, Transaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,6 +24,7 @@ use crate::state::State;
 use crate::state::facts::{self, Fact};
 use crate::terms::JobKind;
 use crate::terms::progress::{Progress, Stop, Unit, Watch};
+use crate::zone::Zone;
 use crate::{clock, priority};
 
 /// For a last look at the file by a run that may have been told to stop.
@@ -49,7 +49,7 @@ pub struct Run {
     /// When it was started; the one time by which it decides what is old.
     pub started: DateTime<Utc>,
     /// The zone in which the operator counts hours and days.
-    pub zone: Tz,
+    pub zone: Zone,
     /// What it met while it waited for a pause.
     pub(super) waits: Waits,
     /// Cancelled when a blackout begins: the run ends before its next slice.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +25,7 @@ use crate::state::locks::Lock;
 use crate::state::runs::{self, Ending};
 use crate::terms::progress::Progress;
 use crate::terms::{Cause, JobKind, Outcome};
+use crate::zone::Zone;
 
 /// Attempts at a run whose error may go away by itself, and the pause before each further one.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
@@ -49,7 +49,7 @@ pub struct Order {
     /// Why.
     pub cause: Cause,
     /// The zone in which the operator counts hours and days.
-    pub zone: Tz,
+    pub zone: Zone,
     /// Stops it.
     pub cancel: CancellationToken,
     /// Stops it before its next slice, because a blackout has begun.

@@ -5,25 +5,25 @@
 //! repeated hour a window therefore holds twice, and one that lies in a gap of spring not at all.
 
 use chrono::{DateTime, Offset as _, TimeDelta, TimeZone as _, Utc};
-use chrono_tz::Tz;
 
 use crate::config::Blackout;
+use crate::zone::Zone;
 
 /// Where the windows of a week are all passed.
 const A_WEEK: TimeDelta = TimeDelta::days(7);
 
 /// Whether `at` is within.
-pub fn holds(blackout: &Blackout, zone: Tz, at: DateTime<Utc>) -> bool {
+pub fn holds(blackout: &Blackout, zone: Zone, at: DateTime<Utc>) -> bool {
     blackout.covers(at.with_timezone(&zone).naive_local())
 }
 
 /// When the blackout that holds at `at` ends; `None` where none does, or it never ends.
-pub fn ends(blackout: &Blackout, zone: Tz, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub fn ends(blackout: &Blackout, zone: Zone, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
     holds(blackout, zone, at).then(|| next_change(blackout, zone, at))?
 }
 
 /// The first instant after `at` from which on it is otherwise than at `at`.
-pub fn next_change(blackout: &Blackout, zone: Tz, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub fn next_change(blackout: &Blackout, zone: Zone, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let before = holds(blackout, zone, at);
     let horizon = at + A_WEEK + A_WEEK;
     let mut at = DateTime::from_timestamp(at.timestamp(), 0)?;
@@ -43,7 +43,7 @@ pub fn next_change(blackout: &Blackout, zone: Tz, at: DateTime<Utc>) -> Option<D
 
 /// The first instant of `(from, to]` with another offset than `from`, if `to` has another one. Two
 /// shifts within a week that undo each other are not known of any zone.
-fn shift_within(zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<DateTime<Utc>> {
+fn shift_within(zone: Zone, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let offset = |at: DateTime<Utc>| zone.offset_from_utc_datetime(&at.naive_utc()).fix();
     let old = offset(from);
     if offset(to) == old {

@@ -17,16 +17,16 @@
 
 use chrono::{DateTime, Datelike, MappedLocalTime, Months, NaiveDate, NaiveDateTime, NaiveTime};
 use chrono::{TimeDelta, TimeZone, Timelike, Utc};
-use chrono_tz::{GapInfo, Tz};
 
 use crate::config::{Cron, Schedule};
+use crate::zone::Zone;
 
 /// A date that has not come within so many years never comes: 29 February on a given weekday is at
 /// most 40 years away (over a century year that is no leap year).
 const HORIZON_YEARS: i32 = 41;
 
 /// The first due instant strictly after `after`; `None` when there is none (`never`, 30 February).
-pub fn next(schedule: &Schedule, zone: Tz, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub fn next(schedule: &Schedule, zone: Zone, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let cron = schedule.cron()?;
     let follows_the_clock = cron.has_any_time();
     // Due instants are whole seconds, so the fraction of `after` does not matter.
@@ -58,7 +58,7 @@ pub fn next(schedule: &Schedule, zone: Tz, after: DateTime<Utc>) -> Option<DateT
 /// none.
 pub fn latest(
     schedule: &Schedule,
-    zone: Tz,
+    zone: Zone,
     after: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
@@ -78,12 +78,12 @@ pub fn latest(
 
 /// The instants at which a matching reading of the clock is due: two in a repeated hour, if it
 /// counts twice.
-fn instants(zone: Tz, reading: NaiveDateTime, follows_the_clock: bool) -> [Option<DateTime<Utc>>; 2] {
+fn instants(zone: Zone, reading: NaiveDateTime, follows_the_clock: bool) -> [Option<DateTime<Utc>>; 2] {
     let found = match zone.from_local_datetime(&reading) {
         MappedLocalTime::Single(at) => [Some(at), None],
         MappedLocalTime::Ambiguous(first, second) => [Some(first), follows_the_clock.then_some(second)],
         MappedLocalTime::None if follows_the_clock => [None, None],
-        MappedLocalTime::None => [GapInfo::new(&reading, &zone).and_then(|gap| gap.end), None],
+        MappedLocalTime::None => [zone.end_of_gap(reading).map(|end| end.with_timezone(&zone)), None],
     };
     found.map(|at| at.map(|at| at.to_utc()))
 }

@@ -3,11 +3,11 @@
 //! begin with a VACUUM.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
 use super::{calendar, jitter};
 use crate::config::{Database, When};
 use crate::terms::JobKind;
+use crate::zone::Zone;
 
 /// When a job last started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum LastStart {
 pub fn missed(
     database: &Database,
     kinds: &[JobKind],
-    zone: Tz,
+    zone: Zone,
     last_started: impl Fn(JobKind) -> Option<LastStart>,
     now: DateTime<Utc>,
 ) -> Vec<(JobKind, DateTime<Utc>)> {
@@ -44,7 +44,7 @@ fn missed_at(
     database: &str,
     kind: JobKind,
     when: &When,
-    zone: Tz,
+    zone: Zone,
     since: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {

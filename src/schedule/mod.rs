@@ -15,6 +15,7 @@ pub mod blackout;
 pub mod calendar;
 pub mod catch_up;
 pub mod jitter;
+pub mod outlook;
 pub mod ticks;
 pub mod timetable;
 pub mod upkeep;

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
 use super::{calendar, jitter};
 use crate::config::{Database, When};
 use crate::terms::JobKind;
+use crate::zone::Zone;
 
 /// A clock that goes back by more than this was set; by less, it was disciplined.
 const CLOCK_SET_BACK: TimeDelta = TimeDelta::seconds(5);
@@ -27,7 +27,7 @@ pub struct Due {
 /// The next run of every job.
 #[derive(Debug, Clone)]
 pub struct Timetable {
-    zone: Tz,
+    zone: Zone,
     jobs: BTreeMap<(String, JobKind), Job>,
     /// The latest time that [`Timetable::due`] was told.
     latest: Option<DateTime<Utc>>,
@@ -48,12 +48,12 @@ struct Entry {
 
 impl Timetable {
     /// An empty one that reads schedules in `zone`.
-    pub const fn new(zone: Tz) -> Self {
+    pub const fn new(zone: Zone) -> Self {
         Self { zone, jobs: BTreeMap::new(), latest: None }
     }
 
     /// Reads all schedules in another zone from now on.
-    pub fn set_zone(&mut self, zone: Tz, now: DateTime<Utc>) {
+    pub fn set_zone(&mut self, zone: Zone, now: DateTime<Utc>) {
         if zone != self.zone {
             self.zone = zone;
             self.recompute(now);
@@ -120,7 +120,7 @@ impl Timetable {
 
 /// The first run that starts strictly after `now`. One that was due before and waits for its jitter
 /// counts, so that a restart in that moment does not lose it.
-fn next_run(zone: Tz, database: &str, kind: JobKind, when: &When, now: DateTime<Utc>) -> Option<Entry> {
+fn next_run(zone: Zone, database: &str, kind: JobKind, when: &When, now: DateTime<Utc>) -> Option<Entry> {
     let jitter = TimeDelta::from_std(when.jitter).ok()?;
     let mut after = now.checked_sub_signed(jitter)?;
     loop {

@@ -18,8 +18,8 @@ use crate::metrics::events::{self, JobScheduled, JobSucceededBefore, TableSize};
 use crate::pool::PoolState;
 use crate::schedule::{blackout, calendar};
 use crate::state::status::{
-    ConfigState, CopyStatus, DatabaseStatus, HandedOver, JobStatus, LastRun, Measure, PoolStatus, Progress,
-    RunStatus, SlowShape, Status, Trend, WalPinned,
+    ConfigState, CopyStatus, DatabaseStatus, HandedOver, JobStatus, LastRun, Measure, Overall, PoolStatus,
+    Progress, RunStatus, SlowShape, Status, Trend, WalPinned,
 };
 use crate::state::{facts, pin, runs, slow};
 use crate::store::Inventory;
@@ -107,6 +107,8 @@ pub fn nothing_yet(path: &Path) -> Status {
         config: ConfigState { loaded_at: now, last_reload: None },
         ready: false,
         not_ready: vec![String::from("the daemon is starting")],
+        state: Overall::default(),
+        problems: Vec::new(),
         databases: Vec::new(),
     }
 }

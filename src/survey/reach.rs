@@ -2,8 +2,8 @@
 //! should find out in the second week. Pure: the time is an argument. Must never look at what is
 //! there.
 
+use crate::zone::Zone;
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
 use crate::config::{Keep, Schedule};
 use crate::schedule::calendar;
@@ -13,7 +13,7 @@ use crate::words;
 const FOLLOWED: u32 = 400;
 
 /// What a policy keeps, and how far back that is: `the last 10, 7 daily: 7 days back`.
-pub fn in_words(keep: &Keep, schedule: &Schedule, zone: Tz, now: DateTime<Utc>) -> String {
+pub fn in_words(keep: &Keep, schedule: &Schedule, zone: Zone, now: DateTime<Utc>) -> String {
     let rules = [
         (keep.hourly, "hourly"),
         (keep.daily, "daily"),
@@ -34,7 +34,7 @@ pub fn in_words(keep: &Keep, schedule: &Schedule, zone: Tz, now: DateTime<Utc>) 
 
 /// The longest of what the keys keep. What is made more seldom than a key counts reaches further, by
 /// as much as nobody knows before.
-fn span(keep: &Keep, schedule: &Schedule, zone: Tz, now: DateTime<Utc>) -> Option<TimeDelta> {
+fn span(keep: &Keep, schedule: &Schedule, zone: Zone, now: DateTime<Utc>) -> Option<TimeDelta> {
     let periods = [
         TimeDelta::hours(keep.hourly.into()),
         TimeDelta::days(keep.daily.into()),
@@ -47,7 +47,7 @@ fn span(keep: &Keep, schedule: &Schedule, zone: Tz, now: DateTime<Utc>) -> Optio
     longest.max(of_last(keep.last, schedule, zone, now))
 }
 
-fn of_last(count: u32, schedule: &Schedule, zone: Tz, now: DateTime<Utc>) -> Option<TimeDelta> {
+fn of_last(count: u32, schedule: &Schedule, zone: Zone, now: DateTime<Utc>) -> Option<TimeDelta> {
     if count == 0 {
         return None;
     }
@@ -79,7 +79,7 @@ mod tests {
 
     fn said(keep: Keep, schedule: &str) -> String {
         let now = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
-        in_words(&keep, &Schedule::parse(schedule).unwrap(), Tz::UTC, now)
+        in_words(&keep, &Schedule::parse(schedule).unwrap(), Zone::UTC, now)
     }
 
     const NONE: Keep = Keep { last: 0, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 };

@@ -26,7 +26,7 @@ const RANKS: [&[&str]; 19] = [
     &["metrics"],
     &["sql", "terms"],
     &["rights"],
-    &["clock", "words", "priority", "commands", "error"],
+    &["clock", "zone", "words", "priority", "commands", "error"],
     &["descriptors"],
 ];
 

@@ -3,9 +3,9 @@
 
 use super::fixture::{Place, Rule, database, detail, hundred_rows, log_with, message, rule};
 use chrono::{Duration as Span, Utc};
-use chrono_tz::Tz;
 use litekeeper::error::Reason;
 use litekeeper::terms::Outcome;
+use litekeeper::zone::Zone;
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
@@ -125,7 +125,7 @@ async fn h28_guards_a_table_against_a_limit_of_rows_as_well() {
 
 #[tokio::test]
 async fn text_without_an_offset_is_read_by_the_clock_of_the_rules_zone() {
-    let zone = Tz::Asia__Kathmandu;
+    let zone = Zone::named("Asia/Kathmandu").unwrap();
     let cutoff = Utc::now() - Span::days(365);
     let mut sql =
         String::from("CREATE TABLE log(id INTEGER PRIMARY KEY, at TEXT); CREATE INDEX i ON log(at);");

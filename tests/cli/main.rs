@@ -12,9 +12,12 @@ mod documents;
 mod errors;
 mod fixture;
 mod limited;
+mod monitoring;
 mod remedies;
 mod restores;
 mod sandboxed;
+mod schedules;
+mod terminals;
 mod troubles;
 mod verbs;
 

@@ -156,7 +156,10 @@ fn names_that_are_not_there_are_told_from_wrong_usage_and_a_wrong_configuration(
         run(&sandbox, 78, &[verb]);
     }
     let rejected = json(&sandbox, 78, &["check"]);
-    assert_has_fields(&rejected, "config valid databases warnings problems backups environment judged_as");
+    assert_has_fields(
+        &rejected,
+        "config valid databases warnings problems timezone schedules backups environment judged_as",
+    );
     assert_eq!(rejected["valid"], false);
     let lines: Vec<_> = rejected["problems"].as_array().unwrap().iter().map(|p| p["line"].as_u64()).collect();
     assert_eq!(lines, [Some(2), Some(3)]);

@@ -5,8 +5,8 @@ use litekeeper::error::Reason;
 use litekeeper::http::{self, Readiness, Window};
 use litekeeper::metrics::{Expected, Metrics};
 use litekeeper::state::status::{
-    CheckStatus, ConfigState, DatabaseStatus, DiskFree, HandedOver, JobStatus, LastRun, Measure, Progress,
-    Reload, RunStatus, Severity, SlowShape, Status, TableStatus, Trend, WalPinned,
+    CheckStatus, ConfigState, DatabaseStatus, DiskFree, HandedOver, JobStatus, LastRun, Measure, Overall,
+    Progress, Reload, RunStatus, Severity, SlowShape, Status, TableStatus, Trend, WalPinned,
 };
 use litekeeper::terms::JobKind;
 use litekeeper::terms::Outcome;
@@ -32,6 +32,8 @@ fn empty_status() -> Status {
         config: ConfigState { loaded_at: now - TimeDelta::hours(3), last_reload: None },
         ready: true,
         not_ready: Vec::new(),
+        state: Overall::default(),
+        problems: Vec::new(),
         databases: Vec::new(),
     }
 }
@@ -256,7 +258,7 @@ async fn what_is_wrong_stands_above_everything_else() {
     status.databases = vec![database];
     let page = Daemon::start(status).await.get("/").await.body;
     let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text:?} in {page}"));
-    assert!(page.contains("<title>3 failures, 3 warnings · litekeeper</title>"), "{page}");
+    assert!(page.contains("<title>1 of 1 database needs attention · litekeeper</title>"), "{page}");
     assert!(page.contains("<b>database</b>"), "the second name: {page}");
     assert!(at("row 7 missing from index idx_a") < at("id=\"db-attendance\""));
     assert!(page.contains(">20 min ago</time>") && page.contains(">in 4 min</time>"));
@@ -320,7 +322,7 @@ async fn the_json_is_the_snapshot() {
     let daemon = Daemon::start(status.clone()).await;
     let answer = daemon.get("/api/status").await;
     assert!(answer.head.contains("content-type: application/json"));
-    assert_eq!(serde_json::from_str::<Status>(&answer.body).unwrap(), status);
+    assert_eq!(serde_json::from_str::<Status>(&answer.body).unwrap(), status.judged());
     let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(json["databases"][0]["jobs"][1]["last"]["outcome"], "failure");
     assert_eq!(json["databases"][0]["health"][0]["result"], "bad");

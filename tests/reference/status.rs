@@ -8,11 +8,14 @@ use litekeeper::state::status::Status;
 use crate::table;
 
 /// Where those types are. Each is shown that serializes.
-const SOURCES: [&str; 2] =
-    [include_str!("../../src/state/status/mod.rs"), include_str!("../../src/state/trends.rs")];
+const SOURCES: [&str; 3] = [
+    include_str!("../../src/state/status/mod.rs"),
+    include_str!("../../src/state/status/overall.rs"),
+    include_str!("../../src/state/trends.rs"),
+];
 
 /// Not values of JSON of their own: `Option<DateTime<Utc>>` is a time, or null.
-const PLAIN: [(&str, &str); 12] = [
+const PLAIN: [(&str, &str); 14] = [
     ("String", "text"),
     ("DateTime<Utc>", "time"),
     ("bool", "true or false"),
@@ -24,6 +27,8 @@ const PLAIN: [(&str, &str); 12] = [
     ("JobKind", "text: a kind of job"),
     ("Outcome", "text: success, failure, skipped or interrupted"),
     ("Verdict", "text: good, warning, bad or unknown"),
+    ("Overall", "text: ok, warning, critical or unknown"),
+    ("Severity", "text: failure or warning"),
     ("Measure", "text: file, free, content, table or index"),
 ];
 

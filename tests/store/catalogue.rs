@@ -307,7 +307,7 @@ fn keeps_the_newest_backups_when_rotating() {
     let held = place.catalogue.hold(&backups[4]).unwrap();
     let candidates: Vec<Candidate> =
         backups.iter().map(|b| Candidate::new(b, place.catalogue.in_use(b).unwrap())).collect();
-    for (backup, decision) in backups.iter().zip(plan(&candidates, &keep, chrono_tz::UTC)) {
+    for (backup, decision) in backups.iter().zip(plan(&candidates, &keep, litekeeper::zone::Zone::UTC)) {
         assert_eq!(backup.name, decision.name);
         if !decision.keep {
             place.catalogue.remove(backup).unwrap();

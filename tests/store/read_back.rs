@@ -91,7 +91,7 @@ fn a_backup_counts_only_once_it_was_read_back_which_the_next_run_does_for_one_th
     assert_eq!(states(), [State::Unconfirmed, State::Unconfirmed, State::Unconfirmed]);
     assert_eq!(place.catalogue.latest().unwrap(), None);
     let nothing = Keep { last: 0, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 };
-    let planned = place.catalogue.plan(&nothing, chrono_tz::UTC).unwrap();
+    let planned = place.catalogue.plan(&nothing, litekeeper::zone::Zone::UTC).unwrap();
     assert!(planned.iter().all(|(_, decision)| decision.keep), "{planned:?}");
 
     // Somebody reads it: perhaps the run that made it.

@@ -1,10 +1,10 @@
 //! Rotation: by example, against a naive model, and the promises that hold whatever the policy.
 
 use chrono::{DateTime, Datelike, Offset, TimeDelta, Timelike, Utc};
-use chrono_tz::{Europe, Tz, UTC};
 use litekeeper::config::Keep;
 use litekeeper::store::State;
 use litekeeper::store::rotation::{Candidate, Decision, plan};
+use litekeeper::zone::Zone;
 use proptest::prelude::*;
 use std::collections::HashSet;
 
@@ -28,12 +28,16 @@ fn good(sequence: u64, time: &str) -> Candidate {
 }
 
 /// What stays, as `name: reason, reason`.
-fn kept(backups: &[Candidate], keep: &Keep, zone: Tz) -> Vec<String> {
+fn berlin() -> Zone {
+    Zone::named("Europe/Berlin").unwrap()
+}
+
+fn kept(backups: &[Candidate], keep: &Keep, zone: Zone) -> Vec<String> {
     plan(backups, keep, zone).into_iter().filter(|d| d.keep).map(|d| shown(&d)).collect()
 }
 
 fn gone(backups: &[Candidate], keep: &Keep) -> Vec<String> {
-    plan(backups, keep, UTC).into_iter().filter(|d| !d.keep).map(|d| shown(&d)).collect()
+    plan(backups, keep, Zone::UTC).into_iter().filter(|d| !d.keep).map(|d| shown(&d)).collect()
 }
 
 fn shown(decision: &Decision) -> String {
@@ -45,7 +49,7 @@ fn shown(decision: &Decision) -> String {
 fn keeps_the_newest_and_says_why() {
     let backups: Vec<_> = (1..=5).map(|n| good(n, &format!("2026-11-23T0{n}:00:00"))).rev().collect();
     let keep = Keep { last: 2, ..NOTHING };
-    assert_eq!(kept(&backups, &keep, UTC), ["app_5: last 1 of 2, newest good", "app_4: last 2 of 2"]);
+    assert_eq!(kept(&backups, &keep, Zone::UTC), ["app_5: last 1 of 2, newest good", "app_4: last 2 of 2"]);
     assert_eq!(gone(&backups, &keep)[0], "app_3: past keep_last = 2");
 }
 
@@ -59,7 +63,7 @@ fn keeps_the_newest_of_each_of_the_last_periods_that_have_one() {
         good(2, "2026-11-01T12:00:00"),
         good(1, "2025-12-31T12:00:00"),
     ];
-    let only = |keep: &Keep| kept(&backups, keep, UTC);
+    let only = |keep: &Keep| kept(&backups, keep, Zone::UTC);
     assert_eq!(
         only(&Keep { hourly: 3, ..NOTHING }),
         [
@@ -92,11 +96,11 @@ fn days_are_those_of_the_zone_and_both_hours_of_one_name_count() {
     // In Berlin the first is on the 24th already.
     let backups = [good(2, "2026-11-23T23:30:00"), good(1, "2026-11-23T12:00:00")];
     let keep = Keep { daily: 2, ..NOTHING };
-    assert_eq!(kept(&backups, &keep, UTC).len(), 1);
-    assert_eq!(kept(&backups, &keep, Europe::Berlin).len(), 2);
+    assert_eq!(kept(&backups, &keep, Zone::UTC).len(), 1);
+    assert_eq!(kept(&backups, &keep, berlin()).len(), 2);
     // 2026-10-25 in Berlin has 02:30 twice, an hour apart.
     let backups = [good(2, "2026-10-25T01:30:00"), good(1, "2026-10-25T00:30:00")];
-    assert_eq!(kept(&backups, &Keep { hourly: 2, ..NOTHING }, Europe::Berlin).len(), 2);
+    assert_eq!(kept(&backups, &Keep { hourly: 2, ..NOTHING }, berlin()).len(), 2);
 }
 
 #[test]
@@ -107,7 +111,7 @@ fn h26_never_removes_the_newest_good_or_verified_a_pinned_or_a_used_one() {
     backups[4].pinned = true;
     backups[5].in_use = true;
     assert_eq!(
-        kept(&backups, &NOTHING, UTC),
+        kept(&backups, &NOTHING, Zone::UTC),
         ["app_6: newest good", "app_4: newest verified", "app_2: pinned", "app_1: in use"]
     );
     assert_eq!(gone(&backups, &NOTHING)[0], "app_5: every keep_* is 0");
@@ -123,7 +127,7 @@ fn bad_ones_count_for_nothing_and_stay_until_a_good_one_is_newer() {
     backups[4].state = State::Incomplete;
     backups[4].sequence = None;
     assert_eq!(
-        kept(&backups, &Keep { last: 2, ..NOTHING }, UTC),
+        kept(&backups, &Keep { last: 2, ..NOTHING }, Zone::UTC),
         [
             "app_5: it has no manifest; remove it by hand if nobody needs it",
             "app_4: damaged: it has 1 bytes, not 2, and no good one was made after it",
@@ -147,7 +151,8 @@ fn of_the_copies_of_a_damaged_database_the_newest_three_stay_beside_all_others()
     // Damaged by what it lies on: nothing like it is made again.
     backups[5].state = State::Damaged("short".into());
     let keep = Keep { last: 9, ..NOTHING };
-    let kept: Vec<_> = plan(&backups, &keep, UTC).into_iter().filter(|d| d.keep).map(|d| d.name).collect();
+    let kept: Vec<_> =
+        plan(&backups, &keep, Zone::UTC).into_iter().filter(|d| d.keep).map(|d| d.name).collect();
     assert_eq!(kept, ["app_8", "app_7", "app_6", "app_3", "app_2", "app_1"]);
     let why = "a copy of a damaged database, of which 3 newer ones are kept";
     assert_eq!(gone(&backups, &keep), [format!("app_5: {why}"), format!("app_4: {why}")]);
@@ -158,7 +163,7 @@ fn what_it_cannot_judge_it_leaves_alone() {
     let mut backups = vec![good(2, "2026-11-23T02:00:00"), good(1, "2026-11-23T01:00:00")];
     backups[1].state = State::Unknown("the manifest has format 2".into());
     backups[1].sequence = None;
-    assert_eq!(kept(&backups, &NOTHING, UTC)[1], "app_1: the manifest has format 2");
+    assert_eq!(kept(&backups, &NOTHING, Zone::UTC)[1], "app_1: the manifest has format 2");
 }
 
 #[test]
@@ -167,9 +172,9 @@ fn backups_made_after_the_clock_was_set_back_are_not_taken_for_old_ones() {
     backups.push(good(4, "2026-11-23T05:00:00"));
     backups.push(good(5, "2026-11-23T06:00:00"));
     let keep = Keep { last: 2, ..NOTHING };
-    assert_eq!(kept(&backups, &keep, UTC), ["app_4: last 2 of 2", "app_5: last 1 of 2, newest good"]);
+    assert_eq!(kept(&backups, &keep, Zone::UTC), ["app_4: last 2 of 2", "app_5: last 1 of 2, newest good"]);
     let keep = Keep { daily: 1, ..NOTHING };
-    assert_eq!(kept(&backups, &keep, UTC), ["app_5: daily 2026-11-23, newest good"]);
+    assert_eq!(kept(&backups, &keep, Zone::UTC), ["app_5: daily 2026-11-23, newest good"]);
 }
 
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
@@ -211,7 +216,7 @@ prop_compose! {
 }
 
 fn stays(backups: &[Candidate], keep: &Keep) -> Vec<bool> {
-    plan(backups, keep, Europe::Berlin).into_iter().map(|d| d.keep).collect()
+    plan(backups, keep, berlin()).into_iter().map(|d| d.keep).collect()
 }
 
 /// Whether one backup stays, from the words of the policy alone, by counting the good ones made
@@ -236,7 +241,7 @@ fn naive(backups: &[Candidate], this: &Candidate, keep: &Keep) -> bool {
         let periods: HashSet<Vec<i32>> = later.iter().map(|b| period(b)).collect();
         !periods.contains(&period(this)) && periods.len() < n as usize
     };
-    let local = |b: &Candidate| b.time.with_timezone(&Europe::Berlin);
+    let local = |b: &Candidate| b.time.with_timezone(&berlin());
     later.is_empty()
         || (this.verified && !later.iter().any(|b| b.verified))
         || later.len() < keep.last as usize
@@ -285,11 +290,11 @@ proptest! {
     fn every_decision_has_a_reason_and_the_order_of_the_list_does_not_matter(
         backups in candidates(), keep in policies(),
     ) {
-        let mut there = plan(&backups, &keep, UTC);
+        let mut there = plan(&backups, &keep, Zone::UTC);
         prop_assert!(there.iter().all(|d| !d.reasons.is_empty()));
         let mut back = backups;
         back.reverse();
         there.reverse();
-        prop_assert_eq!(plan(&back, &keep, UTC), there);
+        prop_assert_eq!(plan(&back, &keep, Zone::UTC), there);
     }
 }

@@ -27,7 +27,7 @@ pub fn rule(table: &str) -> Rule {
         keep_rows: None,
         max_size: None,
         format: None,
-        timezone: chrono_tz::UTC,
+        timezone: litekeeper::zone::Zone::UTC,
         triggers: Triggers::Refuse,
         children: Children::Refuse,
         archive: None,

@@ -83,7 +83,7 @@ pub fn order(job: impl Into<Task>, database: &Database, pool: &Pool) -> Order {
         database: Arc::new(database.clone()),
         pool: pool.clone(),
         cause: Cause::Manual,
-        zone: chrono_tz::UTC,
+        zone: litekeeper::zone::Zone::UTC,
         cancel: CancellationToken::new(),
         blackout: CancellationToken::new(),
         progress: watch::channel(None).0,

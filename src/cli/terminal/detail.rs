@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value};
 
+use super::lines::{count, padded};
 use super::page::Page;
 use super::table::TextTable;
 use crate::jobs::Report;
@@ -71,9 +72,9 @@ fn is_list_of_objects(value: &Value) -> bool {
 /// One line for each field.
 fn fields<'a>(page: &mut Page, fields: impl Iterator<Item = (&'a String, &'a Value)>, indent: usize) {
     let shown: Vec<_> = fields.filter_map(|(name, value)| Some((title(name), cell(name, value)?))).collect();
-    let longest = shown.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let longest = shown.iter().map(|(name, _)| count(name)).max().unwrap_or(0);
     for (name, value) in shown {
-        page.beside(&format!("{:indent$}{name:longest$}  ", ""), &value);
+        page.beside(&format!("{:indent$}{}  ", "", padded(&name, longest)), &value);
     }
 }
 
@@ -107,7 +108,7 @@ fn table(objects: &[&Map<String, Value>]) -> TextTable {
         |name: &String| objects.iter().all(|o| o.get(name).is_none_or(|v| v.is_number() || v.is_null()));
     // What it is about comes before how much.
     names.sort_by_key(|name| is_number(name));
-    let is_short = |name: &&String| cells(name).iter().all(|text| text.chars().count() <= LONGEST_CELL);
+    let is_short = |name: &&String| cells(name).iter().all(|text| count(text) <= LONGEST_CELL);
     let (short, long): (Vec<&String>, Vec<&String>) = names.into_iter().partition(is_short);
     let right: Vec<usize> = (0..short.len()).filter(|&at| is_number(short[at])).collect();
 

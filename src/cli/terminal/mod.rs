@@ -7,3 +7,4 @@ pub(super) mod page;
 pub(super) mod progress;
 pub(super) mod table;
 pub(super) mod time;
+pub(super) mod tone;

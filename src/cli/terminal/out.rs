@@ -2,18 +2,25 @@
 //! `litekeeper history | head` is no error. Nothing that a terminal would obey gets through: names
 //! in a database are whatever its application put there.
 
-use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use serde::Serialize;
 
+use super::lines::plain;
 use super::page::Page;
+use super::tone;
 use crate::error::{Error, Reason, Result};
 
 /// A page for the terminal that stdout is, or for a pipe.
 pub(in crate::cli) fn page() -> Page {
-    Page::new(width(&io::stdout()))
+    let width = width(&io::stdout());
+    if tone::is_wanted() { Page::coloured(width) } else { Page::new(width) }
+}
+
+/// Prints a page, with its colours.
+pub(in crate::cli) fn print(page: &Page) -> Result<()> {
+    write_all(io::stdout().lock(), page.text())
 }
 
 /// Prints what was asked for.
@@ -48,24 +55,18 @@ pub(super) fn width(stream: &(impl AsFd + IsTerminal)) -> Option<usize> {
     size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0).or(Some(80))
 }
 
-fn write(mut to: impl Write, text: &str) -> Result<()> {
+fn write(to: impl Write, text: &str) -> Result<()> {
     let mut text = plain(text).into_owned();
     if !text.ends_with('\n') {
         text.push('\n');
     }
+    write_all(to, &text)
+}
+
+fn write_all(mut to: impl Write, text: &str) -> Result<()> {
     match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Error::io("cannot write the output", &e)),
         _ => Ok(()),
-    }
-}
-
-/// Without control characters, but for line ends and tabs.
-fn plain(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if text.contains(obeyed) {
-        Cow::Owned(text.chars().map(|c| if obeyed(c) { '\u{fffd}' } else { c }).collect())
-    } else {
-        Cow::Borrowed(text)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Text in aligned columns. Pure: is told the width that it may take.
 
-use super::lines::{broken, count};
+use std::collections::BTreeMap;
+
+use super::lines::{broken, count, plain};
+use super::tone::Tone;
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -14,13 +17,15 @@ pub(in crate::cli) struct TextTable {
     head: Vec<String>,
     right: Vec<usize>,
     rows: Vec<Vec<String>>,
+    /// By row and column.
+    tones: BTreeMap<(usize, usize), Tone>,
 }
 
 impl TextTable {
     /// With these headings.
     pub(in crate::cli) fn new<S: Into<String>>(head: impl IntoIterator<Item = S>) -> Self {
         let head = head.into_iter().map(Into::into).collect();
-        Self { head, right: Vec::new(), rows: Vec::new() }
+        Self { head, right: Vec::new(), rows: Vec::new(), tones: BTreeMap::new() }
     }
 
     /// With numbers in these columns, none of them the last, aligned at their ends.
@@ -32,8 +37,15 @@ impl TextTable {
     /// Adds a row of as many cells as there are headings.
     pub(in crate::cli) fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
         // A line end would break the columns.
-        let cell = |text: S| text.into().split_whitespace().collect::<Vec<_>>().join(" ");
+        let cell = |text: S| plain(&text.into()).split_whitespace().collect::<Vec<_>>().join(" ");
         self.rows.push(cells.into_iter().map(cell).collect());
+    }
+
+    /// Says of a cell of the row that was added last how that is; of none in the last column.
+    pub(in crate::cli) fn tone(&mut self, column: usize, tone: impl Into<Option<Tone>>) {
+        if let (Some(row), Some(tone)) = (self.rows.len().checked_sub(1), tone.into()) {
+            self.tones.insert((row, column), tone);
+        }
     }
 
     /// Columns that it takes without the last.
@@ -42,7 +54,7 @@ impl TextTable {
     }
 
     /// Each line after `indent` spaces. Without a width, as for a pipe, a row is one line.
-    pub(in crate::cli) fn render(&self, indent: usize, width: Option<usize>) -> String {
+    pub(in crate::cli) fn render(&self, indent: usize, width: Option<usize>, has_colour: bool) -> String {
         let widths = self.widths();
         let start = indent + self.least_width();
         let room = width.map_or(usize::MAX, |width| width.saturating_sub(start));
@@ -50,8 +62,13 @@ impl TextTable {
         let is_beneath = room < NARROWEST.min(longest);
         let mut lines = Vec::new();
         for (n, (cells, sentence)) in self.lines().enumerate() {
-            let cells: Vec<_> =
-                cells.iter().enumerate().map(|(at, cell)| self.padded(at, cell, widths[at])).collect();
+            // The heading is the first of them.
+            let tone = |column: usize| self.tones.get(&(n.checked_sub(1)?, column)).filter(|_| has_colour);
+            let cells: Vec<_> = cells
+                .iter()
+                .enumerate()
+                .map(|(at, cell)| self.padded(at, cell, widths[at], tone(at).copied()))
+                .collect();
             let line = format!("{:indent$}{}", "", cells.concat());
             if is_beneath {
                 lines.push(line);
@@ -76,8 +93,9 @@ impl TextTable {
         rows.filter_map(|row| row.split_last().map(|(last, cells)| (cells, last.as_str())))
     }
 
-    fn padded(&self, column: usize, cell: &str, width: usize) -> String {
-        let fill = " ".repeat(width - count(cell));
+    fn padded(&self, column: usize, cell: &str, width: usize, tone: Option<Tone>) -> String {
+        let fill = " ".repeat(width.saturating_sub(count(cell)));
+        let cell = tone.map_or_else(|| cell.to_owned(), |tone| tone.paint(cell));
         if self.right.contains(&column) { format!("{fill}{cell}  ") } else { format!("{cell}{fill}  ") }
     }
 
@@ -104,27 +122,38 @@ mod tests {
     fn a_row_is_one_line_in_a_pipe() {
         let expected = "ID  JOB     SUMMARY\n 9  backup  made one\n\
                         10  été     one two three four five six seven eight nine ten\n";
-        assert_eq!(table().render(0, None), expected);
+        assert_eq!(table().render(0, None, false), expected);
     }
 
     #[test]
     fn sentences_are_broken_within_their_column() {
         let expected = "  ID  JOB     SUMMARY\n   9  backup  made one\n  10  été     one two three four five six\n\
                         \x20             seven eight nine ten\n";
-        assert_eq!(table().render(2, Some(44)), expected);
+        assert_eq!(table().render(2, Some(44), false), expected);
     }
 
     #[test]
     fn sentences_go_beneath_where_their_column_would_be_narrow() {
         let expected = "ID  JOB\n 9  backup\n    made one\n10  été\n    one two three four five\n\
                         \x20   six seven eight nine ten\n";
-        assert_eq!(table().render(0, Some(30)), expected);
+        assert_eq!(table().render(0, Some(30), false), expected);
+    }
+
+    #[test]
+    fn columns_stand_one_beneath_the_other_whatever_is_in_them() {
+        let mut table = TextTable::new(["JOB", "SUMMARY"]);
+        table.row(["出席簿", "one"]);
+        table.row(["cafe\u{301}", "two"]);
+        table.tone(0, Tone::Bad);
+        assert_eq!(table.render(0, None, false), "JOB     SUMMARY\n出席簿  one\ncafe\u{301}    two\n");
+        let coloured = "JOB     SUMMARY\n出席簿  one\n\u{1b}[1;31mcafe\u{301}\u{1b}[0m    two\n";
+        assert_eq!(table.render(0, None, true), coloured);
     }
 
     #[test]
     fn a_line_end_in_a_cell_stays_in_its_row() {
         let mut table = TextTable::new(["A", "B"]);
         table.row(["x\ny", "1\n2"]);
-        assert_eq!(table.render(0, None), "A    B\nx y  1 2\n");
+        assert_eq!(table.render(0, None, false), "A    B\nx y  1 2\n");
     }
 }

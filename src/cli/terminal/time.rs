@@ -2,7 +2,8 @@
 //! guess which of two instants is meant.
 
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, TimeZone as _, Utc};
-use chrono_tz::Tz;
+
+use crate::zone::Zone;
 
 /// A time on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub(in crate::cli) fn read(text: &str) -> Result<TimeArgument, String> {
 
 impl TimeArgument {
     /// The instant, where a clock in `zone` shows this time exactly once.
-    pub(in crate::cli) fn instant(self, zone: Tz) -> Result<DateTime<Utc>, String> {
+    pub(in crate::cli) fn instant(self, zone: Zone) -> Result<DateTime<Utc>, String> {
         let wall = match self {
             Self::Instant(instant) => return Ok(instant),
             Self::Wall(wall) => wall,
@@ -49,7 +50,7 @@ impl TimeArgument {
 }
 
 /// `2026-11-23 05:00:00` in `zone`.
-pub(in crate::cli) fn local(time: DateTime<Utc>, zone: Tz) -> String {
+pub(in crate::cli) fn local(time: DateTime<Utc>, zone: Zone) -> String {
     time.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     fn instant(text: &str) -> Result<String, String> {
-        read(text)?.instant(Tz::Europe__Berlin).map(|time| time.to_rfc3339())
+        read(text)?.instant(Zone::named("Europe/Berlin").unwrap()).map(|time| time.to_rfc3339())
     }
 
     #[test]

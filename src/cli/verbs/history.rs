@@ -1,6 +1,5 @@
 //! `litekeeper history`.
 
-use chrono_tz::Tz;
 use clap::Args;
 
 use crate::cli::exit;
@@ -11,6 +10,7 @@ use crate::error::Result;
 use crate::state::State;
 use crate::state::runs::{self, Run};
 use crate::words;
+use crate::zone::Zone;
 
 /// Show past runs, the newest first.
 #[derive(Debug, Args)]
@@ -68,7 +68,7 @@ fn outcome(run: &Run) -> String {
     }
 }
 
-fn render(runs: &[Run], zone: Tz) -> TextTable {
+fn render(runs: &[Run], zone: Zone) -> TextTable {
     let head = ["ID", "STARTED", "DATABASE", "JOB", "CAUSE", "OUTCOME", "TOOK", "SUMMARY"];
     let mut table = TextTable::new(head).right(&[0]);
     for run in runs {

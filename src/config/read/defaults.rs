@@ -16,7 +16,7 @@ const HOUR: u64 = 60 * MINUTE;
 const MIB: u64 = 1 << 20;
 
 /// `[daemon]`, with the zone that `"local"` stands for.
-pub(in crate::config) fn daemon(local: chrono_tz::Tz) -> Daemon {
+pub(in crate::config) fn daemon(local: crate::zone::Zone) -> Daemon {
     Daemon {
         state_dir: PathBuf::from("/var/lib/litekeeper"),
         listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9742))),

@@ -9,7 +9,7 @@ use super::place::place;
 use super::tables;
 use super::value::{at_least, auto_or_path, choice, count, parameter, size, text, texts};
 use super::wrong::Mistake;
-use super::zone::{self, Zone};
+use super::zone::{self, Named};
 use crate::config::{
     ArchiveFormat, BackupCopy, Children, DateFormat, Index, Keep, Missing, Query, Rule, Triggers,
 };
@@ -39,9 +39,9 @@ pub(in crate::config) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
                 )
                 .flatten(),
             timezone: match zone::read(&mut t) {
-                Some(Zone::Named(zone)) => zone,
-                Some(Zone::Local) => zone::local().0,
-                None => chrono_tz::UTC,
+                Some(Named::Zone(zone)) => zone,
+                Some(Named::Local) => zone::local().0,
+                None => crate::zone::Zone::UTC,
             },
             triggers: t
                 .get("triggers", choice(&[("refuse", Triggers::Refuse), ("allow", Triggers::Allow)]))

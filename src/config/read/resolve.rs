@@ -7,7 +7,7 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 use super::file::{Findings, Table};
-use super::zone::Zone;
+use super::zone::Named;
 use super::{defaults, lists, tables, value, zone};
 use crate::config::{Config, Database};
 
@@ -18,11 +18,11 @@ pub(super) fn resolve<'t>(document: &'t DeTable<'t>, findings: &'t Findings<'t>)
     let mut warnings = Vec::new();
 
     let mut t = root.table("daemon");
-    let mut daemon = defaults::daemon(chrono_tz::UTC);
+    let mut daemon = defaults::daemon(crate::zone::Zone::UTC);
     tables::daemon(&mut t, &mut daemon);
     daemon.timezone = match zone::read(&mut t) {
-        Some(Zone::Named(zone)) => zone,
-        Some(Zone::Local) | None => {
+        Some(Named::Zone(zone)) => zone,
+        Some(Named::Local) | None => {
             let (zone, warning) = zone::local();
             warnings.extend(warning);
             zone

@@ -10,8 +10,10 @@ use super::same_file::FileIdentities;
 use super::wrong::Mistake;
 use super::wrong::Span;
 use crate::config::units::show_duration;
+use crate::config::when;
 use crate::config::{Config, Database, Rule};
 use crate::terms::JobKind;
+use crate::words;
 
 /// Who keeps rows for less may mean it.
 const A_DAY: Duration = Duration::from_secs(86_400);
@@ -21,6 +23,7 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
     let databases = config.databases.values();
     open_to_the_network(config)
         .into_iter()
+        .chain(either_day(config))
         .chain(databases.flat_map(|database| {
             [always_postponed(database), soon_removed(database), a_pattern(database)].concat()
         }))
@@ -80,6 +83,34 @@ fn always_postponed(database: &Database) -> Vec<String> {
         })
     };
     JobKind::SCHEDULED.into_iter().filter_map(doubt).collect()
+}
+
+/// Schedules that restrict the day of the month and that of the week, said once for all databases
+/// that share one.
+fn either_day(config: &Config) -> Vec<String> {
+    let mut found: BTreeMap<(JobKind, String), (String, Vec<&str>)> = BTreeMap::new();
+    for database in config.databases.values() {
+        for kind in JobKind::SCHEDULED {
+            let schedule = &database.when(kind).schedule;
+            if let Some(doubt) = when::doubt(schedule) {
+                let (_, of) =
+                    found.entry((kind, schedule.to_string())).or_insert_with(|| (doubt, Vec::new()));
+                of.push(&database.name);
+            }
+        }
+    }
+    let said = |((kind, schedule), (doubt, of)): ((JobKind, String), (String, Vec<&str>))| {
+        let names = match of.as_slice() {
+            [only] => format!("database {only}"),
+            _ if of.len() == config.databases.len() => "all databases".to_owned(),
+            [first, others @ ..] => {
+                format!("database {first} and {}", words::plural(others.len() as u64, "other", "others"))
+            }
+            [] => String::new(),
+        };
+        format!("{names}: the schedule of {kind}, \"{schedule}\", {doubt}")
+    };
+    found.into_iter().map(said).collect()
 }
 
 /// All checks.

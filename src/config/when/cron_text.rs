@@ -1,10 +1,13 @@
 //! The grammar of a cron expression, with an error in words and its place for each thing that is
-//! wrong, and which readings of a clock and dates of a calendar match. Rules: crontab(5) of Vixie
-//! cron. Knows no time and no zone.
+//! wrong. Rules: crontab(5) of Vixie cron, and of its successors `L` for the last day of a month,
+//! `MON#1` for the first Monday of one and `MON#L` or `MONL` for the last. Knows no time and no
+//! zone; which dates match is `cron`'s.
 
 use std::ops::Range;
 
-use chrono::{Datelike as _, NaiveDate};
+use chrono::NaiveDate;
+
+use super::cron::{Cron, LAST, LAST_DAY, occurrence};
 
 /// What is wrong, and which bytes of the expression are to blame.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,63 +22,6 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)
     }
-}
-
-/// An expression: of each field, bit `n` is set where it has the value `n`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cron {
-    seconds: u64,
-    minutes: u64,
-    hours: u64,
-    days: u64,
-    months: u64,
-    /// Sunday is 0.
-    weekdays: u64,
-    /// Day of month AND day of week: so where either has a `*`, also with a step; OR where both are
-    /// restricted (crontab(5), the note on days).
-    both_days: bool,
-    /// Whether the minute or the hour has a `*`, also with a step, or all of its values: cron then
-    /// goes by elapsed time, and otherwise by the wall clock (crontab(5), the note on daylight
-    /// saving).
-    any_time: bool,
-}
-
-impl Cron {
-    /// Whether it goes by elapsed time rather than naming fixed times of day.
-    pub const fn has_any_time(&self) -> bool {
-        self.any_time
-    }
-
-    /// Whether a second of the minute matches; bits beyond 59 never do.
-    pub const fn has_second(&self, second: u32) -> bool {
-        has(self.seconds, second)
-    }
-
-    /// Whether a minute of the hour matches.
-    pub const fn has_minute(&self, minute: u32) -> bool {
-        has(self.minutes, minute)
-    }
-
-    /// Whether an hour of the day matches.
-    pub const fn has_hour(&self, hour: u32) -> bool {
-        has(self.hours, hour)
-    }
-
-    /// Whether a month, counted from 1, matches.
-    pub const fn has_month(&self, month: u32) -> bool {
-        has(self.months, month)
-    }
-
-    /// Whether a date matches.
-    pub fn has_date(&self, date: NaiveDate) -> bool {
-        let day = has(self.days, date.day());
-        let weekday = has(self.weekdays, date.weekday().num_days_from_sunday());
-        self.has_month(date.month()) && if self.both_days { day && weekday } else { day || weekday }
-    }
-}
-
-const fn has(set: u64, n: u32) -> bool {
-    n < u64::BITS && set & (1 << n) != 0
 }
 
 struct Field {
@@ -152,17 +98,28 @@ pub(super) fn read(text: &str) -> Result<Cron, Fault> {
         || hour.contains('*')
         || is_all(&FIELDS[1], *minutes)
         || is_all(&FIELDS[2], *hours);
-    Ok(Cron {
+    let cron = Cron {
         seconds: if sets.len() == FIELDS.len() { sets[0] } else { 1 },
         minutes: *minutes,
         hours: *hours,
         days: *days,
         months: *months,
-        // Sunday is 0 and 7.
-        weekdays: *weekdays & 0x7F | *weekdays >> 7,
+        weekdays: *weekdays,
         both_days,
         any_time,
-    })
+    };
+    if cron.has_places() && !comes(&cron) {
+        let message = "never fires: no date has both this day of month and this day of week".to_owned();
+        return Err(Fault { message, within: None });
+    }
+    Ok(cron)
+}
+
+/// Whether some date matches. Each date of the years has been on each day of the week, and in each
+/// place of its month, after 28 of them.
+fn comes(cron: &Cron) -> bool {
+    let first = NaiveDate::from_ymd_opt(2001, 1, 1);
+    first.is_some_and(|first| first.iter_days().take(28 * 366).any(|date| cron.has_date(date)))
 }
 
 /// Which bytes of `text` its part `word` is.
@@ -175,6 +132,9 @@ fn place(text: &str, word: &str) -> Range<usize> {
 /// weekday, so weekdays never stand in the way.
 fn never_comes(days: u64, months: u64) -> Option<String> {
     let first = days.trailing_zeros();
+    if days & LAST_DAY != 0 {
+        return None;
+    }
     let asked = || MONTH_LENGTHS.iter().zip(1..).filter(|(_, n)| months & (1 << n) != 0).map(|(m, _)| m);
     if asked().any(|(_, length)| first <= u32::from(*length)) {
         return None;
@@ -188,13 +148,44 @@ impl Field {
     /// Its values as bits.
     fn read(&self, word: &str) -> Result<u64, String> {
         word.split(',').try_fold(0, |set, item| {
+            if let Some(bit) = self.place_in_month(item)? {
+                return Ok(set | bit);
+            }
             let (range, step) = match item.split_once('/') {
                 Some((range, step)) => (range, Some(self.step(step)?)),
                 None => (item, None),
             };
             let (from, to) = self.range(range, step.is_some())?;
-            Ok(set | self.bits(from, to, step.unwrap_or(1)))
+            let bits = self.bits(from, to, step.unwrap_or(1));
+            // Sunday is 0 and 7.
+            Ok(set | if self.max == 7 { bits & 0x7F | bits >> 7 } else { bits })
         })
+    }
+
+    /// The bit of `L`, `MON#1`, `MON#L` or `MONL`, which count within a month.
+    fn place_in_month(&self, item: &str) -> Result<Option<u64>, String> {
+        if self.max == 31 && item.eq_ignore_ascii_case("L") {
+            return Ok(Some(LAST_DAY));
+        }
+        let is_weekday = |day: &str| !day.is_empty() && self.value(day).is_ok();
+        let (day, week) = match item.split_once('#') {
+            Some(split) => split,
+            None => match item.strip_suffix(['L', 'l']).filter(|day| is_weekday(day)) {
+                Some(day) => (day, "L"),
+                None => return Ok(None),
+            },
+        };
+        if self.max != 7 {
+            return Ok(None);
+        }
+        let weekday = u32::from(self.value(day)? % 7);
+        match week {
+            "1" | "2" | "3" | "4" | "5" => Ok(Some(occurrence(weekday, week.parse().unwrap_or(LAST)))),
+            "L" | "l" => Ok(Some(occurrence(weekday, LAST))),
+            _ => {
+                Err(format!("`{item}` has no week: write `{day}#1` to `{day}#5`, or `{day}#L` for the last"))
+            }
+        }
     }
 
     fn bits(&self, from: u8, to: u8, step: u8) -> u64 {
@@ -256,7 +247,10 @@ impl Field {
             let quartz = text.contains(['L', 'W', '#', '?', 'l', 'w']) && self.min + self.max != 59;
             return Err(match (quartz, self.names) {
                 (true, _) if !text.chars().all(char::is_alphabetic) || text.len() == 1 => {
-                    format!("`{text}` is not cron syntax (L, W, # and ? are extensions of other schedulers)")
+                    format!(
+                        "`{text}` is not known here: there are `L`, the last day of a month, as a day of month, and \
+                         `MON#1` and `MON#L`, the first and the last Monday of one, as a day of week"
+                    )
                 }
                 (_, [first, .., last]) => {
                     format!("`{text}` is neither a number nor a name from {first} to {last}")
@@ -283,7 +277,7 @@ mod tests {
     fn sets(text: &str) -> [Vec<u32>; 6] {
         let cron = read(text).unwrap();
         let all = [cron.seconds, cron.minutes, cron.hours, cron.days, cron.months, cron.weekdays];
-        all.map(|set| (0..u64::BITS).filter(|n| has(set, *n)).collect())
+        all.map(|set| (0..u64::BITS).filter(|n| set & 1 << n != 0).collect())
     }
 
     #[test]
@@ -314,10 +308,28 @@ mod tests {
 
     #[test]
     fn extensions_of_other_schedulers_are_refused_by_name() {
-        for text in ["0 0 L * *", "0 0 15W * *", "0 0 * * 5L", "0 0 * * MON#2", "0 0 ? * 1", "0 0 1 * ?"] {
-            assert!(fault(text).contains("L, W, # and ? are extensions"), "{text}: {}", fault(text));
+        for text in
+            ["0 0 15W * *", "0 0 5L * *", "0 0 MON#1 * *", "0 0 * L *", "0 0 * * L", "0 0 ? * 1", "0 0 1 * ?"]
+        {
+            assert!(
+                fault(text).contains("there are `L`, the last day of a month"),
+                "{text}: {}",
+                fault(text)
+            );
         }
-        assert!(read("0 0 1 * +1").is_err());
+        assert!(read("0 0 1 * +1").is_err() && read("L 0 * * *").is_err() && read("0 1#2 * * *").is_err());
+    }
+
+    #[test]
+    fn a_weekday_of_a_month_is_one_of_five_or_the_last() {
+        for wrong in
+            ["MON#0", "MON#6", "1#", "MON#", "#1", "MON#1-2", "1-5#1", "MON#1/2", "8#1", "MON#+1", "9L"]
+        {
+            assert!(read(&format!("0 0 * * {wrong}")).is_err(), "{wrong}");
+        }
+        assert!(read("0 0 L-3 * *").is_err() && read("0 0 L/2 * *").is_err() && read("0 0 1-L * *").is_err());
+        assert_eq!(read("0 0 * * mon#2,friL"), read("0 0 * * 1#2,5#l"));
+        assert_eq!(read("0 0 * * 7#1"), read("0 0 * * SUN#1"));
     }
 
     #[test]
@@ -363,6 +375,8 @@ mod tests {
         assert!(read("0 0 29 2 *").is_ok());
         assert!(read("0 0 30 2 MON").is_ok(), "fires on Mondays in February");
         assert!(read("0 0 31 2,3 *").is_ok());
+        assert!(read("0 0 L 2 *").is_ok() && read("0 0 * 2 MON#5").is_ok(), "29 February 2044 is a Monday");
+        assert!(fault("0 0 */31 * MON#2").contains("no date has both"), "the 1st is never a second Monday");
     }
 
     #[test]

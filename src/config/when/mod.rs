@@ -1,13 +1,17 @@
 //! When a job is due, when it may not start, and for how long it may run.
 
 mod blackout;
+mod cron;
 mod cron_text;
+mod either_day;
 mod schedule;
 
 use std::time::Duration;
 
 pub use self::blackout::Blackout;
-pub use self::cron_text::{Cron, Fault};
+pub use self::cron::Cron;
+pub use self::cron_text::Fault;
+pub(in crate::config) use self::either_day::doubt;
 pub use self::schedule::Schedule;
 
 /// When a job runs and for how long: the keys that every job's table has.

@@ -4,7 +4,8 @@
 
 use std::fmt;
 
-use super::cron_text::{self, Cron, Fault};
+use super::cron::Cron;
+use super::cron_text::{self, Fault};
 
 /// The names for expressions.
 const NAMES: [&str; 5] = ["@hourly", "@daily", "@weekly", "@monthly", "@yearly"];
@@ -125,11 +126,18 @@ mod tests {
     proptest! {
         #[test]
         fn what_the_grammar_takes_matches_as_in_croner(
-            fields in prop::collection::vec("\\*|\\*/[1-7]|[1-5](-[5-7](/[1-3])?)?|[1-6],[1-6]", 5..=6)
+            mut fields in prop::collection::vec("\\*|\\*/[1-7]|[1-5](-[5-7](/[1-3])?)?|[1-6],[1-6]", 5..=6),
+            last_day in prop::option::of("L|L,[1-9]|[1-3][01],L"),
+            weekday in prop::option::of("[0-6]#[1-5]|[0-6]L|[0-6]#L|[0-6]#[1-5],[0-7]|(MON|tue|SUN)(#[1-5]|#L)"),
         ) {
+            // In a week of a month, croner does not know Sunday as 7.
+            let at = fields.len();
+            fields[at - 3] = last_day.unwrap_or(fields[at - 3].clone());
+            fields[at - 1] = weekday.unwrap_or(fields[at - 1].clone());
             let text = fields.join(" ");
             let schedule = match Schedule::parse(&text) {
                 Ok(schedule) => schedule,
+                Err(fault) if fault.message.contains("no date has both") => return Ok(()),
                 Err(fault) => return Err(TestCaseError::fail(format!("{text}: {}", fault.message))),
             };
             prop_assert_eq!(schedule.to_string(), text.clone());

@@ -10,7 +10,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use self::time::{clock_time, when};
 use crate::rights::unit;
-use crate::state::status::{Problem, Severity, Status};
+use crate::state::status::{Severity, Status};
 use crate::words;
 
 /// A snapshot older than this is said to be old: the supervisor makes one every second or so.
@@ -27,12 +27,7 @@ fn reload(status: &Status) -> String {
 
 /// The whole page as of `now`.
 pub(super) fn render(status: &Status, now: DateTime<Utc>) -> Markup {
-    let problems: Vec<(&str, Problem)> = status
-        .databases
-        .iter()
-        .flat_map(|d| d.problems().into_iter().map(|p| (d.name.as_str(), p)))
-        .collect();
-    let verdict = verdict(status, &problems, now);
+    let verdict = verdict(status, now);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -52,7 +47,7 @@ pub(super) fn render(status: &Status, now: DateTime<Utc>) -> Markup {
                 }
                 main {
                     (daemon_problems(status, now))
-                    (problem_list(problems, now))
+                    (problem_list(status, now))
                     @if status.databases.is_empty() {
                         section.card {
                             h2 { "No databases yet" }
@@ -88,16 +83,14 @@ struct Headline {
     class: &'static str,
 }
 
-fn verdict(status: &Status, problems: &[(&str, Problem)], now: DateTime<Utc>) -> Headline {
-    let of = |severity| problems.iter().filter(|(_, p)| p.severity == severity).count() as u64;
-    let (failures, warnings) = (of(Severity::Failure), of(Severity::Warning));
+fn verdict(status: &Status, now: DateTime<Utc>) -> Headline {
+    let fails = status.problems.iter().any(|p| p.severity == Severity::Failure);
     let stale = now - status.now > FRESH;
     let refused = status.config.last_reload.as_ref().is_some_and(|r| !r.ok);
     let parts: Vec<String> = [
         stale.then(|| "no news".to_owned()),
         (!status.ready).then(|| "not ready".to_owned()),
-        (failures > 0).then(|| words::plural(failures, "failure", "failures")),
-        (warnings > 0).then(|| words::plural(warnings, "warning", "warnings")),
+        status.attention(),
         refused.then(|| "new configuration refused".to_owned()),
     ]
     .into_iter()
@@ -106,7 +99,7 @@ fn verdict(status: &Status, problems: &[(&str, Problem)], now: DateTime<Utc>) ->
     let (class, words) = match parts.as_slice() {
         [] if status.databases.is_empty() => ("", "Nothing to keep yet".to_owned()),
         [] => ("good", "All well".to_owned()),
-        _ if stale || !status.ready || failures > 0 => ("bad", words::capitalised(&parts.join(", "))),
+        _ if stale || fails => ("bad", words::capitalised(&parts.join(", "))),
         _ => ("warn", words::capitalised(&parts.join(", "))),
     };
     Headline { words, class }
@@ -154,13 +147,15 @@ fn daemon_problems(status: &Status, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn problem_list(mut problems: Vec<(&str, Problem)>, now: DateTime<Utc>) -> Markup {
-    problems.sort_by_key(|(_, p)| p.severity);
+/// What is wrong with the databases.
+fn problem_list(status: &Status, now: DateTime<Utc>) -> Markup {
+    let problems = status.problems.iter().filter_map(|p| Some((p.database.as_deref()?, p)));
+    let problems: Vec<_> = problems.collect();
     html! {
         @if !problems.is_empty() {
             section.problems aria-label="What is wrong" {
                 ul {
-                    @for (database, problem) in &problems {
+                    @for (database, problem) in problems {
                         li {
                             @match problem.severity {
                                 Severity::Failure => span.tag.bad { "failure" },

@@ -1,10 +1,9 @@
 //! Rotation: what `store::rotation` decides, carried out.
 
-use chrono_tz::Tz;
-
 use crate::config::Keep;
 use crate::error::{Error, Reason, Result};
 use crate::store::{Catalogue, rotation};
+use crate::zone::Zone;
 
 /// What rotation did.
 #[derive(Debug, Default)]
@@ -30,7 +29,7 @@ pub(super) enum May {
 pub(super) fn sweep(
     catalogue: &Catalogue,
     keep: &Keep,
-    zone: Tz,
+    zone: Zone,
     database: &str,
     may: May,
 ) -> Result<RotationReport> {

@@ -8,10 +8,10 @@
 //! date is never old.
 
 use chrono::{DateTime, Days, MappedLocalTime, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Utc};
-use chrono_tz::Tz;
 use rusqlite::types::Value;
 
 use crate::config::DateFormat;
+use crate::zone::Zone;
 
 /// All formats, as they are tried.
 pub(super) const FORMATS: [DateFormat; 4] =
@@ -69,7 +69,7 @@ pub(super) struct Age {
     pub(super) format: DateFormat,
     pub(super) cutoff: DateTime<Utc>,
     /// Where the clock stood by which text without an offset was written.
-    pub(super) zone: Tz,
+    pub(super) zone: Zone,
 }
 
 impl Age {
@@ -84,7 +84,7 @@ impl Age {
             DateFormat::Iso => {
                 let local = by_the_clock(self.cutoff, self.zone);
                 let (day, local) = (local.format("%Y-%m-%d"), local.format("%Y-%m-%dT%H:%M:%S%.3f"));
-                let other = if self.zone == Tz::UTC {
+                let other = if self.zone == Zone::UTC {
                     format!("'{local}'")
                 } else {
                     let cutoff = self.cutoff.format("%Y-%m-%dT%H:%M:%S%.3f");
@@ -143,7 +143,7 @@ fn has_offset(column: &str) -> String {
 /// What the clock of a zone must have shown at the latest, to be before an instant beyond doubt. In
 /// the hour that the end of summer time repeats, the first time round, that is the beginning of the
 /// hour.
-fn by_the_clock(instant: DateTime<Utc>, zone: Tz) -> NaiveDateTime {
+fn by_the_clock(instant: DateTime<Utc>, zone: Zone) -> NaiveDateTime {
     let local = instant.with_timezone(&zone).naive_local();
     let MappedLocalTime::Ambiguous(first, second) = zone.from_local_datetime(&local) else { return local };
     if instant >= second.to_utc() {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     fn age(format: DateFormat) -> Age {
-        Age { format, cutoff: at("2025-11-23T02:00:00Z"), zone: Tz::UTC }
+        Age { format, cutoff: at("2025-11-23T02:00:00Z"), zone: Zone::UTC }
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn the_hour_that_the_end_of_summer_time_repeats_is_before_nothing_within_it() {
-        let zone = Tz::Europe__Berlin;
+        let zone = Zone::named("Europe/Berlin").unwrap();
         let age = |cutoff| Age { format: DateFormat::Iso, cutoff: at(cutoff), zone };
         // 02:40 the first time, and 02:40 the second time.
         let (first, second) = (age("2025-10-26T00:40:00Z"), age("2025-10-26T01:40:00Z"));
@@ -269,8 +269,8 @@ mod tests {
         fn a_text_without_an_offset_is_old_when_each_instant_that_it_may_mean_lies_before_the_cutoff(
             cutoff in 631_152_000..4_102_444_800i64, near in -90_000i64..90_000, zone in 0usize..7,
         ) {
-            let zone = [Tz::Europe__Berlin, Tz::America__New_York, Tz::Asia__Kathmandu, Tz::Australia__Lord_Howe,
-                Tz::Pacific__Kiritimati, Tz::Pacific__Apia, Tz::UTC][zone];
+            let zone = [Zone::named("Europe/Berlin").unwrap(), Zone::named("America/New_York").unwrap(), Zone::named("Asia/Kathmandu").unwrap(), Zone::named("Australia/Lord_Howe").unwrap(),
+                Zone::named("Pacific/Kiritimati").unwrap(), Zone::named("Pacific/Apia").unwrap(), Zone::UTC][zone];
             // Around a change of the clock, where there is one in that year.
             let offset = |at: i64| zone.offset_from_utc_datetime(&DateTime::from_timestamp(at, 0).unwrap().naive_utc()).fix();
             let change = (cutoff..cutoff + 31_536_000).step_by(1800).find(|at| offset(*at) != offset(at + 1800));
@@ -294,7 +294,7 @@ mod tests {
         ) {
             let cutoff = DateTime::from_timestamp_millis(cutoff).unwrap();
             let instant = if is_near { cutoff.timestamp_millis() + near } else { instant };
-            let age = Age { format: DateFormat::Iso, cutoff, zone: Tz::UTC };
+            let age = Age { format: DateFormat::Iso, cutoff, zone: Zone::UTC };
             let utc = DateTime::from_timestamp_millis(instant).unwrap();
             let local = utc.with_timezone(&FixedOffset::east_opt(quarters * 900).unwrap());
             let (text, precision) = match way {

@@ -134,7 +134,7 @@ impl Plan {
 
 /// The cutoff by the clock that the column's values were written by.
 fn shown(age: &Age) -> String {
-    let zone = if age.format == DateFormat::Iso { age.zone } else { chrono_tz::UTC };
+    let zone = if age.format == DateFormat::Iso { age.zone } else { crate::zone::Zone::UTC };
     format!("{} {zone}", age.cutoff.with_timezone(&zone).format("%Y-%m-%d %H:%M"))
 }
 

@@ -4,12 +4,15 @@
 //!
 //! Times are UTC in RFC 3339, durations in seconds, sizes in bytes.
 
+mod judgement;
+mod overall;
 mod problems;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-pub use self::problems::{Problem, Severity};
+pub use self::overall::{Overall, Severity, StatusProblem};
+pub use self::problems::Problem;
 pub use super::trends::{Measure, Trend};
 use crate::error::Reason;
 pub use crate::terms::Verdict;
@@ -39,6 +42,12 @@ pub struct Status {
     pub ready: bool,
     /// Why the daemon is not ready, a sentence each.
     pub not_ready: Vec<String>,
+    /// How all of it is: `ok`, `warning`, `critical`; `unknown`: no daemon answers.
+    #[serde(default)]
+    pub state: Overall,
+    /// What is wrong with the daemon and the databases, the worst first.
+    #[serde(default)]
+    pub problems: Vec<StatusProblem>,
     /// The databases, by name.
     pub databases: Vec<DatabaseStatus>,
 }

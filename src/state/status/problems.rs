@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::overall::Severity;
 use super::{APPLICATION_SQLITE, CheckStatus, DatabaseStatus, HandedOver, JobStatus, WalPinned};
 use crate::commands;
 use crate::error::Reason;
@@ -23,15 +24,6 @@ pub struct Problem {
     pub text: String,
     /// When it was found, where that is one moment.
     pub at: Option<DateTime<Utc>>,
-}
-
-/// How bad a [`Problem`] is; the worse sorts first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Something failed or is damaged.
-    Failure,
-    /// Something cannot be told, or will fail if nobody acts.
-    Warning,
 }
 
 impl DatabaseStatus {

@@ -4,7 +4,6 @@
 use std::cmp::Reverse;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
 use super::Catalogue;
 use super::backup::{Backup, State};
@@ -13,10 +12,11 @@ use crate::clock;
 use crate::config::{Compression, Keep};
 use crate::error::Result;
 use crate::state::status::BackupStatus;
+use crate::zone::Zone;
 
 impl Catalogue {
     /// The backups, newest first, each with what rotation would do to it now.
-    pub fn plan(&self, keep: &Keep, zone: Tz) -> Result<Vec<(Backup, Decision)>> {
+    pub fn plan(&self, keep: &Keep, zone: Zone) -> Result<Vec<(Backup, Decision)>> {
         let backups = self.list()?;
         let candidates = backups
             .iter()
@@ -32,7 +32,7 @@ impl Catalogue {
         started: DateTime<Utc>,
         format: Compression,
         keep: &Keep,
-        zone: Tz,
+        zone: Zone,
     ) -> Result<Vec<Decision>> {
         let next = self.free_name(started, format)?;
         let backups = self.list()?;
@@ -55,7 +55,7 @@ impl Catalogue {
 
     /// Removes a backup that [`Catalogue::plan`] does not keep, if it still does not: another
     /// process may have found a newer one damaged meanwhile, which makes this the newest good one.
-    pub fn prune(&self, seen: &Backup, keep: &Keep, zone: Tz) -> Result<()> {
+    pub fn prune(&self, seen: &Backup, keep: &Keep, zone: Zone) -> Result<()> {
         self.remove_if(seen, || {
             let decided = self.plan(keep, zone)?;
             Ok(decided.iter().any(|(backup, decision)| backup.name == seen.name && !decision.keep))

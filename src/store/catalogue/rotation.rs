@@ -14,10 +14,10 @@ use std::collections::HashSet;
 use std::fmt;
 
 use chrono::{DateTime, Datelike, Offset, Timelike, Utc};
-use chrono_tz::Tz;
 
 use super::backup::{Backup, State};
 use crate::config::Keep;
+use crate::zone::Zone;
 
 /// Copies of a damaged database that are kept beside all good backups.
 pub const DAMAGED_COPIES: usize = 3;
@@ -163,7 +163,7 @@ impl Period {
 
     /// The period that an instant lies in: the offset, which tells the two hours of one name in
     /// autumn apart, and its name.
-    fn of(self, time: DateTime<Utc>, zone: Tz) -> (i32, String) {
+    fn of(self, time: DateTime<Utc>, zone: Zone) -> (i32, String) {
         let local = time.with_timezone(&zone);
         let offset = if self == Self::Hourly { local.offset().fix().local_minus_utc() } else { 0 };
         let (year, month) = (local.year(), local.month());
@@ -179,7 +179,7 @@ impl Period {
 }
 
 /// Decides for each backup, in the order given. Hours, days and so on are those of `zone`.
-pub fn plan(backups: &[Candidate], keep: &Keep, zone: Tz) -> Vec<Decision> {
+pub fn plan(backups: &[Candidate], keep: &Keep, zone: Zone) -> Vec<Decision> {
     let mut good: Vec<usize> = (0..backups.len()).filter(|&i| backups[i].is_good()).collect();
     good.sort_by_key(|&i| Reverse((backups[i].sequence, backups[i].time, &backups[i].name)));
 

@@ -4,8 +4,6 @@
 use std::collections::HashSet;
 use std::io::{Read as _, Write};
 
-use chrono_tz::Tz;
-
 use super::Catalogue;
 use super::backup::{Backup, State};
 use super::manifest::Manifest;
@@ -17,6 +15,7 @@ use crate::store::codec::hash::Hasher;
 use crate::store::codec::read_error;
 use crate::store::files::Content;
 use crate::terms::progress::{Unit, Watch};
+use crate::zone::Zone;
 
 /// Bytes passed on at a time.
 const CHUNK: usize = 1 << 20;
@@ -24,7 +23,7 @@ const CHUNK: usize = 1 << 20;
 impl Catalogue {
     /// The good backups of `source` that are not here and that rotation would keep if they were,
     /// the newest first.
-    pub fn missing_from(&self, source: &Self, keep: &Keep, zone: Tz) -> Result<Vec<Backup>> {
+    pub fn missing_from(&self, source: &Self, keep: &Keep, zone: Zone) -> Result<Vec<Backup>> {
         // One that is damaged here, or has lost its manifest, is brought again. Of one that has lost
         // its file nothing is listed.
         let is_here = |backup: &Backup| !matches!(backup.state, State::Damaged(_) | State::Incomplete);

@@ -105,8 +105,8 @@ params = { user = 1, on = true, at = "2026-01-01", r = 1.5 }
         let rule = &app.cleanup.rules[n];
         (rule.column.as_deref(), rule.keep_rows, rule.max_size, rule.timezone, rule.archive)
     };
-    assert_eq!(limits(0), (Some("date"), None, None, chrono_tz::UTC, None));
-    let berlin = chrono_tz::Tz::Europe__Berlin;
+    assert_eq!(limits(0), (Some("date"), None, None, litekeeper::zone::Zone::UTC, None));
+    let berlin = litekeeper::zone::Zone::named("Europe/Berlin").unwrap();
     assert_eq!(limits(2), (None, Some(1000), Some(500 << 20), berlin, Some(ArchiveFormat::Csv)));
     assert_eq!(app.cleanup.rules[2].archive_dir.as_deref(), Some(Path::new("/srv/archive")));
     assert_eq!((app.indexes[0].columns.len(), app.indexes[0].missing), (2, Missing::Create));

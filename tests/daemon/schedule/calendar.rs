@@ -2,8 +2,8 @@
 
 use super::fixtures::{at, schedule, zone};
 use chrono::TimeDelta;
-use chrono_tz::Tz;
 use litekeeper::schedule::calendar;
+use litekeeper::zone::Zone;
 
 /// The first due instants after a moment, as far as the expected ones go.
 #[track_caller]
@@ -123,9 +123,9 @@ fn finds_a_leap_day_over_a_century_that_has_none() {
 #[test]
 fn has_no_next_run_for_what_never_comes() {
     let never = schedule("never");
-    assert_eq!(calendar::next(&never, Tz::UTC, at("2027-01-01T00:00:00Z")), None);
+    assert_eq!(calendar::next(&never, Zone::UTC, at("2027-01-01T00:00:00Z")), None);
     let (after, until) = (at("1970-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
-    assert_eq!(calendar::latest(&never, Tz::UTC, after, until), None);
+    assert_eq!(calendar::latest(&never, Zone::UTC, after, until), None);
 }
 
 #[test]

@@ -2,16 +2,16 @@
 
 use super::fixtures::{at, database, every, spread};
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 use litekeeper::config::When;
 use litekeeper::schedule::catch_up::{self, LastStart};
 use litekeeper::schedule::jitter;
 use litekeeper::terms::JobKind;
+use litekeeper::zone::Zone;
 use std::time::Duration;
 
 fn missed(jobs: &[(JobKind, When)], started: &[(JobKind, &str)], now: &str) -> Vec<(JobKind, DateTime<Utc>)> {
     let last = |kind| started.iter().find(|(of, _)| *of == kind).map(|(_, time)| LastStart::At(at(time)));
-    catch_up::missed(&database("x", jobs), &JobKind::SCHEDULED, Tz::UTC, last, at(now))
+    catch_up::missed(&database("x", jobs), &JobKind::SCHEDULED, Zone::UTC, last, at(now))
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn are_none_when_the_last_run_lies_in_the_future() {
 fn are_made_good_where_nobody_knows_when_the_last_one_was() {
     let jobs = [(JobKind::Maintain, every("0 3 29 2 *"))];
     let missed = |last: Option<LastStart>, now| {
-        catch_up::missed(&database("x", &jobs), &[JobKind::Maintain], Tz::UTC, |_| last, at(now))
+        catch_up::missed(&database("x", &jobs), &[JobKind::Maintain], Zone::UTC, |_| last, at(now))
     };
     let due = [(JobKind::Maintain, at("2024-02-29T03:00:00Z"))];
     assert_eq!(missed(Some(LastStart::Unknown), "2027-12-31T00:00:00Z"), due);

@@ -2,9 +2,9 @@
 
 use crate::support::configured;
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use litekeeper::config::{Blackout, Database, Schedule, When};
 use litekeeper::terms::JobKind;
+use litekeeper::zone::Zone;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(crate) fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
-pub(crate) fn zone(name: &str) -> Tz {
+pub(crate) fn zone(name: &str) -> Zone {
     name.parse().unwrap()
 }
 

@@ -9,3 +9,4 @@ mod jitter;
 mod ticks;
 mod timetable;
 mod wall_clock;
+mod zone_rules;

@@ -2,15 +2,15 @@
 
 use super::fixtures::{at, database, every, spread, zone};
 use chrono::TimeDelta;
-use chrono_tz::Tz;
 use litekeeper::config::When;
 use litekeeper::schedule::jitter;
 use litekeeper::schedule::timetable::Timetable;
 use litekeeper::terms::JobKind;
+use litekeeper::zone::Zone;
 use std::time::Duration;
 
 fn table(jobs: &[(JobKind, When)], now: &str) -> Timetable {
-    let mut table = Timetable::new(Tz::UTC);
+    let mut table = Timetable::new(Zone::UTC);
     table.set_database(&database("x", jobs), &JobKind::SCHEDULED, at(now));
     table
 }

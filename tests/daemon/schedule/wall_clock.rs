@@ -2,8 +2,8 @@
 
 use super::fixtures::{at, schedule, zone};
 use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta, Timelike, Utc};
-use chrono_tz::Tz;
 use litekeeper::schedule::calendar;
+use litekeeper::zone::Zone;
 use proptest::prelude::*;
 
 /// Zones with the UTC days on which their clocks change.
@@ -93,7 +93,7 @@ impl Expression {
     /// Watches the clock through `[start, end]`, step by step, and notes when a run is due.
     fn watch(
         &self,
-        zone: Tz,
+        zone: Zone,
         start: DateTime<Utc>,
         end: DateTime<Utc>,
         step: TimeDelta,

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
@@ -31,6 +30,7 @@ use crate::state::handover::Handover;
 use crate::store::restore::in_place::Hooks;
 use crate::store::{Backup, Catalogue, Manifest, State, restore};
 use crate::terms::progress::Watch;
+use crate::zone::Zone;
 use crate::{clock, rights, words};
 
 /// How long the daemon may take to let go of the database: to see that it is wanted, and to end
@@ -362,7 +362,7 @@ fn next(database: &Database, backup: &str, from: Option<&str>, restored: &Path) 
     next
 }
 
-fn render(page: &mut Page, told: &RestoreOutput, zone: Tz) {
+fn render(page: &mut Page, told: &RestoreOutput, zone: Zone) {
     let verb = match &told.in_place {
         Some(in_place) if in_place.is_refused() => "would not restore",
         _ if told.dry_run => "would restore",

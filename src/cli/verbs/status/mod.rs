@@ -1,10 +1,11 @@
 //! `litekeeper status`.
 
+mod plugin;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use clap::Args;
 
 use crate::cli::exit;
@@ -12,6 +13,7 @@ use crate::cli::global::{Global, database};
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
 use crate::cli::terminal::table::TextTable;
+use crate::cli::terminal::tone::Tone;
 use crate::commands;
 use crate::config::Config;
 use crate::error::{Error, Reason, Result};
@@ -24,6 +26,7 @@ use crate::survey::running::{self, Running};
 use crate::survey::{disk, overview};
 use crate::terms::Outcome;
 use crate::words;
+use crate::zone::Zone;
 
 /// Show how the databases are: what is wrong, the newest backup, sizes, and each job's last and
 /// next run.
@@ -38,16 +41,38 @@ Exit codes:
   10  no such database
   78  the configuration is not valid
 
+With --exit-code, as monitoring plugins have them:
+  0   OK: nothing is wrong
+  1   WARNING: something cannot be told, or will fail if nobody acts
+  2   CRITICAL: something failed or is damaged, or the daemon is not ready
+  3   UNKNOWN: no daemon answers, or there is no way to tell
+
 With --json the value of /api/status. Without a daemon its `ready` is false,
 `not_ready` says so, and `pid` and `started` are null.")]
 pub(in crate::cli) struct Status {
     /// Name of a database in the configuration [default: all].
     #[arg(value_name = "DB")]
     database: Option<String>,
+    /// Sum up in a line and end with 0 to 3, for a monitoring system.
+    #[arg(long)]
+    exit_code: bool,
 }
 
 impl Status {
     pub(in crate::cli) fn run(&self, global: &Global) -> Result<u8> {
+        match self.look(global) {
+            Err(error) if self.exit_code => {
+                exit::tell(&error, global.json);
+                if !global.json {
+                    out::text(&plugin::unable(&error))?;
+                }
+                Ok(exit::PLUGIN_UNKNOWN)
+            }
+            other => other,
+        }
+    }
+
+    fn look(&self, global: &Global) -> Result<u8> {
         let config = global.load()?;
         if let Some(name) = &self.database {
             database(&config, name)?;
@@ -70,14 +95,17 @@ impl Status {
                 ));
             }
         }
+        let status = status.judged();
         if global.json {
             out::json(&status)?;
+        } else if self.exit_code {
+            out::text(&plugin::lines(&status))?;
         } else {
             let mut page = out::page();
             render(&mut page, &status, is_live, config.daemon.timezone);
-            out::text(page.text())?;
+            out::print(&page)?;
         }
-        Ok(exit::OK)
+        Ok(if self.exit_code { plugin::code(status.state) } else { exit::OK })
     }
 }
 
@@ -98,18 +126,19 @@ fn without_daemon(config: &Config, path: &Path, found: Option<&Running>) -> Resu
     Ok(status)
 }
 
-fn render(page: &mut Page, status: &Snapshot, is_live: bool, zone: Tz) {
+fn render(page: &mut Page, status: &Snapshot, is_live: bool, zone: Zone) {
     if is_live {
         if let (Some(pid), Some(started)) = (status.pid, status.started) {
             let up = words::duration((status.now - started).as_seconds_f64());
             page.line(format!("litekeeper {} has run for {up} as process {pid}", status.version));
         }
         for reason in &status.not_ready {
-            page.beside("  FAILURE  ", &format!("not ready: {reason}"));
+            page.beside_in(Tone::Bad, "  FAILURE  ", &format!("not ready: {reason}"));
         }
         if let Some(reload) = status.config.last_reload.as_ref().filter(|reload| !reload.ok) {
             let ago = words::relative(status.now, reload.at);
-            page.beside(
+            page.beside_in(
+                Tone::Bad,
                 "  FAILURE  ",
                 &format!("the reload {ago} failed, and the configuration before it holds:"),
             );
@@ -121,6 +150,14 @@ fn render(page: &mut Page, status: &Snapshot, is_live: bool, zone: Tz) {
         let why = words::capitalised(&status.not_ready.join("; "));
         page.paragraph(&format!("{why}; this is what the run history and the files tell."));
     }
+    match status.attention() {
+        Some(attention) => {
+            let fails = status.problems.iter().any(|problem| problem.severity == Severity::Failure);
+            page.beside_in(if fails { Tone::Bad } else { Tone::Doubtful }, &attention, "");
+        }
+        None if status.databases.is_empty() => {}
+        None => page.beside_in(Tone::Good, "all is well with the databases", ""),
+    }
     for database in &status.databases {
         page.line("");
         card(page, database, status.now, is_live, zone);
@@ -130,15 +167,15 @@ fn render(page: &mut Page, status: &Snapshot, is_live: bool, zone: Tz) {
     }
 }
 
-fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live: bool, zone: Tz) {
-    page.line(format!("{}  {}", database.name, database.path));
+fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live: bool, zone: Zone) {
+    page.beside_in(Tone::Title, &database.name, &format!("  {}", database.path));
     for problem in database.problems() {
-        let lead = match problem.severity {
-            Severity::Failure => "  FAILURE  ",
-            Severity::Warning => "  warning  ",
+        let (tone, lead) = match problem.severity {
+            Severity::Failure => (Tone::Bad, "  FAILURE  "),
+            Severity::Warning => (Tone::Doubtful, "  warning  "),
         };
         let ago = problem.at.map(|at| format!(" ({})", words::relative(now, at))).unwrap_or_default();
-        page.beside(lead, &format!("{}: {}{ago}", problem.about, problem.text));
+        page.beside_in(tone, lead, &format!("{}: {}{ago}", problem.about, problem.text));
     }
     let backup = match &database.newest_backup {
         Some(newest) => backup(newest, database, now),
@@ -234,22 +271,21 @@ fn connections(pool: &PoolStatus) -> String {
     format!("{} of {} in use, {} idle{waiting}{timeouts}", pool.in_use, pool.max, pool.idle)
 }
 
-fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Tz) -> TextTable {
+fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Zone) -> TextTable {
     // Without a daemon nothing comes next.
     let next = if is_live { "NEXT" } else { "WOULD BE DUE" };
     let mut table = TextTable::new(["JOB", "LAST RUN", "TOOK", next, "SCHEDULE"]);
     for job in jobs {
         let last = job.last.as_ref();
         let took = last.and_then(LastRun::took).map(words::duration);
-        let ended = last.map(|last| {
-            let word = match last.outcome {
-                Outcome::Success => found(job),
-                Outcome::Failure => "FAILED",
-                Outcome::Interrupted => "stopped",
-                Outcome::Skipped => "skipped",
-            };
-            format!("{word} {}", words::ago(now, last.finished))
-        });
+        let (tone, word) = match last.map(|last| last.outcome) {
+            Some(Outcome::Success) => found(job),
+            Some(Outcome::Failure) => (Some(Tone::Bad), "FAILED"),
+            Some(Outcome::Interrupted) => (Some(Tone::Doubtful), "stopped"),
+            Some(Outcome::Skipped) => (None, "skipped"),
+            None => (None, ""),
+        };
+        let ended = last.map(|last| format!("{word} {}", words::ago(now, last.finished)));
         table.row([
             job.kind.to_string(),
             ended.unwrap_or_else(|| String::from("none yet")),
@@ -257,22 +293,23 @@ fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Tz) -> Text
             coming(job, now, zone),
             job.schedule.clone(),
         ]);
+        table.tone(1, tone);
     }
     table
 }
 
 /// A run that did its work, and perhaps found that something is wrong, or left out what only the
 /// application can do.
-fn found(job: &JobStatus) -> &'static str {
+fn found(job: &JobStatus) -> (Option<Tone>, &'static str) {
     match job.found() {
-        None if job.is_limited() => "limited",
-        None => "ok",
-        Some(reason) if reason == Reason::Damaged.as_str() => "FOUND DAMAGE",
-        Some(_) => "found something",
+        None if job.is_limited() => (Some(Tone::Good), "limited"),
+        None => (Some(Tone::Good), "ok"),
+        Some(reason) if reason == Reason::Damaged.as_str() => (Some(Tone::Bad), "FOUND DAMAGE"),
+        Some(_) => (Some(Tone::Doubtful), "found something"),
     }
 }
 
-fn coming(job: &JobStatus, now: DateTime<Utc>, zone: Tz) -> String {
+fn coming(job: &JobStatus, now: DateTime<Utc>, zone: Zone) -> String {
     if let Some(running) = &job.running {
         let since = words::duration((now - running.since).as_seconds_f64());
         let share = running.progress.as_ref().and_then(|p| (p.done * 100).checked_div(p.total?));

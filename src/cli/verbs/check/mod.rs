@@ -1,9 +1,11 @@
 //! `litekeeper check`.
 
+mod reaches;
+mod schedules;
+
 use std::path::Path;
 
 use clap::Args;
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::exit;
@@ -11,14 +13,17 @@ use crate::cli::global::Global;
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
 use crate::cli::terminal::table::TextTable;
+use crate::cli::terminal::tone::Tone;
+use crate::clock;
 use crate::config::{Config, Rejection, refusal};
 use crate::error::Result;
 use crate::queries::foreign;
+use crate::schedule::outlook::outlook;
 use crate::survey::environment::{Look, LookResult};
-use crate::survey::{judgement, needs, reach, running};
-use crate::{clock, words};
+use crate::survey::{judgement, needs, running};
+use crate::words;
 
-/// Check the configuration, by the same code as a reload.
+/// Check the configuration, by the same code as a reload, and say when its schedules fire next.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:
@@ -29,7 +34,9 @@ Exit codes:
 
 With --json:
   {config, valid, databases: [NAME], warnings: [TEXT],
-   problems: [{line, column, message, help}],
+   problems: [{line, column, message, help}], timezone,
+   schedules: [{task, schedule, databases: [NAME], jitter_seconds,
+                next: [{at, postponed_to}]}],
    backups: [{databases: [NAME], copy: null or NAME, keep: TEXT}],
    environment: null or [{about, result, text}],
    judged_as: null or {user, unit}}
@@ -62,6 +69,7 @@ impl Check {
             }
             Err(rejected) => return Err(rejected.into()),
         };
+        let schedules = outlook(&config, clock::now());
         config.warnings.extend(foreign::warnings(&config)?);
         let running = running::find(&config, &global.config);
         config.warnings.extend(needs::too_few_descriptors(&config, running.as_ref()));
@@ -79,7 +87,7 @@ impl Check {
             None => judgement::judge(&config, &global.config),
         });
         let looks = judgement.as_ref().map(|judgement| &judgement.looks);
-        let reaches = reaches(&config);
+        let reaches = reaches::of(&config);
         if global.json {
             out::json(&json!({
                 "config": global.config,
@@ -87,14 +95,19 @@ impl Check {
                 "databases": config.databases.keys().collect::<Vec<_>>(),
                 "warnings": config.warnings,
                 "problems": [],
+                "timezone": config.daemon.timezone.name(),
+                "schedules": schedules,
                 "backups": reaches,
                 "environment": looks,
                 "judged_as": judgement.as_ref().map(|j| json!({ "user": j.user, "unit": j.unit })),
             }))?;
         } else {
             let mut page = out::page();
-            render(&mut page, &global.config, &config, &reaches, looks.map_or(&[], Vec::as_slice));
-            out::text(page.text())?;
+            render(&mut page, &global.config, &config);
+            schedules::render(&mut page, &config, &schedules);
+            reaches::render(&mut page, &config, &reaches);
+            environment(&mut page, looks.map_or(&[], Vec::as_slice));
+            out::print(&page)?;
         }
         let has_problem = looks.into_iter().flatten().any(|look| look.result == LookResult::Problem);
         Ok(if has_problem { exit::FAILED } else { exit::OK })
@@ -121,61 +134,39 @@ fn rejected(path: &Path, rejected: &Rejection) -> Value {
         "databases": [],
         "warnings": [],
         "problems": problems,
+        "timezone": null,
+        "schedules": [],
         "backups": [],
         "environment": null,
         "judged_as": null,
     })
 }
 
-/// How far back the backups of some databases reach, which have the same policy.
-#[derive(Serialize)]
-struct Reach<'c> {
-    databases: Vec<&'c str>,
-    copy: Option<&'c str>,
-    keep: String,
-}
-
-/// In the order of the configuration, each policy once.
-fn reaches(config: &Config) -> Vec<Reach<'_>> {
-    let (zone, now) = (config.daemon.timezone, clock::now());
-    let mut reaches: Vec<Reach<'_>> = Vec::new();
-    for database in config.databases.values() {
-        let backup = &database.backup;
-        let copies = backup.copies.iter().map(|copy| (Some(copy.name.as_str()), &copy.keep));
-        for (copy, keep) in std::iter::once((None, &backup.keep)).chain(copies) {
-            let keep = reach::in_words(keep, &backup.when.schedule, zone, now);
-            match reaches.iter_mut().find(|reach| reach.copy == copy && reach.keep == keep) {
-                Some(same) => same.databases.push(&database.name),
-                None => reaches.push(Reach { databases: vec![&database.name], copy, keep }),
-            }
-        }
-    }
-    reaches
-}
-
-/// Databases that are named one by one; more are counted.
-const NAMED: usize = 5;
-
-fn render(page: &mut Page, path: &Path, config: &Config, reaches: &[Reach<'_>], looks: &[Look]) {
+fn render(page: &mut Page, path: &Path, config: &Config) {
     let databases = words::plural(config.databases.len() as u64, "database", "databases");
     page.line(format!("{}: valid, {databases}", path.display()));
     for warning in &config.warnings {
-        page.beside("warning: ", warning);
+        page.beside_in(Tone::Doubtful, "warning: ", warning);
     }
-    for Reach { databases, copy, keep } in reaches {
-        let whose = match databases.len() {
-            n if n == config.databases.len() && n > 1 => String::from("all databases"),
-            n if n > NAMED => words::plural(n as u64, "database", "databases"),
-            _ => databases.join(", "),
-        };
-        let what = copy.map_or_else(|| String::from("backups"), |copy| format!("copies {copy}"));
-        page.beside(&format!("{what} of {whose}: "), &format!("keeps {keep}"));
+}
+
+/// What was found on the machine.
+fn environment(page: &mut Page, looks: &[Look]) {
+    if looks.is_empty() {
+        return;
     }
-    if !looks.is_empty() {
-        let mut table = TextTable::new(["RESULT", "ABOUT", "FOUND"]);
-        for look in looks {
-            table.row([look.result.as_str(), &look.about, &look.text]);
-        }
-        page.table(0, &table);
+    page.line("");
+    let mut table = TextTable::new(["RESULT", "ABOUT", "FOUND"]);
+    for look in looks {
+        table.row([look.result.as_str(), &look.about, &look.text]);
+        table.tone(
+            0,
+            match look.result {
+                LookResult::Ok => Tone::Good,
+                LookResult::Warning => Tone::Doubtful,
+                LookResult::Problem => Tone::Bad,
+            },
+        );
     }
+    page.table(0, &table);
 }
