@@ -89,10 +89,18 @@ impl Elsewhere<'_> {
     ) -> (Option<Found<'_>>, Vec<String>) {
         let copies = self.database.backup.copies.iter().map(|copy| Some(copy.name.as_str()));
         let others = std::iter::once(None).chain(copies).filter(|place| *place != self.from);
+        // A copy of one that holds what a damaged database held is no better, whatever is known there.
+        let here = backups::catalogue(self.database, self.from).and_then(|here| here.list());
+        let damaged = here.unwrap_or_default().into_iter().filter(Backup::is_of_damaged_database);
+        let damaged: Vec<String> = damaged.filter_map(|backup| Some(backup.manifest?.raw_sha256)).collect();
+        let is_sound = |backup: &Backup| {
+            let pages = backup.manifest.as_ref().map(|manifest| &manifest.raw_sha256);
+            backup.is_good() && pages.is_none_or(|pages| !damaged.contains(pages))
+        };
         let (mut found, mut unseen) = (Vec::new(), Vec::new());
         for place in others {
             match backups::catalogue(self.database, place).and_then(|there| named(&there)) {
-                Ok(backup) if backup.is_good() && than.is_none_or(|than| age(&backup) > age(than)) => {
+                Ok(backup) if is_sound(&backup) && than.is_none_or(|than| age(&backup) > age(than)) => {
                     found.push(Found { backup, place });
                 }
                 Ok(_) => {}
