@@ -29,7 +29,7 @@ use crate::http::{self, Readiness, Window};
 use crate::jobs::registry;
 use crate::metrics::events::{BackupCopy, ConfigLoaded};
 use crate::metrics::{Expected, Metrics};
-use crate::pool::{Pool, SlowStatement};
+use crate::pool::{self, Pool, SlowSender};
 use crate::queries::slow_log;
 use crate::schedule::admission::{Admission, Width};
 use crate::schedule::ticks::{self, Ticks};
@@ -79,7 +79,7 @@ pub struct Supervisor {
     prepared: mpsc::UnboundedSender<Candidate>,
     /// Whether a configuration is being read, and whether it is to be read once more after that.
     reloading: Option<Repeat>,
-    slow: mpsc::UnboundedSender<SlowStatement>,
+    slow: SlowSender,
     started: chrono::DateTime<chrono::Utc>,
     loaded_at: chrono::DateTime<chrono::Utc>,
     last_reload: Option<Reload>,
@@ -127,7 +127,7 @@ pub async fn run(
     let (handed, mut handovers) = mpsc::unbounded_channel();
     let (looked, mut looks) = mpsc::unbounded_channel();
     let (prepared, mut configurations) = mpsc::unbounded_channel();
-    let (slow, slow_statements) = mpsc::unbounded_channel();
+    let (slow, slow_statements) = pool::slow_statements(pool::MOST_WAITING);
     let (changed, mut written_elsewhere) = mpsc::channel(1);
     tokio::spawn(slow_log::keep(state.clone(), slow_statements));
 

@@ -6,6 +6,7 @@ mod batches;
 mod beside;
 mod bounds;
 mod children;
+mod dates;
 mod fixture;
 mod fulltext;
 mod keys;
@@ -13,6 +14,7 @@ mod limits;
 mod log;
 mod rows;
 mod triggers;
+mod walks;
 
 #[path = "../support/mod.rs"]
 mod support;

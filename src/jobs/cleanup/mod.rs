@@ -52,11 +52,17 @@ impl Job for Cleanup {
     const KIND: JobKind = JobKind::Cleanup;
 
     fn run(&self, run: &Run) -> Result<Report> {
+        if run.database.cleanup.rules.is_empty() {
+            return Ok(nothing_to_do(false));
+        }
         let before = run.sql(|c| Facts::read(c))?;
-        let mut result = rules(run, false);
+        let mut removed = 0;
+        let mut result = rules(run, false, &mut removed);
         // Also after a run that was stopped: what it removed is gone, and the next backup must
         // expect that.
-        if let (Err(error), Ok(report)) = (note_shrinking(run, before.used_bytes()), result.as_mut()) {
+        if removed > 0
+            && let (Err(error), Ok(report)) = (note_shrinking(run, before.used_bytes()), result.as_mut())
+        {
             report.problems.push(error);
         }
         result
@@ -68,8 +74,15 @@ impl Job for Preview {
     const ACCESS: Access = Access::Preview;
 
     fn run(&self, run: &Run) -> Result<Report> {
-        rules(run, true)
+        if run.database.cleanup.rules.is_empty() {
+            return Ok(nothing_to_do(true));
+        }
+        rules(run, true, &mut 0)
     }
+}
+
+fn nothing_to_do(dry_run: bool) -> Report {
+    Report::new("no rules configured", &Detail { dry_run, ..Detail::default() })
 }
 
 fn note_shrinking(run: &Run, before: u64) -> Result<()> {
@@ -77,12 +90,11 @@ fn note_shrinking(run: &Run, before: u64) -> Result<()> {
     run.state.now(|c| shrunk_on_purpose(c, &run.database.name, before, after))
 }
 
-fn rules(run: &Run, dry_run: bool) -> Result<Report> {
+/// Carries them out one after the other. `removed` counts the rows that are gone, also where that
+/// ends with an error.
+fn rules(run: &Run, dry_run: bool, removed: &mut u64) -> Result<Report> {
     let rules = &run.database.cleanup.rules;
     let mut detail = Detail { dry_run, ..Detail::default() };
-    if rules.is_empty() {
-        return Ok(Report::new("no rules configured", &detail));
-    }
     writing::refuse(run)?;
     let mut totals = Totals::default();
     let mut problems = Vec::new();
@@ -90,6 +102,7 @@ fn rules(run: &Run, dry_run: bool) -> Result<Report> {
         let (mut report, mut tally) = (RuleReport::new(rule), Tally::new());
         let done = sweep::rule(run, rule, dry_run, &mut totals, &mut report, &mut tally);
         for (table, touched) in &tally {
+            *removed += touched.removed;
             Cleaned { database: &run.database.name, table, rows: touched.removed }.emit();
         }
         if let Err(error) = done {
