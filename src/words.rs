@@ -21,6 +21,11 @@ pub fn relative(now: DateTime<Utc>, time: DateTime<Utc>) -> String {
     if seconds > 0 { format!("{words} ago") } else { format!("in {words}") }
 }
 
+/// The same of something that has happened, at a time that may not be known.
+pub fn ago(now: DateTime<Utc>, time: Option<DateTime<Utc>>) -> String {
+    time.map_or_else(|| String::from("at an unknown time"), |time| relative(now, time))
+}
+
 /// `340 ms`, `2.4 s`, `3 min 20 s`, `2 h 5 min`, `3 days 4 h`.
 pub fn duration(seconds: f64) -> String {
     if seconds < 0.9995 {

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::metrics::index_reasons;
 use crate::sql::quoting::quoted;
 use crate::sql::tokens::Token;
-use crate::sqlite::look::schema;
+use crate::sqlite::look::{names, schema};
 
 /// What is advised about one index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,16 +78,16 @@ pub fn existing(connection: &Connection) -> Result<Vec<Existing>> {
     )?;
     let mut all = Vec::new();
     for table in schema::tables(connection)? {
-        let rowid: Option<String> = rowid.query_row([&table.name], |row| row.get(0)).optional()?;
+        let rowid = rowid.query_row([&table.name], |row| names::name(row, 0)).optional()?.flatten();
         let rowid = rowid.filter(|_| !table.without_rowid);
         let indexes = list.query_map([&table.name], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?, row.get::<_, String>(2)?))
+            Ok((names::name(row, 0)?, row.get::<_, bool>(1)?, row.get::<_, String>(2)?))
         })?;
         for index in indexes {
-            let (name, unique, origin) = index?;
+            let (Some(name), unique, origin) = index? else { continue };
             let (expressions, condition) = parts(&schema::sql_of(connection, &name)?.unwrap_or_default());
             let rows = keys.query_map([&name], |row| {
-                let (column, name): (i64, Option<String>) = (row.get(0)?, row.get(1)?);
+                let (column, name): (i64, _) = (row.get(0)?, names::name(row, 1)?);
                 Ok((column, name, row.get::<_, String>(2)?, row.get::<_, bool>(3)?))
             })?;
             let mut found: Vec<Key> = Vec::new();
@@ -117,6 +117,15 @@ pub fn existing(connection: &Connection) -> Result<Vec<Existing>> {
         }
     }
     Ok(all)
+}
+
+/// Whether the CREATE INDEX `sql` has this expression, token by token, as one of its keys.
+pub(super) fn is_on(sql: &str, expression: &str) -> bool {
+    let bare = |key: &String| {
+        let key = key.as_str();
+        key.strip_suffix(" ASC").or_else(|| key.strip_suffix(" DESC")).unwrap_or(key) == expression
+    };
+    parts(sql).0.iter().any(bare)
 }
 
 /// The keys and the WHERE clause of a CREATE INDEX, each token by token.
@@ -166,9 +175,8 @@ pub fn bound<'a>(statements: impl IntoIterator<Item = &'a str>) -> BTreeSet<Stri
 
 /// The same of the schema's views and triggers.
 pub fn bound_in_schema(connection: &Connection) -> Result<BTreeSet<String>> {
-    let mut statement =
-        connection.prepare("SELECT sql FROM main.sqlite_schema WHERE type IN ('view', 'trigger')")?;
-    let all: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let sql = "SELECT sql FROM main.sqlite_schema WHERE type IN ('view', 'trigger')";
+    let all = names::all(connection, sql, [])?;
     Ok(bound(all.iter().map(String::as_str)))
 }
 
@@ -231,15 +239,16 @@ pub fn keyless(connection: &Connection, all: &[Existing]) -> Result<Vec<Keyless>
     let mut rows = statement.query([])?;
     let mut keys: Vec<(String, i64, String, Vec<String>, bool)> = Vec::new();
     while let Some(row) = rows.next()? {
-        let (child, id, parent): (String, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let (column, is_rowid): (String, bool) = (row.get(3)?, row.get::<_, i64>(4)? == 1);
+        let (id, is_rowid): (i64, bool) = (row.get(1)?, row.get::<_, i64>(4)? == 1);
+        let text = |at| names::name(row, at);
+        let (Some(child), Some(parent), Some(column)) = (text(0)?, text(2)?, text(3)?) else { continue };
         match keys.last_mut() {
             Some((last, of, _, columns, _)) if *last == child && *of == id => columns.push(column),
             _ => keys.push((child, id, parent, vec![column], is_rowid)),
         }
     }
-    let mut taken = connection.prepare("SELECT name FROM main.sqlite_schema WHERE type <> 'trigger'")?;
-    let taken: Vec<String> = taken.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let taken = "SELECT name FROM main.sqlite_schema WHERE type <> 'trigger'";
+    let taken = names::all(connection, taken, [])?;
     let mut remarks: Vec<Keyless> = Vec::new();
     for (child, _, parent, columns, is_rowid) in keys {
         // A partial one serves where it leaves out only what no key points at.

@@ -70,6 +70,11 @@ fn hint(
     {
         return Ok(None);
     }
+    if let (Some(index), Some(expression)) = (&index, &rewrite.expression)
+        && bench.schema.has_index_on(&index.table, expression)
+    {
+        return Ok(None);
+    }
     let least = match rewrite.subject {
         Subject::Wildcard | Subject::Like => LEAST_GAIN,
         _ => LEAST_GAIN_OF_TEXT,

@@ -12,6 +12,7 @@ use super::existing;
 use crate::config;
 use crate::error::{Reason, Result};
 use crate::sql::quoting::quoted;
+use crate::sqlite::look::names;
 
 /// A table with no more rows is read whole.
 const WHOLE: u16 = 10_000;
@@ -69,9 +70,15 @@ impl Schema {
              WHERE type IN ('table', 'index', 'view') AND sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
              ORDER BY type = 'view', type = 'index', rowid",
         )?;
+        // What no statement can name is asked nothing about.
         let objects = statement.query_map([], |row| {
-            Ok(Object { kind: row.get(0)?, name: row.get(1)?, table: row.get(2)?, sql: row.get(3)? })
+            let text = |at| names::name(row, at);
+            let (kind, name, table, sql) = (text(0)?, text(1)?, text(2)?, text(3)?);
+            Ok(kind.zip(name).zip(table.zip(sql)))
         })?;
+        let objects = objects
+            .filter_map(Result::transpose)
+            .map(|object| object.map(|((kind, name), (table, sql))| Object { kind, name, table, sql }));
         Ok(Self {
             objects: objects.collect::<rusqlite::Result<_>>()?,
             statistics: rows(connection, "sqlite_stat1", "tbl, idx, stat")?,
@@ -84,6 +91,12 @@ impl Schema {
     /// Whether a table is called so.
     pub(super) fn has_table(&self, name: &str) -> bool {
         self.objects.iter().any(|o| o.kind == "table" && o.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether an index of a table has this expression, token by token, as a key.
+    pub(super) fn has_index_on(&self, table: &str, expression: &str) -> bool {
+        let is_of_table = |o: &&Object| o.kind == "index" && o.table.eq_ignore_ascii_case(table);
+        self.objects.iter().filter(is_of_table).any(|o| existing::is_on(&o.sql, expression))
     }
 
     /// Whether anything is called so.
@@ -120,9 +133,7 @@ pub(super) fn sample(connection: &Connection, table: &str, until: Instant) -> Re
         let sql = format!(
             "SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden IN ({hidden}) ORDER BY cid"
         );
-        let mut statement = connection.prepare(&sql)?;
-        let names = statement.query_map([table], |row| row.get(0))?;
-        Ok(names.collect::<rusqlite::Result<_>>()?)
+        names::all(connection, &sql, [table])
     };
     sample_of(connection, table, columns("0, 2, 3")?, until).or_else(|error| match error.reason {
         Reason::Sqlite | Reason::Unsupported => sample_of(connection, table, columns("0")?, until),

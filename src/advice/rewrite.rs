@@ -40,6 +40,8 @@ pub(super) struct Rewrite {
     /// The table, as the text calls it, and the column that it is about, for which an index may be
     /// needed as well.
     pub(super) column: Option<(Option<String>, String)>,
+    /// What stands around that column, token by token: an index on it serves the text as it is.
+    pub(super) expression: Option<String>,
     /// That index is to disregard case.
     pub(super) nocase: bool,
     /// The column must hold nothing but text.
@@ -200,7 +202,8 @@ fn function(question: &Question, text: &Text<'_>, at: usize) -> Option<Rewrite> 
     let sql = replaced(text, at..after, &condition);
     let why = format!("no index on {plain} serves {name}({plain}); compare the column itself");
     let rewrite = Rewrite::new(Subject::Function, why, question.rewritten(sql));
-    Some(Rewrite { column: Some((of, plain)), nocase, needs_text: true, ..rewrite })
+    let expression = Some(format!("{name} ( {plain} )").to_ascii_lowercase());
+    Some(Rewrite { column: Some((of, plain)), expression, nocase, needs_text: true, ..rewrite })
 }
 
 /// What a LIKE with a known pattern could be instead.
@@ -241,7 +244,16 @@ fn pattern(question: &Question, text: &Text<'_>, condition: &Condition) -> Optio
 
 impl Rewrite {
     pub(super) fn new(subject: Subject, why: String, question: Question) -> Self {
-        Self { subject, why, question, column: None, nocase: false, needs_text: false, is_shown: true }
+        Self {
+            subject,
+            why,
+            question,
+            column: None,
+            expression: None,
+            nocase: false,
+            needs_text: false,
+            is_shown: true,
+        }
     }
 }
 

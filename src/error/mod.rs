@@ -4,8 +4,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use cause::Cause;
 pub use reason::{Class, Reason};
 
+mod cause;
 mod reason;
 
 /// What failed, why, and what to do about it, in one sentence or two for the operator.
@@ -29,54 +31,6 @@ pub struct Failure {
     pub code: i32,
     /// What SQLite has no code for.
     pub cause: Option<Cause>,
-}
-
-/// What SQLite reports as `SQLITE_ERROR` like any other mistake in a statement, and tells apart in
-/// its text alone. That is read here, where the error is made, and nowhere else.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// A collation of this name, which only the application has.
-    NoSuchCollation(String),
-    /// A function of this name, which only the application has.
-    NoSuchFunction(String),
-    /// Something else that only the application has: a module, a tokenizer, a function in an index.
-    Lacking,
-    /// A column that is not there.
-    NoSuchColumn,
-    /// A foreign key whose parent columns are neither a primary key nor unique.
-    ForeignKeyMismatch,
-}
-
-impl Cause {
-    fn of(text: &str) -> Option<Self> {
-        // A function in an index or a generated column is "unknown", one in a statement "no such".
-        let lacking = [
-            "no such function",
-            "unknown function",
-            "no such collation sequence",
-            "no such module",
-            "no such tokenizer",
-            "unknown tokenizer",
-        ];
-        if let Some(name) = text.strip_prefix("no such collation sequence: ") {
-            Some(Self::NoSuchCollation(name.to_owned()))
-        } else if let Some(name) = text.strip_prefix("no such function: ") {
-            Some(Self::NoSuchFunction(name.to_owned()))
-        } else if lacking.iter().any(|lack| text.contains(lack)) {
-            Some(Self::Lacking)
-        } else if text.starts_with("no such column: ") {
-            Some(Self::NoSuchColumn)
-        } else if text.starts_with("foreign key mismatch") {
-            Some(Self::ForeignKeyMismatch)
-        } else {
-            None
-        }
-    }
-
-    const fn is_of_the_application(&self) -> bool {
-        matches!(self, Self::NoSuchCollation(_) | Self::NoSuchFunction(_) | Self::Lacking)
-    }
 }
 
 impl Failure {
@@ -130,6 +84,20 @@ impl Error {
         self.sqlite.as_ref()?.cause.as_ref()
     }
 
+    /// The same error as one of the text by which a schema makes `name`, which its application reads:
+    /// `unsupported` where it is known to be refused only here, `damaged` otherwise.
+    #[must_use]
+    pub fn of_schema(mut self, name: &str) -> Self {
+        let cause = Cause::of_schema(&self.message)
+            .or_else(|| self.cause().cloned().filter(Cause::is_of_the_application));
+        self.reason = if cause.is_some() { Reason::Unsupported } else { Reason::Damaged };
+        self.message = not_read(name, &self.message);
+        if let Some(failure) = &mut self.sqlite {
+            failure.cause = cause;
+        }
+        self
+    }
+
     /// SQLite's primary result code, where the error is one of its.
     pub fn primary(&self) -> Option<i32> {
         self.sqlite.as_ref().map(Failure::primary)
@@ -180,6 +148,16 @@ fn without_data(text: String) -> String {
     }
 }
 
+/// What is said of a part of a schema that cannot be read here.
+fn not_read(name: &str, why: &str) -> String {
+    format!("{name} of its schema cannot be read here: {why}")
+}
+
+/// Whether SQLite met a hot journal where it may only read.
+const fn is_to_be_rolled_back(failure: &rusqlite::ffi::Error) -> bool {
+    failure.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK
+}
+
 /// How SQLite's own word for an error of the operating system begins. It names no file.
 const DISK_ERROR: &str = "disk I/O error";
 
@@ -205,15 +183,26 @@ impl From<rusqlite::Error> for Error {
                     "{DISK_ERROR}: its -shm file cannot be made or grown; free some space if that disk is full"
                 )
             }
+            rusqlite::Error::SqliteFailure(failure, _) if is_to_be_rolled_back(failure) => String::from(
+                "what a crash left in its -journal must be undone before it can be read, and that takes the right to \
+                 write; let its application open it where it is writable",
+            ),
             other => other.to_string(),
         };
         let text = without_data(text);
         let failure = Failure::of(&cause, &text);
+        let is_refused = failure.as_ref().is_some_and(|f| matches!(f.cause, Some(Cause::RefusedSchema(_))));
+        let text = cause::schema(&text)
+            .filter(|_| is_refused)
+            .map_or_else(|| text.clone(), |(name, why)| not_read(name, why));
         let reason = match cause.sqlite_error_code() {
             Some(C::DatabaseBusy | C::DatabaseLocked) => Reason::Busy,
             Some(C::OperationInterrupted) => Reason::Cancelled,
-            Some(C::DatabaseCorrupt) => Reason::Damaged,
+            Some(C::DatabaseCorrupt) if !is_refused => Reason::Damaged,
             Some(C::NotADatabase) => Reason::NotADatabase,
+            _ if matches!(&cause, rusqlite::Error::SqliteFailure(f, _) if is_to_be_rolled_back(f)) => {
+                Reason::ReadOnly
+            }
             Some(C::ReadOnly | C::PermissionDenied) => Reason::Permission,
             Some(C::DiskFull) => Reason::NoSpace,
             Some(C::SystemIoFailure) => Reason::Io,

@@ -120,8 +120,8 @@ table! {
         "opened by litekeeper's user, the database would get files that its application cannot write, or has them",
         "share a group, or run it as the database's owner; the text has the commands";
     ReadOnly = "read_only", Permanent,
-        "the filesystem is mounted read-only",
-        "mount it writable: SQLite needs that even for reading";
+        "the filesystem is read-only here: jobs that write are skipped; a database in WAL mode is read there only with its `-wal` and `-shm`",
+        "nothing, where it should not be written; else mount it writable, or name it in `ReadWritePaths=`";
     NoSpace = "no_space", Permanent,
         "a filesystem is full or would be",
         "free space on the one that is named";
@@ -132,8 +132,8 @@ table! {
         "a guard of litekeeper stopped it: too large a share, triggers, child rows, a replicator",
         "what the text says, if that is what you want";
     Unsupported = "unsupported", Permanent,
-        "the schema needs a function, collation or module that only the application has",
-        "nothing: the rest is done without it";
+        "the schema needs a function, collation or module that only the application has, or has something else that only the application reads: a name that is not UTF-8, a trigger on a shadow table, a view of an attached schema",
+        "nothing: the rest is done without it, what is left out is named, and the run is a success";
     Config = "config", Permanent,
         "the configuration is not valid",
         "correct the line that is shown (`litekeeper check`)";

@@ -34,7 +34,10 @@ pub fn in_detail(run: &Run) -> Result<Option<(String, Error)>> {
         }
         return Ok(None);
     }
-    let at = at.with_timezone(&run.zone).format("%Y-%m-%d %H:%M");
+    let at = at.map_or_else(
+        || String::from("at an unknown time"),
+        |at| at.with_timezone(&run.zone).format("%Y-%m-%d %H:%M").to_string(),
+    );
     let text = format!(
         "the database is damaged (found {at}: {}); {}; once it is in order, litekeeper health {name} --deep lets \
          everything go on",

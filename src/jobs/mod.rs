@@ -43,6 +43,9 @@ pub trait Job: Send + Sync + 'static {
     /// What ends it, and who minds where it cannot begin.
     const TERMS: Terms = Terms::Scheduled;
 
+    /// Whether all that it is for is written into the database: where that cannot be, it is skipped.
+    const WRITES: bool = false;
+
     /// Does it once, on a thread that may wait. Everything it needs comes with the run; it ends
     /// soon after [`Run::go_on`] says so.
     fn run(&self, run: &Run) -> Result<Report>;
@@ -79,6 +82,8 @@ pub struct Task {
     pub access: Access,
     /// What ends it, and who minds where it cannot begin.
     pub terms: Terms,
+    /// Whether it is skipped where the database cannot be written.
+    pub writes: bool,
     work: Arc<Work>,
 }
 
@@ -86,7 +91,8 @@ type Work = dyn Fn(&Run) -> Result<Report> + Send + Sync;
 
 impl<J: Job> From<J> for Task {
     fn from(job: J) -> Self {
-        Self { kind: J::KIND, access: J::ACCESS, terms: J::TERMS, work: Arc::new(move |run| job.run(run)) }
+        let work: Arc<Work> = Arc::new(move |run| job.run(run));
+        Self { kind: J::KIND, access: J::ACCESS, terms: J::TERMS, writes: J::WRITES, work }
     }
 }
 
@@ -102,12 +108,18 @@ pub struct Report {
     /// 1, or with 12 where the database is damaged.
     #[serde(serialize_with = "as_texts")]
     pub findings: Vec<Error>,
+    /// What was left out because only the application can do it, one sentence each: no fault of the
+    /// database or of the run, which counts as a success with the reason `unsupported`.
+    pub left_out: Vec<String>,
     /// What was done, by the job's own structure.
     pub detail: serde_json::Value,
+    /// Why there was nothing to do, where that is no failure: the run counts as skipped.
+    #[serde(skip)]
+    pub skipped: Option<Error>,
 }
 
 impl Report {
-    /// A report without problems or findings.
+    /// A report without problems, findings, or anything left out.
     ///
     /// # Panics
     ///
@@ -115,7 +127,25 @@ impl Report {
     #[expect(clippy::expect_used, reason = "a structure of ours with string keys is always JSON")]
     pub fn new(summary: impl Into<String>, detail: &impl Serialize) -> Self {
         let detail = serde_json::to_value(detail).expect("a report's detail is JSON");
-        Self { summary: summary.into(), problems: Vec::new(), findings: Vec::new(), detail }
+        Self {
+            summary: summary.into(),
+            problems: Vec::new(),
+            findings: Vec::new(),
+            left_out: Vec::new(),
+            detail,
+            skipped: None,
+        }
+    }
+
+    /// That of a run for which there was nothing to do.
+    pub fn skipped(why: Error) -> Self {
+        Self { skipped: Some(why), ..Self::new("", &()) }
+    }
+
+    /// In one word, why it did not succeed, what it found, or that something was left out.
+    pub fn reason(&self) -> Option<Reason> {
+        let told = self.problems.first().or(self.findings.first()).map(|error| error.reason);
+        told.or_else(|| (!self.left_out.is_empty()).then_some(Reason::Unsupported))
     }
 }
 

@@ -45,6 +45,12 @@ pub fn shut_out(database: &Database, error: Error) -> Error {
     )
 }
 
+/// The first look of a run at the database. Whatever the run is for: `held` where not even a reader
+/// gets in.
+pub fn first_look(run: &Run) -> Result<Facts> {
+    run.sql(|c| Facts::read(c)).map_err(|error| shut_out(&run.database, error))
+}
+
 /// The process that checks a database, and what is asked of it.
 pub fn inspector(database: &Database) -> Inspector {
     let path = &database.path;
@@ -74,7 +80,7 @@ pub struct Reader<'r> {
 impl<'r> Reader<'r> {
     /// Finds out which bound applies. Errors: whatever stands in the way of a first read.
     pub fn new(run: &'r Run) -> Result<Self> {
-        let facts = run.sql(|c| Facts::read(c)).map_err(|error| shut_out(&run.database, error))?;
+        let facts = first_look(run)?;
         // The log lies beside the file, not beside a link to it.
         let path = resolved(&run.database.path);
         Ok(Self { run, facts, path, inspector: RefCell::new(inspector(&run.database)) })

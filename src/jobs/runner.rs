@@ -1,6 +1,7 @@
 //! One run of a job, whoever asked for it: lock, history row, attempts, deadline, panic, the
 //! sidecars' owner afterwards, log line and metrics. Knows no kind of job.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,16 +15,17 @@ use super::{Access, Report, Run, Task, Terms, damage};
 use crate::clock;
 use crate::config::Database;
 use crate::error::{Class, Error, Reason, Result};
-use crate::metrics::events::{JobFinished, JobSkipped, JobStarted, WritersHeld};
+use crate::metrics::events::{JobFinished, JobSkipped, JobStarted, LeftOut, WritersHeld};
 use crate::pool::{Call, Pool};
-use crate::sqlite::files::access;
+use crate::sqlite::files::{access, read_only};
 use crate::sqlite::pauses::Pauses;
 use crate::sqlite::write::hold::Holds;
 use crate::state::State;
+use crate::state::facts::{self, LEFT_OUT};
 use crate::state::locks::Lock;
 use crate::state::runs::{self, Ending};
 use crate::terms::progress::Progress;
-use crate::terms::{Cause, Outcome};
+use crate::terms::{Cause, JobKind, Outcome};
 
 /// Attempts at a run whose error may go away by itself, and the pause before each further one.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
@@ -32,7 +34,7 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
 /// milliseconds; this is for a run that waits for a disk.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the look at the sidecars may take afterwards. A disk that hangs has had its say in the
+/// How long a look at files before and after a run may take. A disk that hangs has had its say in the
 /// run's own result, and the daemon's end waits for this as well.
 const TO_LOOK: Duration = Duration::from_secs(2);
 
@@ -68,6 +70,11 @@ pub struct RunEnd {
 /// Makes a run and writes it down. Never panics and never fails itself: trouble with the history is
 /// logged, and the run counts all the same.
 pub async fn run(state: &State, order: Order) -> RunEnd {
+    if order.task.writes
+        && let Some(why) = unwritable(&order).await
+    {
+        return skip(state, &order, why).await;
+    }
     if order.task.access == Access::Preview {
         let run = started_run(state, &order, clock::now());
         let result = attempts(&order.task, &run, None).await;
@@ -109,6 +116,9 @@ pub async fn run(state: &State, order: Order) -> RunEnd {
         }
     }
     drop(lock);
+    if let Ok(report) = &result {
+        tell_left_out(state, &database.name, kind, &report.left_out).await;
+    }
 
     let ending = ending(&result);
     let finished = clock::now();
@@ -127,7 +137,39 @@ pub async fn run(state: &State, order: Order) -> RunEnd {
     if let Some(id) = id {
         noted(state.with(move |c| runs::end(c, id, finished, &ending)).await);
     }
+    let result = match result {
+        Ok(Report { skipped: Some(why), .. }) => Err(why),
+        result => result,
+    };
     RunEnd { outcome, result }
+}
+
+/// Tells of what a run left out, where the run of this kind before it did not: once, and not again
+/// each night.
+async fn tell_left_out(state: &State, database: &str, kind: JobKind, left_out: &[String]) {
+    let now: BTreeSet<String> = left_out.iter().cloned().collect();
+    let name = database.to_owned();
+    let exchanged = state.with(move |c| {
+        let known = facts::recall(c, &name, LEFT_OUT)?.remove(kind.as_str()).unwrap_or_default();
+        if known == now {
+            return Ok(Vec::new());
+        }
+        let new = now.difference(&known).cloned().collect::<Vec<_>>();
+        facts::update(c, &name, LEFT_OUT, |all| all.insert(kind.as_str().to_owned(), now))?;
+        Ok(new)
+    });
+    for what in noted(exchanged.await).unwrap_or_default() {
+        LeftOut { database, job: kind.as_str(), what: &what }.emit();
+    }
+}
+
+/// Why nothing that the job is for can be done: the database lies where nothing can be written.
+async fn unwritable(order: &Order) -> Option<Error> {
+    let (path, kind) = (order.database.path.clone(), order.task.kind);
+    let look = tokio::task::spawn_blocking(move || read_only::why(&path));
+    // A disk that hangs has its say in the run itself.
+    let why = tokio::time::timeout(TO_LOOK, look).await.ok()?.ok()??;
+    Some(why.context(format!("no {kind} is done")))
 }
 
 /// The lock of the database, for a run that must be alone.
@@ -172,7 +214,7 @@ pub async fn skip_overlap(state: &State, database: &Database, task: &Task, has_b
 }
 
 async fn skip(state: &State, order: &Order, error: Error) -> RunEnd {
-    if order.task.terms != Terms::Optional {
+    if order.task.terms != Terms::Optional && order.task.access != Access::Preview {
         write_skip(state, &order.database, &order.task, order.cause, &error).await;
     }
     RunEnd { outcome: Outcome::Skipped, result: Err(error) }
@@ -181,12 +223,7 @@ async fn skip(state: &State, order: &Order, error: Error) -> RunEnd {
 async fn write_skip(state: &State, database: &Database, task: &Task, cause: Cause, error: &Error) {
     let kind = task.kind;
     JobSkipped { database: &database.name, job: kind.as_str(), because: &error.message }.emit();
-    let ending = Ending {
-        outcome: Outcome::Skipped,
-        reason: Some(error.reason.as_str()),
-        summary: error.message.clone(),
-        detail: serde_json::Value::Null,
-    };
+    let ending = skipped(error);
     let name = database.name.clone();
     noted(
         state
@@ -247,13 +284,17 @@ async fn attempt(task: &Task, run: &Arc<Run>, lock: Option<&Arc<Lock>>) -> Resul
 
 fn ending(result: &Result<Report>) -> Ending {
     match result {
+        Ok(Report { skipped: Some(why), .. }) => skipped(why),
         Ok(report) => {
             let problem = report.problems.first();
             let texts = report.problems.iter().map(|p| p.message.as_str()).filter(|t| *t != report.summary);
+            let left_out = report.left_out.iter().filter(|what| !report.summary.contains(*what));
+            let left_out = left_out.map(|what| format!("left out: {what}")).collect::<Vec<_>>();
+            let texts = texts.chain(left_out.iter().map(String::as_str));
             Ending {
                 outcome: if problem.is_some() { Outcome::Failure } else { Outcome::Success },
-                // A run that did its work may have found something.
-                reason: problem.or(report.findings.first()).map(|p| p.reason.as_str()),
+                // A run that did its work may have found something, or left something out.
+                reason: report.reason().map(Reason::as_str),
                 summary: std::iter::once(report.summary.as_str()).chain(texts).collect::<Vec<_>>().join("; "),
                 detail: report.detail.clone(),
             }
@@ -267,6 +308,15 @@ fn ending(result: &Result<Report>) -> Ending {
             summary: error.message.clone(),
             detail: serde_json::Value::Null,
         },
+    }
+}
+
+fn skipped(why: &Error) -> Ending {
+    Ending {
+        outcome: Outcome::Skipped,
+        reason: Some(why.reason.as_str()),
+        summary: why.message.clone(),
+        detail: serde_json::Value::Null,
     }
 }
 

@@ -58,7 +58,7 @@ pub fn met(run: &Run, error: Error) -> Result<Error> {
 /// Keeps what was found in place of what the same checks found before. The checks of other jobs
 /// stay.
 pub fn keep(run: &Run, checks: &[Check]) -> Result<()> {
-    let at = clock::now();
+    let at = Some(clock::now());
     let new = checks.iter().map(|c| CheckStatus {
         check: c.name.to_owned(),
         result: c.verdict,

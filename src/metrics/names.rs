@@ -81,15 +81,15 @@ table! {
     CONFIG_RELOADS = MetricKind::Counter, "litekeeper_config_reloads_total" ["outcome"]
         "Reloads of the configuration by outcome (success, failure).";
 
-    JOB_RUNS = MetricKind::Counter, "litekeeper_job_runs_total" ["database", "job", "outcome"]
+    JOB_RUNS = MetricKind::Counter, "litekeeper_job_runs_total" ["database", "task", "outcome"]
         "Job runs by outcome (success, failure, skipped, interrupted).";
-    JOB_DURATION = MetricKind::Histogram(JOB_SECONDS), "litekeeper_job_duration_seconds" ["database", "job"]
+    JOB_DURATION = MetricKind::Histogram(JOB_SECONDS), "litekeeper_job_duration_seconds" ["database", "task"]
         "How long job runs took, whatever their outcome.";
-    JOB_RUNNING = MetricKind::Gauge, "litekeeper_job_running" ["database", "job"]
+    JOB_RUNNING = MetricKind::Gauge, "litekeeper_job_running" ["database", "task"]
         "Whether the job is running now (1) or not (0).";
-    JOB_LAST_SUCCESS = MetricKind::Gauge, "litekeeper_job_last_success_timestamp_seconds" ["database", "job"]
+    JOB_LAST_SUCCESS = MetricKind::Gauge, "litekeeper_job_last_success_timestamp_seconds" ["database", "task"]
         "Unix time at which the job last ended well; absent when it never did.";
-    JOB_NEXT_RUN = MetricKind::Gauge, "litekeeper_job_next_run_timestamp_seconds" ["database", "job"]
+    JOB_NEXT_RUN = MetricKind::Gauge, "litekeeper_job_next_run_timestamp_seconds" ["database", "task"]
         "Unix time at which the job is due next; absent when it is not scheduled.";
 
     POOL_CONNECTIONS = MetricKind::Gauge, "litekeeper_pool_connections" ["database", "state"]
@@ -107,11 +107,11 @@ table! {
     BUSY_RETRIES = MetricKind::Counter, "litekeeper_busy_retries_total" ["database"]
         "Times that a statement found the database locked by the application and was tried again.";
 
-    QUERY_DURATION = MetricKind::Histogram(QUERY_SECONDS), "litekeeper_query_duration_seconds" ["database", "job"]
+    QUERY_DURATION = MetricKind::Histogram(QUERY_SECONDS), "litekeeper_query_duration_seconds" ["database", "task"]
         "How long litekeeper's own statements took, by the job that ran them.";
-    WRITE_HOLD = MetricKind::Histogram(HOLD_SECONDS), "litekeeper_write_hold_seconds" ["database", "job"]
+    WRITE_HOLD = MetricKind::Histogram(HOLD_SECONDS), "litekeeper_write_hold_seconds" ["database", "task"]
         "How long litekeeper kept the application's writers out, each time it did.";
-    SLOW_QUERIES = MetricKind::Counter, "litekeeper_slow_queries_total" ["database", "job"]
+    SLOW_QUERIES = MetricKind::Counter, "litekeeper_slow_queries_total" ["database", "task"]
         "Statements slower than watch.slow_threshold.";
     SLOW_QUERIES_DROPPED = MetricKind::Counter, "litekeeper_slow_queries_dropped_total" ["database"]
         "Statements slower than watch.slow_threshold that were not kept, as more came than could be written down.";

@@ -18,7 +18,7 @@ use crate::config::units::show_duration;
 use crate::error::{Class, Error, Reason, Result};
 use crate::metrics::events::{PoolTimedOut, PoolWaited};
 use crate::sqlite::files::header;
-use crate::sqlite::open;
+use crate::sqlite::open::{self, strictness};
 
 /// How often files may be replaced one after the other before a call gives up.
 const ADMISSIONS: usize = 3;
@@ -186,6 +186,7 @@ impl Loan {
         let observer = Statements::new(&self.inner.database, self.inner.slow_threshold, call.job);
         let slow = observer.slow();
         open::leave_log_to_replicator(&connection, path)?;
+        strictness::relax(&connection)?;
         files.note(&connection, self.generation);
         let result = {
             let _use = call.uses.begin(call, &limits);

@@ -2,6 +2,7 @@
 //! together and shown without the data in it; the log of the slow ones; and query plans that can be
 //! compared.
 
+pub mod foreign;
 pub mod known;
 pub mod plans;
 pub mod slow_log;

@@ -9,19 +9,32 @@ use super::{calendar, jitter};
 use crate::config::{Database, When};
 use crate::terms::JobKind;
 
+/// When a job last started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastStart {
+    /// Then.
+    At(DateTime<Utc>),
+    /// Nobody knows: the clock was ahead.
+    Unknown,
+}
+
 /// The jobs among `kinds` that were due since they last started and did not run, each once with the
-/// latest instant at which it was due, in the order of `kinds`. Only those with `catch_up`; a job
-/// that has never started, or that started in the future (the clock went back), has missed nothing.
+/// latest instant at which it was due, in the order of `kinds`. Only those with `catch_up`. A job
+/// that has never started has missed nothing; one that started nobody knows when may have missed
+/// years.
 pub fn missed(
     database: &Database,
     kinds: &[JobKind],
     zone: Tz,
-    last_started: impl Fn(JobKind) -> Option<DateTime<Utc>>,
+    last_started: impl Fn(JobKind) -> Option<LastStart>,
     now: DateTime<Utc>,
 ) -> Vec<(JobKind, DateTime<Utc>)> {
     let due = |&kind: &JobKind| {
         let when = database.when(kind);
-        let since = last_started(kind).filter(|_| when.catch_up)?;
+        let since = match last_started(kind).filter(|_| when.catch_up)? {
+            LastStart::At(at) => at,
+            LastStart::Unknown => DateTime::UNIX_EPOCH,
+        };
         Some((kind, missed_at(&database.name, kind, when, zone, since, now)?))
     };
     kinds.iter().filter_map(due).collect()

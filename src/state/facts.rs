@@ -65,6 +65,9 @@ pub const INDEX_PROBLEMS: Fact<Vec<(String, String)>> = Fact::new("index_problem
 pub const INDEX_USE: Fact<IndexUse> = Fact::new("index_use");
 /// What the file looked like when its tables were measured. Written and read by health.
 pub const MEASURED: Fact<Option<Measurement>> = Fact::new("measured");
+/// What each kind of job left out the last time, because only the application can do it, by the
+/// kind's word. Written and read by the runner, which tells of what is new.
+pub const LEFT_OUT: Fact<BTreeMap<String, BTreeSet<String>>> = Fact::new("left_out");
 /// Who has kept the write-ahead log from being emptied. Written and read by the checkpoint.
 pub const PIN: Fact<Option<Pin>> = Fact::new("pin");
 /// The watched queries by name. Written by watch, read by health.
@@ -111,12 +114,12 @@ where
     Ok(recall_dated(connection, database, fact)?.map(|(value, _)| value).unwrap_or_default())
 }
 
-/// The same with when it was kept; `None` where there is none.
+/// The same with when it was kept, as far as that is known; `None` where there is none.
 pub fn recall_dated<T: DeserializeOwned>(
     connection: &Connection,
     database: &str,
     fact: Fact<T>,
-) -> Result<Option<(T, DateTime<Utc>)>> {
+) -> Result<Option<(T, Option<DateTime<Utc>>)>> {
     let row = connection
         .query_row(
             "SELECT value, at FROM fact WHERE database = ?1 AND name = ?2",
@@ -125,7 +128,8 @@ pub fn recall_dated<T: DeserializeOwned>(
         )
         .optional()?;
     Ok(row.and_then(|(text, at)| {
-        Some((serde_json::from_str(&text).ok()?, DateTime::from_timestamp_millis(at)?))
+        let at = clock::past(DateTime::from_timestamp_millis(at)?, clock::now());
+        Some((serde_json::from_str(&text).ok()?, at))
     }))
 }
 

@@ -22,7 +22,8 @@ pub fn seen(
     now: DateTime<Utc>,
 ) -> Result<(Pin, bool)> {
     facts::update(connection, database, PIN, |kept| {
-        let before = kept.take().filter(|pin| pin.moved_pages == moved_pages && pin.since <= now);
+        let before =
+            kept.take().filter(|pin| pin.moved_pages == moved_pages && pin.since <= now && pin.told <= now);
         let (since, told) = before.map_or((since, None), |pin| (pin.since, Some(pin.told)));
         let tell = told.is_none_or(|told| now - since >= ((told - since) * 2).max(TimeDelta::zero()));
         let pin = Pin { since, moved_pages, by, told: told.filter(|_| !tell).unwrap_or(now) };

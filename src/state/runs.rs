@@ -1,4 +1,5 @@
-//! The run history: one row a run, written before it starts and when it ends.
+//! The run history: one row a run, written before it starts and when it ends. In the order of their
+//! numbers, never of their times: the clock may have been wrong.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row};
@@ -24,15 +25,16 @@ pub struct Run {
     /// The database's name.
     pub database: String,
     /// The job's word.
+    #[serde(rename = "task")]
     pub job: String,
     /// Why it was started.
     pub cause: String,
     /// The process that ran it.
     pub pid: u32,
-    /// When it started.
-    pub started: DateTime<Utc>,
-    /// When it ended; absent while it runs, and where its process is gone and nobody has written
-    /// that down yet.
+    /// When it started; absent where that was under a clock that was ahead: then nobody knows.
+    pub started: Option<DateTime<Utc>>,
+    /// When it ended; absent while it runs, where its process is gone and nobody has written that
+    /// down yet, and where nobody knows.
     pub finished: Option<DateTime<Utc>>,
     /// How it ended; absent while it runs. `Interrupted`, without a time, where its process is
     /// gone.
@@ -46,6 +48,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether it did all that can be done here, and left out what only the application can do.
+    pub fn is_limited(&self) -> bool {
+        self.outcome == Some(Outcome::Success) && self.reason.as_deref() == Some(Reason::Unsupported.as_str())
+    }
+
     /// Whether the daemon stopped it in order to stop itself. A run that died with its process does
     /// not count: it may have been what killed it. Nor does one that an operator started and
     /// stopped.
@@ -94,8 +101,10 @@ pub fn begin(
 /// Writes how a run ended, and forgets the oldest runs of the same job.
 pub fn end(connection: &mut Connection, id: i64, finished: DateTime<Utc>, ending: &Ending) -> Result<()> {
     let transaction = connection.transaction()?;
+    // A clock that was set back meanwhile was ahead at the beginning.
     transaction.execute(
-        "UPDATE run SET finished = ?2, outcome = ?3, reason = ?4, summary = ?5, detail = ?6 WHERE id = ?1",
+        "UPDATE run SET started = min(started, ?2), finished = ?2, outcome = ?3, reason = ?4, summary = ?5, \
+         detail = ?6 WHERE id = ?1",
         (
             id,
             finished.timestamp_millis(),
@@ -110,7 +119,7 @@ pub fn end(connection: &mut Connection, id: i64, finished: DateTime<Utc>, ending
     transaction.execute(
         "DELETE FROM run WHERE id IN (SELECT old.id FROM run AS new JOIN run AS old USING (database, job) \
          WHERE new.id = ?1 AND (old.outcome IS 'skipped') = (new.outcome IS 'skipped') \
-         ORDER BY old.started DESC LIMIT -1 OFFSET ?2)",
+         ORDER BY old.id DESC LIMIT -1 OFFSET ?2)",
         (id, KEPT_PER_JOB),
     )?;
     transaction.commit()?;
@@ -139,9 +148,8 @@ pub fn end_those_of_dead_processes(connection: &Connection) -> Result<usize> {
 
 /// The newest runs first, of one database or of all.
 pub fn history(connection: &Connection, database: Option<&str>, limit: u32) -> Result<Vec<Run>> {
-    let mut statement = connection.prepare(
-        "SELECT * FROM run WHERE ?1 IS NULL OR database = ?1 ORDER BY started DESC, id DESC LIMIT ?2",
-    )?;
+    let mut statement = connection
+        .prepare("SELECT * FROM run WHERE ?1 IS NULL OR database = ?1 ORDER BY id DESC LIMIT ?2")?;
     let rows = statement.query_map((database, limit), read)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
@@ -156,22 +164,28 @@ pub fn newest_ended(connection: &Connection, database: &str, job: JobKind) -> Re
     newest_where(connection, database, job, "outcome <> 'skipped'")
 }
 
-/// The newest run of a job that succeeded.
-pub fn newest_success(connection: &Connection, database: &str, job: JobKind) -> Result<Option<Run>> {
-    newest_where(connection, database, job, "outcome = 'success'")
+/// When a job last succeeded, as far as its time is known at `now`.
+pub fn last_success(
+    connection: &Connection,
+    database: &str,
+    job: JobKind,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>> {
+    let known = format!("outcome = 'success' AND finished <= {}", clock::latest(now).timestamp_millis());
+    Ok(newest_where(connection, database, job, &known)?.and_then(|run| run.finished))
 }
 
 fn newest_where(connection: &Connection, database: &str, job: JobKind, which: &str) -> Result<Option<Run>> {
-    let sql = format!(
-        "SELECT * FROM run WHERE database = ?1 AND job = ?2 AND {which} ORDER BY started DESC, id DESC LIMIT 1"
-    );
+    let sql =
+        format!("SELECT * FROM run WHERE database = ?1 AND job = ?2 AND {which} ORDER BY id DESC LIMIT 1");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query_map((database, job.as_str()), read)?;
     Ok(rows.next().transpose()?)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
-    let time = |millis: i64| DateTime::from_timestamp_millis(millis).unwrap_or_default();
+    let now = clock::now();
+    let time = |millis: i64| clock::past(DateTime::from_timestamp_millis(millis)?, now);
     let outcome = row.get::<_, Option<String>>("outcome")?;
     let mut run = Run {
         id: row.get("id")?,
@@ -180,14 +194,14 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
         cause: row.get("cause")?,
         pid: row.get("pid")?,
         started: time(row.get("started")?),
-        finished: row.get::<_, Option<i64>>("finished")?.map(time),
+        finished: row.get::<_, Option<i64>>("finished")?.and_then(time),
         outcome: outcome.and_then(|word| serde_json::from_value(word.into()).ok()),
         reason: row.get("reason")?,
         summary: row.get("summary")?,
         detail: serde_json::from_str(&row.get::<_, String>("detail")?).unwrap_or_default(),
     };
     // Nobody may have come by to write it down.
-    if run.finished.is_none() && !process::lives(run.pid, &row.get::<_, String>("process")?) {
+    if run.outcome.is_none() && !process::lives(run.pid, &row.get::<_, String>("process")?) {
         let (outcome, reason, summary) = DIED;
         (run.outcome, run.reason, run.summary) = (Some(outcome), Some(reason.to_owned()), summary.to_owned());
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use super::times::Times;
+use crate::clock;
 use crate::error::{Error, Reason, Result};
 
 /// Shapes kept per database; past that, those seen longest ago go.
@@ -52,6 +53,7 @@ pub struct Shape {
     /// The statement without its literals.
     pub shape: String,
     /// The job that last ran it.
+    #[serde(rename = "task")]
     pub job: String,
     /// Executions.
     pub count: u64,
@@ -72,10 +74,10 @@ pub struct Shape {
     pub sorts: u64,
     /// Rows put into automatic indexes by all of them.
     pub automatic_indexes: u64,
-    /// When it was first slow.
-    pub first_seen: DateTime<Utc>,
-    /// When it was last slow.
-    pub last_seen: DateTime<Utc>,
+    /// When it was first slow; absent where that was under a clock that was ahead.
+    pub first_seen: Option<DateTime<Utc>>,
+    /// When it was last slow, likewise.
+    pub last_seen: Option<DateTime<Utc>>,
     /// The lines of its plan at the last execution; empty where it has none (VACUUM, PRAGMA) or
     /// none was seen.
     pub plan: Vec<String>,
@@ -117,6 +119,16 @@ pub fn record(connection: &mut Connection, execution: &Execution) -> Result<()> 
             execution.plan.as_ref().map(to_json).transpose()?,
         ),
     )?;
+    // Times to come are those of a clock that was ahead: they must not push out what is newer.
+    transaction.execute(
+        "UPDATE slow_statement SET first_seen = min(first_seen, ?2), last_seen = ?2 \
+         WHERE database = ?1 AND last_seen > ?3",
+        (
+            &execution.database,
+            execution.at.timestamp_millis(),
+            clock::latest(execution.at).timestamp_millis(),
+        ),
+    )?;
     transaction.execute(
         "DELETE FROM slow_statement WHERE database = ?1 AND shape IN \
          (SELECT shape FROM slow_statement WHERE database = ?1 ORDER BY last_seen DESC LIMIT -1 OFFSET ?2)",
@@ -126,7 +138,8 @@ pub fn record(connection: &mut Connection, execution: &Execution) -> Result<()> 
     Ok(())
 }
 
-/// The shapes of a database that were slow since `since`, those that took the most time first.
+/// The shapes of a database that were slow since `since`, those that took the most time first. One
+/// whose time is not known was slow since the beginning of time, and not later.
 pub fn worst(
     connection: &Connection,
     database: &str,
@@ -134,9 +147,11 @@ pub fn worst(
     limit: u32,
 ) -> Result<Vec<Shape>> {
     let mut statement = connection.prepare_cached(
-        "SELECT * FROM slow_statement WHERE database = ?1 AND last_seen >= ?2 ORDER BY total_us DESC LIMIT ?3",
+        "SELECT * FROM slow_statement WHERE database = ?1 AND iif(last_seen <= ?4, last_seen, 0) >= ?2 \
+         ORDER BY total_us DESC LIMIT ?3",
     )?;
-    let rows = statement.query_map((database, since.timestamp_millis(), limit), read)?;
+    let latest = clock::latest(clock::now()).timestamp_millis();
+    let rows = statement.query_map((database, since.timestamp_millis(), limit, latest), read)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -150,7 +165,8 @@ pub fn id(shape: &str) -> String {
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Shape> {
-    let time = |millis: i64| DateTime::from_timestamp_millis(millis).unwrap_or_default();
+    let now = clock::now();
+    let time = |millis: i64| clock::past(DateTime::from_timestamp_millis(millis)?, now);
     let shape: String = row.get("shape")?;
     let times: Times = from_json(&row.get::<_, String>("times")?);
     let max_seconds = row.get::<_, f64>("max_us")? / 1e6;

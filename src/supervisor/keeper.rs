@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::follower::Handover;
-use crate::clock;
+use crate::clock::Moment;
 use crate::config::Database;
 use crate::jobs::{Terms, registry};
 use crate::pool::Pool;
@@ -55,7 +55,7 @@ pub(super) enum Slot {
 pub(super) struct RunInProgress {
     pub(super) cancel: CancellationToken,
     pub(super) blackout: CancellationToken,
-    since: DateTime<Utc>,
+    since: Moment,
     progress: watch::Receiver<Option<Progress>>,
     /// It came due again while it could not have begun, and is asked for again when this run ends.
     pub(super) again: Option<Cause>,
@@ -64,7 +64,7 @@ pub(super) struct RunInProgress {
 impl RunInProgress {
     pub(super) fn new(progress: watch::Receiver<Option<Progress>>) -> Self {
         let (cancel, blackout) = (CancellationToken::new(), CancellationToken::new());
-        Self { cancel, blackout, since: clock::now(), progress, again: None }
+        Self { cancel, blackout, since: Moment::now(), progress, again: None }
     }
 }
 
@@ -139,13 +139,17 @@ impl Keeper {
     }
 
     /// For the status.
-    pub(super) fn live(&self, next_run: impl Fn(JobKind) -> Option<DateTime<Utc>>) -> LiveDatabase {
+    pub(super) fn live(
+        &self,
+        now: DateTime<Utc>,
+        next_run: impl Fn(JobKind) -> Option<DateTime<Utc>>,
+    ) -> LiveDatabase {
         let jobs = JobKind::SCHEDULED.into_iter().map(|kind| {
             let slot = self.jobs.get(&kind).unwrap_or(&Slot::Idle);
             let job = LiveJob {
                 next_run: next_run(kind),
                 running: match slot {
-                    Slot::Running(run) => Some((run.since, *run.progress.borrow())),
+                    Slot::Running(run) => Some((run.since.by(now), *run.progress.borrow())),
                     _ => None,
                 },
                 queued: match slot {
@@ -161,7 +165,11 @@ impl Keeper {
             pool: self.pool.state(),
             handed_over: self.handover.to().cloned(),
             disk: self.disk.seen.clone(),
-            disk_silent_since: self.disk.silent_since().or_else(|| self.disk.never_seen_since()),
+            disk_silent_since: self
+                .disk
+                .silent_since()
+                .or_else(|| self.disk.never_seen_since())
+                .map(|since| since.by(now)),
             jobs: jobs.collect(),
         }
     }
@@ -175,14 +183,13 @@ pub(super) struct Disk {
     /// The look that has not come back.
     looking: Option<Looking>,
     /// Since when the disk does not answer; until a look comes back.
-    silent_since: Option<DateTime<Utc>>,
+    silent_since: Option<Moment>,
 }
 
 /// A look that has begun.
 struct Looking {
     at: Arc<Database>,
-    began: Instant,
-    since: DateTime<Utc>,
+    began: Moment,
 }
 
 /// A look that has come back.
@@ -199,7 +206,7 @@ impl Disk {
             return;
         }
         let at = Arc::clone(at);
-        self.looking = Some(Looking { at: Arc::clone(&at), began: Instant::now(), since: clock::now() });
+        self.looking = Some(Looking { at: Arc::clone(&at), began: Moment::now() });
         let (database, remote, tell) = (Arc::clone(&at), remote.clone(), tell.clone());
         let look = tokio::task::spawn_blocking(move || disk::of(&database, Some(&remote)));
         tokio::spawn(async move {
@@ -229,7 +236,7 @@ impl Disk {
     /// Decides whether the disk hangs, for all that happens until it answers.
     pub(super) fn judge(&mut self) {
         let late = self.looking.as_ref().filter(|looking| looking.began.elapsed() >= SILENT_AFTER);
-        self.silent_since = self.silent_since.or(late.map(|looking| looking.since));
+        self.silent_since = self.silent_since.or(late.map(|looking| looking.began));
     }
 
     /// Whether a look may come back within `patience` of its beginning.
@@ -238,12 +245,12 @@ impl Disk {
     }
 
     /// Since when nothing at all is known.
-    fn never_seen_since(&self) -> Option<DateTime<Utc>> {
-        self.looking.as_ref().filter(|_| self.seen.is_none()).map(|looking| looking.since)
+    fn never_seen_since(&self) -> Option<Moment> {
+        self.looking.as_ref().filter(|_| self.seen.is_none()).map(|looking| looking.began)
     }
 
     /// Since when the disk does not answer, where it has been silent for too long.
-    pub(super) fn silent_since(&self) -> Option<DateTime<Utc>> {
+    pub(super) fn silent_since(&self) -> Option<Moment> {
         self.silent_since
     }
 }

@@ -41,7 +41,7 @@ impl Supervisor {
         tokio::spawn(async move {
             let database = name.clone();
             if let Ok(Some(pin)) = state.with(move |c| pin::over(c, &database)).await {
-                let seconds = (clock::now() - pin.since).as_seconds_f64();
+                let seconds = (clock::now() - pin.since).as_seconds_f64().max(0.0);
                 LogFreed { database: &name, seconds }.emit();
             }
         });

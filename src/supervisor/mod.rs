@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
 use crate::http::{self, Readiness, Window};
@@ -80,9 +80,9 @@ pub struct Supervisor {
     /// Whether a configuration is being read, and whether it is to be read once more after that.
     reloading: Option<Repeat>,
     slow: SlowSender,
-    started: chrono::DateTime<chrono::Utc>,
-    loaded_at: chrono::DateTime<chrono::Utc>,
-    last_reload: Option<Reload>,
+    started: Moment,
+    loaded_at: Moment,
+    last_reload: Option<(Moment, Reload)>,
     /// `PRAGMA data_version` of the run history when it was last looked at.
     state_version: Arc<AtomicI64>,
     /// Told when another process has written to the run history.
@@ -147,7 +147,6 @@ pub async fn run(
         http = Some(tokio::spawn(http::serve(listener, window, stop_http.clone())));
     }
 
-    let now = clock::now();
     let mut supervisor = Supervisor {
         timetable: Timetable::new(config.daemon.timezone),
         admission: Admission::new(Width::of(&config.daemon)),
@@ -162,8 +161,8 @@ pub async fn run(
         prepared,
         reloading: None,
         slow,
-        started: now,
-        loaded_at: now,
+        started: Moment::now(),
+        loaded_at: Moment::now(),
         last_reload: None,
         state_version: Arc::default(),
         changed,
@@ -343,15 +342,21 @@ impl Supervisor {
     }
 
     fn live(&self) -> Live {
+        let now = clock::now();
         Live {
             path: self.path.clone(),
-            started: self.started,
-            config: ConfigState { loaded_at: self.loaded_at, last_reload: self.last_reload.clone() },
+            started: self.started.by(now),
+            config: ConfigState {
+                loaded_at: self.loaded_at.by(now),
+                last_reload: self.last_reload.clone().map(|(at, last)| Reload { at: at.by(now), ..last }),
+            },
             databases: self
                 .keepers
                 .iter()
                 .filter(|(_, keeper)| !keeper.is_leaving)
-                .map(|(name, keeper)| (name.clone(), keeper.live(|kind| self.timetable.next_run(name, kind))))
+                .map(|(name, keeper)| {
+                    (name.clone(), keeper.live(now, |kind| self.timetable.next_run(name, kind)))
+                })
                 .collect(),
         }
     }

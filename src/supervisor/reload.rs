@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use super::Supervisor;
 use super::events::{Candidate, Repeat};
 use super::systemd::Systemd;
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::config::{self, Config, Database, Diff};
 use crate::error::{Error, Reason, Result};
 use crate::metrics::events::{ConfigRejected, ConfigReloaded};
@@ -61,7 +61,7 @@ impl Supervisor {
                 (false, error.message)
             }
         };
-        self.last_reload = Some(Reload { at, ok, message });
+        self.last_reload = Some((Moment::now(), Reload { at, ok, message }));
         Systemd::ready();
         self.refresh();
     }
@@ -104,7 +104,7 @@ impl Supervisor {
         }
         self.timetable.set_zone(config.daemon.timezone, now);
         self.config = config;
-        self.loaded_at = now;
+        self.loaded_at = Moment::now();
         for (database, pool) in pools {
             self.keep(database, pool, now);
         }

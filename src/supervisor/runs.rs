@@ -14,7 +14,8 @@ use crate::error::Result;
 use crate::jobs::runner::{self, Order};
 use crate::jobs::{Access, Terms, registry};
 use crate::schedule::admission::{Claim, Decision, Ticket};
-use crate::schedule::{blackout, catch_up};
+use crate::schedule::blackout;
+use crate::schedule::catch_up::{self, LastStart};
 use crate::state::runs::{self as history, Run};
 use crate::terms::{Cause, JobKind};
 
@@ -23,6 +24,7 @@ impl Supervisor {
     /// stopped.
     pub(super) async fn catch_up(&mut self, now: DateTime<Utc>) -> Result<()> {
         let databases: Vec<_> = self.keepers.values().map(|keeper| Arc::clone(&keeper.database)).collect();
+        let mut ahead = Vec::new();
         for database in databases {
             let name = database.name.clone();
             let last: BTreeMap<JobKind, Run> = self
@@ -33,7 +35,13 @@ impl Supervisor {
                 })
                 .await?;
             let zone = self.config.daemon.timezone;
-            let started = |kind| last.get(&kind).map(|run| run.started);
+            let started =
+                |kind| last.get(&kind).map(|run| run.started.map_or(LastStart::Unknown, LastStart::At));
+            ahead.extend(
+                last.iter()
+                    .filter(|(_, run)| run.started.is_none())
+                    .map(|(kind, _)| format!("{kind} of {}", database.name)),
+            );
             let missed = catch_up::missed(&database, &registry::kinds(&database), zone, started, now);
             for kind in registry::kinds(&database) {
                 let cut_short = last.get(&kind).is_some_and(Run::was_cut_short);
@@ -46,6 +54,13 @@ impl Supervisor {
                 }
                 self.request(&database.name, kind, Cause::CatchUp);
             }
+        }
+        if let Some(first) = ahead.first() {
+            let more = if ahead.len() > 1 { format!(" and {} more", ahead.len() - 1) } else { String::new() };
+            tracing::warn!(
+                "the clock was ahead at the last run of {first}{more}: when that was is not known; what was due \
+                 meanwhile happens as soon as it may"
+            );
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::remote::{FIRST_LOOK, Remote};
+use crate::clock;
 use crate::config::{Database, Place};
 use crate::error::{Reason, Result};
 use crate::schedule::admission::Disk;
@@ -92,7 +93,7 @@ fn backups(database: &Database, place: &Place, remote: Option<&Remote>, until: I
         return remote.known(&place.join(&database.name), until);
     }
     match opening(database, place, remote)() {
-        Ok(catalogue) => catalogue.known(),
+        Ok(catalogue) => catalogue.known(clock::now()),
         Err(error) if error.reason == Reason::NotFound => Ok(Inventory::default()),
         Err(error) => Err(error),
     }

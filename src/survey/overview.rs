@@ -163,6 +163,10 @@ fn database_status(
     });
     let slow = slow::worst(connection, name, now - SLOW_SINCE, SLOW_SHOWN)?;
     let trends = facts::recall(connection, name, facts::TRENDS)?;
+    let mut health = facts::recall(connection, name, facts::HEALTH)?;
+    for check in &mut health {
+        check.at = check.at.and_then(|at| clock::past(at, now));
+    }
     // Free pages are filled before the file grows.
     let room = disk_free.data.map(|free| free.saturating_add(space.map_or(0, |space| space.free_bytes)));
     let content = trends.iter().find(|trend| trend.kind == Measure::Content);
@@ -174,12 +178,16 @@ fn database_status(
         second_name: disk.and_then(|disk| disk.second_name.as_ref()).map(ToString::to_string),
         free_bytes: space.map(|space| space.free_bytes),
         wal_bytes: disk.map(|disk| disk.wal_bytes),
-        wal_pinned: pin::recall(connection, name)?.map(|pin| WalPinned { since: pin.since, by: pin.by }),
-        handed_over: live.and_then(|live| live.handed_over.clone()),
+        wal_pinned: pin::recall(connection, name)?
+            .map(|pin| WalPinned { since: pin.since.min(now), by: pin.by }),
+        handed_over: live
+            .and_then(|live| live.handed_over.clone())
+            .map(|to| HandedOver { since: to.since.min(now), ..to }),
         pool: live.map(|live| pool_status(live.pool)),
         jobs: jobs.collect::<Result<_>>()?,
-        health: facts::recall(connection, name, facts::HEALTH)?,
+        health,
         newest_backup: known.and_then(|b| b.newest.clone()),
+        backed_up_until: known.and_then(|b| b.current),
         verified_backup: known.and_then(|b| b.verified),
         backups: known.map_or(0, |b| b.count),
         damaged_backups: known.map_or(0, |b| b.damaged),
@@ -209,7 +217,7 @@ fn copy_status(name: &str, known: &Result<Inventory>) -> CopyStatus {
     CopyStatus {
         name: name.to_owned(),
         backups: seen.map_or(0, |known| known.count),
-        newest: seen.and_then(|known| known.newest.as_ref()).map(|newest| newest.taken),
+        newest: seen.and_then(|known| known.taken),
         error: known.as_ref().err().map(ToString::to_string),
     }
 }
@@ -227,10 +235,11 @@ fn job_status(
     let not_in_blackout = |at| blackout::ends(&when.blackout, zone, at).unwrap_or(at);
     let last = runs::newest(connection, &database.name, kind)?;
     // A run of another process, from the command line, is seen by its open row.
-    let elsewhere = last.as_ref().filter(|run| run.outcome.is_none()).map(|run| (run.started, None));
+    let elsewhere = last.as_ref().filter(|run| run.outcome.is_none());
+    let elsewhere = elsewhere.map(|run| (run.started.unwrap_or(now), None));
     let running = live.and_then(|live| live.running).or(elsewhere);
     let last = match last {
-        Some(run) if run.finished.is_none() => runs::newest_ended(connection, &database.name, kind)?,
+        Some(run) if run.outcome.is_none() => runs::newest_ended(connection, &database.name, kind)?,
         other => other,
     };
     Ok(JobStatus {
@@ -255,13 +264,13 @@ fn job_status(
             Some(LastRun {
                 id: run.id,
                 started: run.started,
-                finished: run.finished?,
+                finished: run.finished,
                 outcome: run.outcome?,
                 reason: run.reason,
                 summary: run.summary,
             })
         }),
-        last_success: runs::newest_success(connection, &database.name, kind)?.and_then(|run| run.finished),
+        last_success: runs::last_success(connection, &database.name, kind, now)?,
     })
 }
 
@@ -280,6 +289,7 @@ fn pool_status(pool: PoolState) -> PoolStatus {
 /// Sets the gauges that tell what the snapshot tells: one source for the page, the API and
 /// Prometheus, also for what a command line did and for what was known before a restart.
 pub fn publish(connection: &Connection, status: &Status) -> Result<()> {
+    events::ConfigInForce { since: status.config.loaded_at }.emit();
     for database in &status.databases {
         let name = database.name.as_str();
         let problems = facts::recall(connection, name, facts::INDEX_PROBLEMS)?;
@@ -297,9 +307,7 @@ fn publish_database(database: &DatabaseStatus, now: DateTime<Utc>) {
     for job in &database.jobs {
         let kind = job.kind.as_str();
         JobScheduled { database: name, job: kind, next: job.next_run }.emit();
-        if let Some(at) = job.last_success {
-            JobSucceededBefore { database: name, job: kind, at }.emit();
-        }
+        JobSucceededBefore { database: name, job: kind, at: job.last_success }.emit();
     }
     let tables: Vec<_> = database
         .tables
@@ -324,7 +332,7 @@ fn publish_database(database: &DatabaseStatus, now: DateTime<Utc>) {
         database: name,
         count: usize::try_from(database.backups).unwrap_or(usize::MAX),
         damaged: database.damaged_backups,
-        newest: newest.map(|b| b.current),
+        newest: database.backed_up_until,
         raw_bytes: newest.map(|b| b.raw_bytes),
         stored_bytes: newest.map(|b| b.stored_bytes),
         newest_verified: database.verified_backup,

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::store::{Catalogue, Inventory, Manifests};
 
@@ -55,7 +56,7 @@ impl Remote {
         drop(all);
         let look = move || {
             let opened = kept.map_or_else(open, Ok);
-            let known = opened.as_ref().map_err(Clone::clone).and_then(Catalogue::known);
+            let known = opened.as_ref().map_err(Clone::clone).and_then(|c| c.known(clock::now()));
             this.saw(of, known, opened.ok());
         };
         if let Err(error) = std::thread::Builder::new().name("buckets".into()).spawn(look) {

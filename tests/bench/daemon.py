@@ -49,7 +49,7 @@ def backed_up(command):
     """The outcome of the daemon's backup once it is over."""
     done = subprocess.run([*command, "--json", "history", "bench"], capture_output=True, text=True)
     runs = json.loads(done.stdout) if done.returncode == 0 else []
-    return next((run["outcome"] for run in runs if run["job"] == "backup" and run["finished"]), None)
+    return next((run["outcome"] for run in runs if run["task"] == "backup" and run["finished"]), None)
 
 
 def resident(process, field):

@@ -72,7 +72,7 @@ fn a_backup_made_by_hand_is_listed_verified_and_in_the_history() {
     let made = json(&sandbox, 0, &["backup", "attendance"]);
     assert_has_fields(&made, "database job outcome reason summary detail problems findings");
     assert_eq!(
-        (&made["database"], &made["job"], &made["outcome"]),
+        (&made["database"], &made["task"], &made["outcome"]),
         (&"attendance".into(), &"backup".into(), &"success".into())
     );
     let name = made["detail"]["name"].as_str().unwrap();
@@ -82,7 +82,7 @@ fn a_backup_made_by_hand_is_listed_verified_and_in_the_history() {
     assert!(states().contains("  unverified  "), "{}", states());
     let verified = json(&sandbox, 0, &["verify", "attendance", name]);
     assert!(states().contains("  verified "), "{}", states());
-    assert_eq!((&verified["job"], &verified["outcome"]), (&"verify".into(), &"success".into()));
+    assert_eq!((&verified["task"], &verified["outcome"]), (&"verify".into(), &"success".into()));
 
     let list = json(&sandbox, 0, &["backups", "attendance"]);
     let [only] = list.as_array().unwrap().as_slice() else { panic!("{list}") };
@@ -97,7 +97,7 @@ fn a_backup_made_by_hand_is_listed_verified_and_in_the_history() {
     assert!(only["reasons"].as_array().unwrap().contains(&"newest verified".into()), "{only}");
 
     let history = json(&sandbox, 0, &["history", "attendance"]);
-    let jobs: Vec<_> = history.as_array().unwrap().iter().map(|run| run["job"].as_str().unwrap()).collect();
+    let jobs: Vec<_> = history.as_array().unwrap().iter().map(|run| run["task"].as_str().unwrap()).collect();
     assert_eq!(jobs, ["verify", "backup"]);
     let run = &history[1];
     assert_has_fields(run, "id database job cause pid started finished outcome reason summary detail");

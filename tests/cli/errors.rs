@@ -110,6 +110,38 @@ fn h21_who_keeps_everybody_out_is_named() {
 }
 
 #[test]
+fn h21_a_database_held_in_exclusive_mode_is_held_for_every_job() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(
+        "[pool]\nbusy_timeout = \"50ms\"\n[[database.attendance.cleanup.rule]]\ntable = \"attendance\"\n\
+         keep_rows = 1\n",
+    );
+    let application = Application::start_with(&sandbox.database(), &["--locking-mode", "exclusive"], None);
+    let who = format!("process {} (", application.pid());
+    // At the same time, as each is tried again: one of them alone may have the lock of the run.
+    let verbs = ["maintain --dry-run", "cleanup --dry-run", "cleanup", "health"];
+    let run = |verb: &'static str| {
+        let (name, rest) = verb.split_once(' ').map_or((verb, None), |(name, rest)| (name, Some(rest)));
+        let args: Vec<&str> = ["--json", name, "attendance"].into_iter().chain(rest).collect();
+        sandbox.litekeeper(&args)
+    };
+    let run = &run;
+    std::thread::scope(|scope| {
+        for (verb, thread) in verbs.map(|verb| (verb, scope.spawn(move || run(verb)))) {
+            let output = thread.join().unwrap();
+            let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let (reason, text) = match &told["findings"][0] {
+                Value::Null => (&told["reason"], &told["summary"]),
+                found => (&found["reason"], &found["message"]),
+            };
+            assert_eq!((reason, output.status.code()), (&"held".into(), Some(1)), "{verb}: {told}");
+            let text = text.as_str().unwrap();
+            assert!(text.contains(&who) && text.contains("locking_mode = NORMAL"), "{verb}: {text}");
+        }
+    });
+}
+
+#[test]
 fn a_run_whose_database_is_replaced_is_stopped_and_the_next_one_takes_the_new_file() {
     let sandbox = Sandbox::with_database(&["--journal-mode", "delete"]);
     let configuration = sandbox.configure("[pool]\nbusy_timeout = \"60s\"\n");

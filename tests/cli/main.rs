@@ -10,6 +10,7 @@ mod demo;
 mod documents;
 mod errors;
 mod fixture;
+mod limited;
 mod restores;
 mod troubles;
 mod verbs;

@@ -69,7 +69,7 @@ fn a_dry_run_of_a_cleanup_tells_what_would_go_and_is_no_run() {
 
     run(&sandbox, 0, &["cleanup", "attendance"]);
     assert_eq!(rows(), before - would_go);
-    assert_eq!(json(&sandbox, 0, &["history"])[0]["job"], "cleanup");
+    assert_eq!(json(&sandbox, 0, &["history"])[0]["task"], "cleanup");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn what_a_check_finds_is_told_from_damage() {
         "[[database.attendance.index]]\nname = \"idx_none\"\ntable = \"users\"\ncolumns = [\"email\"]",
     );
     let found = json(&sandbox, 1, &["health", "attendance"]);
-    assert_eq!((&found["job"], &found["outcome"]), (&"health".into(), &"success".into()));
+    assert_eq!((&found["task"], &found["outcome"]), (&"health".into(), &"success".into()));
     assert!(found["findings"][0]["message"].as_str().unwrap().contains("idx_none"), "{found}");
     // Not merely that it was done.
     let ended = |job: &str| {
@@ -95,7 +95,7 @@ fn what_a_check_finds_is_told_from_damage() {
     connection.execute_batch(sql).unwrap();
     drop(connection);
     let deep = json(&sandbox, 12, &["health", "attendance", "--deep"]);
-    let jobs: Vec<_> = deep.as_array().unwrap().iter().map(|run| run["job"].as_str().unwrap()).collect();
+    let jobs: Vec<_> = deep.as_array().unwrap().iter().map(|run| run["task"].as_str().unwrap()).collect();
     assert_eq!(jobs, ["integrity", "health"]);
     assert_eq!([ended("health "), ended("integrity ")], ["FOUND DAMAGE", "FOUND DAMAGE"]);
 }
@@ -209,7 +209,7 @@ fn without_a_daemon_the_status_is_what_the_history_tells() {
     let sandbox = backed_up();
     let status = json(&sandbox, 0, &["status", "attendance"]);
     let backup = &status["databases"][0]["jobs"][0];
-    assert_eq!((&backup["kind"], &backup["last"]["outcome"]), (&"backup".into(), &"success".into()));
+    assert_eq!((&backup["task"], &backup["last"]["outcome"]), (&"backup".into(), &"success".into()));
     assert_eq!(status["databases"][0]["backups"], 1);
     let shown = run(&sandbox, 0, &["status"]);
     let shown = text(&shown.stdout);

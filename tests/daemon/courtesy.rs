@@ -48,7 +48,7 @@ fn what_is_due_within_a_blackout_runs_once_when_it_ends() {
     let day = until.parse::<DateTime<Utc>>().unwrap().weekday();
     assert!(shown.contains(&format!("waits until {day} 00:00 (blackout)")), "{shown}");
     let next = daemon.wait_for_metrics("the next run", |metrics| {
-        let labels = [("database", "attendance"), ("job", "maintain")];
+        let labels = [("database", "attendance"), ("task", "maintain")];
         metrics.get("litekeeper_job_next_run_timestamp_seconds", &labels)
     });
     let seconds = until.parse::<DateTime<Utc>>().unwrap().timestamp() as f64;
@@ -216,7 +216,7 @@ fn grow_log(sandbox: &Sandbox) -> (Application, Application) {
 }
 
 fn holds(daemon: &Daemon, job: &str, le: Option<&str>) -> f64 {
-    let labels = [("database", "attendance"), ("job", job)];
+    let labels = [("database", "attendance"), ("task", job)];
     let metrics = daemon.metrics();
     match le {
         None => metrics.get("litekeeper_write_hold_seconds_count", &labels),

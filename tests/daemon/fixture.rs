@@ -22,13 +22,13 @@ pub(crate) fn held_up() -> (Sandbox, Application) {
 
 pub(crate) fn wait_until_running(daemon: &Daemon, job: &str) {
     daemon.wait_for_metrics(&format!("{job} is running"), |metrics| {
-        let running = metrics.get("litekeeper_job_running", &[("database", "attendance"), ("job", job)]);
+        let running = metrics.get("litekeeper_job_running", &[("database", "attendance"), ("task", job)]);
         (running == Some(1.0)).then_some(())
     });
 }
 
 pub(crate) fn count(daemon: &Daemon, database: &str, job: &str, outcome: &str) -> f64 {
-    let labels = [("database", database), ("job", job), ("outcome", outcome)];
+    let labels = [("database", database), ("task", job), ("outcome", outcome)];
     daemon.metrics().get("litekeeper_job_runs_total", &labels).unwrap_or(0.0)
 }
 

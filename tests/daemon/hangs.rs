@@ -67,7 +67,7 @@ fn configuration(sandbox: &Sandbox, more: &str, moved: &[&str]) -> String {
 }
 
 fn backups(daemon: &Daemon, database: &str) -> f64 {
-    let labels = [("database", database), ("job", "backup"), ("outcome", "success")];
+    let labels = [("database", database), ("task", "backup"), ("outcome", "success")];
     daemon.metrics().get("litekeeper_job_runs_total", &labels).unwrap_or(0.0)
 }
 

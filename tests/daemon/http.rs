@@ -60,7 +60,14 @@ fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
     let mut failed = job(JobKind::Maintain, now);
     let (started, finished) = (now - TimeDelta::minutes(30), now - TimeDelta::minutes(20));
     let (outcome, reason) = (Outcome::Failure, Some(EVIL.into()));
-    failed.last = Some(LastRun { id: 7, started, finished, outcome, reason, summary: EVIL.into() });
+    failed.last = Some(LastRun {
+        id: 7,
+        started: Some(started),
+        finished: Some(finished),
+        outcome,
+        reason,
+        summary: EVIL.into(),
+    });
     failed.schedule = EVIL.into();
     let mut running = job(JobKind::Backup, now);
     let progress = Progress { done: 3, total: Some(4), unit: EVIL.into() };
@@ -78,8 +85,9 @@ fn evil_database(now: DateTime<Utc>) -> DatabaseStatus {
         handed_over: Some(HandedOver { by: EVIL.into(), since: started }),
         pool: None,
         jobs: vec![running, failed],
-        health: vec![CheckStatus { check: EVIL.into(), result: Verdict::Bad, detail, at: started }],
+        health: vec![CheckStatus { check: EVIL.into(), result: Verdict::Bad, detail, at: Some(started) }],
         newest_backup: None,
+        backed_up_until: None,
         verified_backup: None,
         backups: 0,
         damaged_backups: 0,
@@ -262,7 +270,14 @@ async fn a_run_that_found_damage_is_not_shown_as_done_and_growth_that_is_not_kno
     let mut deep = job(JobKind::Integrity, status.now);
     let (outcome, reason) = (Outcome::Success, Some(Reason::Damaged.as_str().to_owned()));
     let (started, finished) = (status.now, status.now);
-    deep.last = Some(LastRun { id: 8, started, finished, outcome, reason, summary: "checked".into() });
+    deep.last = Some(LastRun {
+        id: 8,
+        started: Some(started),
+        finished: Some(finished),
+        outcome,
+        reason,
+        summary: "checked".into(),
+    });
     database.jobs = vec![deep];
     let unknown = Trend {
         week_bytes_per_day: None,
@@ -317,7 +332,7 @@ async fn metrics_come_in_the_format_that_accept_asks_for() {
     let daemon = Daemon::start(empty_status()).await;
     let plain = daemon.get("/metrics").await;
     assert!(plain.head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{}", plain.head);
-    assert!(plain.body.contains("litekeeper_job_runs_total{database=\"attendance\",job=\"backup\""));
+    assert!(plain.body.contains("litekeeper_job_runs_total{database=\"attendance\",task=\"backup\""));
     let open =
         daemon.request("GET", "/metrics", "Accept: application/openmetrics-text; version=1.0.0\r\n").await;
     assert!(open.head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{}", open.head);

@@ -10,6 +10,7 @@ mod given_up;
 mod hangs;
 mod http;
 mod life;
+mod memory;
 mod metrics;
 mod page;
 mod pool;

@@ -16,7 +16,7 @@ use std::time::Duration;
 const JOBS: &[&str] = &["backup", "verify", "cleanup", "maintain", "health", "integrity", "watch"];
 
 fn at(second: i64) -> DateTime<Utc> {
-    Utc.timestamp_opt(1_800_000_000 + second, 0).unwrap()
+    Utc.timestamp_opt(1_700_000_000 + second, 0).unwrap()
 }
 
 fn metrics_of(databases: &[&str]) -> Metrics {
@@ -48,7 +48,7 @@ fn everything(db: &str) {
     JobFinished { database, job, run: 1, outcome, reason, summary, duration: second, at: at(2) }.emit();
     JobSkipped { database, job, because: "the run before is still at work" }.emit();
     JobScheduled { database, job, next: Some(at(3600)) }.emit();
-    JobSucceededBefore { database, job: "verify", at: at(0) }.emit();
+    JobSucceededBefore { database, job: "verify", at: Some(at(0)) }.emit();
     PoolGauges { database, idle: 2, in_use: 1, max: 15, waiting: 0 }.emit();
     PoolWaited { database, waited: Duration::from_millis(2) }.emit();
     PoolTimedOut { database, waited: second, attempt: 1 }.emit();
@@ -115,6 +115,20 @@ fn every_metric_of_the_table_is_on_the_page_with_its_help_type_and_labels() {
 }
 
 #[test]
+fn no_label_is_one_that_a_prometheus_server_sets_itself() {
+    // It renames such a label to `exported_…`, unless told otherwise by `honor_labels`:
+    // https://prometheus.io/docs/concepts/jobs_instances/
+    let page = with_everything().render(Format::Text);
+    for (name, family) in &parse(&page, Format::Text) {
+        for (_, labels, _) in &family.samples {
+            let own =
+                labels.keys().find(|l| ["job", "instance"].contains(&l.as_str()) || l.starts_with("__"));
+            assert_eq!(own, None, "{name} {labels:?}");
+        }
+    }
+}
+
+#[test]
 fn buckets_rise_and_end_with_the_count() {
     let families = parse(&with_everything().render(Format::Text), Format::Text);
     let mut histograms = 0;
@@ -151,7 +165,7 @@ fn every_counter_of_a_database_is_there_at_zero_before_anything_happens() {
     let runs: BTreeSet<(String, String)> = families["litekeeper_job_runs_total"]
         .samples
         .iter()
-        .map(|(_, l, _)| (l["job"].clone(), l["outcome"].clone()))
+        .map(|(_, l, _)| (l["task"].clone(), l["outcome"].clone()))
         .collect();
     assert_eq!(runs.len(), JOBS.len() * 4);
     for outcome in ["success", "failure"] {
@@ -293,7 +307,7 @@ fn upkeep_loses_no_sample() {
     metrics::with_local_recorder(&metrics, emit);
     metrics.upkeep();
     metrics::with_local_recorder(&metrics, emit);
-    let labels = &[("database", "attendance"), ("job", "watch")];
+    let labels = &[("database", "attendance"), ("task", "watch")];
     let page = metrics.render(Format::Text);
     assert_eq!(value(&page, "litekeeper_query_duration_seconds_count", labels), Some(2.0));
 }

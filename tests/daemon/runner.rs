@@ -88,7 +88,7 @@ impl Fixture {
     pub(crate) fn row(&self) -> (Outcome, Option<String>, String) {
         let rows = self.history();
         let [row] = rows.as_slice() else { panic!("{rows:?}") };
-        assert!(row.finished.unwrap() >= row.started);
+        assert!(row.finished >= row.started);
         assert_eq!(
             (row.job.as_str(), row.cause.as_str(), row.pid),
             ("maintain", "manual", std::process::id())
@@ -97,7 +97,7 @@ impl Fixture {
     }
 
     fn counted(&self, outcome: &str) -> f64 {
-        let labels = [("database", self.database.name.as_str()), ("job", "maintain"), ("outcome", outcome)];
+        let labels = [("database", self.database.name.as_str()), ("task", "maintain"), ("outcome", outcome)];
         counted::so_far().get("litekeeper_job_runs_total", &labels).unwrap()
     }
 
@@ -106,7 +106,7 @@ impl Fixture {
             let expected = if each == outcome { 1.0 } else { 0.0 };
             assert!((self.counted(each) - expected).abs() < 0.1, "{each}");
         }
-        let labels = [("database", self.database.name.as_str()), ("job", "maintain")];
+        let labels = [("database", self.database.name.as_str()), ("task", "maintain")];
         let running = counted::so_far().get("litekeeper_job_running", &labels).unwrap();
         assert!(running.abs() < 0.1, "it counts as running still");
     }
@@ -340,7 +340,7 @@ async fn the_lock_holds_between_processes_and_ends_with_the_one_that_holds_it() 
     let rows = fixture.history();
     let dead = rows.iter().find(|run| run.job == "backup").unwrap();
     assert_eq!((dead.outcome, dead.pid), (Some(Outcome::Interrupted), holder.id()));
-    assert!(dead.finished.unwrap() >= dead.started);
+    assert!(dead.finished >= dead.started);
 }
 
 #[tokio::test(flavor = "multi_thread")]

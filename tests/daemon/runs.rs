@@ -117,7 +117,7 @@ fn a_missed_run_is_made_good_once_and_the_next_is_known() {
     drop(connection);
     let before = history::newest(&sandbox);
     let daemon = Daemon::start(&sandbox.configure(&format!("{YEARLY}catch_up = false\n")));
-    let labels = [("database", "attendance"), ("job", "backup")];
+    let labels = [("database", "attendance"), ("task", "backup")];
     let next = daemon
         .wait_for_metrics("the next run", |m| m.get("litekeeper_job_next_run_timestamp_seconds", &labels));
     let year = chrono::Utc::now().year() + 1;
@@ -212,7 +212,7 @@ fn what_a_command_did_is_in_the_daemons_metrics() {
     assert!(sandbox.litekeeper(&["backup", "attendance"]).status.success());
     let of = [("database", "attendance")];
     daemon.wait_for_metrics("the backup", |m| (m.get("litekeeper_backups", &of) == Some(1.0)).then_some(()));
-    let job = [("database", "attendance"), ("job", "backup")];
+    let job = [("database", "attendance"), ("task", "backup")];
     daemon.wait_for_metrics("its success", |m| m.get("litekeeper_job_last_success_timestamp_seconds", &job));
     assert!(daemon.stop().success());
 }

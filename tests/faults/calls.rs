@@ -246,7 +246,7 @@ fn a_write_that_fails_in_the_daemon_fails_that_run_alone() {
         };
         assert_eq!(run.reason, reason, "{run:?}");
         assert!(run.summary.contains(&place), "{run:?}");
-        let labels = [("database", "attendance"), ("job", "backup"), ("outcome", "failure")];
+        let labels = [("database", "attendance"), ("task", "backup"), ("outcome", "failure")];
         daemon.wait_for_metrics("it counts", |metrics| {
             (metrics.get("litekeeper_job_runs_total", &labels)? >= 1.0).then_some(())
         });

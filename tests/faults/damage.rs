@@ -285,7 +285,7 @@ fn the_metrics_tell_of_a_damaged_backup() {
     let run = wait_for_run(&shelf.scene.sandbox, "verify", after, "failure");
     assert_eq!(run.reason, "damaged", "{run:?}");
     assert!(run.summary.contains(newest_backup), "{run:?}");
-    let failures = [("database", "attendance"), ("job", "verify"), ("outcome", "failure")];
+    let failures = [("database", "attendance"), ("task", "verify"), ("outcome", "failure")];
     daemon.wait_for_metrics("it counts no more", |metrics| {
         let failed = metrics.get("litekeeper_job_runs_total", &failures)?;
         (metrics.get("litekeeper_backups", &backups) == Some(2.0) && failed >= 1.0).then_some(())

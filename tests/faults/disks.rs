@@ -124,7 +124,7 @@ fn a_disk_that_another_program_fills_in_the_middle_fails_the_run_and_is_told() {
     };
     assert_eq!(run.reason, "no_space", "{run:?}");
     assert!(run.summary.contains(scene.sandbox.backups().to_str().unwrap()), "{run:?}");
-    let labels = [("database", "attendance"), ("job", "backup"), ("outcome", "failure")];
+    let labels = [("database", "attendance"), ("task", "backup"), ("outcome", "failure")];
     daemon.wait_for_metrics("it counts", |metrics| {
         (metrics.get("litekeeper_job_runs_total", &labels)? >= 1.0).then_some(())
     });

@@ -74,7 +74,7 @@ async fn a_slow_statement_is_logged_counted_and_kept_by_its_shape() {
     assert_eq!((of_shape[0].count, of_shape[0].job.as_str()), (1, "watch"));
     assert!(of_shape[0].vm_steps > 20_000, "{of_shape:?}");
     // Each one counted once: as many as there are lines and executions.
-    let labels = [("database", "slow"), ("job", "watch")];
+    let labels = [("database", "slow"), ("task", "watch")];
     let executions: u64 = kept.iter().map(|s| s.count).sum();
     let counted = counted::so_far().get("litekeeper_slow_queries_total", &labels);
     assert_eq!(counted, Some(executions as f64));

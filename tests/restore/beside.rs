@@ -75,7 +75,7 @@ fn while_a_restore_has_a_database_its_jobs_wait_the_status_says_why_and_other_da
         shown["jobs"]
             .as_array()?
             .iter()
-            .find(|job| job["kind"] == "backup" && job["queued"] == true)
+            .find(|job| job["task"] == "backup" && job["queued"] == true)
             .map(|_| ())
     });
     assert!(!has_open(&daemon, &sandbox.database()));

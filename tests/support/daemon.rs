@@ -151,5 +151,5 @@ pub fn database<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
 
 /// Of a status, the job of this kind of a database.
 pub fn job<'a>(status: &'a Value, name: &str, kind: &str) -> Option<&'a Value> {
-    database(status, name)?["jobs"].as_array().unwrap().iter().find(|job| job["kind"] == kind)
+    database(status, name)?["jobs"].as_array().unwrap().iter().find(|job| job["task"] == kind)
 }

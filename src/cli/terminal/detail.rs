@@ -17,7 +17,7 @@ const LEAST_SAID: usize = 5;
 
 const INDENT: usize = 2;
 
-/// The summary, then the detail, then what went wrong.
+/// The summary, then the detail, then what went wrong, and what was left out.
 pub(in crate::cli) fn render(page: &mut Page, report: &Report) {
     // What a problem or a finding says is not said twice.
     if report.problems.iter().chain(&report.findings).all(|error| error.message != report.summary) {
@@ -32,6 +32,9 @@ pub(in crate::cli) fn render(page: &mut Page, report: &Report) {
         for error in errors {
             page.beside(lead, &error.message);
         }
+    }
+    for what in report.left_out.iter().filter(|what| !report.summary.contains(*what)) {
+        page.beside("left out: ", what);
     }
 }
 

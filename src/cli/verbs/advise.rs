@@ -102,7 +102,7 @@ fn render(page: &mut Page, advice: &Advice, database: &str) {
     }
     let judged = words::plural(advice.judged as u64, "statement", "statements");
     page.paragraph(&match advice.proposals.len() as u64 {
-        0 => format!("{judged} judged: no index would make one ten times cheaper"),
+        0 => format!("{judged} judged: none would be ten times cheaper with another index"),
         n => format!("{judged} judged: {} proposed", words::plural(n, "index", "indexes")),
     });
 }

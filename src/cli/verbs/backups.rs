@@ -47,7 +47,7 @@ struct BackupOutput<'a> {
     name: &'a str,
     path: String,
     /// When it began.
-    time: DateTime<Utc>,
+    time: Option<DateTime<Utc>>,
     stored_bytes: u64,
     raw_bytes: Option<u64>,
     state: &'static str,
@@ -91,22 +91,28 @@ impl Backups {
         let from = self.from.as_deref();
         let (place, keep) = place(database, from)?;
         let plan = catalogue(database, from)?.plan(&keep, config.daemon.timezone)?;
-        let place = place.join(&database.name);
-        let told: Vec<_> = plan.iter().map(|(backup, decision)| told(&place, backup, decision)).collect();
+        let (place, now) = (place.join(&database.name), clock::now());
+        let told: Vec<_> =
+            plan.iter().map(|(backup, decision)| told(&place, backup, decision, now)).collect();
         if global.json {
             out::json(&told)?;
         } else if told.is_empty() {
             out::text(&format!("{} has no backups yet", database.name))?;
         } else {
             let mut page = out::page();
-            page.table(0, &render(&told, clock::now()));
+            page.table(0, &render(&told, now));
             out::text(page.text())?;
         }
         Ok(exit::OK)
     }
 }
 
-fn told<'a>(place: &str, backup: &'a store::Backup, decision: &Decision) -> BackupOutput<'a> {
+fn told<'a>(
+    place: &str,
+    backup: &'a store::Backup,
+    decision: &Decision,
+    now: DateTime<Utc>,
+) -> BackupOutput<'a> {
     let manifest = backup.manifest.as_ref();
     let (state, why) = match &backup.state {
         store::State::Good => ("good", None),
@@ -118,7 +124,7 @@ fn told<'a>(place: &str, backup: &'a store::Backup, decision: &Decision) -> Back
     BackupOutput {
         name: &backup.name,
         path: format!("{place}/{}", backup.name),
-        time: backup.time,
+        time: clock::past(backup.time, now),
         stored_bytes: backup.size,
         raw_bytes: manifest.map(|m| m.raw_bytes),
         state,
@@ -135,7 +141,7 @@ fn render(backups: &[BackupOutput<'_>], now: DateTime<Utc>) -> TextTable {
     for backup in backups {
         let state = match backup.verification {
             Some(verification) if backup.state == "good" => {
-                format!("verified {}", words::relative(now, verification.at))
+                format!("verified {}", words::ago(now, clock::past(verification.at, now)))
             }
             // It reads back as it was written, and nobody has restored it yet.
             _ if backup.state == "good" => String::from("unverified"),
@@ -149,7 +155,7 @@ fn render(backups: &[BackupOutput<'_>], now: DateTime<Utc>) -> TextTable {
         table.row([
             // Enough to name it by; its compression says nothing here.
             backup.name.split('.').next().unwrap_or(backup.name).to_owned(),
-            words::relative(now, backup.time),
+            words::ago(now, backup.time),
             words::bytes(backup.stored_bytes),
             backup.raw_bytes.map_or_else(|| String::from("?"), words::bytes),
             state,

@@ -12,6 +12,7 @@ use crate::cli::terminal::page::Page;
 use crate::cli::terminal::table::TextTable;
 use crate::config::{Config, Rejection};
 use crate::error::Result;
+use crate::queries::foreign;
 use crate::survey::environment::{self, Look, LookResult};
 use crate::words;
 
@@ -47,19 +48,21 @@ impl Check {
             }
             Err(rejected) => return Err(rejected.into()),
         };
+        let mut warnings = config.warnings.clone();
+        warnings.extend(foreign::warnings(&config)?);
         let looks = self.environment.then(|| environment::look(&config, &global.config));
         if global.json {
             out::json(&json!({
                 "config": global.config,
                 "valid": true,
                 "databases": config.databases.keys().collect::<Vec<_>>(),
-                "warnings": config.warnings,
+                "warnings": warnings,
                 "problems": [],
                 "environment": looks,
             }))?;
         } else {
             let mut page = out::page();
-            render(&mut page, &global.config, &config, looks.as_deref().unwrap_or_default());
+            render(&mut page, &global.config, &config, &warnings, looks.as_deref().unwrap_or_default());
             out::text(page.text())?;
         }
         let has_problem = looks.iter().flatten().any(|look| look.result == LookResult::Problem);
@@ -91,10 +94,10 @@ fn rejected(path: &Path, rejected: &Rejection) -> Value {
     })
 }
 
-fn render(page: &mut Page, path: &Path, config: &Config, looks: &[Look]) {
+fn render(page: &mut Page, path: &Path, config: &Config, warnings: &[String], looks: &[Look]) {
     let databases = words::plural(config.databases.len() as u64, "database", "databases");
     page.line(format!("{}: valid, {databases}", path.display()));
-    for warning in &config.warnings {
+    for warning in warnings {
         page.beside("warning: ", warning);
     }
     if !looks.is_empty() {

@@ -23,11 +23,14 @@ Exit codes:
   78  the configuration is not valid
 
 With --json a list of:
-  {id, database, job, cause, pid, started, finished, outcome, reason, summary,
+  {id, database, task, cause, pid, started, finished, outcome, reason, summary,
    detail}
 `cause` is schedule, catch_up, manual or upkeep; `outcome` is success, failure, skipped
 or interrupted, and null while the run is at work; `finished` is null then, and
-where the process ended before the run did.")]
+where the process ended before the run did. `started` and `finished` are null
+where the clock was ahead: then nobody knows when that was. A success with
+the reason unsupported, `limited` in the list, left out what only the application
+can do.")]
 pub(in crate::cli) struct History {
     /// Name of a database in the configuration [default: all].
     #[arg(value_name = "DB")]
@@ -56,18 +59,27 @@ impl History {
     }
 }
 
+/// Success has a word of its own where something was left out.
+fn outcome(run: &Run) -> String {
+    match run.outcome {
+        None => String::from("running"),
+        Some(_) if run.is_limited() => String::from("limited"),
+        Some(outcome) => outcome.to_string(),
+    }
+}
+
 fn render(runs: &[Run], zone: Tz) -> TextTable {
     let head = ["ID", "STARTED", "DATABASE", "JOB", "CAUSE", "OUTCOME", "TOOK", "SUMMARY"];
     let mut table = TextTable::new(head).right(&[0]);
     for run in runs {
-        let took = run.finished.map(|finished| (finished - run.started).as_seconds_f64());
+        let took = run.finished.zip(run.started).map(|(to, from)| (to - from).as_seconds_f64());
         table.row([
             run.id.to_string(),
-            time::local(run.started, zone),
+            run.started.map_or_else(|| String::from("unknown"), |started| time::local(started, zone)),
             run.database.clone(),
             run.job.clone(),
             run.cause.replace('_', " "),
-            run.outcome.map_or_else(|| String::from("running"), |outcome| outcome.to_string()),
+            outcome(run),
             took.map(words::duration).unwrap_or_default(),
             run.summary.clone(),
         ]);

@@ -38,8 +38,8 @@ Exit codes:
   78  the configuration is not valid
 
 With --json:
-  {database, job, outcome, reason, summary, detail,
-   problems: [{reason, message}], findings: [{reason, message}]}
+  {database, task, outcome, reason, summary, detail,
+   problems: [{reason, message}], findings: [{reason, message}], left_out: [TEXT]}
 `detail` is the job's own, as in `litekeeper history --json`.";
 
 /// Vacuum, analyze and reindex a database now, by its maintain settings.
@@ -166,6 +166,7 @@ impl Health {
 #[derive(Serialize)]
 struct RunOutput<'a> {
     database: &'a str,
+    #[serde(rename = "task")]
     job: JobKind,
     outcome: Outcome,
     reason: Option<Reason>,
@@ -173,6 +174,7 @@ struct RunOutput<'a> {
     detail: &'a serde_json::Value,
     problems: Vec<exit::Fault<'a>>,
     findings: Vec<exit::Fault<'a>>,
+    left_out: &'a [String],
 }
 
 /// Makes these runs, one after the other, and shows them.
@@ -287,11 +289,12 @@ fn told<'a>(database: &'a str, job: JobKind, finished: &'a RunEnd) -> RunOutput<
             database,
             job,
             outcome,
-            reason: report.problems.first().map(|problem| problem.reason),
+            reason: report.reason(),
             summary: &report.summary,
             detail: &report.detail,
             problems: report.problems.iter().map(Into::into).collect(),
             findings: report.findings.iter().map(Into::into).collect(),
+            left_out: &report.left_out,
         },
         Err(error) => RunOutput {
             database,
@@ -302,6 +305,7 @@ fn told<'a>(database: &'a str, job: JobKind, finished: &'a RunEnd) -> RunOutput<
             detail: &serde_json::Value::Null,
             problems: Vec::new(),
             findings: Vec::new(),
+            left_out: &[],
         },
     }
 }

@@ -38,7 +38,7 @@ Exit codes:
   78  the configuration is not valid
 
 With --json:
-  {database, job, outcome, reason, summary, detail: {result, to, damage: [TEXT],
+  {database, task, outcome, reason, summary, detail: {result, to, damage: [TEXT],
    rebuilt: [INDEX], tables: [{name, kept, set_aside, unreadable, pages_lost,
    pages_found, rows_by_index, rows_by_columns, expected, only_in_index,
    in_doubt, invalid_texts, left_out}], lost_and_found, lost_and_found_rows,

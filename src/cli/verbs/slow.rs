@@ -30,7 +30,7 @@ Exit codes:
   78  the configuration is not valid
 
 With --json a list of (with --shape, one):
-  {database, id, shape, job, count, total_seconds, p50_seconds, p95_seconds,
+  {database, id, shape, task, count, total_seconds, p50_seconds, p95_seconds,
    max_seconds, vm_steps, full_scan_steps, sorts, automatic_indexes,
    first_seen, last_seen, plan}")]
 pub(in crate::cli) struct Slow {
@@ -103,7 +103,7 @@ fn list(shapes: &[Shape], now: DateTime<Utc>) -> TextTable {
             quantile(shape.p50_seconds),
             quantile(shape.p95_seconds),
             words::duration(shape.max_seconds),
-            words::relative(now, shape.last_seen),
+            words::ago(now, shape.last_seen),
             shape.shape.clone(),
         ]);
     }
@@ -120,7 +120,10 @@ fn detail(page: &mut Page, shape: &Shape, now: DateTime<Utc>) {
         |all: u64| format!("{}, {} each time", words::count(all), words::count(all / shape.count.max(1)));
     let facts = [
         ("database", format!("{}, by {}", shape.database, shape.job)),
-        ("seen", format!("first {}, last {}", ago(now, shape.first_seen), ago(now, shape.last_seen))),
+        (
+            "seen",
+            format!("first {}, last {}", words::ago(now, shape.first_seen), words::ago(now, shape.last_seen)),
+        ),
         ("slow", words::plural(shape.count, "time", "times")),
         ("took in all", words::duration(shape.total_seconds)),
         ("half within", quantile(shape.p50_seconds)),
@@ -141,8 +144,4 @@ fn detail(page: &mut Page, shape: &Shape, now: DateTime<Utc>) {
     for line in &shape.plan {
         page.line(format!("  {line}"));
     }
-}
-
-fn ago(now: DateTime<Utc>, time: DateTime<Utc>) -> String {
-    words::relative(now, time)
 }

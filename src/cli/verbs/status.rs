@@ -152,20 +152,21 @@ fn card(page: &mut Page, database: &DatabaseStatus, now: DateTime<Utc>, is_live:
 }
 
 fn backup(newest: &BackupStatus, database: &DatabaseStatus, now: DateTime<Utc>) -> String {
-    let verified = match (newest.verified, database.verified_backup) {
-        (Some(at), _) => format!("verified {}", words::relative(now, at)),
-        (None, Some(taken)) => format!("newest verified: {}", words::relative(now, taken)),
-        (None, None) => String::from("not verified yet"),
+    let verified = match (newest.is_verified, database.verified_backup) {
+        (true, _) => format!("verified {}", words::ago(now, newest.verified)),
+        (false, Some(taken)) => format!("newest verified: {}", words::relative(now, taken)),
+        (false, None) => String::from("not verified yet"),
     };
-    let current = if newest.current > newest.taken {
-        format!(" (nothing was committed until {})", words::relative(now, newest.current))
-    } else {
-        String::new()
+    let current = match newest.current {
+        Some(current) if newest.current > newest.taken => {
+            format!(" (nothing was committed until {})", words::relative(now, current))
+        }
+        _ => String::new(),
     };
     let count = database.backups;
     format!(
         "{}{current}, {}, stored as {}, {verified}; {count} kept",
-        words::relative(now, newest.finished),
+        words::ago(now, newest.finished),
         words::bytes(newest.raw_bytes),
         words::bytes(newest.stored_bytes)
     )
@@ -222,7 +223,7 @@ fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Tz) -> Text
     let mut table = TextTable::new(["JOB", "LAST RUN", "TOOK", next, "SCHEDULE"]);
     for job in jobs {
         let last = job.last.as_ref();
-        let took = last.map(|last| words::duration((last.finished - last.started).as_seconds_f64()));
+        let took = last.and_then(|last| last.took()).map(words::duration);
         let ended = last.map(|last| {
             let word = match last.outcome {
                 Outcome::Success => found(job),
@@ -230,7 +231,7 @@ fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Tz) -> Text
                 Outcome::Interrupted => "stopped",
                 Outcome::Skipped => "skipped",
             };
-            format!("{word} {}", words::relative(now, last.finished))
+            format!("{word} {}", words::ago(now, last.finished))
         });
         table.row([
             job.kind.to_string(),
@@ -243,9 +244,11 @@ fn jobs(jobs: &[JobStatus], now: DateTime<Utc>, is_live: bool, zone: Tz) -> Text
     table
 }
 
-/// A run that did its work, and perhaps found that something is wrong.
+/// A run that did its work, and perhaps found that something is wrong, or left out what only the
+/// application can do.
 fn found(job: &JobStatus) -> &'static str {
     match job.found() {
+        None if job.is_limited() => "limited",
         None => "ok",
         Some(reason) if reason == Reason::Damaged.as_str() => "FOUND DAMAGE",
         Some(_) => "found something",

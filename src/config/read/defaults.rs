@@ -53,7 +53,7 @@ pub(in crate::config) fn database() -> Database {
             vacuum_rowids: RowidPolicy::Keep,
             analyze: Analyze::Auto,
             reindex: Reindex::Auto,
-            max_block: Duration::from_secs(30),
+            max_block: Duration::from_secs(5),
             max_wal: 256 * MIB,
         },
         backup: Backup {
@@ -65,7 +65,7 @@ pub(in crate::config) fn database() -> Database {
             max_snapshot: Duration::from_secs(HOUR),
             skip_unchanged: true,
             max_rate: None,
-            keep: Keep { last: 10, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 },
+            keep: Keep { last: 10, hourly: 24, daily: 7, weekly: 4, monthly: 12, yearly: 0 },
             copies: Vec::new(),
         },
         verify: Verify { when: when("30 4 * * *", true, 6 * HOUR), scratch_dir: None },

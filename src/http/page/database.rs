@@ -109,15 +109,15 @@ fn facts(db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
 fn backup(newest: &BackupStatus, db: &DatabaseStatus, now: DateTime<Utc>) -> Markup {
     html! {
         dd { (when(now, newest.finished)) }
-        @if newest.current > newest.taken {
+        @if newest.taken.is_some() && newest.current > newest.taken {
             dd.quiet { "nothing was committed from then to " (when(now, newest.current)) }
         }
         dd.quiet {
             (words::bytes(newest.stored_bytes)) " stored, "
-            @match (newest.verified, db.verified_backup) {
-                (Some(at), _) => { "verified " (when(now, at)) },
-                (None, Some(taken)) => { "newest verified: " (when(now, taken)) },
-                (None, None) => "not verified yet",
+            @match (newest.is_verified, db.verified_backup) {
+                (true, _) => { "verified " (when(now, newest.verified)) },
+                (false, Some(taken)) => { "newest verified: " (when(now, taken)) },
+                (false, None) => "not verified yet",
             }
             ", " (words::count(db.backups)) " kept"
         }
@@ -140,7 +140,7 @@ fn jobs(jobs: &[JobStatus], now: DateTime<Utc>) -> Markup {
         @if !jobs.is_empty() {
             table.jobs {
                 caption { "Jobs" }
-                thead { tr { th scope="col" { "Job" } th scope="col" { "Last run" } th scope="col" { "Next run" } } }
+                thead { tr { th scope="col" { "Task" } th scope="col" { "Last run" } th scope="col" { "Next run" } } }
                 tbody { @for job in jobs { (row(job, now)) } }
             }
         }
@@ -155,8 +155,10 @@ fn row(job: &JobStatus, now: DateTime<Utc>) -> Markup {
                 @match &job.last {
                     None => span.quiet { "none yet" },
                     Some(last) => {
-                        @let took = (last.finished - last.started).as_seconds_f64();
-                        p { (outcome(last.outcome, job.found())) " " (when(now, last.finished)) span.quiet { " in " (words::duration(took)) } }
+                        p {
+                            (outcome(last.outcome, job)) " " (when(now, last.finished))
+                            @if let Some(took) = last.took() { span.quiet { " in " (words::duration(took)) } }
+                        }
                         @if !last.summary.is_empty() { p.summary { (last.summary) } }
                         @if last.outcome != Outcome::Success {
                             p.quiet {
@@ -187,10 +189,12 @@ fn row(job: &JobStatus, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn outcome(outcome: Outcome, found: Option<&str>) -> Markup {
+fn outcome(outcome: Outcome, job: &JobStatus) -> Markup {
+    let found = job.found();
     let (class, word) = match outcome {
         Outcome::Success if found == Some(Reason::Damaged.as_str()) => ("tag bad", "found damage"),
         Outcome::Success if found.is_some() => ("tag warn", "found something"),
+        Outcome::Success if job.is_limited() => ("tag good", "limited"),
         Outcome::Success => ("tag good", "done"),
         Outcome::Failure => ("tag bad", "failed"),
         Outcome::Interrupted => ("tag warn", "interrupted"),

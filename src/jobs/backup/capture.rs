@@ -7,7 +7,7 @@ use super::doubts::Damage;
 use super::shrunken;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
-use crate::jobs::reading::shut_out;
+use crate::jobs::reading::{first_look, shut_out};
 use crate::sqlite::copy::snapshot::{Bounds, Snapshot};
 use crate::sqlite::files::space::no_room;
 use crate::sqlite::look::facts::Facts;
@@ -58,7 +58,7 @@ pub(super) fn take(
     damage: Option<&Damage>,
 ) -> Result<Capture> {
     let shut_out = |error| shut_out(&run.database, error);
-    let bytes = run.sql(|source| Facts::read(source)).map_err(shut_out)?.bytes();
+    let bytes = first_look(run)?.bytes();
     // Not by `Run::sql`: damage that the catalogue tells of is that of a backup.
     run.lent(&run.call, |source| {
         // Before the database is read: it takes its time.
@@ -86,9 +86,13 @@ fn pages(
     let damage = damage.map(|damage| &damage.what).or(contents.met.as_ref().map(|met| &met.message));
     shrunken::compare(&database.name, before, &contents)?;
     let described = contents::described(snapshot, &database.path, &contents, damage.cloned());
-    // Outside WAL mode the application waits for the packing, too.
-    let low_priority = writers_wait.is_none();
-    let encoding = Encoding { low_priority, ..Encoding::from(&database.backup) };
+    // Outside WAL mode the application waits for the packing, too, and for each pause that a rate
+    // makes: there it is not kept.
+    let encoding = Encoding::from(&database.backup);
+    let encoding = match writers_wait {
+        Some(_) => Encoding { low_priority: false, max_rate: None, ..encoding },
+        None => Encoding { low_priority: true, ..encoding },
+    };
     // One of a database that is in order again is none of one that was damaged.
     let newest = if damage.is_some() { newest } else { catalogue.latest()? };
     let known = newest.filter(|newest| skip && newest.is_packed(encoding.compression));

@@ -30,6 +30,7 @@ mod sweep;
 mod walk;
 
 use crate::error::{Class, Error, Reason, Result};
+use crate::jobs::reading::first_look;
 use crate::jobs::{Access, Job, Report, Run, writing};
 use crate::metrics::events::Cleaned;
 use crate::sqlite::files::replicator;
@@ -50,12 +51,10 @@ pub struct Preview;
 
 impl Job for Cleanup {
     const KIND: JobKind = JobKind::Cleanup;
+    const WRITES: bool = true;
 
     fn run(&self, run: &Run) -> Result<Report> {
-        if run.database.cleanup.rules.is_empty() {
-            return Ok(nothing_to_do(false));
-        }
-        let before = run.sql(|c| Facts::read(c))?;
+        let before = first_look(run)?;
         let mut removed = 0;
         let mut result = rules(run, false, &mut removed);
         // Also after a run that was stopped: what it removed is gone, and the next backup must
@@ -71,18 +70,12 @@ impl Job for Cleanup {
 
 impl Job for Preview {
     const KIND: JobKind = JobKind::Cleanup;
+    const WRITES: bool = true;
     const ACCESS: Access = Access::Preview;
 
     fn run(&self, run: &Run) -> Result<Report> {
-        if run.database.cleanup.rules.is_empty() {
-            return Ok(nothing_to_do(true));
-        }
         rules(run, true, &mut 0)
     }
-}
-
-fn nothing_to_do(dry_run: bool) -> Report {
-    Report::new("no rules configured", &Detail { dry_run, ..Detail::default() })
 }
 
 fn note_shrinking(run: &Run, before: u64) -> Result<()> {
@@ -95,6 +88,12 @@ fn note_shrinking(run: &Run, before: u64) -> Result<()> {
 fn rules(run: &Run, dry_run: bool, removed: &mut u64) -> Result<Report> {
     let rules = &run.database.cleanup.rules;
     let mut detail = Detail { dry_run, ..Detail::default() };
+    if rules.is_empty() {
+        return Ok(Report::new("no rules configured", &detail));
+    }
+    if dry_run {
+        first_look(run)?;
+    }
     writing::refuse(run)?;
     let mut totals = Totals::default();
     let mut problems = Vec::new();

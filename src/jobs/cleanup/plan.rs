@@ -76,8 +76,12 @@ impl Plan {
             Ok::<_, Error>(Age { format: column.format, cutoff, zone: rule.timezone })
         });
         let age = age.transpose()?;
+        let is_ordered = match &column {
+            Some(Column { name, .. }) => index.is_some() || keys::is_in_order_of(connection, &table, name)?,
+            None => true,
+        };
         let plan = Self {
-            advice: advice(&table.name, column.as_ref(), index.as_deref(), &graph),
+            advice: advice(&table.name, column.as_ref().filter(|_| !is_ordered), &graph),
             why: age.iter().map(|age| format!("older than {}", shown(age))).collect(),
             goes: Retention { column, key, age, newest: None },
             table: table.name,
@@ -159,9 +163,10 @@ fn format(rule: &Rule, sample: &Sample, now: DateTime<Utc>) -> Result<DateFormat
     sample.better(format, now).map_or(Ok(format), Err)
 }
 
-fn advice(table: &str, column: Option<&Column>, index: Option<&str>, graph: &Graph) -> Vec<String> {
+/// `column` is the one that the rows are searched by, where nothing has them in its order.
+fn advice(table: &str, column: Option<&Column>, graph: &Graph) -> Vec<String> {
     let mut advice = Vec::new();
-    if let (Some(Column { name: column, .. }), None) = (column, index) {
+    if let Some(Column { name: column, .. }) = column {
         advice.push(format!(
             "{table} is read from end to end; an index on {column} would spare that: CREATE INDEX {} ON {}({})",
             quoted(&format!("idx_{table}_{column}")),

@@ -149,7 +149,7 @@ fn newest(
     let mut bytes = 0;
     let trees = reader.read(|c| sizes::trees(c))?;
     for tree in trees.into_iter().filter(|tree| tree.table == plan.table) {
-        bytes += reader.read(|c| sizes::content_bytes(c, &tree.name))?;
+        bytes += reader.read(|c| sizes::content_bytes(c, &tree))?;
     }
     report.size_bytes = Some(bytes);
     let rows = reader.read(|c| sizes::rows(c, &plan.table))?;

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::clock;
 use crate::error::{Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::verdicts::{Check, met};
@@ -25,7 +26,7 @@ const AT_FIRST: TimeDelta = TimeDelta::days(1);
 pub(super) fn check(run: &Run) -> Result<Check> {
     let name = &run.database.name;
     let found = run.state.now(|connection| {
-        let since = last_time(connection, name)?.unwrap_or(run.started - AT_FIRST);
+        let since = last_time(connection, name, run.started)?.unwrap_or(run.started - AT_FIRST);
         slow::worst(connection, name, since, u32::MAX)
     });
     let threshold = run.database.watch.slow_threshold;
@@ -42,9 +43,14 @@ pub(super) fn check(run: &Run) -> Result<Check> {
     })
 }
 
-fn last_time(connection: &rusqlite::Connection, database: &str) -> Result<Option<DateTime<Utc>>> {
+fn last_time(
+    connection: &rusqlite::Connection,
+    database: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>> {
     let checks = facts::recall(connection, database, HEALTH)?;
-    Ok(checks.into_iter().find(|c| c.check == NAME).map(|c| c.at))
+    let last = checks.into_iter().find(|c| c.check == NAME).and_then(|c| c.at);
+    Ok(last.and_then(|at| clock::past(at, now)))
 }
 
 /// The watch-list has the application's own queries, and a slow cleanup lacks an index. That

@@ -1,12 +1,13 @@
 //! The check `table_sizes`: bytes and rows of each table. The bytes take a read of every page, so
 //! they are measured only when the file has changed, and of a large file once a day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::growth;
+use crate::clock;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::Reader;
@@ -70,7 +71,7 @@ fn measure(run: &Run) -> Result<Check> {
 
 /// Whether what is known need not be measured again.
 fn is_fresh(known: &Measurement, stamp: &Stamp, now: DateTime<Utc>, tables: &[TableStatus]) -> bool {
-    if stamp.bytes() >= LARGE && now - known.at < LARGE_EVERY {
+    if stamp.bytes() >= LARGE && clock::past(known.at, now).is_some_and(|at| now - at < LARGE_EVERY) {
         return true;
     }
     known.stamp == *stamp && tables.iter().all(|table| table.size_bytes.is_some())
@@ -85,7 +86,7 @@ fn of_all(run: &Run, reader: &Reader<'_>) -> Result<(Vec<TableStatus>, Vec<Size>
     for (done, tree) in trees.iter().enumerate() {
         run.at(done as u64, trees.len() as u64, Unit::Steps);
         let bytes = if Instant::now() < until {
-            reader.read(|connection| sizes::bytes(connection, &tree.name))
+            reader.read(|connection| sizes::bytes(connection, tree))
         } else {
             Err(Error::new(Reason::Deadline, format!("measuring all tables took longer than {LONGEST:?}")))
         };
@@ -105,7 +106,10 @@ fn of_all(run: &Run, reader: &Reader<'_>) -> Result<(Vec<TableStatus>, Vec<Size>
         }
         add(&mut tables, tree, bytes);
     }
-    for table in tables.values_mut() {
+    // No statement can count the others.
+    let speakable: BTreeSet<&str> =
+        trees.iter().filter(|tree| tree.is_speakable).map(|tree| tree.table.as_str()).collect();
+    for table in tables.values_mut().filter(|table| speakable.contains(table.table.as_str())) {
         table.rows = rows(run, &table.table, until)?;
     }
     let mut tables: Vec<TableStatus> = tables.into_values().collect();

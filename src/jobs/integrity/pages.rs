@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use rusqlite::Connection;
+
 use super::indexes::Suspects;
 use super::omissions::{Omissions, was_dropped};
 use super::{indexes, search};
@@ -12,6 +14,7 @@ use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, INTEGRITY, met};
 use crate::jobs::{Run, damage};
 use crate::sqlite::checks::{self, Depth, Found};
+use crate::sqlite::look::{names, refused};
 use crate::sqlite::write::checkpoint::Backlog;
 use crate::terms::progress::Unit;
 
@@ -53,6 +56,9 @@ pub(super) fn check(
         match pass(run, reader, depth, None, is_known_sound) {
             Ok(mut whole) => {
                 as_a_whole = Some(whole.is_clean());
+                // What that left out is found out, or said, of each table.
+                whole.unchecked.retain(|_| !whole.is_of_structure);
+                whole.is_of_structure = false;
                 // Told again of the table in which it was met.
                 is_ended_early = whole.has_ended.then(|| whole.structure.pop()).flatten();
                 found.add(whole);
@@ -80,8 +86,10 @@ pub(super) fn check(
         match pass(run, reader, depth, Some(table), so_far_sound) {
             Ok(one) => {
                 is_met_again |= one.has_ended;
+                if !one.is_of_structure {
+                    checked.insert(table.clone());
+                }
                 found.add(one);
-                checked.insert(table.clone());
             }
             Err(error) if was_dropped(reader, table, &error) => {}
             Err(error) => {
@@ -96,6 +104,17 @@ pub(super) fn check(
         search::check(run, reader, tables, &mut found, &mut unchecked, problems)?;
     }
     unchecked.0.append(&mut found.unchecked);
+    let passed_over = match reader.read(|connection| aside(connection)) {
+        Ok((passed_over, unspeakable)) => {
+            // Only a pass over the whole file has seen them.
+            unchecked.0.extend(unspeakable.into_iter().filter(|_| as_a_whole.is_none()));
+            passed_over
+        }
+        Err(error) => {
+            problems.push(met(run, error)?);
+            Vec::new()
+        }
+    };
     let damaged = indexes::damaged(&found, &suspects, &checked);
     problems.extend(indexes::keep(run, &damaged).err());
     if !found.structure.is_empty() {
@@ -104,7 +123,23 @@ pub(super) fn check(
         problems.extend(damage::checked(run, None).err());
     }
     let own = checked.iter().filter(|table| !table.starts_with("sqlite_")).count();
-    Ok(verdict(run, &found, &unchecked, own, as_a_whole.is_some()))
+    let mut check = verdict(run, &found, &unchecked, own, as_a_whole.is_some());
+    for one in passed_over {
+        check.detail += "; ";
+        check.detail += &one;
+    }
+    Ok(check)
+}
+
+/// What has no pages and is not read here, in words; and the tables whose names no statement can
+/// have.
+fn aside(connection: &Connection) -> Result<(Vec<String>, Vec<String>)> {
+    let refused = refused::all(connection)?;
+    let passed_over = refused.into_iter().filter(|one| !one.has_pages).map(|one| one.error.message);
+    let objects = names::unspeakable_objects(connection)?;
+    let tables = objects.iter().filter(|(sort, _)| sort == "table");
+    let unspeakable = tables.map(|(_, shown)| names::not_utf8("the table", shown).message);
+    Ok((passed_over.collect(), unspeakable.collect()))
 }
 
 /// One pass over the file, or over a table, which may take long. `so_far_sound`: those before it

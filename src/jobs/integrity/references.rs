@@ -2,11 +2,14 @@
 //! connections that turn them on, so that they are broken in many files whose application never
 //! noticed.
 
+use rusqlite::Connection;
+
 use super::omissions::{Omissions, was_dropped};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
 use crate::jobs::reading::Reader;
 use crate::jobs::verdicts::{Check, met};
+use crate::sqlite::look::names;
 use crate::terms::progress::Unit;
 
 pub(super) const NAME: &str = "foreign_keys";
@@ -36,6 +39,10 @@ pub(super) fn check(
             Err(error) => unchecked.add(run, table, error, problems)?,
         }
     }
+    match reader.read(|connection| unspeakable(connection)) {
+        Ok(more) => unchecked.0.extend(more),
+        Err(error) => problems.push(met(run, error)?),
+    }
     if !broken.is_empty() {
         broken.extend(unchecked.in_words());
         return Ok(Check::bad(NAME, reason, broken.join("; ")));
@@ -46,4 +53,12 @@ pub(super) fn check(
         (None, 1) => Check::good(NAME, "the foreign keys of 1 table are kept"),
         (None, n) => Check::good(NAME, format!("the foreign keys of {n} tables are kept")),
     })
+}
+
+/// The tables with foreign keys whose names no statement can have.
+fn unspeakable(connection: &Connection) -> Result<Vec<String>> {
+    let sql = "SELECT t.name FROM main.sqlite_schema AS t WHERE t.type = 'table' AND t.rootpage > 0 \
+               AND EXISTS (SELECT 1 FROM pragma_foreign_key_list(t.name, 'main'))";
+    let all = names::unspeakable(connection, sql, [])?;
+    Ok(all.iter().map(|shown| names::not_utf8("the table", shown).message).collect())
 }

@@ -16,7 +16,7 @@ use crate::jobs::limits::{part, write};
 use crate::sqlite::look::facts::Facts;
 use crate::sqlite::look::{schema, sizes};
 use crate::sqlite::open;
-use crate::sqlite::upkeep::analyze;
+use crate::sqlite::upkeep::{analyze, needs};
 use crate::sqlite::write::hold;
 use crate::state::facts::{ANALYZED, TABLES, recall_dated};
 use crate::words::{self, plural};
@@ -36,6 +36,8 @@ struct Findings {
     facts: Facts,
     /// The tables to treat.
     tables: Vec<String>,
+    /// Those that would have to be treated, and that only the application can.
+    left_out: Vec<String>,
     /// The application's statistics hold samples of rows, which takes a look at every row (HAZARDS
     /// H25).
     samples: bool,
@@ -47,19 +49,32 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
     if policy == Analyze::Never {
         return Ok(StepReport::skipped(STEP, "ANALYZE is off"));
     }
-    let looked = match part(run, "ANALYZE", look(run, policy))? {
+    let looked = match look(run, policy) {
+        // So it is each night.
+        Err(error) if error.reason == Reason::Unsupported => {
+            let step = StepReport::skipped(STEP, "ANALYZE left out");
+            return Ok(StepReport { left_out: vec![error.message], ..step });
+        }
+        looked => part(run, "ANALYZE", looked)?,
+    };
+    let looked = match looked {
         Ok(looked) => looked,
         Err(problem) => return Ok(StepReport::failed(STEP, problem)),
     };
     if looked.tables.is_empty() {
-        return Ok(StepReport::skipped(STEP, "ANALYZE not needed").found(looked.found));
+        let none = match looked.left_out.is_empty() {
+            true => StepReport::skipped(STEP, "ANALYZE not needed"),
+            false => StepReport::left_out(STEP, looked.left_out),
+        };
+        return Ok(none.found(looked.found));
     }
     let in_full = policy == Analyze::Always || looked.samples;
     let prevented = if in_full { statistics::prevented(&looked.facts)? } else { None };
     let from_copy = in_full && prevented.is_none();
     if preview {
         let rows = most_rows(run, &looked.tables)?;
-        return Ok(planned(run, &looked, in_full, prevented, rows).found(looked.found));
+        let planned = planned(run, &looked, in_full, prevented, rows);
+        return Ok(StepReport { left_out: looked.left_out, ..planned.found(looked.found) });
     }
     let plans = Plans::now(run)?;
     let step =
@@ -68,12 +83,13 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
         run.remember(ANALYZED, &step.treated)?;
     }
     let plans_changed = Some(plans.changed(run)?);
-    Ok(StepReport { plans_changed, ..step.found(looked.found) })
+    let left_out = [looked.left_out, step.left_out.clone()].concat();
+    Ok(StepReport { plans_changed, left_out, ..step.found(looked.found) })
 }
 
 fn look(run: &Run, policy: Analyze) -> Result<Findings> {
     let last = run.state.now(|c| recall_dated(c, &run.database.name, ANALYZED))?;
-    let last = last.map(|(_, at)| format!("; last refreshed {}", words::relative(run.started, at)));
+    let last = last.map(|(_, at)| format!("; last refreshed {}", words::ago(run.started, at)));
     let read = |c: &mut Connection| {
         let all: Vec<String> = schema::tables(c)?.into_iter().map(|t| t.name).collect();
         Ok((Facts::read(c)?, analyze::has_samples(c)?, all))
@@ -87,7 +103,23 @@ fn look(run: &Run, policy: Analyze) -> Result<Findings> {
         let found = format!("statistics of {} of {of} are missing or off by a factor of ten", due.len());
         (due, found)
     };
-    Ok(Findings { facts, tables, samples, found: found + &last.unwrap_or_default() })
+    let mut left_out = Vec::new();
+    let mut able = Vec::new();
+    // Not tried: ANALYZE of one of its tables would fail, whatever else is in order.
+    run.sql(|c| {
+        for table in tables {
+            match needs::of_analyze(c, &table) {
+                Some(lack) => left_out.push(lacks(&table, &lack)),
+                None => able.push(table),
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Findings { facts, tables: able, left_out, samples, found: found + &last.unwrap_or_default() })
+}
+
+fn lacks(table: &str, lack: &Error) -> String {
+    format!("ANALYZE of {table}: {}", lack.message)
 }
 
 /// The tables that need it. Even to look, SQLite takes the write lock where there are several.
@@ -197,7 +229,6 @@ fn step(done: Vec<String>, lacking: Vec<(String, Error)>, problems: Vec<Error>, 
     if !how.is_empty() {
         why = format!("{why} {how}");
     }
-    let names: BTreeSet<String> =
-        lacking.into_iter().map(|(table, e)| format!("{table}: {}", e.message)).collect();
+    let names: BTreeSet<String> = lacking.into_iter().map(|(table, lack)| lacks(&table, &lack)).collect();
     StepReport { left_out: names.into_iter().collect(), ..StepReport::of_parts(STEP, why, done, problems) }
 }

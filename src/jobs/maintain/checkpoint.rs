@@ -10,13 +10,13 @@ use chrono::{DateTime, Utc};
 use super::step::{StepName, StepReport};
 use crate::clock;
 use crate::error::{Error, Reason, Result};
+use crate::jobs::reading::first_look;
 use crate::jobs::{Job, Report, Run, Terms, writing};
 use crate::metrics::events::{LogFreed, LogPinned};
 use crate::sqlite::files::access;
 use crate::sqlite::files::holders::{self, FileSelection, Holder};
 use crate::sqlite::files::paths::{resolved, sidecar, wal_bytes};
 use crate::sqlite::files::replicator;
-use crate::sqlite::look::facts::Facts;
 use crate::sqlite::write::checkpoint::{Checkpoint as Made, Mode, checkpoint};
 use crate::state::pin;
 use crate::terms::JobKind;
@@ -51,6 +51,7 @@ pub struct Checkpoint;
 
 impl Job for Checkpoint {
     const KIND: JobKind = JobKind::Checkpoint;
+    const WRITES: bool = true;
     /// Another one at work on the database ends with a checkpoint, or does not write.
     const TERMS: Terms = Terms::Optional;
 
@@ -63,7 +64,8 @@ impl Job for Checkpoint {
 
 pub(super) fn run(run: &Run, after_vacuum: bool) -> Result<StepReport> {
     let path = &run.database.path;
-    let (facts, owned) = run.sql(|c| Ok((Facts::read(c)?, replicator::owns(c, path))))?;
+    let facts = first_look(run)?;
+    let owned = run.sql(|c| Ok(replicator::owns(c, path)))?;
     if facts.journal_mode != "wal" {
         return Ok(StepReport::skipped(STEP, ""));
     }
@@ -76,9 +78,10 @@ pub(super) fn run(run: &Run, after_vacuum: bool) -> Result<StepReport> {
     let limit = run.database.maintain.max_wal;
     let since = clock::now();
     let first = run.sql(|c| checkpoint(c, Mode::Passive))?;
+    let mut looks: Vec<Made> = first.into_iter().collect();
     let (mut last, mut not_emptied) = (first, None);
     if after_vacuum || wal_bytes(path) > limit {
-        (last, not_emptied) = empty(run, first)?;
+        (last, not_emptied) = empty(run, &mut looks)?;
     }
     let bytes = wal_bytes(path);
     let mut why = format!("WAL {}", words::bytes(bytes));
@@ -87,18 +90,15 @@ pub(super) fn run(run: &Run, after_vacuum: bool) -> Result<StepReport> {
     } else if last.is_some_and(|l| l.busy) {
         why += ", not emptied because of an open transaction of the application";
     }
-    // All attempts came to the same page: one reader, and not one after the other.
-    let stands =
-        first.zip(last).filter(|(first, last)| is_held(*last) && first.moved_pages == last.moved_pages);
-    if let Some((_, last)) = stands.filter(|_| bytes > limit) {
-        let by = note(run, last.moved_pages, since, bytes)?;
+    if let Some(page) = stands(&looks).filter(|_| bytes > limit && last.is_some_and(is_held)) {
+        let by = note(run, page, since, bytes)?;
         if !by.is_empty() {
             why = format!("{why}: {by}");
         }
     } else if !last.is_some_and(is_held)
         && let Some(pin) = run.state.now(|c| pin::over(c, &run.database.name))?
     {
-        let seconds = (clock::now() - pin.since).as_seconds_f64();
+        let seconds = (clock::now() - pin.since).as_seconds_f64().max(0.0);
         LogFreed { database: &run.database.name, seconds }.emit();
     }
     Ok(StepReport { wal_bytes: Some(bytes), checkpoint: last, ..StepReport::done(STEP, why) })
@@ -109,15 +109,24 @@ const fn is_held(made: Made) -> bool {
     made.moved_pages < made.log_pages
 }
 
+/// The page at which a reader stands: where the first look and the last one came to the same one, it
+/// is one reader, and not one after the other. A look that found another checkpoint at work tells
+/// nothing of readers: that one is still moving pages.
+fn stands(looks: &[Made]) -> Option<u64> {
+    let mut told = looks.iter().filter(|look| !look.busy);
+    let (first, last) = (told.next()?, told.next_back()?);
+    (is_held(*last) && first.moved_pages == last.moved_pages).then_some(last.moved_pages)
+}
+
 const fn not_empty(made: Made) -> Made {
     Made { busy: true, ..made }
 }
 
 /// Tries a few times, and gives up for this run: a reader that stays is the application's right.
 /// The last attempt, `busy` where the log is not empty, and why it was not tried, where the
-/// application left no pause for it.
-fn empty(run: &Run, first: Option<Made>) -> Result<(Option<Made>, Option<Error>)> {
-    let mut last = first;
+/// application left no pause for it. What each look at the log came to is added to `looks`.
+fn empty(run: &Run, looks: &mut Vec<Made>) -> Result<(Option<Made>, Option<Error>)> {
+    let mut last = looks.last().copied();
     let mut pauses = PAUSES.iter();
     loop {
         // While a reader needs pages of the log, TRUNCATE would only keep writers out.
@@ -135,6 +144,7 @@ fn empty(run: &Run, first: Option<Made>) -> Result<(Option<Made>, Option<Error>)
         let Some(pause) = pauses.next() else { return Ok((last.map(not_empty), None)) };
         run.pause(*pause)?;
         last = run.sql(|c| checkpoint(c, Mode::Passive))?;
+        looks.extend(last);
     }
 }
 
@@ -159,7 +169,7 @@ fn note(run: &Run, moved_pages: u64, since: DateTime<Utc>, wal_bytes: u64) -> Re
     let (name, found) = (&run.database.name, (moved_pages, who(&run.database.path)));
     let (pin, tell) = run.state.now(|c| pin::seen(c, name, found, since, clock::now()))?;
     if tell {
-        let seconds = (clock::now() - pin.since).as_seconds_f64();
+        let seconds = (clock::now() - pin.since).as_seconds_f64().max(0.0);
         LogPinned { database: name, wal_bytes, seconds, by: &pin.by }.emit();
     }
     Ok(pin.by)
@@ -181,4 +191,28 @@ fn listed(all: &[Holder]) -> String {
         names.push(format!("{} more", all.len() - NAMED));
     }
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn look(busy: bool, moved_pages: u64) -> Made {
+        Made { busy, log_pages: 100, moved_pages }
+    }
+
+    #[test]
+    fn a_reader_stands_where_first_and_last_look_came_to_the_same_page() {
+        assert_eq!(stands(&[look(false, 40), look(false, 40), look(false, 40)]), Some(40));
+        assert_eq!(stands(&[look(false, 40), look(false, 60)]), None, "readers, one after the other");
+        assert_eq!(stands(&[look(false, 100), look(false, 100)]), None, "nothing is left in the log");
+    }
+
+    #[test]
+    fn a_look_beside_another_checkpoint_tells_nothing_of_readers() {
+        assert_eq!(stands(&[look(true, 12), look(false, 40), look(false, 40)]), Some(40));
+        assert_eq!(stands(&[look(false, 40), look(false, 40), look(true, 12)]), Some(40));
+        assert_eq!(stands(&[look(true, 12), look(false, 40)]), None, "one look is no two");
+        assert_eq!(stands(&[]), None);
+    }
 }

@@ -18,10 +18,9 @@ mod vacuum;
 
 use std::time::Instant;
 
-use super::{Access, Job, Report, Run, limits, writing};
+use super::{Access, Job, Report, Run, limits, reading, writing};
 use crate::error::{Class, Error, Reason, Result};
 use crate::sqlite::files::paths::wal_bytes;
-use crate::sqlite::look::facts::Facts;
 use crate::terms::JobKind;
 use crate::terms::progress::Unit;
 use crate::words;
@@ -34,6 +33,7 @@ pub struct Maintain;
 
 impl Job for Maintain {
     const KIND: JobKind = JobKind::Maintain;
+    const WRITES: bool = true;
 
     fn run(&self, run: &Run) -> Result<Report> {
         steps(run, false)
@@ -46,6 +46,7 @@ pub struct Preview;
 
 impl Job for Preview {
     const KIND: JobKind = JobKind::Maintain;
+    const WRITES: bool = true;
     const ACCESS: Access = Access::Preview;
 
     fn run(&self, run: &Run) -> Result<Report> {
@@ -55,7 +56,7 @@ impl Job for Preview {
 
 fn steps(run: &Run, preview: bool) -> Result<Report> {
     // What cannot be opened fails once, and not once for each step.
-    run.sql(|c| Facts::read(c))?;
+    reading::first_look(run)?;
     if !preview {
         // Learns of the application before anything is decided.
         run.watch_pauses()?;
@@ -91,7 +92,10 @@ fn steps(run: &Run, preview: bool) -> Result<Report> {
     let summary =
         steps.iter().map(|s| s.why.as_str()).filter(|w| !w.is_empty()).collect::<Vec<_>>().join("; ");
     let mut report = Report::new(summary, &serde_json::json!({ "dry_run": preview, "steps": steps }));
-    report.problems = steps.into_iter().flat_map(|s| s.problems).collect();
+    for step in steps {
+        report.problems.extend(step.problems);
+        report.left_out.extend(step.left_out);
+    }
     Ok(report)
 }
 

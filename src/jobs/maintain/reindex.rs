@@ -5,8 +5,9 @@ use super::step::{Cost, StepName, StepReport};
 use crate::config::Reindex;
 use crate::error::{Error, Result};
 use crate::jobs::builds::Builds;
-use crate::jobs::{Run, reindex};
+use crate::jobs::{Run, limits, reindex};
 use crate::sql::quoting::quoted;
+use crate::sqlite::upkeep::needs;
 use crate::sqlite::upkeep::rebuild::{self, Rebuildable};
 use crate::state::facts::DAMAGED_INDEXES;
 use crate::words::plural;
@@ -38,10 +39,11 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
     let mut builds = Builds::recall(run)?;
     let mut problems = Vec::new();
     indexes.retain(|index| builds.may_try(&index.name, &reindex::what(index), &mut problems));
+    let is_wrong = |name: &str| wrong.iter().any(|wrong| wrong == name);
+    leave_lacking(run, &mut indexes, is_wrong, &mut left_out, &mut problems)?;
     if preview {
         return Ok(StepReport { left_out, ..planned(run, &indexes, &builds, problems).found(found) });
     }
-    let is_wrong = |name: &str| wrong.iter().any(|wrong| wrong == name);
     let mut done = reindex::rebuild(run, &mut builds, &indexes, is_wrong)?;
     settled.append(&mut done.right);
     reindex::forget(run, &settled)?;
@@ -53,6 +55,33 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
     }
     let why = format!("rebuilt {}", plural(rebuilt.len() as u64, "index", "indexes"));
     Ok(StepReport { left_out, ..StepReport::of_parts(STEP, why, rebuilt, problems).found(found) })
+}
+
+/// Takes out what only the application can build, before the write lock is taken for it in vain.
+/// It is a problem only of an index that is wrong.
+fn leave_lacking(
+    run: &Run,
+    indexes: &mut Vec<Rebuildable>,
+    is_wrong: impl Fn(&str) -> bool,
+    left_out: &mut Vec<String>,
+    problems: &mut Vec<Error>,
+) -> Result<()> {
+    let mut lacking = Vec::new();
+    run.sql(|c| {
+        lacking =
+            indexes.iter().filter_map(|i| Some((i.name.clone(), needs::of_reindex(c, &i.name)?))).collect();
+        Ok(())
+    })?;
+    for (name, lack) in lacking {
+        let Some(at) = indexes.iter().position(|index| index.name == name) else { continue };
+        let problem = limits::in_step(&reindex::what(&indexes.remove(at)), run, lack);
+        if is_wrong(&name) {
+            problems.push(problem);
+        } else {
+            left_out.push(problem.message);
+        }
+    }
+    Ok(())
 }
 
 /// Takes out what may be wrong by our words alone, and says so: rebuilt by them, it would be wrong

@@ -56,6 +56,8 @@ pub enum Decision {
     Planned,
     /// Not needed, not wanted, or it would harm.
     Skipped,
+    /// Only the application can do it.
+    LeftOut,
     /// Needed, but something that the operator can change is in the way.
     Refused,
     /// It, or a part of it, failed.
@@ -94,7 +96,8 @@ pub struct StepReport {
     /// The tables or indexes that were treated.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub treated: Vec<String>,
-    /// Those that only the application can treat (HAZARDS H16).
+    /// What only the application can do, and why (HAZARDS H16). The same words in each run: what is
+    /// new is told, and what is not is not told again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
     /// Bytes by which the database became smaller.
@@ -149,6 +152,11 @@ impl StepReport {
 
     pub(super) fn skipped(step: StepName, why: impl Into<String>) -> Self {
         Self::new(step, Decision::Skipped, why)
+    }
+
+    /// A step of which nothing can be done but by the application.
+    pub(super) fn left_out(step: StepName, left_out: Vec<String>) -> Self {
+        Self { left_out, ..Self::new(step, Decision::LeftOut, format!("{step} left to the application")) }
     }
 
     /// A step that would be done, and what it would cost.

@@ -19,6 +19,7 @@ use crate::sqlite::files::replicator;
 use crate::sqlite::files::space::{Need, shortage, temp_directory};
 use crate::sqlite::look::facts::Facts;
 use crate::sqlite::look::rowids;
+use crate::sqlite::upkeep::needs;
 use crate::sqlite::upkeep::vacuum::{AutoVacuum, vacuum};
 use crate::state::facts::{SPEEDS, Speeds};
 use crate::words;
@@ -64,9 +65,18 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
     let step = match way(settings, &looked) {
         Way::Not(why) => StepReport::skipped(STEP, why),
         Way::Slices => slices::run(run, facts, preview)?,
-        Way::Rewrite(mode) => rewrite(run, facts, mode, preview)?,
+        Way::Rewrite(mode) => match run.sql(|c| needs::of_vacuum(c))?.as_slice() {
+            [] => rewrite(run, facts, mode, preview)?,
+            lacks => StepReport::left_out(STEP, vec![impossible(lacks)]),
+        },
     };
     Ok(step.found(free(facts)))
+}
+
+/// Why no rewrite of the file can be made here: tried, it would fail each night.
+fn impossible(lacks: &[Error]) -> String {
+    let lacks: Vec<_> = lacks.iter().map(|lack| lack.message.as_str()).collect();
+    format!("VACUUM, which makes every table and index anew: {}", lacks.join("; "))
 }
 
 /// `20% of the file (1.2 GiB) is free`.

@@ -87,14 +87,15 @@ fn doubts(connection: &Connection, indexes: &BTreeSet<String>) -> Result<Vec<Str
 /// Both checks that SQLite has: of the file, and where that cannot be done, of each table.
 pub(super) fn check(connection: &Connection) -> Result<Found> {
     let whole = checks::integrity(connection, Depth::Full, None);
-    let error = match whole {
-        Err(error) if checks::cannot_be_done(&error) => error,
+    let (mut found, error) = match whole {
+        Err(error) if checks::cannot_be_done(&error) => (Found::default(), Some(error)),
+        Ok(whole) if whole.is_of_structure => (whole, None),
         whole => return whole,
     };
-    let mut found = Found::default();
     // A schema that cannot be read is damage, whatever SQLite calls it.
     let Ok(tables) = checks::tables(connection) else {
-        return Ok(Found { structure: vec![error.message], ..found });
+        found.structure.extend(error.map(|error| error.message));
+        return Ok(found);
     };
     for table in tables {
         match checks::integrity(connection, Depth::Full, Some(&table)) {
@@ -106,7 +107,7 @@ pub(super) fn check(connection: &Connection) -> Result<Found> {
         }
     }
     if found.unchecked.is_empty() {
-        found.unchecked.push(error.message);
+        found.unchecked.extend(error.map(|error| error.message));
     }
     Ok(found)
 }

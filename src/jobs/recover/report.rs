@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::examine::Diagnosis;
 use super::salvage::{Recovery, totals};
+use crate::clock;
 use crate::config::Database;
 use crate::error::{Error, Reason};
 use crate::jobs::Report;
@@ -63,10 +64,13 @@ impl Alternative {
         let Some(newest) = verified.max_by_key(|manifest| manifest.sequence) else {
             return none(String::from("there is no verified backup"));
         };
-        let until = newest.current();
-        let shown = until.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let loses = format!("restoring {} loses what was committed since {shown}", newest.file);
-        Self { backup: Some(newest.file), until: Some(until), loses }
+        let until = newest.current(clock::now());
+        let since = until.map_or_else(
+            || String::from("it was made, which is not known"),
+            |until| until.to_rfc3339_opts(SecondsFormat::Secs, true),
+        );
+        let loses = format!("restoring {} loses what was committed since {since}", newest.file);
+        Self { backup: Some(newest.file), until, loses }
     }
 }
 

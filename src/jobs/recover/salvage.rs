@@ -77,6 +77,7 @@ pub(super) fn make(disk: &Disk, to: &Path, with_free: bool, watch: &dyn Watch) -
         target.pragma_update(None, "journal_mode", "off")?;
         let mut made = stoppable(&mut target, watch, |target| checked(target, salvaged))?;
         made.notes.extend(notes(&database));
+        made.notes.extend(replaced(&made.salvaged));
         target.close().map_err(|(_, error)| error)?;
         if database.header.is_some_and(|header| header.is_wal) {
             let failed = |e| Error::io(format!("cannot write {}", to.display()), &e);
@@ -149,6 +150,17 @@ fn notes(database: &Database<'_>) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// An application that asks by its own bytes finds nothing under the new name.
+fn replaced(salvaged: &Salvage) -> Option<String> {
+    let all = salvaged.replaced.join(", ");
+    (!all.is_empty()).then(|| {
+        format!(
+            "what is not UTF-8 in the names or texts of the schema is U+FFFD in the new file: {all}; rename them as the \
+             application has them before it uses the file"
+        )
+    })
 }
 
 /// How many of each, by a word for them.

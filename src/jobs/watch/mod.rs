@@ -7,7 +7,7 @@ mod timing;
 use super::reading::Reader;
 use super::verdicts::met;
 use super::{Access, Job, Report, Run};
-use crate::error::Result;
+use crate::error::{Reason, Result};
 use crate::terms::JobKind;
 use crate::terms::progress::Unit;
 use crate::words;
@@ -26,11 +26,15 @@ impl Job for WatchList {
             return Ok(Report::new("no queries to watch", &Vec::<QueryTiming>::new()));
         }
         let reader = Reader::new(run)?;
-        let (mut seen, mut problems) = (Vec::new(), Vec::new());
+        let (mut seen, mut problems, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
         for (done, query) in queries.iter().enumerate() {
             run.at(done as u64, queries.len() as u64, Unit::Steps);
             match timing::of(run, &reader, query) {
                 Ok(one) => seen.push(one),
+                // It will not run here in any other night either.
+                Err(error) if error.reason == Reason::Unsupported => {
+                    left_out.push(format!("query {}: {}", query.name, error.message));
+                }
                 Err(error) => problems.push(met(run, error)?.context(format!("query {}", query.name))),
             }
         }
@@ -39,6 +43,7 @@ impl Job for WatchList {
         }
         let mut report = Report::new(summary(queries.len(), &seen), &seen);
         report.problems = problems;
+        report.left_out = left_out;
         Ok(report)
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::LOG;
-use super::gauges::{ABSENT, timestamp_or_absent};
+use super::gauges::{ABSENT, past_or_absent};
 use crate::metrics::names as n;
 
 /// The backups that a database has, after one was made, rotated away or found at start. No log
@@ -31,8 +31,8 @@ impl Backups<'_> {
     pub fn emit(&self) {
         n::BACKUPS.gauge([self.database]).set(self.count as f64);
         n::BACKUPS_DAMAGED.gauge([self.database]).set(self.damaged as f64);
-        n::BACKUP_NEWEST.gauge([self.database]).set(timestamp_or_absent(self.newest));
-        n::BACKUP_VERIFIED.gauge([self.database]).set(timestamp_or_absent(self.newest_verified));
+        n::BACKUP_NEWEST.gauge([self.database]).set(past_or_absent(self.newest));
+        n::BACKUP_VERIFIED.gauge([self.database]).set(past_or_absent(self.newest_verified));
         for (kind, bytes) in [("raw", self.raw_bytes), ("stored", self.stored_bytes)] {
             n::BACKUP_SIZE.gauge([self.database, kind]).set(bytes.map_or(ABSENT, |b| b as f64));
         }
@@ -57,7 +57,7 @@ impl BackupCopy<'_> {
     pub fn emit(&self) {
         let labels = [self.database, self.copy];
         n::BACKUP_COPIES.gauge(labels).set(self.count.map_or(ABSENT, |count| count as f64));
-        n::BACKUP_COPY_NEWEST.gauge(labels).set(timestamp_or_absent(self.newest));
+        n::BACKUP_COPY_NEWEST.gauge(labels).set(past_or_absent(self.newest));
     }
 }
 

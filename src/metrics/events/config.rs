@@ -5,7 +5,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use super::LOG;
-use super::gauges::timestamp;
+use super::gauges::past_or_absent;
 use crate::metrics::names as n;
 use crate::terms::Outcome;
 
@@ -24,13 +24,27 @@ impl ConfigLoaded<'_> {
     /// Writes the log line and the metrics.
     pub fn emit(&self) {
         n::CONFIG_LAST_RELOAD_SUCCESSFUL.gauge([]).set(1);
-        n::CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP.gauge([]).set(timestamp(self.at));
+        n::CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP.gauge([]).set(past_or_absent(Some(self.at)));
         tracing::info!(
             target: LOG,
             path = %self.path.display(),
             databases = self.databases,
             "configuration loaded"
         );
+    }
+}
+
+/// When the configuration in force was loaded, by the clock as it is now. No log line.
+#[derive(Debug)]
+pub struct ConfigInForce {
+    /// When.
+    pub since: DateTime<Utc>,
+}
+
+impl ConfigInForce {
+    /// Writes the metric.
+    pub fn emit(&self) {
+        n::CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP.gauge([]).set(past_or_absent(Some(self.since)));
     }
 }
 
@@ -50,7 +64,7 @@ impl ConfigReloaded<'_> {
     pub fn emit(&self) {
         n::CONFIG_RELOADS.counter([Outcome::Success.as_str()]).increment(1);
         n::CONFIG_LAST_RELOAD_SUCCESSFUL.gauge([]).set(1);
-        n::CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP.gauge([]).set(timestamp(self.at));
+        n::CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP.gauge([]).set(past_or_absent(Some(self.at)));
         tracing::info!(
             target: LOG,
             path = %self.path.display(),

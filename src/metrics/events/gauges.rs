@@ -6,19 +6,25 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
+use crate::clock;
 use crate::metrics::names::Metric;
 
 /// Takes a gauge off the page: the exporter has no way to delete one, and the page leaves NaN out.
 pub(super) const ABSENT: f64 = f64::NAN;
 
-/// A time as a gauge's value.
-pub(super) fn timestamp(time: DateTime<Utc>) -> f64 {
-    time.timestamp_millis() as f64 / 1000.0
+/// A time at which something will be due as a gauge's value, absent where there is none.
+pub(super) fn due_or_absent(time: Option<DateTime<Utc>>) -> f64 {
+    time.map_or(ABSENT, timestamp)
 }
 
-/// A time as a gauge's value, absent where there is none.
-pub(super) fn timestamp_or_absent(time: Option<DateTime<Utc>>) -> f64 {
-    time.map_or(ABSENT, timestamp)
+/// A time at which something happened as a gauge's value, absent where there is none, or where it
+/// cannot be true: no such value is ever later than now, or no alert would fire until then.
+pub(super) fn past_or_absent(time: Option<DateTime<Utc>>) -> f64 {
+    time.and_then(|at| clock::past(at, clock::now())).map_or(ABSENT, timestamp)
+}
+
+fn timestamp(time: DateTime<Utc>) -> f64 {
+    time.timestamp_millis() as f64 / 1000.0
 }
 
 /// Label values besides `database` that were set, by metric and database. One for the process is

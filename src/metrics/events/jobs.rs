@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::LOG;
-use super::gauges::{timestamp, timestamp_or_absent};
+use super::gauges::{due_or_absent, past_or_absent};
 use crate::metrics::names as n;
 use crate::terms::Outcome;
 
@@ -60,7 +60,7 @@ impl JobFinished<'_> {
         n::JOB_DURATION.histogram([database, job]).record(seconds);
         match self.outcome {
             Outcome::Success => {
-                n::JOB_LAST_SUCCESS.gauge([database, job]).set(timestamp(self.at));
+                n::JOB_LAST_SUCCESS.gauge([database, job]).set(past_or_absent(Some(self.at)));
                 tracing::info!(target: LOG, database, job, run, seconds, summary, "job done");
             }
             Outcome::Failure => {
@@ -70,7 +70,10 @@ impl JobFinished<'_> {
             Outcome::Interrupted if matches!(reason, "blackout" | "no_pause") => {
                 tracing::info!(target: LOG, database, job, run, seconds, reason, "job stopped: {summary}");
             }
-            Outcome::Interrupted | Outcome::Skipped => {
+            Outcome::Skipped => {
+                tracing::info!(target: LOG, database, job, run, seconds, reason, "job skipped: {summary}");
+            }
+            Outcome::Interrupted => {
                 tracing::warn!(target: LOG, database, job, run, seconds, reason, "job stopped: {summary}");
             }
         }
@@ -97,6 +100,25 @@ impl JobSkipped<'_> {
     }
 }
 
+/// A run left out what only the application can do, which the run before it did not: told once.
+#[derive(Debug)]
+pub struct LeftOut<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// The kind of job.
+    pub job: &'a str,
+    /// What, and why.
+    pub what: &'a str,
+}
+
+impl LeftOut<'_> {
+    /// Writes the log line.
+    pub fn emit(&self) {
+        let Self { database, job, what } = *self;
+        tracing::warn!(target: LOG, database, job, "left out from now on: {what}");
+    }
+}
+
 /// The time at which a job is due next became known, or that it is not due at all. No log line.
 #[derive(Debug)]
 pub struct JobScheduled<'a> {
@@ -111,24 +133,24 @@ pub struct JobScheduled<'a> {
 impl JobScheduled<'_> {
     /// Writes the metric.
     pub fn emit(&self) {
-        n::JOB_NEXT_RUN.gauge([self.database, self.job]).set(timestamp_or_absent(self.next));
+        n::JOB_NEXT_RUN.gauge([self.database, self.job]).set(due_or_absent(self.next));
     }
 }
 
-/// The run history, read at start, knows when a job last ended well. No log line.
+/// The run history knows when a job last ended well, or does not. No log line.
 #[derive(Debug)]
 pub struct JobSucceededBefore<'a> {
     /// The database.
     pub database: &'a str,
     /// The kind of job.
     pub job: &'a str,
-    /// When.
-    pub at: DateTime<Utc>,
+    /// When; `None`: it never did, or under a clock that was ahead.
+    pub at: Option<DateTime<Utc>>,
 }
 
 impl JobSucceededBefore<'_> {
     /// Writes the metric.
     pub fn emit(&self) {
-        n::JOB_LAST_SUCCESS.gauge([self.database, self.job]).set(timestamp(self.at));
+        n::JOB_LAST_SUCCESS.gauge([self.database, self.job]).set(past_or_absent(self.at));
     }
 }

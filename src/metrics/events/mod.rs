@@ -13,12 +13,12 @@ mod pool;
 mod queries;
 
 pub use backup::{BackupCopy, BackupCopyFailed, Backups, Cleaned, Reclaimed};
-pub use config::{ConfigLoaded, ConfigRejected, ConfigReloaded};
+pub use config::{ConfigInForce, ConfigLoaded, ConfigRejected, ConfigReloaded};
 pub use database::{
     Check, CheckChanged, DatabaseDamaged, DiskFree, Growth, IndexProblems, LogFreed, LogPinned, LogPinnedFor,
     Sizes, TableSize,
 };
-pub use jobs::{JobFinished, JobScheduled, JobSkipped, JobStarted, JobSucceededBefore};
+pub use jobs::{JobFinished, JobScheduled, JobSkipped, JobStarted, JobSucceededBefore, LeftOut};
 pub use pool::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited};
 pub use queries::{PlanChanged, QueryTimed, SlowQueriesDropped, SlowQuery, WatchTimed, WritersHeld};
 

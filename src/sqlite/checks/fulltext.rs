@@ -104,7 +104,7 @@ fn in_a_copy(
     content: &str,
 ) -> Result<Agreement> {
     let transaction = connection.unchecked_transaction()?;
-    let columns = keys::all_columns(connection, content)?;
+    let columns = keys::every_column(connection, content)?;
     let rowid = match &definition.rowid {
         rowid if columns.iter().any(|column| column.eq_ignore_ascii_case(rowid)) => String::new(),
         rowid => format!("{0} AS {0}, ", quoted(rowid)),

@@ -2,7 +2,9 @@
 //! take "cannot be checked" for "damaged": an unknown function, collation or module stays an error
 //! of the caller's (HAZARDS H16).
 
+mod foreign_keys;
 pub mod fulltext;
+mod stand_ins;
 pub mod tokenizer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Cause, Error, Reason, Result};
+pub use self::foreign_keys::{References, has_foreign_keys, references};
+use self::stand_ins::StandIns;
+use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
+use crate::sqlite::look::{names, refused};
 
 /// Lines after which SQLite ends a check (SQLITE_INTEGRITY_CHECK_ERROR_MAX in pragma.c).
 const MOST_PROBLEMS: usize = 100;
@@ -43,8 +48,12 @@ pub struct Found {
     /// Virtual tables whose own check failed, one line each: the pages are in order, and what they
     /// were made from is there.
     pub virtual_tables: Vec<String>,
-    /// What a virtual table could not check of itself, one line each.
+    /// What could not be checked here, one line each: of a virtual table itself, or of a table that
+    /// needs what only the application has, and whose structure was checked all the same.
     pub unchecked: Vec<String>,
+    /// Constraints and orders were passed over, because one of them needs what only the application
+    /// has: more is found out table by table.
+    pub is_of_structure: bool,
     /// SQLite ended at its [`MOST_PROBLEMS`]th line: what is not named need not be right.
     pub is_cut_off: bool,
     /// Damage ended it before it had looked at everything: that is the last line of `structure`.
@@ -72,6 +81,7 @@ impl Found {
             }
         }
         self.indexes.extend(other.indexes);
+        self.is_of_structure |= other.is_of_structure;
         self.is_cut_off |= other.is_cut_off;
         self.has_ended |= other.has_ended;
     }
@@ -140,13 +150,11 @@ fn with_name(line: &str, roots: &BTreeMap<u64, String>) -> String {
 }
 
 /// Every table that can be checked by itself: shadow tables, virtual tables and SQLite's own
-/// included.
+/// included, and those not whose names no statement can have.
 pub fn tables(connection: &Connection) -> Result<Vec<String>> {
-    let mut statement = connection.prepare(
-        "SELECT name FROM main.sqlite_schema WHERE type = 'table' UNION SELECT 'sqlite_schema' ORDER BY 1",
-    )?;
-    let rows = statement.query_map([], |row| row.get(0))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let sql =
+        "SELECT name FROM main.sqlite_schema WHERE type = 'table' UNION SELECT 'sqlite_schema' ORDER BY 1";
+    names::all(connection, sql, [])
 }
 
 /// Checks one table with its indexes, or with `None` the whole file: only that sees the freelist,
@@ -155,6 +163,37 @@ pub fn tables(connection: &Connection) -> Result<Vec<String>> {
 /// Damage is found, not failed on. Errors: `unsupported` and `sqlite` where the check cannot be
 /// done; `busy`, `cancelled`.
 pub fn integrity(connection: &Connection, depth: Depth, table: Option<&str>) -> Result<Found> {
+    if let Some(error) = not_read(connection, table)? {
+        return Err(error);
+    }
+    match asked(connection, depth, table, &StandIns::none()) {
+        Err(error) if StandIns::may_help(&error) => {
+            // The whole is checked table by table as well.
+            let depth = if table.is_some() { depth } else { Depth::Quick };
+            stand_ins::check(connection, table, error, |stand_ins| asked(connection, depth, table, stand_ins))
+        }
+        asked => asked,
+    }
+}
+
+/// Why SQLite cannot check a table that it does not read here, or the whole file, whose pages it
+/// would take for unused.
+fn not_read(connection: &Connection, table: Option<&str>) -> Result<Option<Error>> {
+    let mut refused = refused::all(connection)?.into_iter();
+    Ok(match table {
+        Some(table) => refused.find(|one| one.has_pages && one.table.eq_ignore_ascii_case(table)),
+        None => refused.find(|one| one.has_pages),
+    }
+    .map(|one| one.error))
+}
+
+/// One check, without what `stand_ins` alone have made of it.
+fn asked(
+    connection: &Connection,
+    depth: Depth,
+    table: Option<&str>,
+    stand_ins: &StandIns<'_>,
+) -> Result<Found> {
     let mut found = Found::default();
     let pragma = match depth {
         Depth::Quick => "quick_check",
@@ -165,7 +204,7 @@ pub fn integrity(connection: &Connection, depth: Depth, table: Option<&str>) -> 
         Ok(lines) => {
             let roots =
                 if lines.iter().any(|l| l.contains("Tree ")) { roots(connection) } else { BTreeMap::new() };
-            for line in &lines {
+            for line in lines.iter().filter(|line| !stand_ins.have_made(line)) {
                 found.file(line, &roots);
             }
             found.is_cut_off = lines.len() >= MOST_PROBLEMS;
@@ -207,77 +246,9 @@ fn roots(connection: &Connection) -> BTreeMap<u64, String> {
     let read = || -> rusqlite::Result<BTreeMap<u64, String>> {
         let mut statement = connection
             .prepare("SELECT rootpage, type || ' ' || name FROM main.sqlite_schema WHERE rootpage > 0")?;
-        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        statement.query_map([], |row| Ok((row.get(0)?, names::shown(row, 1)?)))?.collect()
     };
     read().unwrap_or_default()
-}
-
-/// What the foreign keys of one table lead to.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct References {
-    /// Rows whose parent is not there, by the parent's table.
-    pub orphans: BTreeMap<String, u64>,
-    /// Tables that are referred to and do not exist.
-    pub missing: BTreeSet<String>,
-    /// A key that SQLite cannot enforce: the columns referred to are neither the primary key nor
-    /// unique.
-    pub mismatch: Option<String>,
-}
-
-impl References {
-    /// One sentence for each thing that is wrong with the keys of `table`.
-    pub fn in_words(&self, table: &str) -> Vec<String> {
-        let orphans = self.orphans.iter().map(|(parent, rows)| match rows {
-            1 => format!("1 row of {table} refers to a row of {parent} that does not exist"),
-            n => format!("{n} rows of {table} refer to rows of {parent} that do not exist"),
-        });
-        let missing = self
-            .missing
-            .iter()
-            .map(|parent| format!("{table} refers to the table {parent}, which does not exist"));
-        let mismatch = self.mismatch.iter().map(|text| {
-            format!("{table} refers to columns that are neither a primary key nor unique, so that SQLite cannot enforce it ({text})")
-        });
-        orphans.chain(missing).chain(mismatch).collect()
-    }
-}
-
-/// Whether a table has foreign keys.
-pub fn has_foreign_keys(connection: &Connection, table: &str) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM pragma_foreign_key_list(?1))";
-    Ok(connection.query_row(sql, [table], |row| row.get(0))?)
-}
-
-/// Checks the foreign keys of one table, whether or not anybody has enforced them. Errors as
-/// [`integrity`], and `damaged`.
-pub fn references(connection: &Connection, table: &str) -> Result<References> {
-    let mut found = References::default();
-    let mut parents = connection.prepare(
-        "SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(?1) AS f WHERE NOT EXISTS \
-         (SELECT 1 FROM main.sqlite_schema WHERE type IN ('table', 'view') AND name = f.\"table\" COLLATE NOCASE)",
-    )?;
-    found.missing = parents.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    match orphans(connection, table) {
-        Ok(orphans) => found.orphans = orphans,
-        Err(error) if error.cause() == Some(&Cause::ForeignKeyMismatch) => {
-            found.mismatch = Some(error.message);
-        }
-        Err(error) => return Err(error),
-    }
-    // With its table missing every reference leads nowhere; that is one problem, not one for each
-    // row.
-    found.orphans.retain(|parent, _| !found.missing.contains(parent));
-    Ok(found)
-}
-
-fn orphans(connection: &Connection, table: &str) -> Result<BTreeMap<String, u64>> {
-    let mut statement = connection.prepare(&format!("PRAGMA main.foreign_key_check({})", quoted(table)))?;
-    let mut rows = statement.query([])?;
-    let mut orphans = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        *orphans.entry(row.get(2)?).or_default() += 1;
-    }
-    Ok(orphans)
 }
 
 /// Whether a table is there: one that is not was dropped since it was listed. That its check lacks
@@ -290,7 +261,7 @@ pub fn is_there(connection: &Connection, table: &str) -> Result<bool> {
 /// The table to which an index belongs; `None` where there is no such index.
 pub fn table_of(connection: &Connection, index: &str) -> Result<Option<String>> {
     let sql = "SELECT tbl_name FROM main.sqlite_schema WHERE type = 'index' AND name = ?1 COLLATE NOCASE";
-    Ok(connection.query_row(sql, [index], |row| row.get(0)).optional()?)
+    Ok(connection.query_row(sql, [index], |row| names::name(row, 0)).optional()?.flatten())
 }
 
 /// Whether an error of a check says that it cannot be done here, rather than that it was kept from

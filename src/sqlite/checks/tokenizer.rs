@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use super::fulltext::{self, Agreement};
 use crate::error::{Reason, Result};
 use crate::sql::quoting::quoted;
+use crate::sqlite::look::names;
 use crate::sqlite::write::hold;
 
 /// Rows at either end of the content that are cut into words here as well.
@@ -80,8 +81,8 @@ pub fn step(connection: &mut Connection, table: &str) -> Result<Step> {
 fn is_ours(connection: &Connection, table: &str) -> Result<bool> {
     // FTS3 and FTS4 do not show which words a row has.
     let Some((using, _)) = fulltext::fts5(connection, table)? else { return Ok(true) };
-    let mut columns = connection.prepare("SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0")?;
-    let columns = columns.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    let columns =
+        names::all(connection, "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0", [table])?;
     let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
     let (columns, index) = (columns.join(", "), quoted(table));
     let sample = |order: &str| {

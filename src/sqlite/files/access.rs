@@ -15,7 +15,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
 use super::paths::{SIDECARS, resolved, sidecar};
-use super::{aliases, header};
+use super::{aliases, header, read_only};
 use crate::error::{Error, Reason, Result};
 
 /// Which file a path leads to: device and inode.
@@ -44,6 +44,10 @@ pub fn check(path: &Path) -> Result<Identity> {
         Error::new(error.reason, text)
     })?;
     has_one_name(path)?;
+    // Where nothing can be written, nothing is left that the application could not write.
+    if let Some(readable) = read_only::check(path) {
+        return readable.map(|()| (file.dev(), file.ino()));
+    }
     let directory = path.parent().unwrap_or(Path::new("/"));
     let parent = std::fs::metadata(directory)
         .map_err(|e| Error::io(format!("the directory {} cannot be read", directory.display()), &e))?;
@@ -114,6 +118,7 @@ pub fn check_sidecars(path: &Path) -> Result<()> {
 pub fn warnings(path: &Path) -> Vec<String> {
     let mut warnings = Vec::new();
     warnings.extend(aliases::second(path).map(|second| second.to_string()));
+    warnings.extend(read_only::why(path).map(|why| why.message));
     if let Some(group) = group_left_out(path) {
         warnings.push(format!(
             "{} may be written by group {group}, but the -wal and -shm files that litekeeper makes beside it are not that \
@@ -229,10 +234,6 @@ fn may(path: &Path, access: Access, what: &str) -> Result<()> {
         let us = rustix::process::geteuid().as_raw();
         let mut error = Error::io(format!("user {us} may not {what} {}", path.display()), &e.into());
         error.message += match error.reason {
-            Reason::ReadOnly => {
-                "; mount that filesystem writable: SQLite needs to write there even for reading, its locks and its \
-                 write-ahead log"
-            }
             Reason::Permission => {
                 "; run litekeeper as the database's owner (litekeeper@.service), or give its group the right"
             }

@@ -9,6 +9,7 @@ pub mod header;
 pub mod holders;
 pub mod paths;
 pub mod place;
+pub mod read_only;
 pub mod replicator;
 pub mod space;
 pub mod stamp;

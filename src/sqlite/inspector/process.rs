@@ -20,7 +20,7 @@ use crate::sqlite::checks;
 use crate::sqlite::files::access;
 use crate::sqlite::files::paths::file_bytes;
 use crate::sqlite::look::schema;
-use crate::sqlite::open::{self, bounds};
+use crate::sqlite::open::{self, bounds, strictness};
 
 /// How long the statement at work may take to end, and its connection to close, when nobody waits
 /// any more.
@@ -59,6 +59,8 @@ pub fn answer() -> Result<()> {
 }
 
 fn ask(connection: &Connection, question: &Question) -> Result<()> {
+    // The application may change its schema between two questions.
+    strictness::relax(connection)?;
     match question {
         Question::Open => say(Ok(())),
         Question::Tables => say(checks::tables(connection)),

@@ -4,6 +4,7 @@
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
+use super::names;
 use super::schema::Table;
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
@@ -32,20 +33,47 @@ pub fn key(connection: &Connection, table: &Table) -> Result<Vec<String>> {
         })
 }
 
-/// The columns of a table's primary key, in the key's order.
+/// The columns of a table's primary key, in the key's order. Errors: `unsupported` where no
+/// statement can name one of them.
 pub fn primary_key(connection: &Connection, table: &str) -> Result<Vec<String>> {
-    texts(connection, "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk", table)
+    let sql = "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk";
+    speakable(connection, sql, table)?;
+    names::all(connection, sql, [table])
 }
 
-/// All columns, generated ones included.
+/// All columns, generated ones included, but for those that no statement can name.
 pub fn all_columns(connection: &Connection, table: &str) -> Result<Vec<String>> {
-    texts(connection, "SELECT name FROM pragma_table_xinfo(?1)", table)
+    names::all(connection, COLUMNS, [table])
 }
 
-fn texts(connection: &Connection, sql: &str, table: &str) -> Result<Vec<String>> {
-    let mut statement = connection.prepare(sql)?;
-    let rows = statement.query_map([table], |row| row.get(0))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+/// The same, where none may be left out. Errors: `unsupported` with the one that no statement can
+/// name.
+pub fn every_column(connection: &Connection, table: &str) -> Result<Vec<String>> {
+    speakable(connection, COLUMNS, table)?;
+    all_columns(connection, table)
+}
+
+const COLUMNS: &str = "SELECT name FROM pragma_table_xinfo(?1)";
+
+fn speakable(connection: &Connection, sql: &str, table: &str) -> Result<()> {
+    match names::unspeakable(connection, sql, [table])?.first() {
+        Some(shown) => Err(names::not_utf8("the column", &format!("{table}.{shown}"))),
+        None => Ok(()),
+    }
+}
+
+/// Whether the table itself has its rows in the order of `column`: its INTEGER PRIMARY KEY, or the
+/// first column of the key of a WITHOUT ROWID table.
+pub fn is_in_order_of(connection: &Connection, table: &Table, column: &str) -> Result<bool> {
+    if table.without_rowid {
+        return Ok(primary_key(connection, &table.name)?
+            .first()
+            .is_some_and(|first| first.eq_ignore_ascii_case(column)));
+    }
+    // Only the rowid has no index of its own: INTEGER PRIMARY KEY DESC has one.
+    let sql = "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE pk > 0 AND name = ?2 COLLATE NOCASE) \
+               AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')";
+    Ok(connection.query_row(sql, (&table.name, column), |row| row.get(0))?)
 }
 
 /// An index that holds every row in the binary order of `column`, and can be walked: the one with
@@ -59,10 +87,17 @@ pub fn index_in_order_of(connection: &Connection, table: &str, column: &str) -> 
            AND x.name = ?2 COLLATE NOCASE \
            AND NOT EXISTS (SELECT 1 FROM pragma_index_xinfo(l.name) AS other \
              WHERE other.cid = -2 OR upper(other.coll) NOT IN ('BINARY', 'NOCASE', 'RTRIM')) \
-         ORDER BY (SELECT count(*) FROM pragma_index_xinfo(l.name)), l.name LIMIT 1",
+         ORDER BY (SELECT count(*) FROM pragma_index_xinfo(l.name)), l.name",
     )?;
     let mut rows = statement.query([table, column])?;
-    Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    while let Some(row) = rows.next()? {
+        if let Some(index) = names::name(row, 0)?
+            && speakable(connection, "SELECT name FROM pragma_index_xinfo(?1)", &index).is_ok()
+        {
+            return Ok(Some(index));
+        }
+    }
+    Ok(None)
 }
 
 /// A column of an order, as SQL names it behind a table's alias.
@@ -104,7 +139,11 @@ pub fn order_of(
         let (column, sql) = if row.get::<_, i64>(0)? < 0 {
             (key.concat(), key.concat())
         } else {
-            let column = quoted(&row.get::<_, String>(1)?);
+            let Some(column) = names::name(row, 1)? else {
+                let shown = format!("{}.{}", table.name, names::shown(row, 1)?);
+                return Err(names::not_utf8("the column", &shown));
+            };
+            let column = quoted(&column);
             let sql = format!("{column} COLLATE {}", quoted(&row.get::<_, String>(2)?));
             (column, sql)
         };

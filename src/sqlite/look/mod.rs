@@ -4,7 +4,9 @@
 pub mod explain;
 pub mod facts;
 pub mod keys;
+pub mod names;
 pub mod query;
+pub mod refused;
 pub mod rowids;
 pub mod schema;
 pub mod sizes;

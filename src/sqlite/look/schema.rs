@@ -1,8 +1,10 @@
 //! What the schema of a database says: tables, indexes, triggers, foreign keys, and names quoted
 //! for SQL. Reads only.
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::names;
 use crate::error::Result;
 use crate::sql::quoting::quoted;
 
@@ -76,36 +78,46 @@ pub const ORDINARY: &str = "t.type = 'table' AND t.rootpage > 0 AND t.name NOT L
          AND substr(t.name, 1, length(v.name) + 1) = v.name || '_' COLLATE NOCASE \
          AND instr(' ' || module.column2 || ' ', ' ' || lower(substr(t.name, length(v.name) + 2)) || ' ') > 0)";
 
-/// The ordinary tables, by name.
+/// The ordinary tables, by name, but for those that no statement can name.
 pub fn tables(connection: &Connection) -> Result<Vec<Table>> {
     let sql = format!(
         "SELECT t.name, {WITHOUT_ROWID} FROM main.sqlite_schema AS t WHERE {ORDINARY} ORDER BY t.name"
     );
     let mut statement = connection.prepare(&sql)?;
-    let rows = statement.query_map([], |row| Ok(Table { name: row.get(0)?, without_rowid: row.get(1)? }))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let mut rows = statement.query([])?;
+    let mut tables = Vec::new();
+    while let Some(row) = rows.next()? {
+        let without_rowid = row.get(1)?;
+        tables.extend(names::name(row, 0)?.map(|name| Table { name, without_rowid }));
+    }
+    Ok(tables)
 }
 
-/// The columns of a table with their declared types, in order, generated ones included.
+/// The columns of a table with their declared types, in order, generated ones included, but for
+/// those that no statement can name.
 pub fn columns(connection: &Connection, table: &str) -> Result<Vec<(String, String)>> {
     let mut statement =
         connection.prepare("SELECT name, type FROM pragma_table_xinfo(?1) WHERE hidden <> 1 ORDER BY cid")?;
-    let rows = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let rows = statement.query_map([table], |row| Ok((names::name(row, 0)?, names::shown(row, 1)?)))?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(rows.into_iter().filter_map(|(name, sort)| Some((name?, sort))).collect())
 }
 
-/// The indexes of a table, by name, automatic ones included.
+/// The indexes of a table, by name, automatic ones included, but for those that no statement can
+/// name.
 pub fn indexes(connection: &Connection, table: &str) -> Result<Vec<Index>> {
     let mut list =
         connection.prepare("SELECT name, partial, \"unique\" FROM pragma_index_list(?1) ORDER BY name")?;
     let mut keys = connection.prepare("SELECT name FROM pragma_index_info(?1) ORDER BY seqno")?;
     let found = list
-        .query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<rusqlite::Result<Vec<(String, bool, bool)>>>()?;
+        .query_map([table], |row| Ok((names::name(row, 0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<Vec<(Option<String>, bool, bool)>>>()?;
     found
         .into_iter()
+        .filter_map(|(name, partial, unique)| Some((name?, partial, unique)))
         .map(|(name, partial, unique)| {
-            let columns = keys.query_map([&name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            let columns =
+                keys.query_map([&name], |row| names::name(row, 0))?.collect::<rusqlite::Result<_>>()?;
             Ok(Index { name, table: table.to_owned(), columns, partial, unique })
         })
         .collect()
@@ -116,7 +128,9 @@ pub fn delete_triggers(connection: &Connection, table: &str) -> Result<Vec<Trigg
     let mut statement = connection.prepare(
         "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE ORDER BY name",
     )?;
-    let rows = statement.query_map([table], |row| Ok(Trigger { name: row.get(0)?, sql: row.get(1)? }))?;
+    // A name is shown, and its text looked into; neither becomes part of a statement.
+    let rows = statement
+        .query_map([table], |row| Ok(Trigger { name: names::shown(row, 0)?, sql: names::shown(row, 1)? }))?;
     let all = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(all.into_iter().filter(fires_on_delete).collect())
 }
@@ -132,7 +146,8 @@ fn fires_on_delete(trigger: &Trigger) -> bool {
         .is_none_or(|event| event.eq_ignore_ascii_case("DELETE"))
 }
 
-/// The foreign keys of all tables that point at `parent`.
+/// The foreign keys of all tables that point at `parent`. Errors: `unsupported` where the name of
+/// one of them, or of a column of its key, is not UTF-8: its rows cannot be asked for.
 pub fn child_keys(connection: &Connection, parent: &str) -> Result<Vec<ChildKey>> {
     let mut statement = connection.prepare(
         "SELECT t.name, f.id, f.\"from\", f.\"to\", f.on_delete \
@@ -143,8 +158,21 @@ pub fn child_keys(connection: &Connection, parent: &str) -> Result<Vec<ChildKey>
     let mut rows = statement.query([parent])?;
     let mut keys: Vec<(i64, ChildKey)> = Vec::new();
     while let Some(row) = rows.next()? {
-        let (child, id): (String, i64) = (row.get(0)?, row.get(1)?);
-        let column = (row.get(2)?, row.get(3)?);
+        let id: i64 = row.get(1)?;
+        let Some(child) = names::name(row, 0)? else {
+            return Err(names::not_utf8("the table", &names::shown(row, 0)?)
+                .context(format!("a table refers to {parent}")));
+        };
+        // The parent's is NULL where it is the primary key.
+        let to = names::name(row, 3)?;
+        let Some(from) = names::name(row, 2)?.filter(|_| to.is_some() || row.get_ref(3).is_ok_and(is_null))
+        else {
+            let shown = format!("{} or {}", names::shown(row, 2)?, names::shown(row, 3)?);
+            return Err(
+                names::not_utf8("a column of the key", &shown).context(format!("{child} refers to {parent}"))
+            );
+        };
+        let column = (from, to);
         match keys.last_mut() {
             Some((last, key)) if *last == id && key.child == child => key.columns.push(column),
             _ => keys.push((id, ChildKey { child, columns: vec![column], on_delete: row.get(4)? })),
@@ -153,13 +181,20 @@ pub fn child_keys(connection: &Connection, parent: &str) -> Result<Vec<ChildKey>
     Ok(keys.into_iter().map(|(_, key)| key).collect())
 }
 
-/// The text that made a table, index, view or trigger; `None` where there is no such thing.
-pub fn sql_of(connection: &Connection, name: &str) -> Result<Option<String>> {
-    let sql = "SELECT sql FROM main.sqlite_schema WHERE name = ?1 COLLATE NOCASE";
-    Ok(connection.query_row(sql, [name], |row| row.get(0)).optional()?.flatten())
+fn is_null(value: ValueRef<'_>) -> bool {
+    matches!(value, ValueRef::Null)
 }
 
-/// All that the schema consists of, in one text, for a hash that changes when the schema does.
+/// The text that made a table, index, view or trigger, with U+FFFD for what is not UTF-8 in it;
+/// `None` where there is no such thing.
+pub fn sql_of(connection: &Connection, name: &str) -> Result<Option<String>> {
+    let sql = "SELECT sql FROM main.sqlite_schema WHERE name = ?1 COLLATE NOCASE";
+    let text = |row: &Row<'_>| Ok(if is_null(row.get_ref(0)?) { None } else { Some(names::shown(row, 0)?) });
+    Ok(connection.query_row(sql, [name], text).optional()?.flatten())
+}
+
+/// All that the schema consists of, in one text, for a hash that changes when the schema does. What
+/// is not UTF-8 counts as empty, as it does in the manifests that there are.
 pub fn text(connection: &Connection) -> Result<String> {
     let mut statement = connection.prepare(
         "SELECT type, name, tbl_name, coalesce(sql, '') FROM main.sqlite_schema ORDER BY type, name",
@@ -181,11 +216,7 @@ pub fn names(connection: &Connection) -> Result<Vec<String>> {
     let objects = "SELECT name FROM main.sqlite_schema";
     let columns =
         "SELECT c.name FROM main.sqlite_schema AS s, pragma_table_xinfo(s.name) AS c WHERE s.type = 'table'";
-    let read = |sql: &str| -> Result<Vec<String>> {
-        let mut statement = connection.prepare(sql)?;
-        let rows = statement.query_map([], |row| row.get(0))?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    };
+    let read = |sql: &str| names::all(connection, sql, []);
     read(&format!("{objects} UNION {columns}")).or_else(|_| read(objects))
 }
 

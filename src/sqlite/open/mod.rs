@@ -3,6 +3,7 @@
 
 pub(in crate::sqlite) mod bounds;
 pub mod exclusive;
+pub mod strictness;
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -35,6 +36,7 @@ pub fn immutable(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(escaped(path) + "?immutable=1", flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    strictness::relax(&connection)?;
     Ok(connection)
 }
 
@@ -47,6 +49,7 @@ pub fn throwaway(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(escaped(path) + "?mode=rw&nolock=1", flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    strictness::relax(&connection)?;
     connection.pragma_update(None, "journal_mode", "memory")?;
     connection.pragma_update(None, "synchronous", "off")?;
     Ok(connection)
@@ -65,6 +68,7 @@ pub fn another(path: &Path) -> rusqlite::Result<Connection> {
     keep_log_on_close(&connection)?;
     hold::read_only(&connection)?;
     connection.busy_timeout(Duration::ZERO)?;
+    strictness::relax(&connection)?;
     Ok(connection)
 }
 

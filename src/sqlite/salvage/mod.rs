@@ -126,6 +126,12 @@ pub fn salvage(
         stale_indexes: stale,
         schema_lost: schema.lost,
         left_out,
+        replaced: schema
+            .entries
+            .iter()
+            .filter(|entry| entry.is_replaced)
+            .map(|entry| format!("{} {}", entry.sort.as_str(), entry.name))
+            .collect(),
     })
 }
 

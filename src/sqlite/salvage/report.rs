@@ -71,4 +71,7 @@ pub struct Salvage {
     pub schema_lost: u64,
     /// What could not be made again, and why.
     pub left_out: Vec<String>,
+    /// What was not UTF-8 in the schema, and is U+FFFD in that of the new file: `table x`.
+    #[serde(skip)]
+    pub replaced: Vec<String>,
 }

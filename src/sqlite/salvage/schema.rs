@@ -39,6 +39,8 @@ pub(super) struct Entry {
     pub(super) root: u32,
     /// None for indexes that a constraint made.
     pub(super) sql: Option<String>,
+    /// Not all of it is UTF-8: what is not is U+FFFD here, and in what is made by it.
+    pub(super) is_replaced: bool,
 }
 
 impl Entry {
@@ -150,9 +152,12 @@ fn entry(database: &Database<'_>, page: &Page, at: usize) -> Option<Entry> {
         Some(Value::Null) => 0,
         _ => return None,
     };
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let is_text = |bytes: &Vec<u8>| str::from_utf8(bytes).is_ok();
+    let is_replaced =
+        !(is_text(name) && is_text(table)) || matches!(sql, Some(Value::Text(sql)) if !is_text(sql));
     let sql = match sql {
-        Some(Value::Text(sql)) => Some(text(sql)?),
+        Some(Value::Text(sql)) => Some(text(sql)),
         Some(Value::Null) if sort == Sort::Index => None,
         _ => return None,
     };
@@ -160,5 +165,5 @@ fn entry(database: &Database<'_>, page: &Page, at: usize) -> Option<Entry> {
     if !sql.as_ref().is_none_or(is_create) {
         return None;
     }
-    Some(Entry { sort, name: text(name)?, table: text(table)?, root, sql })
+    Some(Entry { sort, name: text(name), table: text(table), root, sql, is_replaced })
 }

@@ -3,9 +3,10 @@
 
 use rusqlite::Connection;
 
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
 use crate::sqlite::look::schema::{indexes, sql_of, tables};
+use crate::sqlite::look::{names, refused};
 
 /// Rows of an index that are looked at before ANALYZE estimates the rest: what `PRAGMA optimize`
 /// sets for itself (SQLITE_DEFAULT_OPTIMIZE_LIMIT).
@@ -19,10 +20,22 @@ const EXACT: u32 = 0;
 /// the application's queries. Empty tables have no statistics to refresh.
 ///
 /// The connection must be new: SQLite compares with the statistics that it read when it read the
-/// schema.
+/// schema. And it must be for nothing else: a collation that only the application has gets a
+/// stand-in, without which one table would end the look at all. Nothing is put in its order, for
+/// the look counts pages. Errors: `unsupported` where SQLite does not read all of the schema, and so
+/// no statistics.
 pub fn due(connection: &Connection) -> Result<Vec<String>> {
+    if let Some(first) = refused::all(connection)?.first() {
+        let text = format!(
+            "which statistics are due cannot be told, as SQLite reads none where it does not read all of a schema ({})",
+            first.error.message
+        );
+        return Err(Error::new(Reason::Unsupported, text));
+    }
+    connection.collation_needed(|connection, name| connection.create_collation(name, str::cmp))?;
     let mut statement = connection.prepare("PRAGMA main.optimize(0x10003)")?;
-    let planned = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    let planned =
+        statement.query_map([], |row| names::shown(row, 0))?.collect::<rusqlite::Result<Vec<String>>>()?;
     let mut due = Vec::new();
     for table in tables(connection)? {
         let name = quoted(&table.name);
@@ -50,7 +63,10 @@ pub fn parts(connection: &Connection, table: &str) -> Result<Vec<String>> {
     let indexes = indexes(connection, table)?;
     // The number of rows is kept apart where no index tells it.
     let is_told = indexes.iter().any(|index| !index.partial);
-    if is_keyed || !is_told || has_count_of_its_own(connection, table)? {
+    let list = "SELECT name FROM pragma_index_list(?1)";
+    // With the table, one that no statement can name is refreshed as well.
+    let has_others = !names::unspeakable(connection, list, [table])?.is_empty();
+    if is_keyed || !is_told || has_others || has_count_of_its_own(connection, table)? {
         return Ok(vec![table.to_owned()]);
     }
     Ok(indexes.into_iter().map(|index| index.name).collect())

@@ -3,6 +3,7 @@
 
 pub mod analyze;
 pub mod incremental;
+pub mod needs;
 pub mod overwrite;
 pub mod rebuild;
 pub mod statistics;

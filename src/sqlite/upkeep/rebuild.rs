@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
 use crate::sqlite::checks::{self, Found};
+use crate::sqlite::look::names;
 use crate::sqlite::look::schema::{ORDINARY, WITHOUT_ROWID};
 
 /// An index and its table.
@@ -18,14 +19,18 @@ pub struct Rebuildable {
 }
 
 /// Every index that can be rebuilt, by table. The primary key of a table WITHOUT ROWID cannot: it
-/// is the table.
+/// is the table; nor can one that no statement can name.
 pub fn rebuildable(connection: &Connection) -> Result<Vec<Rebuildable>> {
     let mut statement = connection.prepare(&format!(
         "SELECT i.name, t.name FROM main.sqlite_schema AS t JOIN pragma_index_list(t.name, 'main') AS i \
          WHERE {ORDINARY} AND NOT (i.origin = 'pk' AND {WITHOUT_ROWID}) ORDER BY t.name, i.name",
     ))?;
-    let rows = statement.query_map([], |row| Ok(Rebuildable { name: row.get(0)?, table: row.get(1)? }))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let rows = statement.query_map([], |row| Ok((names::name(row, 0)?, names::name(row, 1)?)))?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(name, table)| Some(Rebuildable { name: name?, table: table? }))
+        .collect())
 }
 
 /// Of how many rows an index has other values than the rows themselves, and how many of its entries
@@ -34,12 +39,13 @@ pub fn rebuildable(connection: &Connection) -> Result<Vec<Rebuildable>> {
 ///
 /// Reads the index from start to end, and each row.
 pub fn differing(connection: &Connection, index: &str) -> Result<Option<(u64, u64)>> {
-    let texts = |sql: &str, name: &str| -> Result<Vec<String>> {
-        let mut statement = connection.prepare(sql)?;
-        Ok(statement.query_map([name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
-    };
+    let texts = |sql: &str, name: &str| names::all(connection, sql, [name]);
     let Some(table) = checks::table_of(connection, index)? else { return Ok(None) };
-    let columns = texts("SELECT name FROM pragma_index_xinfo(?1) WHERE key AND cid >= 0", index)?;
+    let own = "SELECT name FROM pragma_index_xinfo(?1) WHERE key AND cid >= 0";
+    if !names::unspeakable(connection, own, [index])?.is_empty() {
+        return Ok(None);
+    }
+    let columns = texts(own, index)?;
     let without_rowid = format!(
         "SELECT t.name FROM main.sqlite_schema AS t WHERE t.name = ?1 COLLATE NOCASE AND {WITHOUT_ROWID}"
     );

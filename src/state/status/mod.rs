@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::problems::{Problem, Severity};
 pub use super::trends::{Measure, Trend};
+use crate::error::Reason;
 pub use crate::terms::Verdict;
 use crate::terms::{JobKind, Outcome};
 
@@ -95,6 +96,10 @@ pub struct DatabaseStatus {
     pub health: Vec<CheckStatus>,
     /// The newest backup.
     pub newest_backup: Option<BackupStatus>,
+    /// Until when the database is known to have held what a good backup holds: the newest one whose
+    /// time is known.
+    #[serde(default)]
+    pub backed_up_until: Option<DateTime<Utc>>,
     /// Until when the newest backup that was verified is known to have been what the database held.
     pub verified_backup: Option<DateTime<Utc>>,
     /// How many good backups there are.
@@ -162,6 +167,7 @@ pub struct PoolStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobStatus {
     /// Its kind.
+    #[serde(rename = "task")]
     pub kind: JobKind,
     /// Its schedule as configured.
     pub schedule: String,
@@ -175,7 +181,7 @@ pub struct JobStatus {
     pub postponed: bool,
     /// The last run that ended.
     pub last: Option<LastRun>,
-    /// When a run last ended well.
+    /// When a run last ended well, as far as is known.
     pub last_success: Option<DateTime<Utc>>,
 }
 
@@ -204,16 +210,23 @@ pub struct Progress {
 pub struct LastRun {
     /// Its number in the run history.
     pub id: i64,
-    /// When it began.
-    pub started: DateTime<Utc>,
-    /// When it ended.
-    pub finished: DateTime<Utc>,
+    /// When it began; absent where that was under a clock that was ahead: then nobody knows.
+    pub started: Option<DateTime<Utc>>,
+    /// When it ended, likewise.
+    pub finished: Option<DateTime<Utc>>,
     /// How.
     pub outcome: Outcome,
     /// Why it did not end well, or what it found, as one word.
     pub reason: Option<String>,
     /// What it did, or what failed and what to do.
     pub summary: String,
+}
+
+impl LastRun {
+    /// How many seconds it took, where that is known.
+    pub fn took(&self) -> Option<f64> {
+        Some((self.finished? - self.started?).as_seconds_f64())
+    }
 }
 
 /// One health check.
@@ -225,8 +238,8 @@ pub struct CheckStatus {
     pub result: Verdict,
     /// In words.
     pub detail: String,
-    /// When.
-    pub at: DateTime<Utc>,
+    /// When; absent where that was under a clock that was ahead.
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// One backup.
@@ -234,17 +247,21 @@ pub struct CheckStatus {
 pub struct BackupStatus {
     /// Its file's name.
     pub name: String,
-    /// When the state in it was taken.
-    pub taken: DateTime<Utc>,
-    /// The latest time at which the database is known to have held that state.
-    pub current: DateTime<Utc>,
-    /// When it was complete.
-    pub finished: DateTime<Utc>,
+    /// When the state in it was taken; absent where that was under a clock that was ahead: then
+    /// nobody knows.
+    pub taken: Option<DateTime<Utc>>,
+    /// The latest time at which the database is known to have held that state, likewise.
+    pub current: Option<DateTime<Utc>>,
+    /// When it was complete, likewise.
+    pub finished: Option<DateTime<Utc>>,
     /// Size of the database in it.
     pub raw_bytes: u64,
     /// Size as stored.
     pub stored_bytes: u64,
-    /// When it was last restored into scratch space and found good; `None`: not yet.
+    /// Whether it was restored into scratch space and found good, at the last time.
+    #[serde(default)]
+    pub is_verified: bool,
+    /// When; absent where it was not yet, or where that was under a clock that was ahead.
     pub verified: Option<DateTime<Utc>>,
 }
 
@@ -314,6 +331,16 @@ impl DatabaseStatus {
 impl JobStatus {
     /// The word of what the last run found, where it did its work and yet not all is well.
     pub fn found(&self) -> Option<&str> {
+        self.reason_of_success().filter(|reason| *reason != Reason::Unsupported.as_str())
+    }
+
+    /// Whether the last run did all that can be done here, and left out what only the application
+    /// can do.
+    pub fn is_limited(&self) -> bool {
+        self.reason_of_success() == Some(Reason::Unsupported.as_str())
+    }
+
+    fn reason_of_success(&self) -> Option<&str> {
         let last = self.last.as_ref().filter(|last| last.outcome == Outcome::Success)?;
         last.reason.as_deref()
     }

@@ -137,7 +137,7 @@ impl JobStatus {
             Outcome::Success | Outcome::Skipped => return None,
         };
         let about = self.kind.to_string();
-        Some(Problem { severity, text: format!("{verb}: {}", last.summary), about, at: Some(last.finished) })
+        Some(Problem { severity, text: format!("{verb}: {}", last.summary), about, at: last.finished })
     }
 }
 
@@ -152,6 +152,6 @@ impl CheckStatus {
             Verdict::Unknown if self.check == APPLICATION_SQLITE => return None,
             Verdict::Unknown => (Severity::Warning, format!("cannot be checked: {}", self.detail)),
         };
-        Some(Problem { severity, about: self.check.clone(), text, at: Some(self.at) })
+        Some(Problem { severity, about: self.check.clone(), text, at: self.at })
     }
 }

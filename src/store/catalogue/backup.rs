@@ -88,6 +88,11 @@ impl Backup {
         self.state == State::Good
     }
 
+    /// Whether the operator pinned it.
+    pub fn is_pinned(&self) -> bool {
+        self.manifest.as_ref().is_some_and(|manifest| manifest.pinned)
+    }
+
     /// Whether it was restored and found good.
     pub fn is_verified(&self) -> bool {
         self.manifest.as_ref().is_some_and(|manifest| manifest.verified().is_some())

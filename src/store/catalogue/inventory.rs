@@ -1,13 +1,15 @@
 //! The backups of a database, put together for those who show them and for those who prune them.
 //! Removes none.
 
+use std::cmp::Reverse;
+
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use super::Catalogue;
 use super::backup::{Backup, State};
-use super::manifest::Manifest;
 use super::rotation::{self, Candidate, Decision};
+use crate::clock;
 use crate::config::{Compression, Keep};
 use crate::error::Result;
 use crate::state::status::BackupStatus;
@@ -60,26 +62,37 @@ impl Catalogue {
         })
     }
 
-    /// The backups in short.
-    pub fn known(&self) -> Result<Inventory> {
+    /// The backups in short, as far as their times are known at `now`. The newest is the one that
+    /// was made last, whatever its time.
+    pub fn known(&self, now: DateTime<Utc>) -> Result<Inventory> {
         let backups = self.list()?;
         let of_damaged_database = backups.iter().filter(|b| b.is_of_damaged_database()).count() as u64;
         let all_damaged = backups.iter().filter(|b| matches!(b.state, State::Damaged(_))).count() as u64;
         let damaged = all_damaged - of_damaged_database;
         let good = backups.into_iter().filter(Backup::is_good);
-        let manifests: Vec<_> = good.filter_map(|backup| backup.manifest).collect();
-        let is_verified = |m: &&Manifest| m.verification.as_ref().is_some_and(|v| v.ok);
-        let verified = manifests.iter().filter(is_verified).max_by_key(|m| m.sequence).map(Manifest::current);
-        let newest = manifests.iter().max_by_key(|m| m.sequence).map(|m| BackupStatus {
+        let mut manifests: Vec<_> = good.filter_map(|backup| backup.manifest).collect();
+        manifests.sort_by_key(|m| Reverse(m.sequence));
+        let past = |at| clock::past(at, now);
+        let mut verified = manifests.iter().filter(|m| m.verified().is_some());
+        let newest = manifests.first().map(|m| BackupStatus {
             name: m.file.clone(),
-            taken: m.started,
-            current: m.current(),
-            finished: m.finished,
+            taken: past(m.started),
+            current: m.current(now),
+            finished: past(m.finished),
             raw_bytes: m.raw_bytes,
             stored_bytes: m.stored_bytes,
-            verified: m.verification.as_ref().filter(|v| v.ok).map(|v| v.at),
+            is_verified: m.verified().is_some(),
+            verified: m.verified().and_then(|v| past(v.at)),
         });
-        Ok(Inventory { count: manifests.len() as u64, damaged, of_damaged_database, newest, verified })
+        Ok(Inventory {
+            count: manifests.len() as u64,
+            damaged,
+            of_damaged_database,
+            newest,
+            current: manifests.iter().find_map(|m| m.current(now)),
+            taken: manifests.iter().find_map(|m| past(m.started)),
+            verified: verified.find_map(|m| m.current(now)),
+        })
     }
 }
 
@@ -94,6 +107,10 @@ pub struct Inventory {
     pub of_damaged_database: u64,
     /// The newest good one.
     pub newest: Option<BackupStatus>,
+    /// Until when the newest one whose time is known is known to have been what the database held.
+    pub current: Option<DateTime<Utc>>,
+    /// When the state in the newest one whose time is known was taken.
+    pub taken: Option<DateTime<Utc>>,
     /// Until when the newest verified one is known to have been what the database held.
     pub verified: Option<DateTime<Utc>>,
 }

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::config::Compression;
 use crate::error::{Class, Error, Reason, Result};
 use crate::store::codec::{self, Compressor, Encoding, Sums};
-use crate::store::files::{Content, Lock, Put};
+use crate::store::files::{Content, Entry, Lock, Put};
 use crate::store::pace::PacedWriter;
 use crate::terms::progress::Watch;
 
@@ -125,7 +125,7 @@ impl Catalogue {
         let _edit = self.store.edit()?;
         let entries = self.store.list()?;
         let names: HashSet<&str> = entries.iter().map(|e| e.name.as_str()).collect();
-        for entry in entries.iter().filter(|e| clock::now() - e.modified > LEFT_OVER_AFTER) {
+        for entry in entries.iter().filter(|e| is_old(e)) {
             let Some(stem) = entry.name.strip_suffix(".json") else { continue };
             let files = Compression::ALL.map(|packed| format!("{stem}.sqlite{}", codec::suffix(packed)));
             let is_ours = BackupName::parse(&files[0], &self.database).is_some();
@@ -135,6 +135,11 @@ impl Catalogue {
         }
         Ok(())
     }
+}
+
+/// Whether its last change is long ago, or was under a clock that was far ahead.
+fn is_old(file: &Entry) -> bool {
+    (clock::now() - file.modified).abs() > LEFT_OVER_AFTER
 }
 
 /// One more than the highest there is, and no less than the time: a directory that begins anew must

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::config::Compression;
 use crate::error::{Error, Reason, Result};
 use crate::store::codec::hash::Sum;
@@ -175,9 +176,11 @@ impl Manifest {
         self.raw_bytes == raw.bytes && self.raw_sha256 == raw.sha256
     }
 
-    /// The latest time at which the database is known to have held what the backup holds.
-    pub fn current(&self) -> DateTime<Utc> {
-        self.current_until.map_or(self.started, |until| until.max(self.started))
+    /// The latest time at which the database is known, at `now`, to have held what the backup holds;
+    /// `None` where all of that was noted under a clock that was ahead.
+    pub fn current(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let noted = self.current_until.into_iter().chain([self.started]);
+        noted.filter_map(|at| clock::past(at, now)).max()
     }
 
     /// Reads the JSON text. A newer format is [`Reason::Unsupported`], anything unreadable

@@ -47,6 +47,11 @@ impl BackupName {
         format!("{}_{}", self.database, self.stamp())
     }
 
+    /// Whether a file is one of a backup of this time, packed however, or its manifest.
+    pub(super) fn is_stem_of(&self, file: &str) -> bool {
+        file.strip_prefix(&self.stem()).is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// The backup's file.
     pub fn file(&self) -> String {
         format!("{}.sqlite{}", self.stem(), codec::suffix(self.compression))

@@ -47,6 +47,5 @@ impl Catalogue {
 
 /// By the stem: the suffixes share a manifest.
 fn is_taken(entries: &[Entry], name: &BackupName) -> bool {
-    let stem = name.stem();
-    entries.iter().any(|e| e.name.strip_prefix(&stem).is_some_and(|rest| rest.starts_with('.')))
+    entries.iter().any(|entry| name.is_stem_of(&entry.name))
 }

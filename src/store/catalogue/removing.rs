@@ -23,11 +23,32 @@ impl Catalogue {
                 format!("{} is needed now; it is not removed", seen.name),
             ));
         }
-        let now = self.again(seen)?;
-        if now != *seen || now.manifest.as_ref().is_some_and(|m| m.pinned) {
-            let why = if now == *seen { "is pinned" } else { "has changed since it was looked at" };
-            return Err(Error::new(Reason::Refused, format!("{} {why}; it is not removed", seen.name)));
+        self.must_be(seen)?;
+        if seen.is_pinned() {
+            let text = format!("{} is pinned; it is not removed", seen.name);
+            return Err(Error::new(Reason::Refused, text));
         }
+        self.remove_where_unused(seen)
+    }
+
+    /// The same of one of which nothing is lost, as the good one is brought in its place at once:
+    /// pinned or not.
+    pub(super) fn make_way(&self, seen: &Backup) -> Result<()> {
+        let _edit = self.store.edit()?;
+        self.must_be(seen)?;
+        self.remove_where_unused(seen)
+    }
+
+    /// Refuses one that is not as it was seen.
+    fn must_be(&self, seen: &Backup) -> Result<()> {
+        if self.again(seen)? == *seen {
+            return Ok(());
+        }
+        let text = format!("{} has changed since it was looked at; it is not removed", seen.name);
+        Err(Error::new(Reason::Refused, text))
+    }
+
+    fn remove_where_unused(&self, seen: &Backup) -> Result<()> {
         let Some(_claim) = self.store.claim(&seen.name)? else {
             return Err(Error::new(
                 Reason::Locked,

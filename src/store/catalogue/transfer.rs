@@ -25,8 +25,9 @@ impl Catalogue {
     /// The good backups of `source` that are not here and that rotation would keep if they were,
     /// the newest first.
     pub fn missing_from(&self, source: &Self, keep: &Keep, zone: Tz) -> Result<Vec<Backup>> {
-        // One that is damaged here is brought again.
-        let is_here = |backup: &Backup| !matches!(backup.state, State::Damaged(_));
+        // One that is damaged here, or has lost its manifest, is brought again. Of one that has lost
+        // its file nothing is listed.
+        let is_here = |backup: &Backup| !matches!(backup.state, State::Damaged(_) | State::Incomplete);
         let here: Vec<Backup> = self.list()?.into_iter().filter(is_here).collect();
         let names: HashSet<&str> = here.iter().map(|backup| backup.name.as_str()).collect();
         let there: Vec<Backup> = source.list()?.into_iter().filter(Backup::is_good).collect();
@@ -70,9 +71,11 @@ impl Catalogue {
     }
 
     /// Brings a backup of `source` here: its file, compared with its manifest on the way, and the
-    /// manifest. A backup that turns out to be damaged is marked as that.
+    /// manifest. A backup that turns out to be damaged is marked as that. What is left here of an
+    /// earlier copy, a file or a manifest alone, is completed or replaced.
     ///
-    /// The copy is not pinned and counts as not verified: nobody has restored it yet.
+    /// The copy counts as not verified: nobody has restored it yet. It is pinned where the one that
+    /// it replaces was.
     pub fn bring(&self, source: &Self, backup: &Backup, watch: &dyn Watch) -> Result<()> {
         let (Some(manifest), Some(name)) =
             (&backup.manifest, BackupName::parse(&backup.name, &self.database))
@@ -80,11 +83,19 @@ impl Catalogue {
             let text = format!("{} has no manifest, without which it is not copied", backup.name);
             return Err(Error::new(Reason::Refused, text));
         };
-        if let Some(damaged) = self.one(&backup.name)? {
-            self.remove(&damaged)?;
-        }
         let copy = Manifest { verification: None, pinned: false, unconfirmed: true, ..manifest.clone() };
-        let json = copy.to_json()?;
+        let mut pinned = false;
+        if let Some(useless) = self.one(&backup.name)? {
+            if useless.state == State::Incomplete && self.completed(&useless, &name, &copy, watch)? {
+                return Ok(());
+            }
+            pinned = useless.is_pinned();
+            if self.one(&backup.name)?.is_some() {
+                self.make_way(&useless)?;
+            }
+        }
+        // Said before the work, not after it.
+        self.manifest_alone(&name, manifest)?;
         let _held = source.hold(backup)?;
         let mut begun = None;
         let put = self.store.put(&backup.name, &mut |out| {
@@ -93,9 +104,13 @@ impl Catalogue {
             out.flush().map_err(|e| Error::io(format!("cannot copy {}", backup.name), &e))?;
             // As when a backup is made: the manifest first, so that a file with a name has one.
             let edit = self.store.edit()?;
-            self.check_free(&name)?;
+            let left = self.manifest_alone(&name, manifest)?;
+            if left.is_none() {
+                self.check_free(&name)?;
+            }
             begun = Some(edit);
-            self.store.replace(&name.manifest(), &json)?;
+            let pinned = pinned || left.flatten().is_some_and(|left| left.pinned);
+            self.store.replace(&name.manifest(), &Manifest { pinned, ..copy.clone() }.to_json()?)?;
             Ok(Content::New)
         });
         put.map_err(|error| {
@@ -108,14 +123,10 @@ impl Catalogue {
         drop(begun);
         // As when a backup is made: it counts when it was read back.
         self.confirm_left_over(Some(&backup.name), watch)?;
-        let state = self.list()?.into_iter().find(|here| here.name == backup.name).map(|here| here.state);
         let (name, place) = (&backup.name, self.place());
-        match state {
+        match self.one(name)?.map(|here| here.state) {
             Some(State::Good) => Ok(()),
-            Some(State::Unconfirmed) => {
-                let text = format!("{name} could not be read back from {place}; the next run tries again");
-                Err(Error::new(Reason::Io, text))
-            }
+            Some(State::Unconfirmed) => Err(not_read_back(name, &place)),
             _ => {
                 let text =
                     format!("{name} did not read back from {place} as it was written; check what it lies on");
@@ -123,6 +134,73 @@ impl Catalogue {
             }
         }
     }
+
+    /// Gives a file that is here without its manifest the one of `copy`, where it is the file that
+    /// `copy` describes: it need not come over the network again. `false`: it is not; it is still
+    /// there, or was found out by reading and removed.
+    fn completed(
+        &self,
+        file: &Backup,
+        name: &BackupName,
+        copy: &Manifest,
+        watch: &dyn Watch,
+    ) -> Result<bool> {
+        if file.size != copy.stored_bytes {
+            return Ok(false);
+        }
+        {
+            let _edit = self.store.edit()?;
+            if self.again(file)? != *file {
+                return Err(changed(&file.name));
+            }
+            self.store.replace(&name.manifest(), &copy.to_json()?)?;
+        }
+        self.confirm_left_over(Some(&file.name), watch)?;
+        match self.one(&file.name)?.map(|here| here.state) {
+            Some(State::Good) => Ok(true),
+            None => Ok(false),
+            Some(State::Unconfirmed) => Err(not_read_back(&file.name, &self.place())),
+            Some(_) => Err(changed(&file.name)),
+        }
+    }
+
+    /// The manifest of an earlier copy of this backup whose file is gone, which may be replaced:
+    /// `Some(None)` where nobody can read it. `None` where there is no manifest without a file.
+    ///
+    /// Errors: `refused` for the manifest of another backup, whose file may be on its way.
+    fn manifest_alone(&self, name: &BackupName, backup: &Manifest) -> Result<Option<Option<Manifest>>> {
+        let files = self.store.list()?;
+        let Some(entry) = files.iter().find(|file| file.name == name.manifest()) else { return Ok(None) };
+        if files.iter().any(|file| file.name != entry.name && name.is_stem_of(&file.name)) {
+            return Ok(None);
+        }
+        match self.manifests.read(&*self.store, entry) {
+            Ok(left) if left.stored_sha256 == backup.stored_sha256 => Ok(Some(Some(left))),
+            Err(error) if error.reason == Reason::Damaged => Ok(Some(None)),
+            Ok(_) => {
+                let text = format!(
+                    "{} in {} is the manifest of another backup of that name, whose file is not there; give each \
+                     machine a place of its own, or remove that manifest",
+                    entry.name,
+                    self.place()
+                );
+                Err(Error::new(Reason::Refused, text))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn not_read_back(name: &str, place: &str) -> Error {
+    let text = format!("{name} could not be read back from {place}; the next run tries again");
+    Error::new(Reason::Io, text)
+}
+
+fn changed(name: &str) -> Error {
+    Error::new(
+        Reason::Refused,
+        format!("{name} was changed by somebody else just now; the next run looks again"),
+    )
 }
 
 /// Whether two backups of one name hold different things: two machines that were given one place.

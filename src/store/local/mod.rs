@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
 
 use self::directory::Directory;
 use self::temp::{FileLock, LockKind, PassingReader, Temp};
@@ -74,13 +75,26 @@ impl Local {
         if !temp::lock(&file, kind, limit).map_err(|e| self.dir.failed("cannot lock", name, e))? {
             return Ok(None);
         }
-        if !temp::is_linked(&file) {
-            return Err(Error::new(
-                Reason::NotFound,
-                format!("{} was removed just now", self.dir.shown(name)),
-            ));
-        }
+        self.must_be_linked(&file, name)?;
         Ok(Some(Lock::new(FileLock(file))))
+    }
+
+    fn must_be_linked(&self, file: &File, name: &str) -> Result<()> {
+        if temp::is_linked(file) {
+            return Ok(());
+        }
+        Err(Error::new(Reason::NotFound, format!("{} was removed just now", self.dir.shown(name))))
+    }
+
+    /// For writing, as NFS grants an exclusive lock on nothing less; a reader of listings may have
+    /// less, and on a medium that is read-only there is no more.
+    fn to_be_claimed(&self, name: &str) -> Result<File> {
+        match self.dir.open_file(name, true) {
+            Err(e) if matches!(e.reason, Reason::Permission | Reason::ReadOnly | Reason::Io) => {
+                self.dir.open_file(name, false)
+            }
+            other => other,
+        }
     }
 }
 
@@ -147,22 +161,39 @@ impl Store for Local {
     fn hold(&self, name: &str) -> Result<Lock> {
         check_name(name)?;
         let file = self.dir.open_file(name, false)?;
-        self.locked(file, name, LockKind::Shared, PATIENCE)?.ok_or_else(|| {
-            Error::new(Reason::Locked, format!("{} is being removed by another run", self.dir.shown(name)))
-        })
+        match temp::lock(&file, LockKind::Shared, PATIENCE) {
+            Ok(true) => {}
+            Ok(false) => {
+                let text = format!("{} is being removed by another run", self.dir.shown(name));
+                return Err(Error::new(Reason::Locked, text));
+            }
+            // Where there are no locks nobody gets a claim either.
+            Err(e) if temp::is_without_locks(&e) => {}
+            Err(e) => return Err(self.dir.failed("cannot lock", name, e)),
+        }
+        self.must_be_linked(&file, name)?;
+        Ok(Lock::new(FileLock(file)))
     }
 
     fn claim(&self, name: &str) -> Result<Option<Lock>> {
         check_name(name)?;
-        // For writing, as NFS grants an exclusive lock on nothing less; a reader of listings may
-        // have less.
-        let file = match self.dir.open_file(name, true) {
-            Err(e) if matches!(e.reason, Reason::Permission | Reason::Io) => {
-                self.dir.open_file(name, false)?
+        self.locked(self.to_be_claimed(name)?, name, LockKind::Exclusive, Duration::ZERO)
+    }
+
+    fn is_held(&self, name: &str) -> Result<bool> {
+        check_name(name)?;
+        let file = self.to_be_claimed(name)?;
+        match temp::lock(&file, LockKind::Exclusive, Duration::ZERO) {
+            Ok(free) => {
+                drop(FileLock(file));
+                Ok(!free)
             }
-            other => other?,
-        };
-        self.locked(file, name, LockKind::Exclusive, Duration::ZERO)
+            // Nothing can be removed there, or nobody can say that he reads: nothing to be shown.
+            Err(e) if temp::is_without_locks(&e) || e.raw_os_error() == Some(Errno::BADF.raw_os_error()) => {
+                Ok(false)
+            }
+            Err(e) => Err(self.dir.failed("cannot lock", name, e)),
+        }
     }
 
     fn edit(&self) -> Result<Lock> {

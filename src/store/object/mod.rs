@@ -144,7 +144,12 @@ impl Store for Object {
 
     fn hold(&self, name: &str) -> Result<Lock> {
         check_name(name)?;
-        let held = self.locks(&format!("file-{name}")).wait(Mode::Shared)?;
+        let held = match self.locks(&format!("file-{name}")).wait(Mode::Shared) {
+            // A key that may only read keeps nobody away: what is removed meanwhile is an error of the
+            // reader.
+            Err(error) if error.reason == Reason::Permission => None,
+            held => Some(held?),
+        };
         self.must_exist(name)?;
         Ok(Lock::new(held))
     }

@@ -55,7 +55,7 @@ fn h01_the_daemon_opens_the_database_and_its_sidecars_through_sqlite_alone() {
             sandbox.configure("[backup]\nschedule = \"* * * * * *\"\n[health]\nschedule = \"* * * * * *\"");
         let trace = sandbox.path().join("trace");
         let daemon = Daemon::spawn(&configuration, |command| traced(command, &trace));
-        let labels = [("database", "attendance"), ("job", "backup"), ("outcome", "success")];
+        let labels = [("database", "attendance"), ("task", "backup"), ("outcome", "success")];
         let runs = |m: &crate::support::metrics::Metrics| m.get("litekeeper_job_runs_total", &labels);
         daemon.wait_for_metrics("three backups were made", |metrics| runs(metrics).filter(|n| *n >= 3.0));
 

@@ -98,7 +98,7 @@ async fn a_statement_faster_than_the_threshold_is_timed_but_not_told() {
     let mut fixture = Fixture::new(|d| d.watch.slow_threshold = LONG);
     fixture.sql("SELECT 1; SELECT 2").await.unwrap();
     assert_eq!(texts(&fixture.slow_so_far()), Vec::<&str>::new());
-    let labels = [("database", fixture.database.name.as_str()), ("job", "maintain")];
+    let labels = [("database", fixture.database.name.as_str()), ("task", "maintain")];
     let timed = counted::so_far().get("litekeeper_query_duration_seconds_count", &labels);
     assert_eq!(timed, Some(2.0));
 }

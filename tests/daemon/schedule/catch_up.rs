@@ -4,12 +4,13 @@ use super::fixtures::{at, database, every, spread};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use litekeeper::config::When;
-use litekeeper::schedule::{catch_up, jitter};
+use litekeeper::schedule::catch_up::{self, LastStart};
+use litekeeper::schedule::jitter;
 use litekeeper::terms::JobKind;
 use std::time::Duration;
 
 fn missed(jobs: &[(JobKind, When)], started: &[(JobKind, &str)], now: &str) -> Vec<(JobKind, DateTime<Utc>)> {
-    let last = |kind| started.iter().find(|(of, _)| *of == kind).map(|(_, time)| at(time));
+    let last = |kind| started.iter().find(|(of, _)| *of == kind).map(|(_, time)| LastStart::At(at(time)));
     catch_up::missed(&database("x", jobs), &JobKind::SCHEDULED, Tz::UTC, last, at(now))
 }
 
@@ -37,6 +38,17 @@ fn are_none_for_a_job_that_has_never_run() {
 fn are_none_when_the_last_run_lies_in_the_future() {
     let jobs = [(JobKind::Backup, every("@hourly"))];
     assert_eq!(missed(&jobs, &[(JobKind::Backup, "2099-01-01T00:00:00Z")], "2027-01-01T00:30:00Z"), []);
+}
+
+#[test]
+fn are_made_good_where_nobody_knows_when_the_last_one_was() {
+    let jobs = [(JobKind::Maintain, every("0 3 29 2 *"))];
+    let missed = |last: Option<LastStart>, now| {
+        catch_up::missed(&database("x", &jobs), &[JobKind::Maintain], Tz::UTC, |_| last, at(now))
+    };
+    let due = [(JobKind::Maintain, at("2024-02-29T03:00:00Z"))];
+    assert_eq!(missed(Some(LastStart::Unknown), "2027-12-31T00:00:00Z"), due);
+    assert_eq!(missed(None, "2027-12-31T00:00:00Z"), []);
 }
 
 #[test]

@@ -206,7 +206,7 @@ impl Upkeep {
     fn is_told_at_work(&self) -> bool {
         let status = self.json("status");
         let jobs = status["databases"][0]["jobs"].as_array().unwrap();
-        !jobs.iter().find(|job| job["kind"] == self.chore.verb).unwrap()["running"].is_null()
+        !jobs.iter().find(|job| job["task"] == self.chore.verb).unwrap()["running"].is_null()
     }
 
     fn json(&self, verb: &str) -> serde_json::Value {

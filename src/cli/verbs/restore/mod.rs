@@ -1,6 +1,7 @@
 //! `litekeeper restore`. Needs neither the daemon nor its state, nor the database: after a disaster
 //! there may be nothing but the configuration and the backups.
 
+mod elsewhere;
 mod in_place;
 
 use std::cell::RefCell;
@@ -13,6 +14,7 @@ use chrono_tz::Tz;
 use clap::Args;
 use serde::Serialize;
 
+use self::elsewhere::Elsewhere;
 use super::backups::catalogue;
 use crate::cli::global::{Global, database};
 use crate::cli::terminal::page::Page;
@@ -129,13 +131,16 @@ impl Restore {
                 return Ok(exit::USAGE);
             }
         };
-        let catalogue = catalogue(database, self.from.as_deref())?;
-        let backup = match at {
-            Some(at) => catalogue.at(at)?,
-            None => catalogue.find(self.backup.as_deref().unwrap_or("latest"))?,
-        };
         let to = self.to.as_deref().unwrap_or(&database.path);
         let to = std::path::absolute(to).map_err(|e| Error::io("cannot find the current directory", &e))?;
+        let named = |catalogue: &Catalogue| match at {
+            Some(at) => catalogue.at(at),
+            None => catalogue.find(self.backup.as_deref().unwrap_or("latest")),
+        };
+        let elsewhere =
+            Elsewhere { configuration: &global.config, database, asked: self, to: &to, named: &named };
+        let opened = catalogue(database, self.from.as_deref()).and_then(|here| Ok((named(&here)?, here)));
+        let (backup, catalogue) = opened.map_err(|error| elsewhere.instead(error))?;
         let mut told = RestoreOutput {
             database: database.name.clone(),
             backup: backup.name.clone(),
@@ -150,7 +155,7 @@ impl Restore {
             },
             next: Vec::new(),
             in_place: None,
-            to,
+            to: to.clone(),
         };
         if self.backup.as_deref().is_none_or(|name| name == "latest") {
             let passed_over = catalogue.list()?.into_iter().filter(|newer| {
@@ -162,22 +167,17 @@ impl Restore {
                 }
                 told.warnings.push(format!("passed over {}, which is newer: {}", newer.name, newer.state));
             }
-        }
-        let code = if self.in_place {
-            self.replace(&config, database, &catalogue, &backup, &mut told)?
-        } else {
-            restore::may_be_made(&told.to)?;
-            has_room(&told.to, told.bytes)?;
-            if !self.dry_run {
-                let to = told.to.clone();
-                let done = self.work(&call()?, &config, &mut told, &backup, |progress, check| {
-                    restore::restore(&catalogue, &backup, &to, progress, check)
-                })?;
-                told.bytes = Some(done);
-                told.next = next(database, &backup.name, self.from.as_deref(), &to);
+            if !told.warnings.is_empty()
+                && let Some(better) = elsewhere.newer_than(&backup)
+            {
+                if self.in_place {
+                    return Err(outdone(&backup, &better));
+                }
+                told.warnings.push(better);
             }
-            exit::OK
-        };
+        }
+        let restored = self.restored(&config, database, &catalogue, &backup, &mut told);
+        let code = restored.map_err(|error| elsewhere.instead_of(error, &backup))?;
         if global.json {
             out::json(&told)?;
         } else {
@@ -186,6 +186,31 @@ impl Restore {
             out::text(page.text())?;
         }
         Ok(code)
+    }
+
+    /// To where it was asked for; gives the exit code.
+    fn restored(
+        &self,
+        config: &Config,
+        database: &Database,
+        catalogue: &Catalogue,
+        backup: &Backup,
+        told: &mut RestoreOutput,
+    ) -> Result<u8> {
+        if self.in_place {
+            return self.replace(config, database, catalogue, backup, told);
+        }
+        restore::may_be_made(&told.to)?;
+        has_room(&told.to, told.bytes)?;
+        if !self.dry_run {
+            let to = told.to.clone();
+            let done = self.work(&call()?, config, told, backup, |progress, check| {
+                restore::restore(catalogue, backup, &to, progress, check)
+            })?;
+            told.bytes = Some(done);
+            told.next = next(database, &backup.name, self.from.as_deref(), &to);
+        }
+        Ok(exit::OK)
     }
 
     /// In place of the database; gives the exit code.
@@ -291,6 +316,15 @@ fn undecided(newer: &Backup, good: &Backup) -> Error {
     )
 }
 
+/// The same where a newer good one is known: of what it is, it is said what to type.
+fn outdone(here: &Backup, better: &str) -> Error {
+    let text = format!(
+        "{} is older than a good one elsewhere; name it to have it all the same; {better}",
+        here.name
+    );
+    Error::new(Reason::Refused, text)
+}
+
 fn has_room(target: &Path, bytes: Option<u64>) -> Result<()> {
     let directory = target.parent().unwrap_or(Path::new("/")).to_owned();
     space::check(&[Need { directory, bytes: bytes.unwrap_or(0) }], "the restored database")
@@ -324,7 +358,8 @@ fn render(page: &mut Page, told: &RestoreOutput, zone: Tz) {
         _ => "restored",
     };
     page.line(format!("{verb} {}", told.backup));
-    let ago = words::relative(clock::now(), told.begun);
+    let now = clock::now();
+    let ago = words::ago(now, clock::past(told.begun, now));
     page.beside("  to        ", &told.to.display().to_string());
     page.beside("  state of  ", &format!("{} ({zone}), {ago}", time::local(told.begun, zone)));
     page.beside("  size      ", &told.bytes.map_or_else(|| String::from("unknown"), words::bytes));

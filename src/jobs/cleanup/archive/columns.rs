@@ -19,7 +19,7 @@ pub(super) struct Columns {
 impl Columns {
     /// All columns, and before them the rowid where no column is that.
     pub(super) fn of(connection: &Connection, node: &Node) -> Result<Self> {
-        let mut names = keys::all_columns(connection, &node.name)?;
+        let mut names = keys::every_column(connection, &node.name)?;
         let sql = "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 AND upper(type) = 'INTEGER' \
                    AND (SELECT count(*) FROM pragma_table_info(?1) WHERE pk > 0) = 1 \
                    AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')";

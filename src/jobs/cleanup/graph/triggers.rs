@@ -16,7 +16,7 @@ use crate::jobs::reading::Reader;
 use crate::sql::quoting::quoted;
 use crate::sqlite::checks::fulltext::{self, Agreement};
 use crate::sqlite::look::keys::among;
-use crate::sqlite::look::schema;
+use crate::sqlite::look::{names, refused, schema};
 
 /// What the statements of a rule set off.
 #[derive(Debug, Default)]
@@ -34,6 +34,7 @@ type WrittenTables = BTreeMap<String, bool>;
 /// EXPLAIN compiles the statements: a trigger, a check or an index that needs a function or a
 /// collation which we lack fails here, and not in the middle.
 pub(in crate::jobs::cleanup) fn fired(connection: &Connection, graph: &Graph) -> Result<TriggerEffects> {
+    are_spoken_of(connection, graph)?;
     let (mut names, mut written) = (Vec::new(), WrittenTables::new());
     for node in graph.tables.iter().filter(|node| node.deleted) {
         let delete = format!("DELETE FROM {} WHERE {}", quoted(&node.name), among("", &node.key, 1));
@@ -49,6 +50,7 @@ pub(in crate::jobs::cleanup) fn fired(connection: &Connection, graph: &Graph) ->
             names.push(format!("{} (on UPDATE)", child.name));
         }
     }
+    are_read(connection, graph, &written)?;
     let mut fulltext = BTreeMap::new();
     for (table, only_deletes) in written {
         if fulltext::is_fulltext(connection, &table)? {
@@ -56,6 +58,61 @@ pub(in crate::jobs::cleanup) fn fired(connection: &Connection, graph: &Graph) ->
         }
     }
     Ok(TriggerEffects { names, fulltext })
+}
+
+/// Refuses where a trigger may be fired, and the name or the text of one is not UTF-8: what it
+/// writes to cannot be asked for.
+fn are_spoken_of(connection: &Connection, graph: &Graph) -> Result<()> {
+    let mut all =
+        connection.prepare("SELECT tbl_name, name, sql FROM main.sqlite_schema WHERE type = 'trigger'")?;
+    let (mut rows, mut may_fire, mut foreign) = (all.query([])?, false, None);
+    while let Some(row) = rows.next()? {
+        let table = names::shown(row, 0)?;
+        may_fire |= graph.tables.iter().any(|node| node.name.eq_ignore_ascii_case(&table));
+        for column in 0..3 {
+            if foreign.is_none() && names::name(row, column)?.is_none() {
+                foreign = Some(format!("{table}.{}", names::shown(row, 1)?));
+            }
+        }
+    }
+    match foreign.filter(|_| may_fire) {
+        None => Ok(()),
+        Some(trigger) => Err(Error::new(
+            Reason::Unsupported,
+            format!(
+                "the trigger {trigger} is not UTF-8 as a whole, so that it cannot be told whether it would fire, and what \
+                 it writes to; let the application itself remove the rows"
+            ),
+        )),
+    }
+}
+
+/// Refuses where a part of the schema that is not read here may belong to what the rule touches: a
+/// trigger would not fire, an index would not be kept, rows of a table would not be found.
+fn are_read(connection: &Connection, graph: &Graph, written: &WrittenTables) -> Result<()> {
+    let touched = || graph.tables.iter().map(|node| &node.name).chain(written.keys());
+    // A virtual table keeps its content in tables that begin with its name.
+    let is_touched = |table: &str| {
+        touched().any(|name| {
+            table.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+                && matches!(table.as_bytes().get(name.len()), None | Some(b'_'))
+        })
+    };
+    for one in refused::all(connection)? {
+        let concerns = match one.sort.as_str() {
+            "view" => false,
+            // Its foreign keys are not known.
+            "table" => true,
+            _ => is_touched(&one.table),
+        };
+        if concerns {
+            return Err(one.error.context(format!(
+                "what the {} {} would do, or need, cannot be known, so that litekeeper removes nothing here",
+                one.sort, one.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses where one of them would write to a full-text table that does not agree with its content
