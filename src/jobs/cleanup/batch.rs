@@ -8,7 +8,6 @@ use rusqlite::{Connection, OptionalExtension as _, ffi, params_from_iter};
 use super::archive::Archive;
 use super::dates;
 use super::graph::children::{Graph, Wanted};
-use super::graph::known::KnownRows;
 use super::graph::links::Action;
 use super::plan::{Plan, schema_version};
 use super::rows::Tally;
@@ -136,7 +135,7 @@ fn take_out(
     }
     let rows = existing(connection, plan, rows, &condition)?;
     let graph = &plan.graph;
-    let mut seen = KnownRows::new(graph);
+    let mut seen = graph.known_rows();
     let doomed = graph.doomed(connection, &plan.goes, &rows, Wanted::Rows, &mut seen)?;
     if !doomed.blocked.is_empty() {
         let blockers = doomed.blocked.iter().map(|(edge, rows)| (*edge, rows.len() as u64)).collect();

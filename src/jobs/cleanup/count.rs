@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use super::graph::children::{Blockers, Deletions, Graph, Wanted};
-use super::graph::known::KnownRows;
 use super::graph::links::{Action, Edge};
 use super::plan::Plan;
 use super::rows::{RowCounts, Tally};
@@ -43,7 +42,7 @@ impl Count {
     pub(super) fn of(reader: &Reader<'_>, plan: &Plan, graph: &Graph) -> Result<Self> {
         let mut count = Self::default();
         let mut position = Some(Position::default());
-        let mut seen = KnownRows::new(graph);
+        let mut seen = graph.known_rows();
         let alone = graph.edges.is_empty();
         let mut wanted = if alone { usize::MAX } else { FIRST_READ };
         while let Some(from) = position {

@@ -151,7 +151,11 @@ fn statements<'p>(plan: &Plan, extent: Extent, from: &'p Position) -> Vec<(Strin
 fn behind<'p>(order: &[Term], at: &'p [Value]) -> Vec<(String, Vec<&'p Value>)> {
     let mut conditions = Vec::new();
     for (level, (term, value)) in order.iter().zip(at).enumerate().rev() {
-        let same: String = order[..level].iter().map(|term| format!("t.{} IS ? AND ", term.sql)).collect();
+        let same = order[..level]
+            .iter()
+            .map(|term| format!("t.{} IS ? AND ", term.sql))
+            .collect::<Vec<_>>()
+            .concat();
         let with = |condition: String, value: Option<&'p Value>| {
             (format!("{same}{condition}"), at[..level].iter().chain(value).collect::<Vec<_>>())
         };

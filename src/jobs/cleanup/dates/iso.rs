@@ -4,7 +4,7 @@
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 
-use super::Moment;
+use super::moment::Moment;
 
 /// Local time is ahead of UTC by at most this (Pacific/Kiritimati), and never so far behind.
 pub(super) const LARGEST_OFFSET: TimeDelta = TimeDelta::hours(14);
@@ -27,14 +27,23 @@ pub(super) fn read(text: &str) -> Option<Moment> {
     let zone = rest.zone()?;
     rest.0.is_empty().then_some(())?;
     Some(match zone {
-        Some(offset) => Moment::Instant(local.checked_sub_signed(offset)?.and_utc().timestamp_micros()),
-        None => Moment::Clock(local.and_utc().timestamp_micros()),
+        Zone::Ahead(offset) => {
+            Moment::Instant(local.checked_sub_signed(offset)?.and_utc().timestamp_micros())
+        }
+        Zone::Unsaid => Moment::Clock(local.and_utc().timestamp_micros()),
     })
 }
 
 /// What SQLite takes for a blank.
 fn is_blank(sign: char) -> bool {
     matches!(sign, ' ' | '\t'..='\r')
+}
+
+/// What a text says of its clock.
+enum Zone {
+    Unsaid,
+    /// It is so far ahead of UTC.
+    Ahead(TimeDelta),
 }
 
 /// What is left of a text. Each step takes what it reads, and nothing where it does not fit.
@@ -96,19 +105,19 @@ impl<'t> Rest<'t> {
         NaiveTime::from_hms_micro_opt(hour, minute, second, micros)
     }
 
-    /// How far the clock is ahead of UTC; the inner `None` where nothing is said of it.
-    fn zone(&mut self) -> Option<Option<TimeDelta>> {
+    /// What stands behind the time.
+    fn zone(&mut self) -> Option<Zone> {
         if self.0.is_empty() {
-            return Some(None);
+            return Some(Zone::Unsaid);
         }
         self.blanks();
         if ["Z", "z", "UTC", "utc", "GMT", "gmt"].iter().any(|utc| self.takes(utc.as_bytes())) {
             self.named();
-            return Some(Some(TimeDelta::zero()));
+            return Some(Zone::Ahead(TimeDelta::zero()));
         }
         let offset = self.offset()?;
         if self.0.is_empty() || self.named() {
-            return Some(Some(offset));
+            return Some(Zone::Ahead(offset));
         }
         // Go: `+0100 CET`, and the reading of another clock behind that.
         if !self.takes(b" ") {
@@ -127,7 +136,7 @@ impl<'t> Rest<'t> {
             let seconds = self.run(|sign| sign.is_ascii_digit() || sign == b'.');
             (!seconds.is_empty()).then_some(())?;
         }
-        Some(Some(offset))
+        Some(Zone::Ahead(offset))
     }
 
     /// `+01:00`, `+0100`, `+01`.

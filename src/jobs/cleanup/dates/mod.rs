@@ -8,13 +8,12 @@
 
 mod found;
 mod iso;
+mod moment;
 mod numbers;
 mod places;
 mod sample;
 
-use chrono::{
-    DateTime, MappedLocalTime, NaiveDate, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Utc,
-};
+use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
@@ -22,6 +21,7 @@ use rusqlite::types::ValueRef;
 
 use crate::config::DateFormat;
 pub(super) use found::{MANY, Sample};
+use moment::Moment;
 pub(super) use places::{Place, Places, is_before};
 
 /// The function in conditions: a value, a format, and the cutoff in UTC and by the clock of the
@@ -29,19 +29,8 @@ pub(super) use places::{Place, Places, is_before};
 /// none.
 const FUNCTION: &str = "litekeeper_date";
 
-/// What a value says of when it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moment {
-    /// Microseconds since 1970 in UTC.
-    Instant(i64),
-    /// The same by a clock of which the value does not say how far it is from UTC.
-    Clock(i64),
-    /// A whole day by such a clock.
-    Day(NaiveDate),
-}
-
 /// What a value means in a format; `None`: it is no date beyond doubt.
-pub(super) fn read(format: DateFormat, value: ValueRef<'_>) -> Option<Moment> {
+fn read(format: DateFormat, value: ValueRef<'_>) -> Option<Moment> {
     let text = match value {
         ValueRef::Integer(number) => return numbers::read(format, numbers::Number::Integer(number.into())),
         ValueRef::Real(number) => return numbers::read(format, numbers::Number::Real(number)),
@@ -75,30 +64,6 @@ pub(super) fn install(connection: &Connection) -> rusqlite::Result<()> {
 /// A condition: `column` (an SQL expression) holds a date of this format. Never NULL.
 pub(super) fn readable(format: DateFormat, column: &str) -> String {
     format!("({FUNCTION}({column}, '{}', 0, 0) > 0)", format.word())
-}
-
-impl Moment {
-    /// Whether it lies before a cutoff beyond doubt. A whole day does when it had ended by the
-    /// cutoff's day.
-    fn is_before(self, cutoff: i64, by_the_clock: i64) -> bool {
-        match self {
-            Self::Instant(at) => at < cutoff,
-            Self::Clock(at) => at < by_the_clock,
-            Self::Day(day) => {
-                DateTime::from_timestamp_micros(by_the_clock).is_some_and(|cutoff| day < cutoff.date_naive())
-            }
-        }
-    }
-
-    /// The day, as it is written where it comes from.
-    pub(super) fn day(self) -> Option<NaiveDate> {
-        match self {
-            Self::Instant(at) | Self::Clock(at) => {
-                DateTime::from_timestamp_micros(at).map(|at| at.date_naive())
-            }
-            Self::Day(day) => Some(day),
-        }
-    }
 }
 
 /// What is old in one column: the format and the instant before which a row may go.

@@ -4,8 +4,8 @@
 
 use chrono::{NaiveDateTime, NaiveTime};
 
-use super::Moment;
 use super::iso::{day, digits_of};
+use super::moment::Moment;
 use crate::config::DateFormat;
 
 const MICROS: i128 = 1_000_000;
@@ -105,9 +105,8 @@ pub(super) fn read(format: DateFormat, number: Number) -> Option<Moment> {
         }
         DateFormat::JulianDay => {
             let days = number.as_real();
-            // Not a microsecond earlier than it means.
-            let micros = || ((days - UNIX_EPOCH) * DAY).ceil() as i64;
-            (JULIAN_DAYS.0 <= days && days < JULIAN_DAYS.1).then(micros).map(Moment::Instant)
+            (JULIAN_DAYS.0 <= days && days < JULIAN_DAYS.1).then_some(())?;
+            i64::try_from(not_before((days - UNIX_EPOCH) * DAY)).ok().map(Moment::Instant)
         }
         _ => {
             let Scale { per_second, zero, bounds } = scale(format)?;
@@ -118,13 +117,19 @@ pub(super) fn read(format: DateFormat, number: Number) -> Option<Moment> {
                 }
                 Number::Real(number) => {
                     (bounds.0 as f64 <= number && number < bounds.1 as f64).then_some(())?;
-                    (number * (MICROS as f64 / per_second as f64)).ceil() as i128
+                    not_before(number * (MICROS as f64 / per_second as f64))
                 }
             };
             let micros = i64::try_from(since_zero - zero * MICROS).ok()?;
             Some(if format.is_by_a_clock() { Moment::Clock(micros) } else { Moment::Instant(micros) })
         }
     }
+}
+
+/// Whole microseconds, and no earlier than these mean.
+#[expect(clippy::cast_possible_truncation, reason = "of numbers within the bounds of a format")]
+const fn not_before(micros: f64) -> i128 {
+    micros.ceil() as i128
 }
 
 /// `20261121T161806Z`, and the same without its letters.

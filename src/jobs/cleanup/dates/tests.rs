@@ -2,7 +2,7 @@
 //! expected because the readers give it.
 
 use super::*;
-use chrono::FixedOffset;
+use chrono::{FixedOffset, NaiveDate};
 use proptest::prelude::*;
 use rusqlite::types::{ToSql, Value};
 
@@ -249,7 +249,8 @@ proptest! {
         let units = i128::from(seconds - epoch) * per_second + i128::from(micros) * per_second / 1_000_000;
         let number = i64::try_from(units).unwrap();
         // What the unit is too coarse for is lost.
-        let instant = seconds * 1_000_000 + if per_second < 1_000_000 { micros / (1_000_000 / per_second as i64) * (1_000_000 / per_second as i64) } else { micros };
+        let coarse = i64::try_from(1_000_000 / per_second).unwrap().max(1);
+        let instant = seconds * 1_000_000 + micros / coarse * coarse;
         let expected = if format == DateFormat::DotnetTicks { Moment::Clock(instant) } else { Moment::Instant(instant) };
         prop_assert_eq!(read(format, ValueRef::Integer(number)), Some(expected));
         prop_assert_eq!(text(format, &number.to_string()), Some(expected));

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use rusqlite::types::Value;
 
 use super::known::KnownRows;
 use super::links::{Action, Edge};
@@ -149,8 +148,13 @@ impl Graph {
     }
 
     /// In how many ways a row of a table can be reached. The rule's own table has one by the rule.
-    pub(in crate::jobs::cleanup) fn ways_to(&self, table: usize) -> usize {
+    fn ways_to(&self, table: usize) -> usize {
         self.edges.iter().filter(|edge| edge.child == table).count() + usize::from(table == 0)
+    }
+
+    /// Rows of its tables that are known to go: none yet.
+    pub(in crate::jobs::cleanup) fn known_rows(&self) -> KnownRows {
+        KnownRows::new((0..self.tables.len()).map(|table| self.ways_to(table) > 1).collect())
     }
 
     /// Whether nothing leads on from a foreign key's child, and nothing else leads there.
@@ -325,22 +329,4 @@ impl Graph {
         }
         Ok(false)
     }
-}
-
-/// A key as bytes that are equal exactly when the keys are.
-pub(in crate::jobs::cleanup) fn id(key: &[Value]) -> Vec<u8> {
-    let mut id = Vec::new();
-    for value in key {
-        let (kind, bytes) = match value {
-            Value::Null => (0, Vec::new()),
-            Value::Integer(number) => (1, number.to_be_bytes().to_vec()),
-            Value::Real(number) => (2, number.to_bits().to_be_bytes().to_vec()),
-            Value::Text(text) => (3, text.clone().into_bytes()),
-            Value::Blob(bytes) => (4, bytes.clone()),
-        };
-        id.push(kind);
-        id.extend((bytes.len() as u64).to_be_bytes());
-        id.extend(bytes);
-    }
-    id
 }

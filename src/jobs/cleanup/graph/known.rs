@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 
-use super::children::{Graph, id};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::space::temp_directory;
 use crate::sqlite::look::keys::Key;
@@ -28,8 +27,8 @@ pub(in crate::jobs::cleanup) struct KnownRows {
 }
 
 impl KnownRows {
-    pub(in crate::jobs::cleanup) fn new(graph: &Graph) -> Self {
-        let lasting = (0..graph.tables.len()).map(|table| graph.ways_to(table) > 1).collect();
+    /// Of tables that are `lasting` or not, by their numbers.
+    pub(super) fn new(lasting: Vec<bool>) -> Self {
         Self { lasting, few: HashSet::new(), passing: HashSet::new(), many: None }
     }
 
@@ -76,6 +75,24 @@ impl KnownRows {
         };
         look().map_err(|cause| failed(&cause))
     }
+}
+
+/// A key as bytes that are equal exactly when the keys are.
+pub(in crate::jobs::cleanup) fn id(key: &[Value]) -> Vec<u8> {
+    let mut id = Vec::new();
+    for value in key {
+        let (kind, bytes) = match value {
+            Value::Null => (0, Vec::new()),
+            Value::Integer(number) => (1, number.to_be_bytes().to_vec()),
+            Value::Real(number) => (2, number.to_bits().to_be_bytes().to_vec()),
+            Value::Text(text) => (3, text.clone().into_bytes()),
+            Value::Blob(bytes) => (4, bytes.clone()),
+        };
+        id.push(kind);
+        id.extend((bytes.len() as u64).to_be_bytes());
+        id.extend(bytes);
+    }
+    id
 }
 
 /// The number alone of a row that has one: such a file has less than half the size.
@@ -126,12 +143,13 @@ mod tests {
     fn beyond_a_bound_rows_are_kept_on_disk_and_known_all_the_same() {
         let mut known = known();
         let row = |number: i64| vec![Value::Integer(number)];
-        let most = FEW as i64 + 5_000;
+        let few = i64::try_from(FEW).unwrap();
+        let most = few + 5_000;
         for number in 0..most {
             assert!(known.insert(1, &row(number)).unwrap());
         }
         assert_eq!(known.few.len(), FEW);
-        for number in [0, FEW as i64 - 1, FEW as i64, most - 1] {
+        for number in [0, few - 1, few, most - 1] {
             assert!(known.contains(1, &row(number)).unwrap() && !known.insert(1, &row(number)).unwrap());
             assert!(!known.contains(0, &row(number)).unwrap());
         }
