@@ -143,6 +143,9 @@ fn dates_as_go_rails_python_and_java_spell_them_are_found_out_and_read() {
     }
 }
 
+/// How an instant in seconds since 1970 is written.
+type Write<'w> = &'w dyn Fn(i64) -> Value;
+
 /// Each word that a refusal puts in quotes and that is a format.
 fn proposed(said: &str) -> BTreeSet<&'static str> {
     let words = DateFormat::ALL.into_iter().map(|(word, _)| word);
@@ -156,7 +159,7 @@ fn what_is_in_doubt_is_refused_and_each_format_that_is_proposed_works() {
         if seconds % 2 == 0 { Value::Integer(seconds) } else { clock("%Y-%m-%d %H:%M:%S", seconds) }
     };
     let minutes = |seconds: i64| digits("%Y%m%d%H%M", seconds);
-    let cases: [(&str, &dyn Fn(i64) -> Value, &[&str]); 5] = [
+    let cases: [(&str, Write<'_>, &[&str]); 5] = [
         ("1995 or now", &|seconds| number(DateFormat::AppleSeconds, seconds), &["apple_seconds"]),
         ("1995 or now", &|seconds| number(DateFormat::AppleNanoseconds, seconds), &["apple_nanoseconds"]),
         ("1974 or now", &|seconds| number(DateFormat::WindowsFiletime, seconds), &["windows_filetime"]),

@@ -150,7 +150,9 @@ pub fn order_of(
         terms.push(Term { column, sql, is_descending: row.get(3)? });
     }
     if terms.first().is_some_and(|first| first.is_descending) {
-        terms.iter_mut().for_each(|term| term.is_descending = !term.is_descending);
+        for term in &mut terms {
+            term.is_descending = !term.is_descending;
+        }
     }
     Ok(terms)
 }
