@@ -72,7 +72,7 @@ async fn rows_of_one_date_cost_no_more_than_rows_of_many() {
 /// Two ways lead to each row of `line`, so that the preview must know which it has counted.
 #[test]
 fn a_preview_of_keys_that_are_no_tree_counts_each_row_once_in_bounded_memory() {
-    const ORDERS: i64 = 150_000;
+    const ORDERS: i64 = 120_000;
     let sandbox = Sandbox::empty();
     let connection = Connection::open(sandbox.database()).unwrap();
     connection
@@ -95,9 +95,9 @@ fn a_preview_of_keys_that_are_no_tree_counts_each_row_once_in_bounded_memory() {
          keep = '100d'\nformat = 'unix_seconds'\nchildren = 'cascade'\n",
     );
     let (kib, said) = most_memory(&sandbox, &["cleanup", "attendance", "--dry-run"]);
-    assert!(said.contains("450,000 rows of line") && said.contains("150,000 rows of parcel"), "{said}");
-    // Of 450,000 rows: in memory each of them took some 150 bytes.
+    assert!(said.contains("360,000 rows of line") && said.contains("120,000 rows of parcel"), "{said}");
+    // Of 600,000 rows: in memory each of them takes some 100 bytes.
     sandbox.configure("");
     let (nothing, _) = most_memory(&sandbox, &["cleanup", "attendance", "--dry-run"]);
-    assert!(kib < nothing + (56 << 10), "{kib} KiB, and without a rule {nothing}");
+    assert!(kib < nothing + (40 << 10), "{kib} KiB, and without a rule {nothing}");
 }
