@@ -26,6 +26,7 @@
 //!   sql        words of SQL: tokens, quoting, shapes
 //!   terms      words of the field: kinds of job, outcomes, verdicts, progress
 //!   clock, words, rights, priority, error
+//!   descriptors
 //! ```
 //!
 //! `state` lies below `pool` and not beside it because it is a database of our own: it needs SQLite
@@ -54,3 +55,4 @@ pub mod clock;
 pub mod priority;
 pub mod rights;
 pub mod error;
+pub mod descriptors;

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::journal;
 use super::terminal::out;
 use crate::error::{Error, Reason};
 
@@ -72,7 +73,8 @@ pub(super) fn tell_usage(message: &str) {
 pub(super) fn tell(error: &Error, json: bool) {
     match error.reason {
         // Has its own form, with lines and carets.
-        Reason::Config => out::show(&error.message),
+        Reason::Config => out::show(&journal::as_error(&error.message)),
+        _ if journal::is_stderr() => out::show(&journal::as_error(&format!("litekeeper: {error}"))),
         _ => out::say(&format!("litekeeper: {error}")),
     }
     if json {

@@ -5,6 +5,7 @@
 pub mod exit;
 mod global;
 mod interrupt;
+mod journal;
 mod log;
 mod terminal;
 mod verbs;
@@ -20,6 +21,7 @@ use self::verbs::{
     watch_locks,
 };
 use crate::config::DEFAULT_PATH;
+use crate::descriptors;
 use crate::sqlite::{inspector, pauses};
 
 /// Keeps SQLite databases: backs them up, maintains, prunes and watches them while their
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
             return code.into();
         }
     };
+    descriptors::raise();
     let global = Global { config: arguments.config, json: arguments.json, log_level: arguments.log_level };
     let result = match arguments.verb {
         Verb::Run(verb) => verb.run(&global),

@@ -1,6 +1,9 @@
 //! What a reload would change. Pure: two configurations in, a description out.
 
+use std::path::Path;
+
 use super::{Config, Daemon, LogFormat};
+use crate::error::{Error, Reason};
 
 /// The difference between the configuration in force and a new one. Names are in alphabetical
 /// order.
@@ -40,6 +43,19 @@ impl Diff {
     }
 }
 
+/// Why a running daemon does not take these over by a reload.
+pub fn refusal(path: &Path, restart: &[Change]) -> Error {
+    let keys: Vec<_> = restart.iter().map(|c| format!("{} (from {} to {})", c.key, c.old, c.new)).collect();
+    Error::new(
+        Reason::Config,
+        format!(
+            "{}: {} cannot change while the daemon runs; restart it, or take the change back",
+            path.display(),
+            keys.join(" and ")
+        ),
+    )
+}
+
 /// Compares two configurations.
 pub fn diff(old: &Config, new: &Config) -> Diff {
     let mut diff = Diff::default();
@@ -57,8 +73,8 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     diff
 }
 
-/// The keys that are read once, at start.
-fn fixed(daemon: &Daemon) -> [(&'static str, String); 4] {
+/// The keys that are read once, at start, with their values as in the file.
+pub fn fixed(daemon: &Daemon) -> [(&'static str, String); 4] {
     let log_format = match daemon.log_format {
         LogFormat::Text => "text",
         LogFormat::Json => "json",

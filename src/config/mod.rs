@@ -11,7 +11,7 @@ pub use cleanup::{ArchiveFormat, Children, Cleanup, DateFormat, Rule, Triggers};
 pub use daemon::{Daemon, LogFormat};
 pub use database::{Database, Pool, SCRATCH};
 pub use diagnostic::{Position, Problem, Rejection};
-pub use diff::{Change, Diff, diff};
+pub use diff::{Change, Diff, diff, fixed, refusal};
 pub use health::{Health, Integrity};
 pub use maintain::{Analyze, Index, Maintain, Missing, Reindex, RowidPolicy, Vacuum};
 pub use place::{Bucket, Cloud, Place};

@@ -4,6 +4,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
+use crate::descriptors;
 pub use cause::Cause;
 pub use reason::{Class, Reason};
 
@@ -63,6 +66,10 @@ impl Error {
     pub fn io(doing: impl fmt::Display, cause: &std::io::Error) -> Self {
         use std::io::ErrorKind as K;
         let reason = match cause.kind() {
+            _ if is_out_of_descriptors(cause) => {
+                let text = format!("{doing}: {}; {}", strip_os_code(cause), descriptors::REMEDY);
+                return Self::new(Reason::NoDescriptors, text);
+            }
             K::NotFound => Reason::NotFound,
             K::PermissionDenied => Reason::Permission,
             K::ReadOnlyFilesystem => Reason::ReadOnly,
@@ -114,6 +121,10 @@ impl Error {
     pub const fn class(&self) -> Class {
         self.reason.class()
     }
+}
+
+fn is_out_of_descriptors(cause: &std::io::Error) -> bool {
+    matches!(Errno::from_io_error(cause), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// `No space left on device (os error 28)` without the number, which tells an operator nothing.

@@ -125,6 +125,9 @@ table! {
     NoSpace = "no_space", Permanent,
         "a filesystem is full or would be",
         "free space on the one that is named";
+    NoDescriptors = "no_descriptors", Transient,
+        "the process has as many files open as it may, or the system has; tried again twice",
+        "raise `LimitNOFILE=` in the unit, or `ulimit -n`; `litekeeper check` says how many are needed";
     Shrunken = "shrunken", Permanent,
         "the database is empty or much smaller than it was",
         "find out why; then `litekeeper backup DB --accept-smaller`, or restore";

@@ -33,7 +33,8 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-fn is_same(one: &Path, other: &Path) -> bool {
+/// Whether both name the same file, the first by its full path.
+pub fn is_same(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).ok();
     one.is_absolute() && real(one) == real(other)
 }

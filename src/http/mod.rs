@@ -7,12 +7,14 @@
 //! may connect, and any site may have his browser try: see [`mod@serve`] and [`hosts`].
 
 pub mod ask;
+mod door;
 mod hosts;
 mod page;
 mod ready;
 mod serve;
 mod shared;
 
+pub use door::{Door, Listening};
 pub use ready::Readiness;
 
 use std::net::SocketAddr;
@@ -65,8 +67,7 @@ struct Views {
 /// After the shutdown, how long answers under way may take before their connections are cut.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// Takes the address, before anything else of the daemon starts: a taken port is a mistake of the
-/// configuration, and the error names the key.
+/// Takes the address. What keeps it away is named with the key, and with what to do.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|cause| {
         use std::io::ErrorKind as K;

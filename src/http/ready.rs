@@ -4,6 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::descriptors;
+
 /// A scheduler that did not tick for this long is stuck: it ticks every second.
 const TICKS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -20,6 +22,8 @@ struct Facts {
     state_error: Option<String>,
     /// The databases whose disk does not answer.
     silent: Vec<String>,
+    /// The databases whose last run failed because no file could be opened any more.
+    starving: Vec<String>,
     stopping: bool,
 }
 
@@ -42,6 +46,11 @@ impl Readiness {
     /// The databases whose disk does not answer.
     pub fn silent(&self, databases: Vec<String>) {
         self.with(|f| f.silent = databases);
+    }
+
+    /// The databases whose last run failed because no file could be opened any more.
+    pub fn starving(&self, databases: Vec<String>) {
+        self.with(|f| f.starving = databases);
     }
 
     /// The daemon was told to stop.
@@ -71,6 +80,13 @@ impl Readiness {
             }
             for database in &f.silent {
                 reasons.push(format!("the disk of {database}, or of its backups, does not answer"));
+            }
+            if !f.starving.is_empty() {
+                let names = f.starving.join(", ");
+                reasons.push(format!(
+                    "jobs fail for lack of file descriptors ({names}): {}",
+                    descriptors::REMEDY
+                ));
             }
             reasons
         })

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use deadpool_sqlite::{HookError, Object, PoolError, TimeoutType};
 use rusqlite::Connection;
-use rusqlite::ffi::{SQLITE_IOERR, SQLITE_IOERR_SHMSIZE, SQLITE_NOTADB, SQLITE_READONLY};
+use rusqlite::ffi::{SQLITE_CANTOPEN, SQLITE_IOERR, SQLITE_IOERR_SHMSIZE, SQLITE_NOTADB, SQLITE_READONLY};
 use tokio::sync::RwLockReadGuard;
 
 use super::call::Call;
@@ -15,6 +15,7 @@ use super::session;
 use super::statements::{Statements, tell};
 use super::{Inner, Pool};
 use crate::config::units::show_duration;
+use crate::descriptors;
 use crate::error::{Class, Error, Reason, Result};
 use crate::metrics::events::{PoolTimedOut, PoolWaited};
 use crate::sqlite::files::header;
@@ -140,6 +141,17 @@ impl Inner {
             return error;
         }
         match error.primary() {
+            Some(SQLITE_CANTOPEN | SQLITE_IOERR) if descriptors::ran_out() => Error::new(
+                Reason::NoDescriptors,
+                format!(
+                    "{}; {} of {} file descriptors are in use: {}",
+                    error.message,
+                    descriptors::open().map_or_else(|| String::from("all"), |open| open.to_string()),
+                    descriptors::limit(),
+                    descriptors::REMEDY
+                ),
+            )
+            .of(path),
             Some(SQLITE_NOTADB) => header::explain(path),
             Some(SQLITE_READONLY) => header::not_writable(path)
                 .unwrap_or_else(|| error.context(format!("{} cannot be written", path.display())).of(path)),

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use deadpool_sqlite::{Metrics, Object};
 
 use crate::config::{self, Database};
+use crate::descriptors;
 use crate::error::Result;
 use crate::metrics::events::{PoolGauges, PoolRecycled};
 pub use call::{Call, LogLimit};
@@ -121,6 +122,9 @@ impl Pool {
     /// publishes the pool's numbers.
     pub fn upkeep(&self) {
         self.inner.replace_old();
+        if descriptors::are_scarce() {
+            self.inner.close_where(|_| true);
+        }
         let mut spare = self.inner.pool.status().size.saturating_sub(self.inner.settings.size);
         self.inner.close_where(|_| {
             let is_spare = spare > 0;
@@ -175,7 +179,9 @@ impl Inner {
     fn give_back(self: &Arc<Self>, connection: Object, generation: u64) {
         let now = self.pool.status();
         let is_overflow = now.size > self.settings.size && now.waiting == 0;
-        if is_overflow || generation != self.files.generation() || self.pool.is_closed() {
+        // Kept, it would be one of another database's.
+        let is_scarce = descriptors::are_scarce();
+        if is_overflow || is_scarce || generation != self.files.generation() || self.pool.is_closed() {
             return self.files.close(vec![Object::take(connection)], generation);
         }
         drop(connection);

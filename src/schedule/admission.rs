@@ -6,14 +6,19 @@
 //!   of its database.
 //! - Where a job cannot start it waits in line; one that waits for its database or its disk does
 //!   not hold up those behind it that wait for another.
-//! - A job that is neither (health, watch) starts at once: it is short and only reads, and a long
-//!   VACUUM of two databases must not blind the checks of all the others.
+//! - A job that is neither (health, watch) takes one of [`LIGHT`] places of its own: it is short and
+//!   only reads, and a long VACUUM of two databases must not blind the checks of all the others.
+//!   Not more at once: where hundreds of databases have one schedule, each job would take its
+//!   thread, its connection and its descriptors in the same second.
 //! - A job that runs or waits already is skipped, never doubled.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::config::Daemon;
 use crate::terms::JobKind;
+
+/// Light jobs over all databases. A second is enough for hundreds of them.
+pub const LIGHT: usize = 32;
 
 /// The device that a file lies on (`st_dev`). A disk with several filesystems counts as several.
 pub type Disk = u64;
@@ -160,8 +165,13 @@ impl Admission {
         let beside = || heavy().filter(|other| other.disk.is_some() && other.disk == claim.disk).count();
         let database_is_taken =
             || self.running.iter().any(|((of, _), other)| other.exclusive && of == database);
+        let light = || at_work.clone().filter(|(_, other)| !other.heavy).count();
         let has_disk = || self.width.per_disk == 0 || beside() < self.width.per_disk;
         !(claim.exclusive && database_is_taken())
-            && (!claim.heavy || heavy().count() < self.width.all.max(1) && has_disk())
+            && if claim.heavy {
+                heavy().count() < self.width.all.max(1) && has_disk()
+            } else {
+                light() < LIGHT
+            }
     }
 }

@@ -1,12 +1,13 @@
 //! A database handed over by the daemon to a restore in place in another process, and back. Each
 //! side shows what it does by locks, which are gone with its process, so that none waits for one
-//! that is dead. Three files per database:
+//! that is dead. Two files per database, and one for all:
 //!
 //! - `NAME.lock`: one run at a time, as ever. The restore counts as one.
 //! - `NAME.wanted`: held by a restore that wants the database. The daemon only looks at it, every
 //!   now and then.
-//! - `NAME.open`: held by whoever may open the database, the daemon or the restore. The daemon lets
-//!   go of it when it has closed its last connection, and opens none until it has it again.
+//! - `open`: a byte of it for each database ([`super::ranges`]), held by whoever may open the
+//!   database, the daemon or the restore. The daemon lets go of it when it has closed its last
+//!   connection, and opens none until it has it again.
 //!
 //! Says nothing of other processes, which ask nobody: who has the file open must still be looked
 //! for.
@@ -15,12 +16,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::State;
-use super::locks::{self, Lock, OPEN, RUN, WANTED};
+use super::locks::{self, Lock, RUN, WANTED};
+use super::ranges::{ByteLock, Bytes};
 use crate::error::{Error, Reason, Result};
 use crate::words;
 
-/// Who holds `NAME.open`, when it is not a restore.
-const DAEMON: &str = "the daemon";
+/// Who has a database's byte, when it cannot be told.
+const SOMEBODY: &str = "another run";
 
 /// Between two tries of a restore.
 const TRY_EVERY: Duration = Duration::from_millis(50);
@@ -33,12 +35,31 @@ impl State {
 
     /// Gives the daemon leave to open the database, for as long as the lock lives; or says who has
     /// it.
-    pub fn lock_open(&self, database: &str) -> Result<std::result::Result<Lock, String>> {
+    ///
+    /// Not for a second one of this process while there is a first.
+    pub fn lock_open(&self, database: &str) -> Result<std::result::Result<ByteLock, String>> {
         if let Some(by) = self.wanted(database)? {
             return Ok(Err(by));
         }
-        locks::take_file(self.directory(), database, OPEN, DAEMON)
+        let bytes = match self.open.get() {
+            Some(bytes) => bytes,
+            None => {
+                let opened = locks::open_file(self.directory())?;
+                self.open.get_or_init(|| opened)
+            }
+        };
+        take_byte(bytes, database).map(|lock| lock.ok_or_else(|| SOMEBODY.to_owned()))
     }
+}
+
+fn take_byte(bytes: &Bytes, database: &str) -> Result<Option<ByteLock>> {
+    bytes.take(database).map_err(|e| Error::io(format!("cannot lock the place of {database}"), &e))
+}
+
+/// The daemon that works with this state.
+fn daemon_of(directory: &Path) -> Result<Option<u32>> {
+    let words = locks::of_daemon(directory)?;
+    Ok(words.and_then(|words| words.lines().next()?.strip_prefix("process ")?.parse().ok()))
 }
 
 /// What a restore in place holds of a database, to its end.
@@ -50,7 +71,7 @@ pub struct Handover {
     daemon: Option<u32>,
     run: Option<Lock>,
     wanted: Option<Lock>,
-    open: Option<Lock>,
+    open: Option<ByteLock>,
 }
 
 impl Handover {
@@ -69,10 +90,10 @@ impl Handover {
             open: None,
         };
         let Some(directory) = &this.directory else { return Ok(this) };
-        this.daemon = locks::holder(directory, database, OPEN)?
-            .filter(|holder| holder.starts_with(DAEMON))
-            .as_deref()
-            .and_then(locks::process);
+        let has_it = locks::open_file(directory)?
+            .is_held(database)
+            .map_err(|e| Error::io(format!("cannot look who has {database} open"), &e))?;
+        this.daemon = if has_it { daemon_of(directory)? } else { None };
         match this.take(RUN)? {
             Ok(run) => this.run = Some(run),
             Err(holder) if this.is_of_daemon(&holder) => {}
@@ -99,21 +120,36 @@ impl Handover {
         patience: Duration,
         waiting: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<()> {
-        if self.directory.is_none() {
-            return Ok(());
-        }
+        let Some(directory) = &self.directory else { return Ok(()) };
+        let bytes = locks::open_file(directory)?;
         let until = Instant::now() + patience;
-        let mut take = |ending| loop {
-            match self.take(ending)? {
-                Ok(lock) => return Ok(Some(lock)),
-                Err(holder) if Instant::now() >= until => return Err(self.too_late(&holder, patience)),
-                Err(holder) => waiting(&holder)?,
+        let mut wait = |holder: &str| {
+            if Instant::now() >= until {
+                return Err(self.too_late(holder, patience));
             }
+            waiting(holder)?;
             std::thread::sleep(TRY_EVERY);
+            Ok(())
+        };
+        let mut take = |ending| -> Result<Option<Lock>> {
+            loop {
+                match self.take(ending)? {
+                    Ok(lock) => return Ok(Some(lock)),
+                    Err(holder) => wait(&holder)?,
+                }
+            }
         };
         let wanted = take(WANTED)?;
         let run = if self.run.is_none() { take(RUN)? } else { None };
-        let open = take(OPEN)?;
+        let open = loop {
+            if let Some(lock) = take_byte(&bytes, &self.database)? {
+                break Some(lock);
+            }
+            match self.daemon {
+                Some(process) => wait(&format!("the daemon (process {process})"))?,
+                None => wait(SOMEBODY)?,
+            }
+        };
         self.run = self.run.take().or(run);
         (self.wanted, self.open) = (wanted, open);
         Ok(())

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::State;
 use super::files::StateFiles;
+use super::ranges::Bytes;
 use crate::error::{Error, Reason, Result};
 use crate::terms::JobKind;
 
@@ -27,6 +28,17 @@ impl Drop for Lock {
     }
 }
 
+impl Lock {
+    /// Writes anew what whoever finds it held reads: a line for messages, and more below it.
+    pub fn tell(&self, words: &str) -> Result<()> {
+        let mut file = &self.file;
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{words}"))
+            .map_err(|e| Error::io("cannot write beside a lock", &e))
+    }
+}
+
 /// Lets go of a lock at once. Closing the file does not do that where a thread has just begun
 /// another process: until that runs its own program it has the file as well, and with it the lock
 /// (flock(2)).
@@ -40,6 +52,9 @@ fn release(file: &File) {
 const TRIES: u32 = 200;
 const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
+/// More than a holder ever writes.
+const MOST_WORDS: u64 = 64 << 10;
+
 impl State {
     /// Takes the lock of a database, or says who holds it (`locked`).
     pub fn lock(&self, database: &str, job: JobKind) -> Result<Lock> {
@@ -50,7 +65,7 @@ impl State {
     /// (`locked`): two would make every run twice, or skip each other's.
     pub fn lock_daemon(&self) -> Result<Lock> {
         let directory = StateFiles::open(self.directory())?;
-        take(&directory, "daemon.lock", &format!("process {}", std::process::id()))?.map_err(|holder| {
+        take(&directory, DAEMON, &format!("process {}", std::process::id()))?.map_err(|holder| {
             Error::new(
                 Reason::Locked,
                 format!(
@@ -62,13 +77,31 @@ impl State {
     }
 }
 
-/// The endings of a database's lock files: one run at a time; and for [`super::handover`], who may
-/// have it open, and who wants it.
+/// The endings of a database's lock files: one run at a time; and for [`super::handover`], who wants
+/// it.
 pub(super) const RUN: &str = "lock";
-pub(super) const OPEN: &str = "open";
 pub(super) const WANTED: &str = "wanted";
 
-/// The directory of those files, and their names in it.
+/// The file of the one daemon, in the state directory itself.
+pub const DAEMON: &str = "daemon.lock";
+
+/// All that the daemon which works with this state wrote beside its lock; `None`: none does.
+pub fn of_daemon(directory: &Path) -> Result<Option<String>> {
+    let Some(mut file) = StateFiles::open(directory)?.look(".", DAEMON)? else { return Ok(None) };
+    let holder = try_for(&mut file, File::try_lock_shared)
+        .map_err(|e| Error::io(format!("cannot look at {DAEMON}"), &e))?;
+    if holder.is_none() {
+        release(&file);
+    }
+    Ok(holder)
+}
+
+/// The file of [`super::ranges`] beside them: who may have a database open.
+pub(super) fn open_file(directory: &Path) -> Result<Bytes> {
+    Ok(Bytes::new(StateFiles::open(directory)?.below(DIRECTORY)?.file("open")?))
+}
+
+/// The directory of the others, and their names in it.
 const DIRECTORY: &str = "locks";
 
 fn name(database: &str, ending: &str) -> String {
@@ -115,7 +148,8 @@ fn take(directory: &StateFiles, name: &str, ours: &str) -> Result<Result<Lock, S
     let holder =
         try_for(&mut file, File::try_lock).map_err(|e| Error::io(format!("cannot lock {name}"), &e))?;
     if let Some(holder) = holder {
-        return Ok(Err(holder));
+        let first = holder.lines().next().unwrap_or_default();
+        return Ok(Err(first.to_owned()));
     }
     // Only for the message of whoever comes next; the lock holds without it.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{ours}"));
@@ -135,7 +169,7 @@ fn try_for(
             Err(TryLockError::Error(e)) => return Err(e),
         }
         let mut holder = String::new();
-        let _ = file.rewind().and_then(|()| file.read_to_string(&mut holder));
+        let _ = file.rewind().and_then(|()| file.take(MOST_WORDS).read_to_string(&mut holder));
         // The end of the line is written with it.
         if let Some(holder) = holder.strip_suffix('\n') {
             return Ok(Some(holder.to_owned()));

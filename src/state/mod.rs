@@ -8,6 +8,7 @@ pub mod handover;
 pub mod locks;
 pub mod pin;
 mod process;
+mod ranges;
 pub mod runs;
 pub mod slow;
 pub mod status;
@@ -15,13 +16,14 @@ pub mod times;
 pub mod trends;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
+pub use self::ranges::ByteLock;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::files::place;
 use crate::sqlite::open::name_of_own;
@@ -45,6 +47,8 @@ const MIGRATIONS: &[&str] = &[
 pub struct State {
     connection: Arc<Mutex<Connection>>,
     directory: PathBuf,
+    /// The file of [`ranges`], opened when a database is first asked for.
+    open: Arc<OnceLock<ranges::Bytes>>,
 }
 
 impl State {
@@ -59,7 +63,11 @@ impl State {
             _ => e,
         })?;
         let connection = open(&path).map_err(|e| cannot_open(&path, e))?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), directory: directory.to_owned() })
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
+            directory: directory.to_owned(),
+            open: Arc::default(),
+        })
     }
 
     /// The memory as it is, for those who only look at it: creates nothing. Empty where there is
@@ -72,7 +80,11 @@ impl State {
             Ok(_) => view(&path),
         };
         let connection = opened.map_err(|e| cannot_open(&path, e))?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), directory: directory.to_owned() })
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
+            directory: directory.to_owned(),
+            open: Arc::default(),
+        })
     }
 
     /// Runs `work` on the connection, on a blocking thread.

@@ -10,6 +10,7 @@ use super::Supervisor;
 use super::events::EndOfRun;
 use super::signals::{Signal, Signals};
 use super::systemd::Systemd;
+use crate::schedule::ticks::Ticks;
 
 /// For interrupted work to roll back, and for the runner to write it down.
 const TO_WIND_UP: Duration = Duration::from_secs(15);
@@ -53,5 +54,19 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Lets go of everything.
+    pub(super) async fn end(self, ticks: Ticks) {
+        ticks.stop().await;
+        self.door.close().await;
+        // Each on its own: a disk that hangs keeps no other database's log from being emptied.
+        let mut ending = tokio::task::JoinSet::new();
+        for keeper in self.keepers.values() {
+            let pool = keeper.pool.clone();
+            ending.spawn(async move { pool.end().await });
+        }
+        ending.join_all().await;
+        tracing::info!("stopped");
     }
 }

@@ -8,6 +8,8 @@ use crate::terms::JobKind;
 pub(super) struct EndOfRun {
     pub(super) database: String,
     pub(super) kind: JobKind,
+    /// Whether it failed because no file could be opened any more.
+    pub(super) is_starved: bool,
 }
 
 /// A configuration that was read, or what is wrong with it.

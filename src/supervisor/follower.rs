@@ -4,18 +4,21 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use crate::error::Result;
 use crate::sqlite::files::holders;
+use crate::state::ByteLock;
 use crate::state::State;
-use crate::state::locks::Lock;
 use crate::state::status::HandedOver;
 
 /// Between two looks whether a restore wants the database, or has ended.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Looks at a time, of all databases: each takes some descriptors, and all are at one directory.
+static LOOKS: Semaphore = Semaphore::const_new(16);
 
 /// Between two looks whether the connections are closed, which the pool does on other threads.
 const CLOSED_EVERY: Duration = Duration::from_millis(20);
@@ -118,7 +121,7 @@ impl Follower {
     }
 
     /// The leave to open the database, as soon as no restore has it or wants it.
-    async fn taken(&mut self) -> Lock {
+    async fn taken(&mut self) -> ByteLock {
         loop {
             match self.look(State::lock_open).await {
                 Some(Ok(lock)) => return lock,
@@ -147,6 +150,8 @@ impl Follower {
     /// `None` where it cannot be told, which is logged once.
     async fn look<T: Send + 'static>(&mut self, how: fn(&State, &str) -> Result<T>) -> Option<T> {
         let (state, database) = (self.state.clone(), self.database.clone());
+        // Of a semaphore that is never closed.
+        let _turn = LOOKS.acquire().await.ok()?;
         match tokio::task::spawn_blocking(move || how(&state, &database)).await.ok()? {
             Ok(seen) => Some(seen),
             Err(error) => {

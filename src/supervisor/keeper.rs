@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::follower::Handover;
@@ -23,6 +24,12 @@ use crate::terms::{Cause, JobKind};
 
 /// A disk that has not answered for so long hangs. Longer than a first look into a bucket takes.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
+
+/// Looks at a time, of all databases: each takes some descriptors for as long as it lasts.
+static LOOKS: Semaphore = Semaphore::const_new(64);
+
+/// A look that takes longer counts no more among those.
+const LATE_AFTER: Duration = Duration::from_secs(1);
 
 /// A database that is kept.
 pub(super) struct Keeper {
@@ -208,9 +215,17 @@ impl Disk {
         let at = Arc::clone(at);
         self.looking = Some(Looking { at: Arc::clone(&at), began: Moment::now() });
         let (database, remote, tell) = (Arc::clone(&at), remote.clone(), tell.clone());
-        let look = tokio::task::spawn_blocking(move || disk::of(&database, Some(&remote)));
         tokio::spawn(async move {
-            let seen = look.await.ok();
+            let turn = LOOKS.acquire().await;
+            let mut look = tokio::task::spawn_blocking(move || disk::of(&database, Some(&remote)));
+            let seen = tokio::select! {
+                seen = &mut look => seen.ok(),
+                // The others do not wait for a disk that hangs.
+                () = sleep(LATE_AFTER) => {
+                    drop(turn);
+                    look.await.ok()
+                }
+            };
             // Nobody listens any more only while the process ends.
             let _ = tell.send(Look { at, seen });
         });

@@ -2,6 +2,7 @@
 //! what is done from `jobs`; this room only holds them together. The loop never waits for a disk or
 //! for a database: a slow one must not keep it from its signals and its watchdog.
 
+mod beginning;
 mod drain;
 mod events;
 mod follower;
@@ -10,29 +11,29 @@ mod keeper;
 mod logs;
 mod reload;
 mod runs;
+mod service;
 mod signals;
 mod systemd;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Moment};
 use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
-use crate::http::{self, Readiness, Window};
+use crate::http::{Door, Readiness, Window};
 use crate::jobs::registry;
 use crate::metrics::events::{BackupCopy, ConfigLoaded};
 use crate::metrics::{Expected, Metrics};
 use crate::pool::{self, Pool, SlowSender};
 use crate::queries::slow_log;
 use crate::schedule::admission::{Admission, Width};
-use crate::schedule::ticks::{self, Ticks};
+use crate::schedule::ticks;
 use crate::schedule::timetable::Timetable;
 use crate::schedule::upkeep::Upkeep;
 use crate::sqlite::files::access;
@@ -40,9 +41,12 @@ use crate::sqlite::look::facts::data_version;
 use crate::state::State;
 use crate::state::runs as history;
 use crate::state::status::{ConfigState, Reload, Status};
+use crate::survey::needs;
 use crate::survey::overview::{self, Live};
 use crate::survey::remote::Remote;
+use crate::survey::running::Running;
 use crate::terms::JobKind;
+use beginning::Beginning;
 use events::{Candidate, EndOfRun, Repeat};
 use follower::{Handover, News};
 use keeper::{Keeper, Look};
@@ -79,6 +83,8 @@ pub struct Supervisor {
     prepared: mpsc::UnboundedSender<Candidate>,
     /// Whether a configuration is being read, and whether it is to be read once more after that.
     reloading: Option<Repeat>,
+    /// Whether the thread that reads one has not come back.
+    read_hangs: Arc<AtomicBool>,
     slow: SlowSender,
     started: Moment,
     loaded_at: Moment,
@@ -95,16 +101,22 @@ pub struct Supervisor {
     snapshot: Option<tokio::task::JoinHandle<()>>,
     /// Something happened since it was begun.
     stale: bool,
+    /// The jobs whose last run failed for lack of descriptors.
+    starving: BTreeSet<(String, JobKind)>,
     systemd: Systemd,
     turns: u64,
+    /// What others see the daemon through.
+    door: Door,
+    /// Until systemd has been told that the service has started.
+    beginning: Option<Beginning>,
 }
 
 /// Runs the daemon until it is told to stop. `started` is called once everything is up, with the
-/// address of the HTTP server where there is one.
+/// address of the HTTP server where it has one.
 pub async fn run(
     path: PathBuf,
     config: Config,
-    started: impl FnOnce(Option<std::net::SocketAddr>),
+    started: impl FnOnce(Option<std::net::SocketAddr>) + 'static,
 ) -> Result<()> {
     let mut signals = Signals::install()?;
     let directory = config.daemon.state_dir.clone();
@@ -116,7 +128,7 @@ pub async fn run(
     });
     let opened =
         opening.await.unwrap_or_else(|_| Err(Error::new(Reason::Panic, "opening state.db panicked")));
-    let (state, _only_daemon, dead) = opened?;
+    let (state, only_daemon, dead) = opened?;
     if dead > 0 {
         tracing::warn!(runs = dead, "runs had not ended when their process did; they count as interrupted");
     }
@@ -132,20 +144,16 @@ pub async fn run(
     tokio::spawn(slow_log::keep(state.clone(), slow_statements));
 
     let (view, seen) = watch::channel(Arc::new(overview::nothing_yet(&path)));
-    let stop_http = CancellationToken::new();
     let readiness = Readiness::default();
-    let mut http = None;
-    let mut address = None;
-    if let Some(listen) = config.daemon.listen {
-        let listener = http::bind(listen).await?;
-        address = listener.local_addr().ok();
-        if let Some(address) = address {
-            tracing::info!(addr = %address, "listening");
-        }
-        let (readiness, metrics) = (readiness.clone(), metrics.clone());
-        let window = Window { status: seen, readiness, metrics, hosts: config.daemon.hosts.clone() };
-        http = Some(tokio::spawn(http::serve(listener, window, stop_http.clone())));
-    }
+    let window = Window {
+        status: seen,
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+        hosts: config.daemon.hosts.clone(),
+    };
+    let door = Door::open(config.daemon.listen, window).await;
+    let this = Running::this(&path, &config.daemon);
+    let telling = tokio::spawn(beginning::tell_others(only_daemon, this, door.listening()));
 
     let mut supervisor = Supervisor {
         timetable: Timetable::new(config.daemon.timezone),
@@ -160,6 +168,7 @@ pub async fn run(
         looked,
         prepared,
         reloading: None,
+        read_hangs: Arc::default(),
         slow,
         started: Moment::now(),
         loaded_at: Moment::now(),
@@ -171,16 +180,18 @@ pub async fn run(
         remote: Remote::default(),
         snapshot: None,
         stale: false,
+        starving: BTreeSet::new(),
         systemd: Systemd::new(),
         turns: 0,
+        door,
+        beginning: Some(Beginning::new(started)),
         config,
     };
     supervisor.begin(&mut looks).await?;
     let (ticks, mut beat) = ticks::start().await?;
-    Systemd::ready();
-    started(address);
 
     loop {
+        supervisor.end_beginning();
         tokio::select! {
             signal = signals.next() => match signal {
                 Signal::Reload => supervisor.reload(),
@@ -195,7 +206,8 @@ pub async fn run(
         }
     }
     supervisor.drain(&mut signals, &mut beat, &mut endings).await;
-    supervisor.end(ticks, stop_http, http).await;
+    supervisor.end(ticks).await;
+    telling.abort();
     Ok(())
 }
 
@@ -204,9 +216,7 @@ impl Supervisor {
         let now = clock::now();
         self.readiness.configured();
         ConfigLoaded { path: &self.path, databases: self.config.databases.len(), at: now }.emit();
-        for warning in &self.config.warnings {
-            tracing::warn!("{warning}");
-        }
+        needs::warn(&self.config);
         let databases: Vec<_> = self.config.databases.values().cloned().collect();
         for database in databases {
             let pool = Pool::new(&database, self.slow.clone())?;
@@ -301,7 +311,7 @@ impl Supervisor {
         self.stale = false;
         let (live, state) = (self.live(), self.state.clone());
         let config = Arc::new(self.config.clone());
-        self.systemd.status(&live.in_a_line());
+        self.systemd.status(&self.in_a_line(&live));
         let (view, readiness) = (self.view.clone(), self.readiness.clone());
         self.snapshot = Some(tokio::spawn(async move {
             let taken = state.with(move |c| {
@@ -373,27 +383,5 @@ impl Supervisor {
             }
         };
         let _ = tokio::time::timeout(FIRST_LOOK, all).await;
-    }
-
-    async fn end(
-        self,
-        ticks: Ticks,
-        stop_http: CancellationToken,
-        http: Option<tokio::task::JoinHandle<()>>,
-    ) {
-        ticks.stop().await;
-        stop_http.cancel();
-        if let Some(http) = http {
-            // A client that reads slowly does not hold up the end.
-            let _ = tokio::time::timeout(Duration::from_secs(2), http).await;
-        }
-        // Each on its own: a disk that hangs keeps no other database's log from being emptied.
-        let mut ending = tokio::task::JoinSet::new();
-        for keeper in self.keepers.values() {
-            let pool = keeper.pool.clone();
-            ending.spawn(async move { pool.end().await });
-        }
-        ending.join_all().await;
-        tracing::info!("stopped");
     }
 }

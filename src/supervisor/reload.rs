@@ -4,8 +4,11 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::sync::oneshot;
 
 use super::Supervisor;
 use super::events::{Candidate, Repeat};
@@ -17,6 +20,11 @@ use crate::metrics::events::{ConfigRejected, ConfigReloaded};
 use crate::pool::Pool;
 use crate::schedule::admission::Width;
 use crate::state::status::Reload;
+use crate::survey::needs;
+
+/// Far longer than a disk that answers needs for the largest file. Until then neither systemd nor
+/// the operator knows how the reload ends.
+const TO_READ: Duration = Duration::from_secs(30);
 
 /// What takes over.
 struct Change {
@@ -34,13 +42,39 @@ impl Supervisor {
             return;
         }
         self.reloading = Some(Repeat::No);
-        Systemd::reloading();
+        self.door.try_again();
+        if self.beginning.is_none() {
+            Systemd::reloading();
+        }
         let (path, prepared) = (self.path.clone(), self.prepared.clone());
-        let read = tokio::task::spawn_blocking(move || Config::load(&path).map_err(Error::from));
+        let (read, done) = oneshot::channel();
+        let hangs = Arc::clone(&self.read_hangs);
+        // One thread at most waits for a disk that does not answer, however often it is asked.
+        if !hangs.swap(true, Ordering::Relaxed) {
+            let path = path.clone();
+            tokio::spawn(async move {
+                let loaded =
+                    tokio::task::spawn_blocking(move || Config::load(&path).map_err(Error::from)).await;
+                hangs.store(false, Ordering::Relaxed);
+                let panicked = |_| Err(Error::new(Reason::Panic, "reading the configuration panicked"));
+                // Nobody waits for it any more where it has taken too long.
+                let _ = read.send(loaded.unwrap_or_else(panicked));
+            });
+        }
         tokio::spawn(async move {
-            let panicked = |_| Err(Error::new(Reason::Panic, "reading the configuration panicked"));
+            let read = match tokio::time::timeout(TO_READ, done).await {
+                Ok(Ok(read)) => read,
+                Ok(Err(_)) | Err(_) => Err(Error::new(
+                    Reason::Io,
+                    format!(
+                        "{} could not be read within {} s: its disk does not answer, or it takes too long",
+                        path.display(),
+                        TO_READ.as_secs()
+                    ),
+                )),
+            };
             // Nobody listens any more only while the process ends.
-            let _ = prepared.send(Candidate(read.await.unwrap_or_else(panicked)));
+            let _ = prepared.send(Candidate(read));
         });
     }
 
@@ -62,7 +96,9 @@ impl Supervisor {
             }
         };
         self.last_reload = Some((Moment::now(), Reload { at, ok, message }));
-        Systemd::ready();
+        if self.beginning.is_none() {
+            Systemd::ready();
+        }
         self.refresh();
     }
 
@@ -70,16 +106,7 @@ impl Supervisor {
     fn change_to(&self, config: Config) -> Result<Change> {
         let diff = config::diff(&self.config, &config);
         if !diff.restart.is_empty() {
-            let keys: Vec<_> =
-                diff.restart.iter().map(|c| format!("{} (from {} to {})", c.key, c.old, c.new)).collect();
-            return Err(Error::new(
-                Reason::Config,
-                format!(
-                    "{}: {} cannot change while the daemon runs; restart it, or take the change back",
-                    self.path.display(),
-                    keys.join(" and ")
-                ),
-            ));
+            return Err(config::refusal(&self.path, &diff.restart));
         }
         let mut pools = Vec::new();
         for name in diff.added.iter().chain(&diff.changed) {
@@ -96,9 +123,7 @@ impl Supervisor {
 
     fn swap(&mut self, new: Change, now: DateTime<Utc>) -> String {
         let Change { config, diff, pools } = new;
-        for warning in &config.warnings {
-            tracing::warn!("{warning}");
-        }
+        needs::warn(&config);
         for name in &diff.removed {
             self.let_go(name);
         }
@@ -108,6 +133,7 @@ impl Supervisor {
         for (database, pool) in pools {
             self.keep(database, pool, now);
         }
+        self.tell_who_starves();
         let admitted = self.admission.set_width(Width::of(&self.config.daemon));
         self.start_admitted(admitted);
         in_words(&diff)

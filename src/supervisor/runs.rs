@@ -10,7 +10,7 @@ use super::Supervisor;
 use super::events::EndOfRun;
 use super::keeper::{Keeper, RunInProgress, Slot};
 use crate::clock;
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 use crate::jobs::runner::{self, Order};
 use crate::jobs::{Access, Terms, registry};
 use crate::schedule::admission::{Claim, Decision, Ticket};
@@ -161,15 +161,28 @@ impl Supervisor {
         let (state, ended) = (self.state.clone(), self.ended.clone());
         let database = name.to_owned();
         tokio::spawn(async move {
-            runner::run(&state, order).await;
+            let end = runner::run(&state, order).await;
+            let is_starved = |error: &Error| error.reason == Reason::NoDescriptors;
+            let is_starved = match &end.result {
+                Ok(report) => report.problems.iter().any(is_starved),
+                Err(error) => is_starved(error),
+            };
             // Nobody listens any more only while the process ends.
-            let _ = ended.send(EndOfRun { database, kind });
+            let _ = ended.send(EndOfRun { database, kind, is_starved });
         });
     }
 
     /// Takes note of the end of a run, and starts what waited for it.
     pub(super) fn finished(&mut self, ended: &EndOfRun) {
-        let EndOfRun { database: name, kind } = ended;
+        let EndOfRun { database: name, kind, is_starved } = ended;
+        let is_news = if *is_starved {
+            self.starving.insert((name.clone(), *kind))
+        } else {
+            self.starving.remove(&(name.clone(), *kind))
+        };
+        if is_news {
+            self.tell_who_starves();
+        }
         // A database's files lie in a directory of its name, whatever the bucket.
         self.remote.look_again(|place| place.ends_with(&format!("/{name}")));
         let mut again = None;
@@ -214,6 +227,13 @@ impl Supervisor {
                 self.start(&name, kind, cause);
             }
         }
+    }
+
+    /// Tells which databases have jobs that fail for lack of descriptors.
+    pub(super) fn tell_who_starves(&mut self) {
+        self.starving.retain(|(name, _)| self.keepers.contains_key(name));
+        let names: BTreeSet<_> = self.starving.iter().map(|(name, _)| name.clone()).collect();
+        self.readiness.starving(names.into_iter().collect());
     }
 
     /// Asks again for the jobs that were held back, of a database that is at hand.

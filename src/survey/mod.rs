@@ -4,5 +4,7 @@
 
 pub mod disk;
 pub mod environment;
+pub mod needs;
 pub mod overview;
 pub mod remote;
+pub mod running;

@@ -17,10 +17,13 @@ fn only_what_sqlite_calls_is_unsafe_and_only_the_pool_names_deadpool() {
                     "sqlite/write/checkpoint_lock.rs",
                     "sqlite/files/system_calls.rs",
                     "sqlite/files/descriptor.rs",
+                    "state/ranges.rs",
                 ]
                 .iter()
                 .any(|room| source.path.ends_with(room))
-                    || !line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe"),
+                    || !outside_texts(&line)
+                        .split(|c: char| !c.is_alphanumeric() && c != '_')
+                        .any(|w| w == "unsafe"),
                 "{path}: {line}"
             );
             assert!(source.room() == "pool" || !line.contains("deadpool_sqlite"), "{path}: {line}");
@@ -30,6 +33,11 @@ fn only_what_sqlite_calls_is_unsafe_and_only_the_pool_names_deadpool() {
             );
         }
     }
+}
+
+/// A line without what is between quotes: SQLite says "unsafe" as well.
+fn outside_texts(line: &str) -> String {
+    line.split('"').step_by(2).collect()
 }
 
 /// What waits for a disk, a lock or another process.

@@ -8,7 +8,7 @@ use crate::uses;
 
 /// Rooms from the highest to the lowest; a room uses its own and lower ones. Those of one line are
 /// equals.
-const RANKS: [&[&str]; 17] = [
+const RANKS: [&[&str]; 18] = [
     &["cli"],
     &["demo"],
     &["supervisor"],
@@ -26,6 +26,7 @@ const RANKS: [&[&str]; 17] = [
     &["metrics"],
     &["sql", "terms"],
     &["clock", "words", "priority", "rights", "error"],
+    &["descriptors"],
 ];
 
 /// Lines in a file, its tests and comments included; past this it has two subjects.

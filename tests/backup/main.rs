@@ -5,6 +5,7 @@ mod fixture;
 mod manifests;
 mod missing;
 mod runs;
+mod schemas;
 mod snapshot;
 mod stopped;
 mod unchanged;

@@ -287,7 +287,8 @@ async fn h33_of_a_composite_key_what_may_be_null_becomes_null_and_no_other_key_i
 
 #[tokio::test]
 async fn h33_a_check_that_forbids_null_rolls_the_batch_back() {
-    let place = pages("INTEGER REFERENCES revision CHECK (latest IS NOT NULL)", "");
+    // Of a row behind those that are tried beforehand.
+    let place = pages("INTEGER REFERENCES revision CHECK (latest IS NOT NULL OR id < 20)", "");
     let (_, text) = message(&place.run(vec![unlink("revision")]).await);
     assert!(text.contains("page.latest cannot be changed") && text.contains("CHECK"), "{text}");
     untouched(&place);

@@ -11,6 +11,7 @@ mod fixture;
 mod integrity;
 mod log;
 mod slow;
+mod stand_ins;
 mod trends;
 mod watch;
 

@@ -67,6 +67,7 @@ fn h18_an_application_that_opens_the_database_meanwhile_is_named_and_the_daemon_
 fn a_daemon_that_does_not_let_go_in_time_is_named_with_what_to_do() {
     let sandbox = Sandbox::empty();
     let state = State::open(&sandbox.state()).unwrap();
+    let _daemon = state.lock_daemon().unwrap();
     let open = state.lock_open("attendance").unwrap().unwrap();
     let mut handover = Handover::begin(&sandbox.state(), "attendance").unwrap();
     assert_eq!(handover.daemon(), Some(std::process::id()));

@@ -10,10 +10,11 @@ use crate::cli::global::Global;
 use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
 use crate::cli::terminal::table::TextTable;
-use crate::config::{Config, Rejection};
+use crate::config::{Config, Rejection, refusal};
 use crate::error::Result;
 use crate::queries::foreign;
 use crate::survey::environment::{self, Look, LookResult};
+use crate::survey::{needs, running};
 use crate::words;
 
 /// Check the configuration, by the same code as a reload.
@@ -23,7 +24,7 @@ Exit codes:
   0   ok
   1   the environment has a problem
   2   usage
-  78  the configuration has a problem
+  78  the configuration has a problem, or with --reload needs a restart
 
 With --json:
   {config, valid, databases: [NAME], warnings: [TEXT],
@@ -35,11 +36,15 @@ pub(in crate::cli) struct Check {
     /// the daemon runs as.
     #[arg(long)]
     environment: bool,
+    /// Also ask the running daemon whether a reload would take this over: what needs a restart is a
+    /// problem then, and not a warning.
+    #[arg(long)]
+    reload: bool,
 }
 
 impl Check {
     pub(in crate::cli) fn run(&self, global: &Global) -> Result<u8> {
-        let config = match Config::load(&global.config) {
+        let mut config = match Config::load(&global.config) {
             Ok(config) => config,
             Err(rejected) if global.json => {
                 out::show(&rejected.to_string());
@@ -48,21 +53,31 @@ impl Check {
             }
             Err(rejected) => return Err(rejected.into()),
         };
-        let mut warnings = config.warnings.clone();
-        warnings.extend(foreign::warnings(&config)?);
+        config.warnings.extend(foreign::warnings(&config)?);
+        let running = running::find(&config, &global.config);
+        config.warnings.extend(needs::too_few_descriptors(&config, running.as_ref()));
+        let restart =
+            running.map(|daemon| daemon.needs_restart(&config.daemon)).filter(|keys| !keys.is_empty());
+        if let Some(keys) = restart {
+            let refusal = refusal(&global.config, &keys);
+            if self.reload {
+                return Err(refusal);
+            }
+            config.warnings.push(format!("a reload will be refused: {}", refusal.message));
+        }
         let looks = self.environment.then(|| environment::look(&config, &global.config));
         if global.json {
             out::json(&json!({
                 "config": global.config,
                 "valid": true,
                 "databases": config.databases.keys().collect::<Vec<_>>(),
-                "warnings": warnings,
+                "warnings": config.warnings,
                 "problems": [],
                 "environment": looks,
             }))?;
         } else {
             let mut page = out::page();
-            render(&mut page, &global.config, &config, &warnings, looks.as_deref().unwrap_or_default());
+            render(&mut page, &global.config, &config, looks.as_deref().unwrap_or_default());
             out::text(page.text())?;
         }
         let has_problem = looks.iter().flatten().any(|look| look.result == LookResult::Problem);
@@ -94,10 +109,10 @@ fn rejected(path: &Path, rejected: &Rejection) -> Value {
     })
 }
 
-fn render(page: &mut Page, path: &Path, config: &Config, warnings: &[String], looks: &[Look]) {
+fn render(page: &mut Page, path: &Path, config: &Config, looks: &[Look]) {
     let databases = words::plural(config.databases.len() as u64, "database", "databases");
     page.line(format!("{}: valid, {databases}", path.display()));
-    for warning in warnings {
+    for warning in &config.warnings {
         page.beside("warning: ", warning);
     }
     if !looks.is_empty() {

@@ -14,12 +14,12 @@ use crate::cli::terminal::page::Page;
 use crate::cli::terminal::table::TextTable;
 use crate::config::Config;
 use crate::error::{Error, Reason, Result};
-use crate::http::ask;
 use crate::state::State;
 use crate::state::status::{
     BackupStatus, CopyStatus, DatabaseStatus, JobStatus, Measure, PoolStatus, Severity, Status as Snapshot,
     Trend,
 };
+use crate::survey::running::{self, Running};
 use crate::survey::{disk, overview};
 use crate::terms::Outcome;
 use crate::words;
@@ -51,11 +51,12 @@ impl Status {
         if let Some(name) = &self.database {
             database(&config, name)?;
         }
-        let asked = config.daemon.listen.and_then(|listen| ask::status(listen, &global.config));
+        let found = running::find(&config, &global.config);
+        let asked = running::status(&config, &global.config, found.as_ref());
         let is_live = asked.is_some();
         let mut status = match asked {
             Some(status) => status,
-            None => without_daemon(&config, &global.config)?,
+            None => without_daemon(&config, &global.config, found.as_ref())?,
         };
         if let Some(name) = &self.database {
             status.databases.retain(|database| database.name == *name);
@@ -79,11 +80,20 @@ impl Status {
     }
 }
 
-fn without_daemon(config: &Config, path: &Path) -> Result<Snapshot> {
+fn without_daemon(config: &Config, path: &Path, found: Option<&Running>) -> Result<Snapshot> {
     let state = State::view(&config.daemon.state_dir)?;
     let mut status = state
         .now(|c| overview::take(c, config, None, |database| Some(Arc::new(disk::of(database, None)))))?;
     status.config_path = path.display().to_string();
+    if let Some(running) = found {
+        let why = match &running.listen_error {
+            Some(error) => error.as_str(),
+            None if running.listen.is_some() => "it does not answer there",
+            None => "its daemon.listen is \"off\"",
+        };
+        status.not_ready =
+            vec![format!("the daemon runs as process {} and cannot be asked: {why}", running.process)];
+    }
     Ok(status)
 }
 

@@ -3,20 +3,57 @@
 //! key by itself.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::wrong::{Mistake, Span, describe};
-use crate::config::diagnostic::{Position, Problem, Rejection};
+use crate::config::diagnostic::{LineCount, Position, Problem, Rejection};
+
+/// Problems that are shown, from the beginning of the file: a file with more is another file than
+/// was meant, and says so by its first lines.
+const SHOWN: usize = 100;
 
 /// What reading has brought to light so far.
 pub(super) struct Findings<'t> {
     text: &'t str,
-    problems: RefCell<Vec<(Span, Mistake)>>,
+    problems: RefCell<Problems>,
     /// Every key that was asked for, by its full name, and where the file sets it.
     keys: RefCell<BTreeMap<String, Option<Span>>>,
+}
+
+/// The first problems of the file, and how many there are. Each costs as little as if it were the
+/// only one.
+#[derive(Default)]
+struct Problems {
+    /// By their places and messages, with what to do.
+    first: BTreeMap<(usize, usize, String), Option<String>>,
+    /// Of all.
+    seen: HashSet<(usize, usize, u64)>,
+}
+
+impl Problems {
+    /// Whether a problem here would be one of the first.
+    fn is_shown(&self, span: &Span) -> bool {
+        self.first.len() < SHOWN
+            || self
+                .first
+                .last_key_value()
+                .is_some_and(|((start, end, _), _)| (span.start, span.end) <= (*start, *end))
+    }
+
+    fn add(&mut self, span: &Span, mark: u64, make: impl FnOnce() -> Mistake) {
+        if !self.seen.insert((span.start, span.end, mark)) || !self.is_shown(span) {
+            return;
+        }
+        let wrong = make();
+        self.first.insert((span.start, span.end, wrong.message), wrong.help);
+        if self.first.len() > SHOWN {
+            self.first.pop_last();
+        }
+    }
 }
 
 impl<'t> Findings<'t> {
@@ -27,10 +64,15 @@ impl<'t> Findings<'t> {
     /// Notes something wrong at this place. Once: defaults that several databases share are checked
     /// with each.
     pub(super) fn note(&self, span: Span, wrong: Mistake) {
-        let mut problems = self.problems.borrow_mut();
-        if !problems.iter().any(|(s, w)| *s == span && w.message == wrong.message) {
-            problems.push((span, wrong));
-        }
+        let mut hasher = DefaultHasher::new();
+        wrong.message.hash(&mut hasher);
+        self.problems.borrow_mut().add(&span, hasher.finish(), || wrong);
+    }
+
+    /// Notes a key that is wrong as such, of which there may be very many: what to say of it is
+    /// only made where it is shown.
+    fn note_key(&self, span: &Span, make: impl FnOnce() -> Mistake) {
+        self.problems.borrow_mut().add(span, 0, make);
     }
 
     /// Where the file sets this key or opens this table.
@@ -45,17 +87,19 @@ impl<'t> Findings<'t> {
 
     /// The problems in the order of the file, if there are any.
     pub(in crate::config) fn rejected(&self, name: &str) -> Option<Rejection> {
-        let mut found = self.problems.borrow().clone();
-        found.sort_by_key(|(span, _)| (span.start, span.end));
+        let found = self.problems.borrow();
+        let mut lines = LineCount::default();
         let problems: Vec<Problem> = found
-            .into_iter()
-            .map(|(span, wrong)| Problem {
-                place: Some(Position::new(self.text, &span)),
-                message: wrong.message,
-                help: wrong.help,
+            .first
+            .iter()
+            .map(|((start, end, message), help)| Problem {
+                place: Some(Position::counted(self.text, &(*start..*end), &mut lines)),
+                message: message.clone(),
+                help: help.clone(),
             })
             .collect();
-        (!problems.is_empty()).then(|| Rejection { file: name.to_owned(), problems })
+        let more = found.seen.len() - problems.len();
+        (!problems.is_empty()).then(|| Rejection { file: name.to_owned(), problems, more })
     }
 }
 
@@ -66,11 +110,13 @@ pub(in crate::config) fn parse<'t>(findings: &Findings<'t>) -> Option<DeTable<'t
     const ENOUGH: usize = 10;
     let (document, errors) = DeTable::parse_recoverable(findings.text);
     let end = findings.text.len();
-    let mut lines = BTreeMap::new();
-    for error in &errors {
-        let span = error.span().unwrap_or(end..end);
-        let line = Position::new(findings.text, &span).line;
-        lines.entry(line).or_insert((span, error.message()));
+    let mut found: Vec<_> =
+        errors.iter().map(|error| (error.span().unwrap_or(end..end), error.message())).collect();
+    found.sort_by_key(|(span, _)| span.start);
+    let (mut lines, mut count) = (BTreeMap::new(), LineCount::default());
+    for (span, message) in found {
+        let line = count.line_of(findings.text, span.start);
+        lines.entry(line).or_insert((span, message));
     }
     let more = lines.len().saturating_sub(ENOUGH);
     for (n, (span, message)) in lines.into_values().take(ENOUGH).enumerate() {
@@ -105,9 +151,12 @@ pub(super) struct Table<'t> {
     /// Its header, or its value where it is inline.
     span: Span,
     entries: Option<&'t DeTable<'t>>,
+    /// In their order, for what can be suggested.
     asked: Vec<String>,
+    /// The same, to find one among very many.
+    known: HashSet<String>,
     /// Noted already, and none of the keys to suggest.
-    misplaced: Vec<String>,
+    misplaced: HashSet<String>,
     findings: &'t Findings<'t>,
 }
 
@@ -118,7 +167,15 @@ impl<'t> Table<'t> {
     }
 
     fn new(name: String, span: Span, entries: Option<&'t DeTable<'t>>, findings: &'t Findings<'t>) -> Self {
-        Self { name, span, entries, asked: Vec::new(), misplaced: Vec::new(), findings }
+        Self {
+            name,
+            span,
+            entries,
+            asked: Vec::new(),
+            known: HashSet::new(),
+            misplaced: HashSet::new(),
+            findings,
+        }
     }
 
     /// The full name of one of its keys.
@@ -126,10 +183,16 @@ impl<'t> Table<'t> {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
 
+    fn ask(&mut self, key: &str) {
+        if self.known.insert(key.to_owned()) {
+            self.asked.push(key.to_owned());
+        }
+    }
+
     fn value(&mut self, key: &str) -> Option<&'t Spanned<DeValue<'t>>> {
         let value = self.entries.and_then(|entries| entries.get(key));
         self.findings.keys.borrow_mut().insert(self.full(key), value.map(Spanned::span));
-        self.asked.push(key.to_owned());
+        self.ask(key);
         value
     }
 
@@ -237,10 +300,10 @@ impl<'t> Table<'t> {
     pub(super) fn named(&mut self, only_tables: bool) -> Vec<(&'t str, Span, Self)> {
         let mut named = Vec::new();
         for (own, key, value) in self.entries() {
-            if self.asked.iter().any(|asked| asked == own) || only_tables && !value.get_ref().is_table() {
+            if self.known.contains(own) || only_tables && !value.get_ref().is_table() {
                 continue;
             }
-            self.asked.push(own.to_owned());
+            self.ask(own);
             self.findings.keys.borrow_mut().insert(self.full(own), Some(value.span()));
             named.push((own, key, self.inner(own, Some(value))));
         }
@@ -270,17 +333,18 @@ impl<'t> Table<'t> {
 
     /// Refuses a key that belongs elsewhere, with a help that says where.
     pub(super) fn misplaced(&mut self, key: &str, help: &str) {
-        if let Some((own, key, _)) = self.entries().find(|(own, ..)| *own == key) {
+        let entry = self.entries.and_then(|entries| entries.get_key_value(key));
+        if let Some((own, key)) = entry.map(|(own, _)| (own.get_ref().as_ref(), own.span())) {
             let wrong = Mistake::new(format!("`{}` does not belong here", self.full(own)));
             self.findings.note(key, wrong.help(help));
-            self.misplaced.push(own.to_owned());
+            self.misplaced.insert(own.to_owned());
         }
     }
 
     /// Refuses all tables that were not asked for, likewise.
     pub(super) fn misplaced_tables(&mut self, help: &str) {
         for (own, _, value) in self.entries() {
-            if value.get_ref().is_table() && !self.asked.iter().any(|asked| asked == own) {
+            if value.get_ref().is_table() && !self.known.contains(own) {
                 self.misplaced(own, help);
             }
         }
@@ -290,18 +354,20 @@ impl<'t> Table<'t> {
     pub(super) fn finish(self) {
         let here = if self.name.is_empty() { "this file".to_owned() } else { format!("[{}]", self.name) };
         for (own, key, _) in self.entries() {
-            if self.asked.iter().chain(&self.misplaced).any(|seen| seen == own) {
+            if self.known.contains(own) || self.misplaced.contains(own) {
                 continue;
             }
-            let nearest = self
-                .asked
-                .iter()
-                .map(|known| (strsim::damerau_levenshtein(own, known), known))
-                .filter(|(distance, known)| *distance <= known.len().max(3) / 3)
-                .min();
-            let mean = nearest.map_or(String::new(), |(_, known)| format!("did you mean `{known}`? "));
-            let wrong = Mistake::new(format!("unknown key `{}`", self.full(own)));
-            self.findings.note(key, wrong.help(format!("{mean}{here} takes {}", self.asked.join(", "))));
+            self.findings.note_key(&key, || {
+                let nearest = self
+                    .asked
+                    .iter()
+                    .map(|known| (strsim::damerau_levenshtein(own, known), known))
+                    .filter(|(distance, known)| *distance <= known.len().max(3) / 3)
+                    .min();
+                let mean = nearest.map_or(String::new(), |(_, known)| format!("did you mean `{known}`? "));
+                let wrong = Mistake::new(format!("unknown key `{}`", self.full(own)));
+                wrong.help(format!("{mean}{here} takes {}", self.asked.join(", ")))
+            });
         }
     }
 }

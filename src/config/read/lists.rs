@@ -1,7 +1,7 @@
 //! What only a database has, as many as it likes: copies of backups, retention rules, watched
 //! queries, expected indexes. Nothing here has a default from a layer below.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::file::Table;
@@ -17,7 +17,7 @@ use crate::sql::tokens::{Token, placed};
 
 /// `[[database.NAME.cleanup.rule]]`.
 pub(in crate::config) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
-    let mut rules: Vec<Rule> = Vec::new();
+    let (mut rules, mut ruled) = (Vec::new(), HashSet::new());
     for mut t in cleanup.tables("rule") {
         let table = t.need("table", text);
         let rule = Rule {
@@ -73,9 +73,9 @@ pub(in crate::config) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
             t.note(Some("archive_dir"), wrong.help("set archive = \"sqlite\" or \"csv\""));
         }
         if table.is_some() {
-            let column = |rule: &Rule| rule.column.as_ref().map(|name| name.to_ascii_lowercase());
-            let same = |r: &Rule| same_name(&r.table, &rule.table) && column(r) == column(&rule);
-            if rules.iter().any(same) {
+            // SQLite compares names without regard to the case of ASCII letters.
+            let column = rule.column.as_ref().map(|name| name.to_ascii_lowercase());
+            if !ruled.insert((rule.table.to_ascii_lowercase(), column)) {
                 let wrong = match &rule.column {
                     Some(column) => {
                         format!("a second rule for column {column:?} of table {:?}", rule.table)
@@ -132,7 +132,7 @@ pub(in crate::config) fn copies(backup: &mut Table<'_>, keep: Keep) -> Vec<Backu
 
 /// `[[database.NAME.index]]`.
 pub(in crate::config) fn indexes(database: &mut Table<'_>) -> Vec<Index> {
-    let mut indexes: Vec<Index> = Vec::new();
+    let (mut indexes, mut names) = (Vec::new(), HashSet::new());
     for mut t in database.tables("index") {
         let name = t.need("name", text);
         let table = t.need("table", text);
@@ -140,16 +140,15 @@ pub(in crate::config) fn indexes(database: &mut Table<'_>) -> Vec<Index> {
         let words = [("report", Missing::Report), ("create", Missing::Create)];
         let missing = t.get("missing", choice(&words)).unwrap_or(Missing::Report);
         if let Some(columns) = &columns {
-            let repeated =
-                columns.iter().enumerate().find(|(n, c)| columns[..*n].iter().any(|b| same_name(b, c)));
-            if let Some((_, column)) = repeated {
+            let mut seen = HashSet::new();
+            if let Some(column) = columns.iter().find(|column| !seen.insert(column.to_ascii_lowercase())) {
                 t.note(
                     Some("columns"),
                     Mistake::new(format!("column {column:?} appears twice in one index")),
                 );
             }
         }
-        if let Some(name) = name.as_ref().filter(|name| indexes.iter().any(|i| same_name(&i.name, name))) {
+        if let Some(name) = name.as_ref().filter(|name| !names.insert(name.to_ascii_lowercase())) {
             t.note(Some("name"), Mistake::new(format!("a second index named {name:?}")));
         }
         if let (Some(name), Some(table), Some(columns)) = (name, table, columns) {
@@ -235,11 +234,6 @@ fn parameters(sql: &str) -> Vec<&str> {
 /// The name of a parameter that has one, without its sign.
 fn plain(parameter: &str) -> Option<&str> {
     parameter.strip_prefix([':', '@', '$'])
-}
-
-/// SQLite compares names without regard to the case of ASCII letters.
-fn same_name(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b)
 }
 
 /// What is wrong with a name that becomes a label, a file name and an argument.

@@ -1,8 +1,12 @@
 //! From the file to a [`Config`], or to everything that is wrong with the file. The order of the
 //! steps is here and nothing else.
 
-use std::io::ErrorKind;
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::file::{self, Findings};
 use super::resolve::resolve;
@@ -14,12 +18,29 @@ use crate::config::diagnostic::{Position, Problem, Rejection};
 pub const DEFAULT_PATH: &str = "/etc/litekeeper/litekeeper.toml";
 
 impl Config {
-    /// Reads the file. A file that cannot be read is rejected like one that is wrong.
+    /// Reads the file. A file that cannot be read is rejected like one that is wrong, and so is one
+    /// without a database: whoever starts litekeeper, checks a file or has it read again wants
+    /// databases kept, and the last one is taken out by a slip sooner than on purpose. The daemon
+    /// would go on, and seem well, without making another backup.
     pub fn load(path: &Path) -> Result<Self, Rejection> {
         let name = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|cause| unreadable(&name, &cause))?;
+        let bytes = read(path).map_err(|cause| unreadable(&name, &cause))?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(rejection(name, "this file has more than 16 MB", "is it the configuration?"));
+        }
         match String::from_utf8(bytes) {
-            Ok(text) => Self::parse(&text, &name),
+            Ok(text) => {
+                let config = Self::parse(&text, &name)?;
+                if config.databases.is_empty() {
+                    let help = "name one: a table [database.NAME] with its path; to keep none any more, stop the daemon";
+                    return Err(rejection(
+                        name,
+                        "no database is configured, so nothing would be backed up",
+                        help,
+                    ));
+                }
+                Ok(config)
+            }
             Err(error) => {
                 let good = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(error.as_bytes());
@@ -28,7 +49,7 @@ impl Config {
                     message: "this is not UTF-8 text".to_owned(),
                     help: Some("save the file in UTF-8".to_owned()),
                 };
-                Err(Rejection { file: name, problems: vec![problem] })
+                Err(Rejection { file: name, problems: vec![problem], more: 0 })
             }
         }
     }
@@ -47,13 +68,37 @@ impl Config {
             // `file::parse` withholds the document only where it noted why: there always is a
             // rejection.
             (rejected, _) => {
-                Err(rejected.unwrap_or(Rejection { file: name.to_owned(), problems: Vec::new() }))
+                Err(rejected.unwrap_or(Rejection { file: name.to_owned(), problems: Vec::new(), more: 0 }))
             }
         }
     }
 }
 
-fn unreadable(name: &str, cause: &std::io::Error) -> Rejection {
+/// Ten thousand databases with settings of their own have some megabytes.
+const LARGEST: u64 = 16 << 20;
+
+/// The file, or a little more than the most that it may have. Not what never ends, or never begins,
+/// for who reads it: a FIFO, a device.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let is_regular = |file: std::fs::Metadata| match file {
+        file if file.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        file if !file.is_file() => Err(io::Error::other(NOT_REGULAR)),
+        _ => Ok(()),
+    };
+    // Before: to open a device may do something.
+    is_regular(std::fs::metadata(path)?)?;
+    // It may have been replaced since.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    is_regular(file.metadata()?)?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+const NOT_REGULAR: &str = "it is a FIFO, a socket or a device, and no file";
+
+fn unreadable(name: &str, cause: &io::Error) -> Rejection {
     let (message, help) = match cause.kind() {
         ErrorKind::NotFound => (
             "there is no such file".to_owned(),
@@ -70,7 +115,12 @@ fn unreadable(name: &str, cause: &std::io::Error) -> Rejection {
         }
         _ => (format!("this file cannot be read: {cause}"), "name another file with --config".to_owned()),
     };
-    Rejection { file: name.to_owned(), problems: vec![Problem { place: None, message, help: Some(help) }] }
+    rejection(name.to_owned(), message, help)
+}
+
+fn rejection(file: String, message: impl Into<String>, help: impl Into<String>) -> Rejection {
+    let problem = Problem { place: None, message: message.into(), help: Some(help.into()) };
+    Rejection { file, problems: vec![problem], more: 0 }
 }
 
 /// Every key that a file may have, by its full name: `pool.size`, `database.NAME.path`,

@@ -51,9 +51,6 @@ pub(super) fn resolve<'t>(document: &'t DeTable<'t>, findings: &'t Findings<'t>)
     }
     root.misplaced("index", "expected indexes belong to a database: [[database.NAME.index]]");
     root.finish();
-    if databases.is_empty() {
-        warnings.push("no database is configured: add a table [database.NAME] with its path".to_owned());
-    }
     Config { daemon, databases, warnings }
 }
 

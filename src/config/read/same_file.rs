@@ -1,5 +1,5 @@
 //! Whether two paths are one file, by device and inode: a link, a hard link, a bind mount. Must
-//! never wait long for a disk: a reload is read by the daemon's one loop.
+//! never wait long for a disk: a reload, and who has asked for it, waits for this.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -33,8 +33,8 @@ impl FileIdentities {
         Self(std::iter::from_fn(next).collect())
     }
 
-    /// Whether both lead to one file.
-    pub(super) fn are_one(&self, one: &Path, other: &Path) -> bool {
-        one == other || self.0.get(one).is_some_and(|file| self.0.get(other) == Some(file))
+    /// The file to which this leads; `None`: it is not there, or not known.
+    pub(super) fn of(&self, path: &Path) -> Option<(u64, u64)> {
+        self.0.get(path).copied()
     }
 }

@@ -1,6 +1,7 @@
 //! Checks that need the merged values, or more than one table: each a small function that notes
 //! what it finds. Limits of a single key are read with it, in `tables`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -132,12 +133,15 @@ fn archives_have_a_directory(database: &Database, findings: &Findings<'_>) {
 fn paths_are_different(config: &Config, findings: &Findings<'_>) {
     let paths = config.databases.values().map(|database| database.path.clone());
     let files = FileIdentities::look(paths.filter(|path| path.has_root()).collect());
+    // The first database of each path, and of each file.
+    let (mut by_path, mut by_file) = (BTreeMap::new(), BTreeMap::new());
     for database in config.databases.values() {
-        let twin = config
-            .databases
-            .values()
-            .take_while(|d| d.name != database.name)
-            .find(|d| files.are_one(&d.path, &database.path));
+        let twin = *by_path.entry(database.path.as_path()).or_insert(database);
+        let twin = match files.of(&database.path) {
+            Some(file) => std::cmp::min_by_key(twin, *by_file.entry(file).or_insert(database), |d| &d.name),
+            None => twin,
+        };
+        let twin = Some(twin).filter(|twin| twin.name != database.name);
         // One whose path was missing or wrong has an empty one, which is noted already.
         if let Some(twin) = twin.filter(|twin| twin.path.has_root()) {
             let wrong =

@@ -4,8 +4,8 @@
 //!
 //! `plan` checks a rule against the database, `retention` and `dates` say what goes, `walk` finds
 //! it in short reads, `graph` what points at it, what becomes of that, and what the application's
-//! triggers do then, `count` does all of it without removing, `choices` says what
-//! stands in the way. `batch` removes some of it, `archive` has it before, `sweep` goes from the
+//! triggers do then, `count` does all of it without removing, `trial` does it to a few rows of a
+//! copy, `choices` says what stands in the way. `batch` removes some of it, `archive` has it before, `sweep` goes from the
 //! first row to the last, `log` keeps the write-ahead log short, `guard` limits the whole, `report`
 //! says what was done and what comes next.
 //!
@@ -27,6 +27,7 @@ mod report;
 mod retention;
 mod rows;
 mod sweep;
+mod trial;
 mod walk;
 
 use crate::error::{Class, Error, Reason, Result};
@@ -110,7 +111,8 @@ fn rules(run: &Run, dry_run: bool, removed: &mut u64) -> Result<Report> {
                 return Err(with_count(error, removed));
             }
             let column = rule.column.as_ref().map(|column| format!(".{column}")).unwrap_or_default();
-            let error = error.context(format!("rule on {}{column}", rule.table));
+            let error =
+                of_triggers(error, &report.triggers).context(format!("rule on {}{column}", rule.table));
             report.refuse(&error, dry_run);
             problems.push(error);
         }
@@ -136,6 +138,17 @@ fn rules(run: &Run, dry_run: bool, removed: &mut u64) -> Result<Report> {
 /// file or its disk is in trouble.
 fn ends_rule_only(error: &Error) -> bool {
     matches!(error.reason, Reason::Refused | Reason::NotFound | Reason::Unsupported | Reason::Sqlite)
+}
+
+/// SQLite's word for a statement that fails names nothing. Of ours none does: it is one of a
+/// trigger's.
+fn of_triggers(error: Error, fired: &[String]) -> Error {
+    if error.reason != Reason::Sqlite || fired.is_empty() {
+        return error;
+    }
+    let message =
+        format!("{} (met while the application's triggers ran: {})", error.message, fired.join(", "));
+    Error { message, ..error }
 }
 
 /// Every problem in one error: a run of which nothing was done has no report.

@@ -15,6 +15,7 @@ use super::log::Log;
 use super::plan::Plan;
 use super::report::RuleReport;
 use super::rows::{Tally, rows as rows_in_words};
+use super::trial;
 use super::walk::{self, Extent, Position};
 use crate::config::Rule;
 use crate::config::units::show_duration;
@@ -88,6 +89,7 @@ pub(super) fn rule(
     }
     if report.matched > 0 {
         triggers::in_step(run, &reader, &plan.triggers)?;
+        trial::refuse(&reader, &plan)?;
     }
     if dry_run {
         note(totals, &preview, &preview.tally);

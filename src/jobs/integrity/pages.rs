@@ -138,7 +138,7 @@ fn aside(connection: &Connection) -> Result<(Vec<String>, Vec<String>)> {
     let passed_over = refused.into_iter().filter(|one| !one.has_pages).map(|one| one.error.message);
     let objects = names::unspeakable_objects(connection)?;
     let tables = objects.iter().filter(|(sort, _)| sort == "table");
-    let unspeakable = tables.map(|(_, shown)| names::not_utf8("the table", shown).message);
+    let unspeakable = tables.map(|(_, shown)| names::not_utf8("table", shown).message);
     Ok((passed_over.collect(), unspeakable.collect()))
 }
 

@@ -60,5 +60,5 @@ fn unspeakable(connection: &Connection) -> Result<Vec<String>> {
     let sql = "SELECT t.name FROM main.sqlite_schema AS t WHERE t.type = 'table' AND t.rootpage > 0 \
                AND EXISTS (SELECT 1 FROM pragma_foreign_key_list(t.name, 'main'))";
     let all = names::unspeakable(connection, sql, [])?;
-    Ok(all.iter().map(|shown| names::not_utf8("the table", shown).message).collect())
+    Ok(all.iter().map(|shown| names::not_utf8("table", shown).message).collect())
 }

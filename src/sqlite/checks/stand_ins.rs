@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 
-use super::{Found, tables};
+use super::found::{Found, index_of, is_about_rows};
 use crate::error::{Cause, Error, Result};
 use crate::sqlite::look::{names, schema};
 
@@ -30,41 +30,41 @@ pub(super) struct StandIns<'c> {
     indexes: BTreeSet<String>,
     /// Tables whose own order would be.
     tables: BTreeSet<String>,
+    /// There are indexes beside those.
+    has_others: bool,
     /// Generated columns, as `table.column`, that may be computed by them.
     columns: BTreeSet<String>,
 }
 
-/// Checks `table`, or all, once more by `ask`, after `error` ended a check for want of a function or
-/// collation, and says what that leaves out. Errors: those that no stand-in helps against.
+/// Checks `tables`, one or all, once more by `ask`, after `error` ended a check for want of a
+/// function or collation, and says of one what that leaves out. Errors: those that no stand-in
+/// helps against.
 pub(super) fn check(
     connection: &Connection,
-    table: Option<&str>,
-    error: Error,
+    tables: &[String],
+    error: &Error,
     ask: impl Fn(&StandIns<'_>) -> Result<Found>,
 ) -> Result<Found> {
     let mut stand_ins = StandIns::none();
     stand_ins.on = Some(connection);
     connection.pragma_update(None, "ignore_check_constraints", true)?;
-    let tables = match table {
-        Some(table) => vec![table.to_owned()],
-        None => tables(connection)?,
-    };
-    let lacking = in_words(&error);
+    let lacking = in_words(error);
     let mut left = MOST;
     let mut found = loop {
-        stand_ins.note_dependents(&tables)?;
+        stand_ins.note_dependents(tables)?;
         match ask(&stand_ins) {
             Err(error) if left > 0 && stand_ins.add(&error)? => left -= 1,
             asked => break asked?,
         }
     };
     found.is_of_structure = true;
-    if found.is_cut_off && !stand_ins.indexes.is_empty() {
-        let text =
-            "what SQLite says of the order that it cannot tell left no room for all that it may have found";
-        found.unchecked.push(String::from(text));
-    }
-    if let Some(table) = table {
+    if let [table] = tables {
+        if found.is_cut_off && stand_ins.has_others {
+            found.unchecked.push(format!(
+                "table {table}: whether its other indexes agree with it cannot be told, as SQLite ends a check after the \
+                 hundredth line, of those that count for nothing as well"
+            ));
+        }
         found.unchecked.extend(stand_ins.left_out(table, &lacking)?);
     }
     Ok(found)
@@ -78,6 +78,7 @@ impl<'c> StandIns<'c> {
             collations: BTreeSet::new(),
             indexes: BTreeSet::new(),
             tables: BTreeSet::new(),
+            has_others: false,
             columns: BTreeSet::new(),
         }
     }
@@ -94,8 +95,8 @@ impl<'c> StandIns<'c> {
         }
         let unordered = line.strip_prefix("row not in PRIMARY KEY order for ");
         unordered.is_some_and(|table| self.tables.contains(table))
-            || super::index_of(line).is_some_and(|index| self.indexes.contains(index))
-            || super::is_about_rows(line)
+            || index_of(line).is_some_and(|index| self.indexes.contains(index))
+            || is_about_rows(line)
                 && line.split_once(" value in ").is_some_and(|(_, column)| self.columns.contains(column))
     }
 
@@ -139,6 +140,8 @@ impl<'c> StandIns<'c> {
                         self.tables.insert(table.clone());
                     }
                     self.indexes.insert(index);
+                } else {
+                    self.has_others = true;
                 }
             }
             self.columns.extend(computed.iter().map(|column| format!("{table}.{column}")));

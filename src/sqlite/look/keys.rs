@@ -57,7 +57,7 @@ const COLUMNS: &str = "SELECT name FROM pragma_table_xinfo(?1)";
 
 fn speakable(connection: &Connection, sql: &str, table: &str) -> Result<()> {
     match names::unspeakable(connection, sql, [table])?.first() {
-        Some(shown) => Err(names::not_utf8("the column", &format!("{table}.{shown}"))),
+        Some(shown) => Err(names::not_utf8("column", &format!("{table}.{shown}"))),
         None => Ok(()),
     }
 }

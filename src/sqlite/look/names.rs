@@ -3,10 +3,27 @@
 //! the tables around it has to wait for it. Must never give a shown name to a statement: another
 //! table may have just that one.
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Params, Row};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Params, Row, ToSql};
 
 use crate::error::{Error, Reason, Result};
+
+/// A name as it is stored, to be bound as a value; no statement has to have it then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored(Vec<u8>);
+
+impl Stored {
+    /// Of a column.
+    pub fn of(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+        Ok(Self(row.get_ref(at)?.as_bytes().unwrap_or_default().to_vec()))
+    }
+}
+
+impl ToSql for Stored {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Text(&self.0)))
+    }
+}
 
 /// A name that a statement can have; `None` for one that is not UTF-8, and for NULL.
 pub fn name(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<String>> {
@@ -58,9 +75,9 @@ pub fn unspeakable_objects(connection: &Connection) -> Result<Vec<(String, Strin
     Ok(found)
 }
 
-/// Of what cannot be done with something that is called so.
+/// Of what cannot be done with a table or column that is called so.
 pub fn not_utf8(what: &str, shown: &str) -> Error {
     let text =
-        format!("the name of {what} {shown} is not UTF-8, so that no statement of litekeeper can have it");
+        format!("{what} {shown}: its name is not UTF-8, so that no statement of litekeeper can have it");
     Error::new(Reason::Unsupported, text)
 }

@@ -160,7 +160,7 @@ pub fn child_keys(connection: &Connection, parent: &str) -> Result<Vec<ChildKey>
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(1)?;
         let Some(child) = names::name(row, 0)? else {
-            return Err(names::not_utf8("the table", &names::shown(row, 0)?)
+            return Err(names::not_utf8("table", &names::shown(row, 0)?)
                 .context(format!("a table refers to {parent}")));
         };
         // The parent's is NULL where it is the primary key.
@@ -168,9 +168,7 @@ pub fn child_keys(connection: &Connection, parent: &str) -> Result<Vec<ChildKey>
         let Some(from) = names::name(row, 2)?.filter(|_| to.is_some() || row.get_ref(3).is_ok_and(is_null))
         else {
             let shown = format!("{} or {}", names::shown(row, 2)?, names::shown(row, 3)?);
-            return Err(
-                names::not_utf8("a column of the key", &shown).context(format!("{child} refers to {parent}"))
-            );
+            return Err(names::not_utf8("column", &shown).context(format!("{child} refers to {parent}")));
         };
         let column = (from, to);
         match keys.last_mut() {

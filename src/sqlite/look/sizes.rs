@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 
-use super::names;
+use super::names::{self, Stored};
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
 
@@ -17,7 +17,7 @@ pub struct Tree {
     /// A statement can have the table's name.
     pub is_speakable: bool,
     /// Its own name, as it is stored.
-    stored: Vec<u8>,
+    stored: Stored,
 }
 
 /// The trees of the application's tables, those that virtual tables keep included, by table.
@@ -27,7 +27,7 @@ pub fn trees(connection: &Connection) -> Result<Vec<Tree>> {
          WHERE rootpage > 0 AND tbl_name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY tbl_name, name",
     )?;
     let rows = statement.query_map([], |row| {
-        let stored = row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec();
+        let stored = Stored::of(row, 0)?;
         let is_speakable = names::name(row, 1)?.is_some();
         Ok(Tree { name: names::shown(row, 0)?, table: names::shown(row, 1)?, is_speakable, stored })
     })?;
@@ -47,9 +47,8 @@ pub fn content_bytes(connection: &Connection, tree: &Tree) -> Result<u64> {
 }
 
 fn measured(connection: &Connection, tree: &Tree, what: &str) -> Result<u64> {
-    let sql = format!(
-        "SELECT coalesce(sum({what}), 0) FROM dbstat('main') WHERE name = CAST(?1 AS TEXT) AND aggregate = TRUE"
-    );
+    let sql =
+        format!("SELECT coalesce(sum({what}), 0) FROM dbstat('main') WHERE name = ?1 AND aggregate = TRUE");
     Ok(connection.query_row(&sql, [&tree.stored], |row| row.get(0))?)
 }
 

@@ -1,11 +1,12 @@
 //! The planner's statistics as rows: computed on a copy of the database, put into the database
 //! itself.
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, Row, ToSql, params_from_iter};
 
 use super::analyze::{analyze, has_samples};
 use crate::error::{Error, Reason, Result};
+use crate::sqlite::look::names::{self, Stored};
 use crate::sqlite::look::schema::tables;
 
 /// Where SQLite keeps them (<https://www.sqlite.org/fileformat2.html#the_sqlite_stat1_table>), and
@@ -30,7 +31,32 @@ pub struct Statistics {
     pub lacking: Vec<(String, Error)>,
     schema_version: i64,
     /// Of each table that SQLite keeps them in, its rows.
-    rows: [Vec<Vec<Value>>; 2],
+    rows: [Vec<Vec<StatisticsValue>>; 2],
+}
+
+/// A value of one; the name of an index need not be UTF-8.
+#[derive(Debug)]
+enum StatisticsValue {
+    Text(Stored),
+    Other(Value),
+}
+
+impl StatisticsValue {
+    fn of(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+        Ok(match row.get_ref(at)? {
+            ValueRef::Text(_) => Self::Text(Stored::of(row, at)?),
+            _ => Self::Other(row.get(at)?),
+        })
+    }
+}
+
+impl ToSql for StatisticsValue {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Text(text) => text.to_sql(),
+            Self::Other(value) => value.to_sql(),
+        }
+    }
 }
 
 /// Takes the first bytes of a database file out of WAL mode, for a copy that is to be changed.
@@ -64,8 +90,10 @@ pub fn compute(copy: &Connection, only: Option<&[String]>) -> Result<Statistics>
         let mut statement = copy.prepare(&format!("SELECT * FROM main.{table} ORDER BY rowid"))?;
         let mut all = statement.query([])?;
         while let Some(row) = all.next()? {
-            let row = (0..columns).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>()?;
-            if matches!(row.first(), Some(Value::Text(name)) if done.contains(name)) {
+            let is_of_one = names::name(row, 0)?.is_some_and(|name| done.contains(&name));
+            let row =
+                (0..columns).map(|at| StatisticsValue::of(row, at)).collect::<rusqlite::Result<Vec<_>>>()?;
+            if is_of_one {
                 rows.push(row);
             }
         }
