@@ -59,14 +59,63 @@ pub enum ArchiveFormat {
 /// `rule.format`: how a column tells the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DateFormat {
-    /// ISO 8601 text, in the rule's zone where it has no offset.
+    /// ISO 8601 text, in the rule's zone where it says none.
     Iso,
+    /// `20261121161806`, `20261121` and the like, numbers or text, in the rule's zone.
+    Compact,
     /// Seconds since 1970.
     UnixSeconds,
     /// Milliseconds since 1970.
     UnixMilliseconds,
+    /// Microseconds since 1970.
+    UnixMicroseconds,
+    /// Nanoseconds since 1970.
+    UnixNanoseconds,
+    /// Microseconds since 1601.
+    ChromiumMicroseconds,
+    /// Tenths of microseconds since 1601.
+    WindowsFiletime,
+    /// Tenths of microseconds since the year 1, in the rule's zone.
+    DotnetTicks,
+    /// Seconds since 2001.
+    AppleSeconds,
+    /// Nanoseconds since 2001.
+    AppleNanoseconds,
     /// Julian day number.
     JulianDay,
+}
+
+impl DateFormat {
+    /// Each with its word in the configuration and in reports.
+    pub const ALL: [(&'static str, Self); 12] = [
+        ("iso", Self::Iso),
+        ("compact", Self::Compact),
+        ("unix_seconds", Self::UnixSeconds),
+        ("unix_milliseconds", Self::UnixMilliseconds),
+        ("unix_microseconds", Self::UnixMicroseconds),
+        ("unix_nanoseconds", Self::UnixNanoseconds),
+        ("chromium_microseconds", Self::ChromiumMicroseconds),
+        ("windows_filetime", Self::WindowsFiletime),
+        ("dotnet_ticks", Self::DotnetTicks),
+        ("apple_seconds", Self::AppleSeconds),
+        ("apple_nanoseconds", Self::AppleNanoseconds),
+        ("julian_day", Self::JulianDay),
+    ];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(_, format)| *format == self).map_or("", |(word, _)| word)
+    }
+
+    /// The format of a word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(own, _)| *own == word).map(|(_, format)| *format)
+    }
+
+    /// Whether its values show the time by a clock, which must be that of a zone.
+    pub const fn is_by_a_clock(self) -> bool {
+        matches!(self, Self::Iso | Self::Compact | Self::DotnetTicks)
+    }
 }
 
 /// `rule.triggers`.

@@ -62,7 +62,8 @@ fn give_way(run: &Run, after: Duration) {
     let _ = run.pause((after * 2).min(LONGEST_SLEEP));
 }
 
-fn within_lock<T>(done: Result<T>, had_lock: Option<Duration>) -> Result<T> {
+/// What ended a wait for the write lock is not the work, which had not begun.
+pub fn within_lock<T>(done: Result<T>, had_lock: Option<Duration>) -> Result<T> {
     done.map_err(|error| match (error.reason, had_lock) {
         (Reason::Deadline, None) => Error::new(Reason::Busy, "the write lock was not free in time"),
         _ => error,

@@ -107,7 +107,7 @@ impl<'r> Reader<'r> {
     /// `deadline` with the bound that was met and what to do.
     pub fn read<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         if self.is_wal() {
-            self.run.by(&self.run.call.within_log(self.log_limit()), work)
+            self.run.by(&self.run.call.within_log(self.log_limit()).reading(), work)
         } else {
             self.without_blocking(work)
         }
@@ -120,7 +120,7 @@ impl<'r> Reader<'r> {
         work: impl FnOnce(&mut Connection) -> Result<T>,
     ) -> Result<T> {
         if self.is_wal() {
-            self.run.by(&self.run.call.within_log(self.log_limit()).within(limit), work)
+            self.run.by(&self.run.call.within_log(self.log_limit()).reading_within(limit), work)
         } else {
             self.without_blocking(work)
         }
@@ -129,7 +129,7 @@ impl<'r> Reader<'r> {
     fn without_blocking<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         let limit = self.run.database.maintain.max_block;
         let began = Instant::now();
-        let result = self.run.sql_within(limit, |connection| {
+        let result = self.run.read_within(limit, |connection| {
             let _hold = self.run.holds.begin();
             work(connection)
         });

@@ -72,11 +72,22 @@ impl Run {
 
     /// Runs `work`, which reads, on a connection of the pool, within the run's limits.
     pub fn sql<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
-        self.by(&self.call, work)
+        self.by(&self.call.reading(), work)
     }
 
-    /// The same for a slice of the run, with a limit of its own: past it, `deadline`. Not begun
-    /// where the run must stop.
+    /// The same for no longer than `limit`, the wait for locks not counted: past it, `deadline`.
+    /// Not begun where the run must stop.
+    pub fn read_within<T>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce(&mut Connection) -> Result<T>,
+    ) -> Result<T> {
+        self.go_on()?;
+        self.by(&self.call.reading_within(limit), work)
+    }
+
+    /// Runs `work`, a slice of the run that may write, within a limit of its own: past it,
+    /// `deadline`. Not begun where the run must stop.
     pub fn sql_within<T>(
         &self,
         limit: Duration,
@@ -106,6 +117,13 @@ impl Run {
     /// What the file is like after something was done to it, also where the run was told to stop
     /// meanwhile: the next backup must know that it has shrunk on purpose.
     pub fn facts_afterwards(&self) -> Result<Facts> {
+        // Only who is told to stop has no time: beside a busy writer there may be no moment for a
+        // read at once.
+        if self.go_on().is_ok()
+            && let Ok(facts) = self.sql(|c| Facts::read(c))
+        {
+            return Ok(facts);
+        }
         self.lent(&self.call.apart().within(TO_LOOK), |c| Facts::read(c))
     }
 

@@ -115,6 +115,8 @@ table! {
         "How long litekeeper kept the application's writers out, each time it did.";
     SLOW_QUERIES = MetricKind::Counter, "litekeeper_slow_queries_total" ["database", "task"]
         "Statements slower than watch.slow_threshold.";
+    SLOW_QUERIES_DROPPED = MetricKind::Counter, "litekeeper_slow_queries_dropped_total" ["database"]
+        "Statements slower than watch.slow_threshold that were not kept, as more came than could be written down.";
     WATCH_DURATION = MetricKind::Histogram(QUERY_SECONDS), "litekeeper_watch_duration_seconds" ["database", "query"]
         "How long the queries of the watch-list took.";
     WATCH_PLAN_CHANGES = MetricKind::Counter, "litekeeper_watch_plan_changes_total" ["database", "query"]

@@ -33,6 +33,10 @@ pub struct Call {
     pub deadline: Option<Instant>,
     /// How long the write-ahead log may become meanwhile.
     pub log: Option<LogLimit>,
+    /// It only reads: it takes its turn among writers soon, and holds none up while it waits.
+    is_read: bool,
+    /// How long it may read, with the time apart for which it waits for locks.
+    allowance: Option<Duration>,
     /// Which files its first use found: one run works on one database.
     pub(super) generation: Arc<OnceLock<u64>>,
     pub(super) uses: Arc<Uses>,
@@ -72,7 +76,16 @@ impl Call {
     /// itself.
     pub fn new(job: &'static str, cancel: &CancellationToken, deadline: Option<Instant>) -> Self {
         let cancel = cancel.child_token();
-        Self { job, cancel, deadline, log: None, generation: Arc::default(), uses: Arc::default() }
+        Self {
+            job,
+            cancel,
+            deadline,
+            log: None,
+            is_read: false,
+            allowance: None,
+            generation: Arc::default(),
+            uses: Arc::default(),
+        }
     }
 
     /// A call of the same run that its end does not stop.
@@ -92,6 +105,19 @@ impl Call {
         Self { deadline: Some(deadline), ..self.clone() }
     }
 
+    /// The same call for work that only reads.
+    #[must_use]
+    pub fn reading(&self) -> Self {
+        Self { is_read: true, ..self.clone() }
+    }
+
+    /// The same, with a limit on how long it reads: the wait for a lock that somebody holds is not
+    /// the fault of the work, and holds nobody up.
+    #[must_use]
+    pub fn reading_within(&self, limit: Duration) -> Self {
+        Self { is_read: true, allowance: Some(limit), ..self.clone() }
+    }
+
     /// The same call, which ends when the write-ahead log is too long.
     #[must_use]
     pub fn within_log(&self, log: LogLimit) -> Self {
@@ -104,7 +130,7 @@ impl Call {
     }
 
     pub(super) fn limits(&self, busy_timeout: Duration) -> Limits {
-        Limits::new(self.deadline, busy_timeout, self.cancel.clone())
+        Limits::new(self.deadline, busy_timeout, self.cancel.clone()).reading(self.is_read, self.allowance)
     }
 
     /// Waits until it is cancelled or late.
@@ -234,7 +260,7 @@ impl Uses {
         let mut current = self.current();
         current.limits = Some(Arc::clone(limits));
         current.log.clone_from(&call.log);
-        let is_sooner = call.deadline.is_some_and(|own| current.looks_at.is_none_or(|known| own < known));
+        let is_sooner = limits.deadline().is_some_and(|own| current.looks_at.is_none_or(|known| own < known));
         drop(current);
         if is_sooner {
             self.sooner.notify_one();

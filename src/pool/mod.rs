@@ -16,7 +16,6 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use deadpool_sqlite::{Metrics, Object};
-use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::{self, Database};
 use crate::descriptors;
@@ -25,7 +24,7 @@ use crate::metrics::events::{PoolGauges, PoolRecycled};
 pub use call::{Call, LogLimit};
 use files::{FileWatch, Wrapper};
 pub use session::wait_for_locks;
-pub use statements::SlowStatement;
+pub use statements::{MOST_WAITING, SlowReceiver, SlowSender, SlowStatement, slow_statements};
 
 /// How long the end of a process waits for its connections to be closed.
 const TO_CLOSE: Duration = Duration::from_secs(2);
@@ -62,7 +61,7 @@ struct Inner {
     settings: config::Pool,
     slow_threshold: Duration,
     pool: deadpool_sqlite::Pool,
-    slow: UnboundedSender<SlowStatement>,
+    slow: SlowSender,
     /// Which files the open connections belong to: others may be put in their place under us.
     files: Arc<FileWatch>,
     /// When a connection was last given back.
@@ -78,7 +77,7 @@ struct Inner {
 impl Pool {
     /// The pool of a database. Opens nothing yet: a database that is missing today may be there
     /// tomorrow.
-    pub fn new(database: &Database, slow: UnboundedSender<SlowStatement>) -> Result<Self> {
+    pub fn new(database: &Database, slow: SlowSender) -> Result<Self> {
         let pool = open::build(&database.path, &database.pool)?;
         Ok(Self {
             inner: Arc::new(Inner {

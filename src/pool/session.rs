@@ -22,6 +22,10 @@ const STEPS_BETWEEN_LOOKS: i32 = 4000;
 /// Longest pause between two attempts to take a lock. SQLite's own handler ends at 100 ms as well.
 const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(100);
 
+/// The same for work that only reads. A writer outside WAL mode may leave but some milliseconds
+/// between its transactions.
+const LONGEST_PAUSE_TO_READ: Duration = Duration::from_millis(5);
+
 /// When to stop. Shared between the asynchronous side, which sets it, and SQLite's callbacks, which
 /// obey.
 pub(super) struct Limits {
@@ -29,6 +33,9 @@ pub(super) struct Limits {
     /// By something else, with this error.
     stopped: OnceLock<Error>,
     deadline: Option<Instant>,
+    /// The deadline of a read alone, later by as long as it waits for locks.
+    until: Mutex<Option<Instant>>,
+    longest_pause: Duration,
     busy_timeout: Duration,
     /// Present exactly while the session runs, so that a late interrupt never hits the connection's
     /// next user.
@@ -43,8 +50,31 @@ impl fmt::Debug for Limits {
 
 impl Limits {
     pub(super) fn new(deadline: Option<Instant>, busy_timeout: Duration, cancel: CancellationToken) -> Self {
-        let (stopped, interrupt) = (OnceLock::new(), Mutex::new(None));
-        Self { cancel, stopped, deadline, busy_timeout, interrupt }
+        Self {
+            cancel,
+            stopped: OnceLock::new(),
+            deadline,
+            until: Mutex::new(None),
+            longest_pause: LONGEST_BUSY_PAUSE,
+            busy_timeout,
+            interrupt: Mutex::new(None),
+        }
+    }
+
+    /// The same for work that only reads, and for no longer than its allowance from now on.
+    pub(super) fn reading(self, is_read: bool, allowance: Option<Duration>) -> Self {
+        let longest_pause = if is_read { LONGEST_PAUSE_TO_READ } else { self.longest_pause };
+        Self { until: Mutex::new(allowance.map(|most| Instant::now() + most)), longest_pause, ..self }
+    }
+
+    /// A lock is waited for so long, and nothing else done.
+    fn wait(&self, pause: Duration) {
+        let pause = pause.min(self.time_left());
+        // Before: nobody must find it late meanwhile.
+        if let Some(until) = self.until.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            *until += pause;
+        }
+        std::thread::sleep(pause);
     }
 
     /// Ends the work with this error: the running statement now, any later one as soon as it
@@ -55,8 +85,9 @@ impl Limits {
         self.interrupt();
     }
 
-    pub(super) const fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        self.deadline.into_iter().chain(until).min()
     }
 
     /// Ends the running statement. The progress handler alone would not: some single instructions
@@ -73,11 +104,11 @@ impl Limits {
     }
 
     pub(super) fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        self.deadline().is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     fn time_left(&self) -> Duration {
-        self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()))
+        self.deadline().map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     fn must_stop(&self) -> bool {
@@ -255,9 +286,9 @@ fn on_busy(attempt: i32) -> bool {
             return false;
         }
         session.observer.busy(u32::try_from(attempt).unwrap_or(0) + 1);
-        let pause = Duration::from_millis(1 << attempt.clamp(0, 7)).min(LONGEST_BUSY_PAUSE);
+        let pause = Duration::from_millis(1 << attempt.clamp(0, 7)).min(session.limits.longest_pause);
         // Whoever waits with a lock of his own, as a checkpoint does, must not wait past his time.
-        std::thread::sleep(pause.min(session.limits.time_left()));
+        session.limits.wait(pause);
         true
     })
 }

@@ -2,20 +2,28 @@
 //! word to whoever keeps them. Must never wait for a lock.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rusqlite::Connection;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::session::{Observer, StatementTiming};
-use crate::metrics::events::{BusyRetry, QueryTimed};
+use crate::metrics::events::{BusyRetry, QueryTimed, SlowQueriesDropped};
 use crate::sqlite::look::explain::{self, PlanStep};
 use crate::sqlite::look::schema;
 
 /// Different statements of one piece of work whose plans are asked for.
 const EXPLAINED: usize = 16;
+
+/// Slow statements of one piece of work that are told of, and of all that wait to be kept: with a
+/// low threshold, or where `state.db` cannot keep up, more are only counted.
+const MOST_OF_ONE: usize = 256;
+/// See [`slow_statements`].
+pub const MOST_WAITING: usize = 1024;
 
 /// A statement that was slower than the threshold. Defined here for whoever keeps them.
 #[derive(Debug, Clone)]
@@ -45,6 +53,59 @@ pub struct SlowStatement {
     pub names: Arc<[String]>,
 }
 
+/// The way from the pools to whoever keeps slow statements, on which so many may wait.
+pub fn slow_statements(most: usize) -> (SlowSender, SlowReceiver) {
+    let (to, from) = mpsc::channel(most);
+    let dropped = Arc::<AtomicU64>::default();
+    (SlowSender { to, dropped: Arc::clone(&dropped) }, SlowReceiver { from, dropped })
+}
+
+/// Where pools tell of slow statements.
+#[derive(Debug, Clone)]
+pub struct SlowSender {
+    to: Sender<SlowStatement>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl SlowSender {
+    /// Tells of one, or counts it where too many wait already.
+    pub fn send(&self, statement: SlowStatement) {
+        // Nobody listens any more only while the process ends.
+        if let Err(TrySendError::Full(statement)) = self.to.try_send(statement) {
+            self.dropped(&statement.database, 1);
+        }
+    }
+
+    fn dropped(&self, database: &str, statements: u64) {
+        self.dropped.fetch_add(statements, Ordering::Relaxed);
+        SlowQueriesDropped { database, statements }.emit();
+    }
+}
+
+/// Where slow statements come out.
+#[derive(Debug)]
+pub struct SlowReceiver {
+    from: Receiver<SlowStatement>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl SlowReceiver {
+    /// The next one; `None` when nobody can send any more.
+    pub async fn recv(&mut self) -> Option<SlowStatement> {
+        self.from.recv().await
+    }
+
+    /// One that is there already.
+    pub fn try_recv(&mut self) -> Option<SlowStatement> {
+        self.from.try_recv().ok()
+    }
+
+    /// How many were dropped since this was last asked.
+    pub fn take_dropped(&self) -> u64 {
+        self.dropped.swap(0, Ordering::Relaxed)
+    }
+}
+
 /// Turns what the session sees into metrics and slow statements.
 pub(super) struct Statements {
     database: String,
@@ -53,8 +114,8 @@ pub(super) struct Statements {
     slow: Slow,
 }
 
-/// The slow statements of one session.
-pub(super) type Slow = Arc<Mutex<Vec<SlowStatement>>>;
+/// The slow statements of one session, and how many more there were.
+pub(super) type Slow = Arc<Mutex<(Vec<SlowStatement>, u64)>>;
 
 impl Statements {
     pub(super) fn new(database: &str, slow_threshold: Duration, job: &'static str) -> Self {
@@ -73,7 +134,12 @@ impl Observer for Statements {
         if finished.duration < self.slow_threshold {
             return;
         }
-        self.slow.lock().unwrap_or_else(PoisonError::into_inner).push(SlowStatement {
+        let mut slow = self.slow.lock().unwrap_or_else(PoisonError::into_inner);
+        if slow.0.len() >= MOST_OF_ONE {
+            slow.1 += 1;
+            return;
+        }
+        slow.0.push(SlowStatement {
             database: database.clone(),
             job: self.job,
             sql: finished.sql.to_owned(),
@@ -95,14 +161,11 @@ impl Observer for Statements {
 
 /// Sends the slow statements of a session on, with their plans. Outside of the session nothing
 /// waits for a lock.
-pub(super) fn tell(
-    connection: &Connection,
-    slow: &Mutex<Vec<SlowStatement>>,
-    to: &UnboundedSender<SlowStatement>,
-) {
-    let mut slow = std::mem::take(&mut *slow.lock().unwrap_or_else(PoisonError::into_inner));
-    if slow.is_empty() {
-        return;
+pub(super) fn tell(connection: &Connection, slow: &Mutex<(Vec<SlowStatement>, u64)>, to: &SlowSender) {
+    let (mut slow, more) = std::mem::take(&mut *slow.lock().unwrap_or_else(PoisonError::into_inner));
+    let Some(first) = slow.first() else { return };
+    if more > 0 {
+        to.dropped(&first.database, more);
     }
     let names: Arc<[String]> = schema::names(connection).unwrap_or_default().into();
     let mut plans: BTreeMap<String, Option<Vec<PlanStep>>> = BTreeMap::new();
@@ -114,7 +177,6 @@ pub(super) fn tell(
         }
     }
     for statement in slow {
-        // Nobody listens any more only while the process ends.
-        let _ = to.send(statement);
+        to.send(statement);
     }
 }

@@ -3,20 +3,21 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::UnboundedReceiver;
-
 use super::known::SchemaNames;
 use crate::metrics::events::SlowQuery;
-use crate::pool::SlowStatement;
+use crate::pool::{SlowReceiver, SlowStatement};
 use crate::state::State;
 use crate::state::slow::{self, Execution};
+use crate::words;
 
-/// A `state.db` that cannot be written is told of at most this often: the statements keep coming.
+/// A `state.db` that cannot be written, or not fast enough, is told of at most this often: the
+/// statements keep coming.
 const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(60);
 
 /// Keeps slow statements until nobody can send any more.
-pub async fn keep(state: State, mut statements: UnboundedReceiver<SlowStatement>) {
+pub async fn keep(state: State, mut statements: SlowReceiver) {
     let mut complained: Option<Instant> = None;
+    let mut dropping: Option<Instant> = None;
     while let Some(statement) = statements.recv().await {
         let SlowStatement { database, job, duration, vm_steps, .. } = &statement;
         let known = SchemaNames::new(statement.names.iter().cloned());
@@ -42,5 +43,22 @@ pub async fn keep(state: State, mut statements: UnboundedReceiver<SlowStatement>
             complained = Some(Instant::now());
             tracing::error!("slow statements are logged but not kept: {error}");
         }
+        if dropping.is_none_or(|at| at.elapsed() >= BETWEEN_COMPLAINTS) {
+            dropping = tell_of(statements.take_dropped()).then(Instant::now);
+        }
     }
+    tell_of(statements.take_dropped());
+}
+
+/// Whether there were any that were not kept.
+fn tell_of(dropped: u64) -> bool {
+    if dropped > 0 {
+        let what = words::plural(dropped, "slow statement was", "slow statements were");
+        tracing::warn!(
+            dropped,
+            "{what} counted, but not kept or logged: more came at once than could be written down; with a higher \
+             watch.slow_threshold there are fewer"
+        );
+    }
+    dropped > 0
 }

@@ -30,7 +30,7 @@ use crate::http::{Door, Readiness, Window};
 use crate::jobs::registry;
 use crate::metrics::events::{BackupCopy, ConfigLoaded, StateKept};
 use crate::metrics::{Expected, Metrics};
-use crate::pool::{Pool, SlowStatement};
+use crate::pool::{self, Pool, SlowSender};
 use crate::queries::slow_log;
 use crate::schedule::admission::{Admission, Width};
 use crate::schedule::ticks;
@@ -85,7 +85,7 @@ pub struct Supervisor {
     reloading: Option<Repeat>,
     /// Whether the thread that reads one has not come back.
     read_hangs: Arc<AtomicBool>,
-    slow: mpsc::UnboundedSender<SlowStatement>,
+    slow: SlowSender,
     started: Moment,
     loaded_at: Moment,
     last_reload: Option<(Moment, Reload)>,
@@ -139,7 +139,7 @@ pub async fn run(
     let (handed, mut handovers) = mpsc::unbounded_channel();
     let (looked, mut looks) = mpsc::unbounded_channel();
     let (prepared, mut configurations) = mpsc::unbounded_channel();
-    let (slow, slow_statements) = mpsc::unbounded_channel();
+    let (slow, slow_statements) = pool::slow_statements(pool::MOST_WAITING);
     let (changed, mut written_elsewhere) = mpsc::channel(1);
     tokio::spawn(slow_log::keep(state.clone(), slow_statements));
 

@@ -17,7 +17,6 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 fn archived(rule: Rule, format: ArchiveFormat, place: &Place) -> Rule {
@@ -201,7 +200,7 @@ async fn a_file_whose_first_batch_was_tried_twice_names_its_columns() {
     database.pool.busy_timeout = Duration::from_secs(1);
     database.maintain.max_block = Duration::from_secs(60);
     let state = State::open(&sandbox.state()).unwrap();
-    let pool = Pool::new(&database, mpsc::unbounded_channel().0).unwrap();
+    let pool = Pool::new(&database, litekeeper::pool::slow_statements(1).0).unwrap();
     let mut reader = application::Application::start(&path);
     reader.hold_read();
     let run = tokio::spawn(async move { runner::run(&state, order(Cleanup, &database, &pool)).await });

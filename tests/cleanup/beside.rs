@@ -1,11 +1,16 @@
 //! The guards of a cleanup by the real program, beside an application of another process that
 //! commits all the while.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
+
+use rusqlite::Connection;
 
 use crate::support::application::Application;
 use crate::support::sandbox::Sandbox;
 use crate::support::soundness::assert_sound;
+use crate::support::sql::{edit, value};
+use crate::support::wait_until;
 
 /// A rule of the attendance database as TOML.
 fn rule(more: &str) -> String {
@@ -258,4 +263,57 @@ fn h34_the_full_text_index_of_an_application_with_its_own_tokenizer_is_not_spoil
         assert_eq!(code, Some(0), "{said}");
         sound(application, 600);
     });
+}
+
+/// Two connections in rollback mode that keep everybody out for most of the time, one after the
+/// other.
+fn beside_busy_writers(sandbox: &Sandbox, check: impl FnOnce()) {
+    const HELD: Duration = Duration::from_millis(600);
+    const FREE: Duration = Duration::from_millis(40);
+    let (stop, begun) = (AtomicBool::new(false), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let writer = Connection::open(sandbox.database()).unwrap();
+            writer.busy_timeout(Duration::from_secs(60)).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
+                begun.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(HELD);
+                writer.execute_batch("COMMIT").unwrap();
+                std::thread::sleep(FREE);
+            }
+        });
+        wait_until("the application writes", || (begun.load(Ordering::Relaxed) > 0).then_some(()));
+        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
+        stop.store(true, Ordering::Relaxed);
+        checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+/// In rollback mode a look at the file takes its turn among them, and is no reason to give up.
+#[test]
+fn beside_busy_writers_outside_wal_mode_a_run_does_its_work_and_does_not_run_out_of_time() {
+    let sandbox = Sandbox::with_database(&["--journal-mode", "delete"]);
+    let rows = "SELECT count(*) FROM attendance WHERE date < date('now', '-730 days')";
+    edit(&sandbox.database(), "UPDATE attendance SET date = '2001-01-01' WHERE id % 10 = 0");
+    let before: i64 = value(&sandbox.database(), rows);
+    assert!(before > 50, "{before}");
+    let old = rule("table = 'attendance'\ncolumn = 'date'\nkeep = '730d'");
+    let nobody_waits = "[pool]\npause_timeout = '0s'\nbusy_timeout = '60s'\n[maintain]\nmax_block = '60s'\n";
+    // Without rules, with one that finds nothing, and with one that removes rows.
+    for (rules, left) in [
+        ("", before),
+        (rule("table = 'attendance'\ncolumn = 'date'\nkeep = '36000d'").as_str(), before),
+        (&old, 0),
+    ] {
+        sandbox.configure(&format!("{nobody_waits}{rules}"));
+        beside_busy_writers(&sandbox, || {
+            for _ in 0..3 {
+                let (code, said) = cleanup(&sandbox);
+                assert_eq!(code, Some(0), "{said}");
+                assert!(!said.contains("took longer"), "{said}");
+            }
+        });
+        assert_eq!(value::<i64>(&sandbox.database(), rows), left);
+    }
 }

@@ -18,7 +18,7 @@ use litekeeper::terms::progress::Progress;
 use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) fn day(days: u64) -> Duration {
@@ -97,7 +97,7 @@ impl Place {
         mut look: impl FnMut(Progress, &CancellationToken) + Send + 'static,
     ) -> RunEnd {
         let state = State::open(&self.directory.path().join("state")).unwrap();
-        let pool = Pool::new(&database, mpsc::unbounded_channel().0).unwrap();
+        let pool = Pool::new(&database, litekeeper::pool::slow_statements(1).0).unwrap();
         let (progress, mut seen) = watch::channel(None);
         let cancel = CancellationToken::new();
         let task: Task = if dry_run { Preview.into() } else { Cleanup.into() };
@@ -147,7 +147,7 @@ pub(crate) fn log_with(more: &str) -> Place {
 pub(crate) const ORDERS: &str = "CREATE TABLE orders(id INTEGER PRIMARY KEY, at INTEGER); CREATE INDEX i ON orders(at); \
     CREATE TABLE item(orders INTEGER REFERENCES orders); CREATE INDEX o ON item(orders); \
     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000) \
-    INSERT INTO orders SELECT i, 1000000000 + i FROM n; \
+    INSERT INTO orders SELECT i, 1300000000 + i FROM n; \
     INSERT INTO item SELECT id FROM orders, (VALUES (1), (2), (3));";
 
 /// Some orders are gone, not all; each with all its items, the oldest first.

@@ -14,6 +14,7 @@ mod log;
 mod previews;
 mod rows;
 mod triggers;
+mod walks;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -14,7 +14,6 @@ use litekeeper::jobs::runner;
 use litekeeper::pool::Pool;
 use litekeeper::state::State;
 use litekeeper::terms::Outcome;
-use tokio::sync::mpsc;
 
 #[tokio::test]
 async fn h15_refuses_a_table_with_delete_triggers_unless_the_rule_allows_them() {
@@ -90,7 +89,7 @@ async fn h15_large_tables_are_not_looked_at_from_end_to_end_in_each_batch() {
     database.cleanup.batch_target = Duration::from_nanos(1);
     database.watch.slow_threshold = Duration::ZERO;
     let state = State::open(&place.directory.path().join("state")).unwrap();
-    let (sender, mut statements) = mpsc::unbounded_channel();
+    let (sender, mut statements) = litekeeper::pool::slow_statements(1 << 20);
     let pool = Pool::new(&database, sender).unwrap();
     let finished = runner::run(&state, order(Cleanup, &database, &pool)).await;
     drop(pool);

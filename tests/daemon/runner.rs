@@ -64,7 +64,7 @@ impl Fixture {
         let name = format!("runner{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let database = configured::database(&name, &sandbox.database());
         counted::count(&name, &["maintain", "backup"], &[]);
-        let (sender, _) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, _) = litekeeper::pool::slow_statements(1 << 20);
         let pool = Pool::new(&database, sender).unwrap();
         let state = State::open(&sandbox.state()).unwrap();
         Self { sandbox, database, pool, state }

@@ -5,12 +5,13 @@ use super::processes::{ended, inspectors, spawned};
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::support::application::Application;
 use crate::support::daemon::Daemon;
 use crate::support::history::wait_for_run;
+use crate::support::process::memory::most_memory;
 use crate::support::sandbox::{Sandbox, program, said};
 use crate::support::sql::edit;
 use crate::support::wait_until;
@@ -170,18 +171,6 @@ fn h27_a_check_whose_process_is_killed_is_not_done_and_nothing_is_called_damaged
     let text = said(&output);
     assert!(!killed.is_empty() && text.contains("was killed"), "{text}");
     assert!(!text.contains("damaged"), "{text}");
-}
-
-/// KiB that the largest process of a command had, the command's own included.
-fn most_memory(sandbox: &Sandbox, args: &[&str]) -> (u64, String) {
-    const MEASURE: &str = "import resource, subprocess, sys
-subprocess.run(sys.argv[1:], stdout=sys.stderr)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
-    let mut command = Command::new("python3");
-    command.args(["-I", "-c", MEASURE, program().get_program().to_str().unwrap()]);
-    let output = command.arg("--config").arg(sandbox.configuration()).args(args).output().unwrap();
-    let all = said(&output);
-    (String::from_utf8(output.stdout).unwrap().trim().parse().unwrap(), all)
 }
 
 #[test]

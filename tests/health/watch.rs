@@ -81,26 +81,29 @@ async fn a_slow_statement_is_logged_counted_and_kept_by_its_shape() {
     assert_eq!(told.lines(&["database=\"slow\"", "slow statement"]).len() as u64, executions);
 }
 
+fn slow_statement(database: &str, number: u32) -> SlowStatement {
+    SlowStatement {
+        database: database.to_owned(),
+        job: "watch",
+        sql: format!("SELECT {number}"),
+        at: litekeeper::clock::now(),
+        duration: Duration::from_secs(2),
+        vm_steps: 1,
+        full_scan_steps: 0,
+        sorts: 0,
+        automatic_indexes: 0,
+        plan: None,
+        names: Arc::default(),
+    }
+}
+
 #[tokio::test]
 async fn a_memory_that_cannot_be_written_is_told_of_once_and_not_for_each_statement() {
     let mut keeper = keeper("forgetful", &[]);
     let told = told("forgetful", &[]);
     keeper.state.now(|connection| Ok(connection.execute_batch("DROP TABLE slow_statement")?)).unwrap();
     for n in 0..3 {
-        let statement = SlowStatement {
-            database: "forgetful".to_owned(),
-            job: "watch",
-            sql: format!("SELECT {n}"),
-            at: litekeeper::clock::now(),
-            duration: Duration::from_secs(2),
-            vm_steps: 1,
-            full_scan_steps: 0,
-            sorts: 0,
-            automatic_indexes: 0,
-            plan: None,
-            names: Arc::default(),
-        };
-        keeper.slow.send(statement).unwrap();
+        keeper.slow.send(slow_statement("forgetful", n));
     }
     let (state, statements) = (keeper.state.clone(), keeper.slow_statements.take().unwrap());
     let directory = keeper.sandbox.state().display().to_string();
@@ -108,6 +111,20 @@ async fn a_memory_that_cannot_be_written_is_told_of_once_and_not_for_each_statem
     slow_log::keep(state, statements).await;
     assert_eq!(told.lines(&["database=\"forgetful\"", "slow statement"]).len(), 3);
     assert_eq!(told.lines(&["slow statements are logged but not kept", &directory]).len(), 1);
+}
+
+#[tokio::test]
+async fn statements_that_could_not_be_kept_are_told_of_in_one_line() {
+    let keeper = keeper("hasty", &[]);
+    let told = told("hasty", &[]);
+    let (slow, statements) = litekeeper::pool::slow_statements(1);
+    for n in 0..4 {
+        slow.send(slow_statement("hasty", n));
+    }
+    drop(slow);
+    slow_log::keep(keeper.state.clone(), statements).await;
+    assert_eq!(told.lines(&["database=\"hasty\"", "slow statement"]).len(), 1);
+    assert_eq!(told.lines(&["3 slow statements were counted, but not kept or logged"]).len(), 1);
 }
 
 #[tokio::test]

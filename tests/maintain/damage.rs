@@ -8,7 +8,6 @@ use litekeeper::jobs::cleanup::Cleanup;
 use litekeeper::jobs::integrity::Integrity;
 use litekeeper::jobs::runner;
 use litekeeper::pool::Pool;
-use tokio::sync::mpsc;
 
 use crate::fixture::{as_application, database, maintain, number, state, text};
 use crate::support::configured::rule;
@@ -41,7 +40,7 @@ async fn nothing_is_rewritten_in_a_file_that_a_check_found_damaged_until_another
         d.cleanup.max_share = 1.0;
         d.cleanup.rules = vec![rule("one")];
     });
-    let pool = Pool::new(&database, mpsc::unbounded_channel().0).unwrap();
+    let pool = Pool::new(&database, litekeeper::pool::slow_statements(1).0).unwrap();
     runner::run(&state, order(Integrity, &database, &pool)).await.result.unwrap();
     let pages = number(&path, "PRAGMA page_count");
 

@@ -11,7 +11,6 @@ use litekeeper::jobs::runner::{self, RunEnd};
 use litekeeper::pool::Pool;
 use litekeeper::state::State;
 use serde_json::Value;
-use tokio::sync::mpsc;
 
 use crate::support::disk::Disk;
 use crate::support::keeper::order;
@@ -84,13 +83,13 @@ pub(crate) async fn preview(state: &State, database: &Database) -> Ran {
 }
 
 async fn run(state: &State, database: &Database, task: Task) -> Ran {
-    let (slow, mut heard) = mpsc::unbounded_channel();
+    let (slow, mut heard) = litekeeper::pool::slow_statements(1 << 20);
     let pool = Pool::new(database, slow).unwrap();
     let finished = runner::run(state, order(task, database, &pool)).await;
     pool.close();
     drop(pool);
     let mut statements = Vec::new();
-    while let Ok(statement) = heard.try_recv() {
+    while let Some(statement) = heard.try_recv() {
         statements.push(statement.sql);
     }
     Ran { finished, statements }

@@ -13,7 +13,6 @@ use litekeeper::sqlite::upkeep::vacuum::{AutoVacuum, vacuum};
 use litekeeper::sqlite::write::hold::Holds;
 use litekeeper::terms::Outcome;
 use rusqlite::Connection;
-use tokio::sync::mpsc;
 
 use crate::fixture::{as_application, database, fill, maintain, number, state};
 use crate::support::application::Application;
@@ -82,7 +81,7 @@ async fn a_blackout_ends_incremental_vacuum_between_two_slices() {
         d.maintain.vacuum = Vacuum::Incremental;
         d.cleanup.batch_target = Duration::from_nanos(1);
     });
-    let pool = Pool::new(&database, mpsc::unbounded_channel().0).unwrap();
+    let pool = Pool::new(&database, litekeeper::pool::slow_statements(1).0).unwrap();
     let order = order(Maintain, &database, &pool);
     let blackout = order.blackout.clone();
     let state = state(&sandbox);

@@ -18,7 +18,7 @@ use litekeeper::state::facts::{self, Content, SPEEDS, Speeds};
 use litekeeper::terms::Outcome;
 use rusqlite::Connection;
 use rusqlite::types::Value as RowValue;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{Small, as_application, database, fill, fill_with_rows, maintain, number, state, text};
@@ -296,7 +296,7 @@ async fn a_cancelled_vacuum_lets_the_applications_writers_through() {
         application.wait_for_commits(1);
         let cancel = CancellationToken::new();
         let always = database(&path, |d| d.maintain.vacuum = Vacuum::Always);
-        let pool = Pool::new(&always, mpsc::unbounded_channel().0).unwrap();
+        let pool = Pool::new(&always, litekeeper::pool::slow_statements(1).0).unwrap();
         let (progress, mut watched) = watch::channel(None);
         let order = Order { cancel: cancel.clone(), progress, ..order(Maintain, &always, &pool) };
         let run = tokio::spawn({
@@ -363,7 +363,7 @@ async fn a_vacuum_that_is_done_before_it_could_be_cancelled_is_remembered() {
     let content = Some(Content { place: sandbox.backups(), bytes: before, tables: Vec::new() });
     state.now(|c| facts::remember(c, "attendance", facts::CONTENT, &content)).unwrap();
     let always = database(&path, |d| d.maintain.vacuum = Vacuum::Always);
-    let pool = Pool::new(&always, mpsc::unbounded_channel().0).unwrap();
+    let pool = Pool::new(&always, litekeeper::pool::slow_statements(1).0).unwrap();
     let order = Order { cancel: cancel.clone(), ..order(Maintain, &always, &pool) };
     let run = tokio::spawn({
         let state = state.clone();

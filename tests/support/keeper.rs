@@ -6,14 +6,13 @@ use super::{PATIENCE, configured};
 use litekeeper::config::{Database, Query};
 use litekeeper::jobs::Task;
 use litekeeper::jobs::runner::{self, Order, RunEnd};
-use litekeeper::pool::{Pool, SlowStatement};
+use litekeeper::pool::{Pool, SlowReceiver, SlowSender};
 use litekeeper::state::State;
 use litekeeper::state::facts::{self, Fact, HEALTH};
 use litekeeper::state::status::CheckStatus;
 use litekeeper::terms::{Cause, Verdict};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -22,9 +21,9 @@ pub struct Keeper {
     pub state: State,
     /// As configured; a test changes what it is about.
     pub database: Database,
-    pub slow: UnboundedSender<SlowStatement>,
+    pub slow: SlowSender,
     /// Nobody's, until a test takes it.
-    pub slow_statements: Option<UnboundedReceiver<SlowStatement>>,
+    pub slow_statements: Option<SlowReceiver>,
 }
 
 impl Keeper {
@@ -33,7 +32,7 @@ impl Keeper {
         let mut database = configured::database("attendance", &sandbox.database());
         database.pool.retries = 1;
         database.backup.dir = sandbox.backups().into();
-        let (slow, statements) = unbounded_channel();
+        let (slow, statements) = litekeeper::pool::slow_statements(1 << 20);
         Self { sandbox, state, database, slow, slow_statements: Some(statements) }
     }
 

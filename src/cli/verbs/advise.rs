@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use clap::Args;
-use tokio::sync::mpsc;
 
 use crate::advice::{self, Advice, Hint, Proposal, Served};
 use crate::cli::global::{Global, block_on, database};
@@ -12,7 +11,7 @@ use crate::cli::terminal::out;
 use crate::cli::terminal::page::Page;
 use crate::cli::{exit, interrupt, log};
 use crate::error::{Error, Reason, Result};
-use crate::pool::{Call, Pool};
+use crate::pool::{self, Call, Pool};
 use crate::queries::plans::Plan;
 use crate::state::{State, slow};
 use crate::words;
@@ -59,7 +58,7 @@ impl Advise {
         let advice = block_on(async {
             let call = Call::new("advise", &interrupt::token()?, None);
             // Nobody keeps what we ourselves read slowly.
-            let (unheard, _) = mpsc::unbounded_channel();
+            let (unheard, _) = pool::slow_statements(1);
             let pool = Pool::new(database, unheard)?;
             let work = {
                 let (pool, database, call) = (pool.clone(), Arc::clone(database), call.clone());

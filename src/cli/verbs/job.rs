@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::backups::catalogue;
@@ -18,7 +18,7 @@ use crate::config::{Config, Database};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::runner::{self, Order, RunEnd};
 use crate::jobs::{self, Access, Task, registry};
-use crate::pool::Pool;
+use crate::pool::{self, Pool};
 use crate::queries::slow_log;
 use crate::schedule::blackout;
 use crate::state::State;
@@ -227,7 +227,7 @@ async fn work(config: &Config, database: &Arc<Database>, tasks: Vec<Task>) -> Re
     let state = State::open_or_go_without(&config.daemon.state_dir)?;
     // A command that was killed has left its run open, and perhaps no daemon has started since.
     state.with(|c| runs::end_those_of_dead_processes(c)).await?;
-    let (slow, statements) = mpsc::unbounded_channel();
+    let (slow, statements) = pool::slow_statements(pool::MOST_WAITING);
     let kept = tokio::spawn(slow_log::keep(state.clone(), statements));
     let pool = Pool::new(database, slow)?;
 

@@ -26,18 +26,7 @@ pub(in crate::config) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
             keep: t.get("keep", at_least(Duration::from_secs(1))),
             keep_rows: t.get("keep_rows", count(1..=i64::MAX)),
             max_size: t.get("max_size", size),
-            format: t
-                .get(
-                    "format",
-                    choice(&[
-                        ("auto", None),
-                        ("iso", Some(DateFormat::Iso)),
-                        ("unix_seconds", Some(DateFormat::UnixSeconds)),
-                        ("unix_milliseconds", Some(DateFormat::UnixMilliseconds)),
-                        ("julian_day", Some(DateFormat::JulianDay)),
-                    ]),
-                )
-                .flatten(),
+            format: t.get("format", choice(&formats())).flatten(),
             timezone: match zone::read(&mut t) {
                 Some(Named::Zone(zone)) => zone,
                 Some(Named::Local) => zone::local().0,
@@ -100,6 +89,12 @@ pub(in crate::config) fn rules(cleanup: &mut Table<'_>) -> Vec<Rule> {
         t.finish();
     }
     rules
+}
+
+/// The words of `rule.format`.
+fn formats() -> Vec<(&'static str, Option<DateFormat>)> {
+    let named = DateFormat::ALL.iter().map(|(word, format)| (*word, Some(*format)));
+    std::iter::once(("auto", None)).chain(named).collect()
 }
 
 /// `[[database.NAME.backup.copy]]`; what a copy does not say of its rotation is as for the backups

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension as _, ffi, params_from_iter};
 
 use super::archive::Archive;
-use super::graph::children::{Graph, KnownRows};
+use super::dates;
+use super::graph::children::{Graph, Wanted};
 use super::graph::links::Action;
 use super::plan::{Plan, schema_version};
 use super::rows::Tally;
 use super::walk::{Position, Slice};
 use crate::error::{Error, Reason, Result};
 use crate::jobs::Run;
+use crate::jobs::limits::within_lock;
 use crate::pool::wait_for_locks;
 use crate::sql::quoting::quoted;
 use crate::sqlite::files::replicator;
@@ -69,8 +71,10 @@ pub(super) fn remove(
     mut archive: Option<&mut Archive>,
 ) -> Result<Attempt> {
     let slice = &share.slice;
+    dates::install(connection)?;
     let mut connection = ByHand::new(connection)?;
     let mut since = Instant::now();
+    let mut had_lock = None;
     wait_for_locks(!share.timed);
     let done = hold::write_in_pause(
         &mut connection,
@@ -78,6 +82,7 @@ pub(super) fn remove(
         share.timed.then_some(&run.pauses),
         |transaction, go_on| {
             since = Instant::now();
+            had_lock = Some(since);
             if schema_version(transaction)? != plan.schema_version {
                 return Err(Error::new(
                     Reason::Refused,
@@ -86,10 +91,7 @@ pub(super) fn remove(
             }
             let (tally, fixed) =
                 take_out(transaction, plan, &slice.old, share.checked, archive.as_deref_mut(), go_on)?;
-            // Only a trigger keeps a row that was to go.
-            let left =
-                if plan.is_plain() { 0 } else { existing(transaction, plan, slice.tail(), "1")?.len() };
-            Ok((tally, left, since.elapsed().saturating_sub(fixed)))
+            Ok((tally, since.elapsed().saturating_sub(fixed)))
         },
     );
     let lasted = since.elapsed();
@@ -98,10 +100,11 @@ pub(super) fn remove(
     if let Some(archive) = archive {
         archive.settle(matches!(done, Ok(Some(_))))?;
     }
-    let Some((tally, left, worked)) = done? else { return Ok(Attempt::Taken) };
+    let done = within_lock(done, had_lock.map(|since| since.elapsed()));
+    let Some((tally, worked)) = done? else { return Ok(Attempt::Taken) };
     let since = Instant::now();
     let mine = connection.is_wal() && !replicator::owns(&connection, &run.database.path);
-    let next = slice.next_behind(left as u64);
+    let next = slice.next.clone();
     let made = match (mine, &next) {
         (false, _) => None,
         (true, Some(_)) => settle_when_due(&connection)?,
@@ -132,7 +135,8 @@ fn take_out(
     }
     let rows = existing(connection, plan, rows, &condition)?;
     let graph = &plan.graph;
-    let doomed = graph.doomed(connection, &plan.goes, &rows, &mut KnownRows::new())?;
+    let mut seen = graph.known_rows();
+    let doomed = graph.doomed(connection, &plan.goes, &rows, Wanted::Rows, &mut seen)?;
     if !doomed.blocked.is_empty() {
         let blockers = doomed.blocked.iter().map(|(edge, rows)| (*edge, rows.len() as u64)).collect();
         let text = graph.in_words(&blockers);

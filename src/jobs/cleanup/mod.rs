@@ -56,10 +56,13 @@ impl Job for Cleanup {
 
     fn run(&self, run: &Run) -> Result<Report> {
         let before = first_look(run)?;
-        let mut result = rules(run, false);
+        let mut removed = 0;
+        let mut result = rules(run, false, &mut removed);
         // Also after a run that was stopped: what it removed is gone, and the next backup must
         // expect that.
-        if let (Err(error), Ok(report)) = (note_shrinking(run, before.used_bytes()), result.as_mut()) {
+        if removed > 0
+            && let (Err(error), Ok(report)) = (note_shrinking(run, before.used_bytes()), result.as_mut())
+        {
             report.problems.push(error);
         }
         result
@@ -72,7 +75,7 @@ impl Job for Preview {
     const ACCESS: Access = Access::Preview;
 
     fn run(&self, run: &Run) -> Result<Report> {
-        rules(run, true)
+        rules(run, true, &mut 0)
     }
 }
 
@@ -81,7 +84,9 @@ fn note_shrinking(run: &Run, before: u64) -> Result<()> {
     run.state.now(|c| shrunk_on_purpose(c, &run.database.name, before, after))
 }
 
-fn rules(run: &Run, dry_run: bool) -> Result<Report> {
+/// Carries them out one after the other. `removed` counts the rows that are gone, also where that
+/// ends with an error.
+fn rules(run: &Run, dry_run: bool, removed: &mut u64) -> Result<Report> {
     let rules = &run.database.cleanup.rules;
     let mut detail = Detail { dry_run, ..Detail::default() };
     if rules.is_empty() {
@@ -97,6 +102,7 @@ fn rules(run: &Run, dry_run: bool) -> Result<Report> {
         let (mut report, mut tally) = (RuleReport::new(rule), Tally::new());
         let done = sweep::rule(run, rule, dry_run, &mut totals, &mut report, &mut tally);
         for (table, touched) in &tally {
+            *removed += touched.removed;
             Cleaned { database: &run.database.name, table, rows: touched.removed }.emit();
         }
         if let Err(error) = done {

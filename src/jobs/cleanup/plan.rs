@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::dates::{self, Age, FORMATS};
+use super::dates::{self, Age, Sample};
 use super::graph::children::Graph;
 use super::graph::links::Action;
 use super::graph::triggers::{self, TriggerEffects};
@@ -14,11 +14,8 @@ use super::retention::{Column, Retention};
 use crate::config::{DateFormat, Rule, Triggers};
 use crate::error::{Error, Reason, Result};
 use crate::sql::quoting::quoted;
-use crate::sqlite::look::keys;
+use crate::sqlite::look::keys::{self, Term};
 use crate::sqlite::look::schema;
-
-/// Rows taken from each end of the table to find out how the column tells the time.
-const SAMPLE: usize = 50;
 
 /// A rule that can be carried out.
 #[derive(Debug)]
@@ -27,6 +24,10 @@ pub(super) struct Plan {
     pub(super) table: String,
     /// The index by which old rows are found.
     pub(super) index: Option<String>,
+    /// In which order they are gone through.
+    pub(super) order: Vec<Term>,
+    /// Values of the column.
+    pub(super) sample: Option<Sample>,
     /// Which rows go.
     pub(super) goes: Retention,
     /// For people: why those.
@@ -58,14 +59,15 @@ impl Plan {
             Some(column) => keys::index_in_order_of(connection, &table.name, column)?,
             None => None,
         };
-        let column = match (column, rule.format) {
-            (Some(name), Some(format)) => Some(Column { name, format }),
-            (Some(name), None) => {
-                let format = find_format(connection, &table.name, &name, &key, index.as_deref())?;
-                Some(Column { name, format })
-            }
-            (None, _) => None,
+        let sample = column
+            .as_ref()
+            .map(|column| Sample::take(connection, &table.name, column, &key, index.as_deref()));
+        let sample = sample.transpose()?;
+        let column = match (column, &sample) {
+            (Some(name), Some(sample)) => Some(Column { name, format: format(rule, sample, started)? }),
+            _ => None,
         };
+        let order = keys::order_of(connection, &table, index.as_deref(), &key)?;
         let age = rule.keep.zip(column.as_ref()).map(|(keep, column)| {
             let keep = TimeDelta::from_std(keep).ok();
             let cutoff = keep.and_then(|keep| started.checked_sub_signed(keep)).ok_or_else(|| {
@@ -84,6 +86,8 @@ impl Plan {
             goes: Retention { column, key, age, newest: None },
             table: table.name,
             index,
+            order,
+            sample,
             triggers: triggers::fired(connection, &graph)?,
             graph,
             schema_version,
@@ -115,6 +119,7 @@ impl Plan {
 
     /// The values, in the order from old to new, of the row that so many are newer than.
     fn row_behind(&self, connection: &Connection, rows: u64) -> Result<Option<Vec<Value>>> {
+        dates::install(connection)?;
         let order = self.goes.order("t.");
         let by =
             self.index.as_ref().map(|index| format!(" INDEXED BY {}", quoted(index))).unwrap_or_default();
@@ -134,7 +139,7 @@ impl Plan {
 
 /// The cutoff by the clock that the column's values were written by.
 fn shown(age: &Age) -> String {
-    let zone = if age.format == DateFormat::Iso { age.zone } else { crate::zone::Zone::UTC };
+    let zone = if age.format.is_by_a_clock() { age.zone } else { crate::zone::Zone::UTC };
     format!("{} {zone}", age.cutoff.with_timezone(&zone).format("%Y-%m-%d %H:%M"))
 }
 
@@ -151,61 +156,11 @@ pub(super) fn schema_version(connection: &Connection) -> Result<i64> {
     Ok(connection.pragma_query_value(None, "schema_version", |row| row.get(0))?)
 }
 
-/// The one format of which all dates at both ends of the table, and at both ends of the column's
-/// index, are.
-fn find_format(
-    connection: &Connection,
-    table: &str,
-    column: &str,
-    key: &[String],
-    index: Option<&str>,
-) -> Result<DateFormat> {
-    let (from, column) = (format!("{} AS t", quoted(table)), format!("t.{}", quoted(column)));
-    let mut ends = Vec::new();
-    for direction in ["ASC", "DESC"] {
-        let order = key.iter().map(|key| format!("t.{key} {direction}")).collect::<Vec<_>>().join(", ");
-        ends.push(format!(
-            "SELECT * FROM (SELECT {column} AS d FROM {from} ORDER BY {order} LIMIT {SAMPLE})"
-        ));
-        if let Some(index) = index {
-            ends.push(format!(
-                "SELECT * FROM (SELECT {column} AS d FROM {from} INDEXED BY {} WHERE {column} IS NOT NULL \
-                 ORDER BY {column} COLLATE BINARY {direction} LIMIT {SAMPLE})",
-                quoted(index)
-            ));
-        }
-    }
-    let each = FORMATS.map(|format| format!("total({})", dates::readable(format, "d"))).join(", ");
-    let sql = format!("SELECT {each}, count(d), count(*) FROM ({})", ends.join(" UNION ALL "));
-    let (counts, dates, rows) = connection.query_row(&sql, [], |row| {
-        let counts = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
-        Ok((counts, row.get::<_, f64>(4)?, row.get::<_, i64>(5)?))
-    })?;
-    // Nothing will be found old in an empty table, in whatever format.
-    if rows == 0 {
-        return Ok(DateFormat::Iso);
-    }
-    let found = FORMATS.iter().zip(counts).find(|&(_, count): &(_, f64)| dates > 0.0 && count >= dates);
-    found.map(|(format, _)| *format).ok_or_else(|| {
-        let seen: Vec<_> = FORMATS
-            .iter()
-            .zip(counts)
-            .filter(|(_, count)| *count > 0.0)
-            .map(|(format, count)| format!("{count} {}", dates::word(*format)))
-            .collect();
-        let seen = match seen.as_slice() {
-            [] => String::from("none is a date that can be read"),
-            some => format!("{}, the others none of these", some.join(", ")),
-        };
-        Error::new(
-            Reason::Refused,
-            format!(
-                "cannot tell how {column} tells the time: of {dates} values looked at, {seen}; set format = \"iso\", \
-                 \"unix_seconds\", \"unix_milliseconds\" or \"julian_day\" in the rule; values that are no such date \
-                 are never deleted"
-            ),
-        )
-    })
+/// How the column tells the time: as the rule says, unless another format is right beyond doubt, or
+/// as it is found out.
+fn format(rule: &Rule, sample: &Sample, now: DateTime<Utc>) -> Result<DateFormat> {
+    let Some(format) = rule.format else { return sample.format(now) };
+    sample.better(format, now).map_or(Ok(format), Err)
 }
 
 /// `column` is the one that the rows are searched by, where nothing has them in its order.

@@ -8,11 +8,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::count::Count;
-use super::dates;
 use super::plan::Plan;
 use super::rows::{RowCounts, Tally, rows, rows_of};
 use crate::commands;
-use crate::config::{Database, DateFormat, Rule, Vacuum};
+use crate::config::{Database, Rule, Vacuum};
 use crate::error::Error;
 use crate::sqlite::look::facts::Facts;
 use crate::words;
@@ -84,10 +83,10 @@ impl RuleReport {
         self.table.clone_from(&plan.table);
         if let Some(column) = &plan.goes.column {
             self.column = Some(column.name.clone());
-            self.format = Some(dates::word(column.format));
+            self.format = Some(column.format.word());
         }
-        let iso = plan.goes.age.filter(|age| age.format == DateFormat::Iso);
-        self.timezone = iso.map(|age| age.zone.name());
+        let by_a_clock = plan.goes.age.filter(|age| age.format.is_by_a_clock());
+        self.timezone = by_a_clock.map(|age| age.zone.name());
         self.cutoff = plan.goes.age.map(|age| age.cutoff);
         self.goes.clone_from(&plan.why);
         self.triggers.clone_from(&plan.triggers.names);

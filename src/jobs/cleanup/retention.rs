@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use rusqlite::types::Value;
 
-use super::dates::{self, Age};
+use super::dates::{self, Age, Place, Places};
 use crate::config::DateFormat;
 use crate::sql::quoting::quoted;
 
@@ -60,6 +60,9 @@ impl Retention {
 
     /// An expression: 0 where a row cannot be judged, 1 for one that stays, 2 for one that goes.
     pub(super) fn verdict(&self, prefix: &str) -> String {
+        if let (Some(age), Some(column), None) = (&self.age, &self.column, &self.newest) {
+            return age.verdict(&format!("{prefix}{}", quoted(&column.name)));
+        }
         format!(
             "CASE WHEN {} THEN 2 WHEN {} THEN 1 ELSE 0 END",
             self.condition(prefix),
@@ -67,18 +70,29 @@ impl Retention {
         )
     }
 
-    /// A condition on the first column of the order, behind which no row goes; for walking in that
-    /// order.
+    /// Where in the order of an index on the column rows may be old.
+    pub(super) fn places(&self) -> Option<Places> {
+        self.age.as_ref().map(Places::of)
+    }
+
+    /// Whether rows that go may have `value` in the column, or lie behind it in that order; by the
+    /// places of [`Retention::places`].
+    pub(super) fn place(&self, places: Option<&Places>, value: &Value) -> Place {
+        let newest = self.newest.as_ref().and_then(|newest| newest.first());
+        match places {
+            _ if newest.is_some_and(|newest| !dates::is_before(newest, value)) => Place::Within,
+            Some(places) => places.of_value(value),
+            // In UTF-16 such text is not in the order of its signs.
+            None if matches!(value, Value::Text(text) if !text.is_ascii()) => Place::Within,
+            None => Place::Behind,
+        }
+    }
+
+    /// A condition on the first column of the key, behind which no row goes; for walking a table
+    /// without a column in the order of its rows.
     pub(super) fn end(&self, prefix: &str) -> Option<String> {
-        let order = self.order(prefix);
-        let newest = self.newest.as_ref().map(|newest| literals(&newest[..1]).concat());
-        let last = match (self.age.map(|age| age.end()), newest) {
-            // Both are text or both are numbers, by the format.
-            (Some(end), Some(newest)) => format!("max({end}, {newest})"),
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => return None,
-        };
-        Some(format!("{} <= {last}", order[0]))
+        let newest = self.newest.as_ref().filter(|_| self.column.is_none())?;
+        Some(format!("{} <= {}", self.order(prefix)[0], literals(&newest[..1]).concat()))
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use super::archive::Archive;
 use super::batch::{self, ATTEMPTS, Attempt, BatchReport, Share};
 use super::choices;
@@ -75,6 +77,9 @@ pub(super) fn rule(
     let preview = Count::of(&reader, &plan, &plan.graph)?;
     report.set_count(&preview);
     report.share = share(preview.removed(&plan.table), report.rows);
+    if let Some(refusal) = unread(&plan, &preview, run.started) {
+        return Err(refusal);
+    }
     if dry_run {
         report.set_touched(&preview.tally);
     }
@@ -108,6 +113,12 @@ pub(super) fn rule(
     swept?;
     closed?;
     left_whole(&reader, &plan, before)
+}
+
+/// The refusal of a rule that can judge no row of many by their dates.
+fn unread(plan: &Plan, count: &Count, now: DateTime<Utc>) -> Option<Error> {
+    let (column, sample) = plan.goes.column.as_ref().zip(plan.sample.as_ref())?;
+    if count.unreadable < count.rows { None } else { sample.reads_nothing(column.format, now) }
 }
 
 /// Refuses to go on where more rows than `before` point at nothing.
@@ -252,7 +263,7 @@ impl Sweep<'_> {
         loop {
             let rows = usize::try_from(slices.size()).unwrap_or(usize::MAX);
             let slice = run
-                .sql_within(limit, |c| walk::slice(c, plan, Extent::Old, from, rows))
+                .read_within(limit, |c| walk::slice(c, plan, Extent::Old, from, rows))
                 .map_err(|e| self.too_long(e, rows))?;
             if slice.old.is_empty() {
                 return Ok(BatchReport { next: slice.next, ..BatchReport::default() });

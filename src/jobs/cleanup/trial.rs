@@ -8,7 +8,7 @@ use rusqlite::limits::Limit;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ffi, params_from_iter};
 
-use super::graph::children::{Deletions, Graph, KnownRows};
+use super::graph::children::{Deletions, Graph, Wanted};
 use super::graph::links::Action;
 use super::plan::Plan;
 use super::walk::{self, Extent, Position};
@@ -58,8 +58,15 @@ struct Sample {
 impl Sample {
     fn take(connection: &Connection, plan: &Plan) -> Result<Self> {
         let graph = &plan.graph;
-        let slice = walk::slice(connection, plan, Extent::Old, &Position::of_oldest(plan), ROWS)?;
-        let mut doomed = graph.doomed(connection, &plan.goes, &slice.old, &mut KnownRows::new())?;
+        let mut slice = walk::slice(connection, plan, Extent::Old, &Position::of_oldest(plan), ROWS)?;
+        // What the index has before the first date is passed over.
+        while slice.old.is_empty()
+            && let Some(from @ Position::At(_)) = slice.next.take()
+        {
+            slice = walk::slice(connection, plan, Extent::Old, &from, ROWS)?;
+        }
+        let mut seen = graph.known_rows();
+        let mut doomed = graph.doomed(connection, &plan.goes, &slice.old, Wanted::Rows, &mut seen)?;
         for (_, rows) in doomed.deletes.iter_mut().chain(&mut doomed.changes).chain(&mut doomed.loosed) {
             rows.truncate(ROWS);
         }

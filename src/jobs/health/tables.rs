@@ -136,7 +136,7 @@ fn add(tables: &mut BTreeMap<String, TableStatus>, tree: &Tree, bytes: Option<u6
 fn rows(run: &Run, table: &str, until: Instant) -> Result<Option<u64>> {
     let limit = LONGEST_COUNT.min(until.saturating_duration_since(Instant::now()));
     let limit = limit.min(run.database.maintain.max_block);
-    match run.sql_within(limit, |connection| sizes::rows(connection, table)) {
+    match run.read_within(limit, |connection| sizes::rows(connection, table)) {
         Ok(rows) => Ok(Some(rows)),
         Err(error) => {
             let error = met(run, error)?;

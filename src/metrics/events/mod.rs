@@ -20,7 +20,7 @@ pub use database::{
 };
 pub use jobs::{JobFinished, JobScheduled, JobSkipped, JobStarted, JobSucceededBefore, LeftOut};
 pub use pool::{BusyRetry, PoolGauges, PoolRecycled, PoolTimedOut, PoolWaited};
-pub use queries::{PlanChanged, QueryTimed, SlowQuery, WatchTimed, WritersHeld};
+pub use queries::{PlanChanged, QueryTimed, SlowQueriesDropped, SlowQuery, WatchTimed, WritersHeld};
 
 /// The target of the log lines: the program, not the file that happens to write them.
 const LOG: &str = "litekeeper";

@@ -67,6 +67,23 @@ impl SlowQuery<'_> {
     }
 }
 
+/// Slow statements were not kept, as more came than could be. No log line: whoever keeps them says
+/// so.
+#[derive(Debug)]
+pub struct SlowQueriesDropped<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// How many.
+    pub statements: u64,
+}
+
+impl SlowQueriesDropped<'_> {
+    /// Writes the metric.
+    pub fn emit(&self) {
+        n::SLOW_QUERIES_DROPPED.counter([self.database]).increment(self.statements);
+    }
+}
+
 /// A query of the watch-list ended. No log line.
 #[derive(Debug)]
 pub struct WatchTimed<'a> {

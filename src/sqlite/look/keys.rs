@@ -76,7 +76,8 @@ pub fn is_in_order_of(connection: &Connection, table: &Table, column: &str) -> R
     Ok(connection.query_row(sql, (&table.name, column), |row| row.get(0))?)
 }
 
-/// An index that holds every row in the binary order of `column`: the one with the fewest columns.
+/// An index that holds every row in the binary order of `column`, and can be walked: the one with
+/// the fewest columns. One of expressions, or in an order that only the application knows, cannot.
 pub fn index_in_order_of(connection: &Connection, table: &str, column: &str) -> Result<Option<String>> {
     // The primary key of a WITHOUT ROWID table is listed as an index but cannot be named in INDEXED
     // BY.
@@ -84,15 +85,76 @@ pub fn index_in_order_of(connection: &Connection, table: &str, column: &str) -> 
         "SELECT l.name FROM pragma_index_list(?1) AS l JOIN pragma_index_xinfo(l.name) AS x \
          WHERE l.partial = 0 AND l.origin <> 'pk' AND x.seqno = 0 AND x.coll = 'BINARY' \
            AND x.name = ?2 COLLATE NOCASE \
+           AND NOT EXISTS (SELECT 1 FROM pragma_index_xinfo(l.name) AS other \
+             WHERE other.cid = -2 OR upper(other.coll) NOT IN ('BINARY', 'NOCASE', 'RTRIM')) \
          ORDER BY (SELECT count(*) FROM pragma_index_xinfo(l.name)), l.name",
     )?;
     let mut rows = statement.query([table, column])?;
     while let Some(row) = rows.next()? {
-        if let Some(index) = names::name(row, 0)? {
+        if let Some(index) = names::name(row, 0)?
+            && speakable(connection, "SELECT name FROM pragma_index_xinfo(?1)", &index).is_ok()
+        {
             return Ok(Some(index));
         }
     }
     Ok(None)
+}
+
+/// A column of an order, as SQL names it behind a table's alias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term {
+    /// Its name.
+    pub column: String,
+    /// With its collation, where it has one.
+    pub sql: String,
+    /// From large to small.
+    pub is_descending: bool,
+}
+
+/// In which order an index has the rows of a table, or without one the table itself, down to what
+/// names a single row; turned round where that makes the first column ascend. `key` names the rows.
+pub fn order_of(
+    connection: &Connection,
+    table: &Table,
+    index: Option<&str>,
+    key: &[String],
+) -> Result<Vec<Term>> {
+    let (sql, name) = match index {
+        Some(index) => ("SELECT cid, name, coll, \"desc\" FROM pragma_index_xinfo(?1) ORDER BY seqno", index),
+        // Of a primary key that is the table only its own columns are in order.
+        None if table.without_rowid => (
+            "SELECT x.cid, x.name, x.coll, x.\"desc\" FROM pragma_index_list(?1) AS l \
+             JOIN pragma_index_xinfo(l.name) AS x WHERE l.origin = 'pk' AND x.key ORDER BY x.seqno",
+            table.name.as_str(),
+        ),
+        None => {
+            let term = |sql: &String| Term { column: sql.clone(), sql: sql.clone(), is_descending: false };
+            return Ok(key.iter().map(term).collect());
+        }
+    };
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([name])?;
+    let mut terms = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (column, sql) = if row.get::<_, i64>(0)? < 0 {
+            (key.concat(), key.concat())
+        } else {
+            let Some(column) = names::name(row, 1)? else {
+                let shown = format!("{}.{}", table.name, names::shown(row, 1)?);
+                return Err(names::not_utf8("the column", &shown));
+            };
+            let column = quoted(&column);
+            let sql = format!("{column} COLLATE {}", quoted(&row.get::<_, String>(2)?));
+            (column, sql)
+        };
+        terms.push(Term { column, sql, is_descending: row.get(3)? });
+    }
+    if terms.first().is_some_and(|first| first.is_descending) {
+        for term in &mut terms {
+            term.is_descending = !term.is_descending;
+        }
+    }
+    Ok(terms)
 }
 
 /// Rows looked up by one statement: far below SQLite's limits on variables and on the depth of an

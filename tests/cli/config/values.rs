@@ -125,8 +125,16 @@ fn every_form_of_date_has_its_word() {
     for (word, format) in [
         ("auto", None),
         ("iso", Some(DateFormat::Iso)),
+        ("compact", Some(DateFormat::Compact)),
         ("unix_seconds", Some(DateFormat::UnixSeconds)),
         ("unix_milliseconds", Some(DateFormat::UnixMilliseconds)),
+        ("unix_microseconds", Some(DateFormat::UnixMicroseconds)),
+        ("unix_nanoseconds", Some(DateFormat::UnixNanoseconds)),
+        ("chromium_microseconds", Some(DateFormat::ChromiumMicroseconds)),
+        ("windows_filetime", Some(DateFormat::WindowsFiletime)),
+        ("dotnet_ticks", Some(DateFormat::DotnetTicks)),
+        ("apple_seconds", Some(DateFormat::AppleSeconds)),
+        ("apple_nanoseconds", Some(DateFormat::AppleNanoseconds)),
         ("julian_day", Some(DateFormat::JulianDay)),
     ] {
         let rule = "table = \"t\"\ncolumn = \"c\"\nkeep = \"1d\"";

@@ -91,7 +91,7 @@ async fn h01_no_commit_is_lost_while_two_pools_write_beside_the_application() {
             Fixture::on(Sandbox::with_database(&options), |d| (d.pool.size, d.pool.busy_timeout) = (2, LONG));
         // Young connections come and go, which opens and closes the file through SQLite.
         let path = one.database.path.clone();
-        let (sender, _slow) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, _slow) = litekeeper::pool::slow_statements(1 << 20);
         let mut again = one.database.clone();
         again.pool.recycle = Duration::from_millis(20);
         let two = litekeeper::pool::Pool::new(&again, sender).unwrap();

@@ -5,13 +5,12 @@ use crate::support::sandbox::Sandbox;
 use crate::support::{PATIENCE, configured, counted};
 use litekeeper::config::Database;
 use litekeeper::error::Result;
-use litekeeper::pool::{Call, Pool, SlowStatement};
+use litekeeper::pool::{Call, Pool, SlowReceiver, SlowStatement};
 use std::fs;
 use std::future::Future;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,7 @@ pub(crate) struct Fixture {
     /// Its name differs from test to test, so that each has its own series.
     pub(crate) database: Database,
     pub(crate) pool: Pool,
-    pub(crate) slow: UnboundedReceiver<SlowStatement>,
+    pub(crate) slow: SlowReceiver,
 }
 
 impl Fixture {
@@ -37,7 +36,7 @@ impl Fixture {
         // What is idle stays open until a test wants something else.
         database.pool.idle = LONG;
         adapt(&mut database);
-        let (sender, slow) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, slow) = litekeeper::pool::slow_statements(1 << 20);
         let pool = Pool::new(&database, sender).unwrap();
         Self { sandbox, database, pool, slow }
     }
@@ -56,7 +55,7 @@ impl Fixture {
 
     /// The slow statements told of until now.
     pub(crate) fn slow_so_far(&mut self) -> Vec<SlowStatement> {
-        std::iter::from_fn(|| self.slow.try_recv().ok()).collect()
+        std::iter::from_fn(|| self.slow.try_recv()).collect()
     }
 
     pub(crate) fn counted(&self, metric: &str) -> f64 {

@@ -55,7 +55,7 @@ async fn h30_an_idle_connection_is_closed_and_then_the_one_file_is_the_whole_dat
         pool: litekeeper::config::Pool { idle: Duration::from_millis(300), ..fixture.database.pool.clone() },
         ..fixture.database.clone()
     };
-    let pool = litekeeper::pool::Pool::new(&other, tokio::sync::mpsc::unbounded_channel().0).unwrap();
+    let pool = litekeeper::pool::Pool::new(&other, litekeeper::pool::slow_statements(1).0).unwrap();
     let held = hold(&pool).await;
     let last = commits(&fixture.database.path, 20);
     assert!(log_bytes(&fixture) > 0, "a connection in use keeps the log");

@@ -21,7 +21,7 @@ const SHARED: u32 = 4713;
 async fn writer() {
     let Some(path) = child::argument() else { return };
     let database = configured::database("db", &path);
-    let (sender, _slow) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, _slow) = litekeeper::pool::slow_statements(1 << 20);
     let pool = Pool::new(&database, sender).unwrap();
     let write = |c: &mut rusqlite::Connection| Ok(c.execute_batch("UPDATE users SET email = 'ours'")?);
     match soon(pool.on_thread(&call(), write)).await {

@@ -3,7 +3,7 @@
 use super::fixture::{Fixture, LONG, call};
 use crate::support::calls::OnThread as _;
 use crate::support::counted;
-use litekeeper::pool::SlowStatement;
+use litekeeper::pool::{Pool, SlowStatement, slow_statements};
 use std::time::Duration;
 
 /// A pool that tells of every statement.
@@ -113,4 +113,25 @@ async fn after_a_panic_the_pool_works_and_its_own_statements_are_told_to_nobody(
     // A new connection is opened for it.
     fixture.sql("SELECT 1").await.unwrap();
     assert_eq!(texts(&fixture.slow_so_far()), ["SELECT 1"]);
+}
+
+/// Nobody takes them: more than may wait are counted, and so are those of one piece of work that
+/// are more than are told of.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_statements_that_nobody_can_keep_up_with_are_counted_and_do_not_pile_up() {
+    let fixture = telling();
+    let (slow, mut waiting) = slow_statements(2);
+    let pool = Pool::new(&fixture.database, slow).unwrap();
+    for _ in 0..5 {
+        pool.on_thread(&call(), |c| Ok(c.execute_batch("SELECT 1")?)).await.unwrap();
+    }
+    assert_eq!(waiting.take_dropped(), 3);
+    assert!(waiting.try_recv().is_some() && waiting.try_recv().is_some() && waiting.try_recv().is_none());
+    let dropped = fixture.counted("litekeeper_slow_queries_dropped_total");
+    assert!((dropped - 3.0).abs() < f64::EPSILON, "{dropped}");
+
+    let work = pool.on_thread(&call(), |c| Ok(c.execute_batch(&"SELECT 1;".repeat(1_000))?));
+    work.await.unwrap();
+    assert_eq!(waiting.take_dropped(), 998);
+    assert_eq!(waiting.take_dropped(), 0, "each is told of once");
 }

@@ -3,4 +3,5 @@
 
 pub mod child;
 pub mod lines;
+pub mod memory;
 pub mod trace;

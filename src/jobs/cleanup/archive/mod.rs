@@ -18,7 +18,8 @@ use rusqlite::{Connection, params_from_iter};
 
 use self::columns::Columns;
 use self::file::file_name;
-use super::graph::children::{Node, id};
+use super::graph::children::Node;
+use super::graph::known::id;
 use crate::config::{ArchiveFormat, Database, Rule};
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::look::keys::{self, Key, among};

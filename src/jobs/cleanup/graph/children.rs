@@ -2,12 +2,12 @@
 //! that goes with them. Reads only. Knows SQLite's foreign keys, which are off on our connections:
 //! nothing cascades by itself.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use rusqlite::types::Value;
 
+use super::known::KnownRows;
 use super::links::{Action, Edge};
 use crate::config::Children;
 use crate::error::{Error, Reason, Result};
@@ -49,13 +49,29 @@ pub(in crate::jobs::cleanup) struct Deletions {
     /// Rows that stand in the way, by foreign key. Those of the rule's own table are rows that it
     /// keeps.
     pub(in crate::jobs::cleanup) blocked: Vec<(usize, Vec<Key>)>,
+    /// Rows that were counted and not gathered, by foreign key.
+    pub(in crate::jobs::cleanup) counted: Vec<(usize, u64)>,
     /// How long tables without an index that would help were read from end to end, once each: a
     /// single row takes as long.
     pub(in crate::jobs::cleanup) scanning: Duration,
 }
 
-/// Rows that are known to go, so that none is counted twice and a circle of references ends.
-pub(in crate::jobs::cleanup) type KnownRows = HashSet<(usize, Vec<u8>)>;
+/// Whether the rows themselves are wanted, or how many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::jobs::cleanup) enum Wanted {
+    Rows,
+    /// Those of tables from which nothing leads on, and to which one foreign key leads, are counted
+    /// by SQLite alone.
+    Numbers,
+}
+
+impl Deletions {
+    /// How many rows are held in memory.
+    pub(in crate::jobs::cleanup) fn gathered(&self) -> usize {
+        let all = [&self.deletes, &self.changes, &self.loosed, &self.blocked];
+        all.into_iter().flatten().map(|(_, rows)| rows.len()).sum()
+    }
+}
 
 impl Graph {
     /// Follows the foreign keys from `root` down: all the way to `cascade`, one step to `refuse`
@@ -131,13 +147,19 @@ impl Graph {
         })
     }
 
-    /// Whether a row can be reached in one way only, so that no two slices of the rule's table
-    /// reach it.
-    pub(in crate::jobs::cleanup) fn is_tree(&self) -> bool {
-        (0..self.tables.len()).all(|table| {
-            let ways = self.edges.iter().filter(|edge| edge.child == table).count();
-            ways <= usize::from(table != 0)
-        })
+    /// In how many ways a row of a table can be reached. The rule's own table has one by the rule.
+    fn ways_to(&self, table: usize) -> usize {
+        self.edges.iter().filter(|edge| edge.child == table).count() + usize::from(table == 0)
+    }
+
+    /// Rows of its tables that are known to go: none yet.
+    pub(in crate::jobs::cleanup) fn known_rows(&self) -> KnownRows {
+        KnownRows::new((0..self.tables.len()).map(|table| self.ways_to(table) > 1).collect())
+    }
+
+    /// Whether nothing leads on from a foreign key's child, and nothing else leads there.
+    fn ends_at(&self, edge: &Edge) -> bool {
+        self.ways_to(edge.child) == 1 && !self.edges.iter().any(|next| next.parent == edge.child)
     }
 
     /// What goes when `rows` of the rule's table go. `seen` holds what is known to go already.
@@ -146,20 +168,30 @@ impl Graph {
         connection: &Connection,
         goes: &Retention,
         rows: &[Key],
+        wanted: Wanted,
         seen: &mut KnownRows,
     ) -> Result<Deletions> {
         let mut doomed = Deletions::default();
-        let first: Vec<Key> = rows.iter().filter(|row| seen.insert((0, id(row)))).cloned().collect();
+        let mut first = Vec::new();
+        for row in rows {
+            if seen.insert(0, row)? {
+                first.push(row.clone());
+            }
+        }
+        let old = goes.condition("c.");
         let mut to_follow = VecDeque::from([(0, first)]);
         while let Some((parent, rows)) = to_follow.pop_front() {
             for (number, edge) in self.edges.iter().enumerate().filter(|(_, edge)| edge.parent == parent) {
+                if wanted == Wanted::Numbers && self.ends_at(edge) {
+                    doomed.counted.push((number, self.number_pointing_at(connection, edge, &rows)?));
+                    continue;
+                }
                 let (mut going, mut changing, mut loosed, mut blocked) =
                     <(Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
-                let old = goes.condition("c.");
                 for (child, is_old) in
                     self.pointing_at(connection, edge, &rows, &old, &mut doomed.scanning)?
                 {
-                    if seen.contains(&(edge.child, id(&child))) {
+                    if seen.contains(edge.child, &child)? {
                         continue;
                     }
                     match edge.action {
@@ -168,7 +200,7 @@ impl Graph {
                         // An old row that points at an old row of its own table goes with it,
                         // whatever the rule says.
                         _ if is_old || edge.action == Action::Delete => {
-                            seen.insert((edge.child, id(&child)));
+                            seen.insert(edge.child, &child)?;
                             going.push(child);
                         }
                         _ => blocked.push(child),
@@ -192,11 +224,50 @@ impl Graph {
         // What goes by one key need not be unlinked by another one, and is in nobody's way.
         for links in [&mut doomed.changes, &mut doomed.loosed, &mut doomed.blocked] {
             for (edge, rows) in links.iter_mut() {
-                rows.retain(|row| !seen.contains(&(self.edges[*edge].child, id(row))));
+                let mut staying = Vec::with_capacity(rows.len());
+                for row in rows.drain(..) {
+                    if !seen.contains(self.edges[*edge].child, &row)? {
+                        staying.push(row);
+                    }
+                }
+                *rows = staying;
             }
             links.retain(|(_, rows)| !rows.is_empty());
         }
         Ok(doomed)
+    }
+
+    /// What joins the rows of a foreign key's parent to those of its child.
+    fn join(&self, edge: &Edge, parents: usize) -> String {
+        let (parent, child) = (&self.tables[edge.parent], &self.tables[edge.child]);
+        // The parent's side comes first: a foreign key compares with the parent column's collation,
+        // and with its affinity alone. The first comparison would also convert the parent's text
+        // for a number in the child, so that '07' is 7; it is there for the child's index, which
+        // the second one cannot use.
+        let same = |(p, c): &(String, String)| format!("p.{p} = c.{c} AND p.{p} = +c.{c}");
+        let on = edge.pairs.iter().map(same).collect::<Vec<_>>().join(" AND ");
+        // Without an index on the child it is read once per statement, and not once per parent row.
+        let join = if edge.indexed { "CROSS JOIN" } else { "JOIN" };
+        format!(
+            "{} AS p {join} {} AS c ON {on} WHERE {}",
+            quoted(&parent.name),
+            quoted(&child.name),
+            among("p.", &parent.key, parents)
+        )
+    }
+
+    /// How many rows of the child point at `parents`.
+    fn number_pointing_at(&self, connection: &Connection, edge: &Edge, parents: &[Key]) -> Result<u64> {
+        let key = &self.tables[edge.child].key;
+        let key = key.iter().map(|key| format!("c.{key}")).collect::<Vec<_>>().join(", ");
+        let mut found = 0;
+        for (parents, values) in keys::chunks(parents) {
+            let sql =
+                format!("SELECT count(*) FROM (SELECT DISTINCT {key} FROM {})", self.join(edge, parents));
+            let mut statement = connection.prepare_cached(&sql)?;
+            found += statement.query_row(rusqlite::params_from_iter(values), |row| row.get::<_, u64>(0))?;
+        }
+        Ok(found)
     }
 
     /// The child rows of `parents`, and whether each is old itself, which only a row of the rule's
@@ -209,26 +280,14 @@ impl Graph {
         old: &str,
         scanning: &mut Duration,
     ) -> Result<Vec<(Key, bool)>> {
-        let (parent, child) = (&self.tables[edge.parent], &self.tables[edge.child]);
+        let child = &self.tables[edge.child];
         let key = child.key.iter().map(|key| format!("c.{key}")).collect::<Vec<_>>().join(", ");
         let old = if edge.child == 0 { old } else { "0" };
-        // The parent's side comes first: a foreign key compares with the parent column's collation,
-        // and with its affinity alone. The first comparison would also convert the parent's text
-        // for a number in the child, so that '07' is 7; it is there for the child's index, which
-        // the second one cannot use.
-        let same = |(p, c): &(String, String)| format!("p.{p} = c.{c} AND p.{p} = +c.{c}");
-        let on = edge.pairs.iter().map(same).collect::<Vec<_>>().join(" AND ");
-        // Without an index on the child it is read once per statement, and not once per parent row.
-        let join = if edge.indexed { "CROSS JOIN" } else { "JOIN" };
         let mut found = Vec::new();
         for (nth, (parents, values)) in keys::chunks(parents).enumerate() {
             let since = Instant::now();
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT DISTINCT {key}, {old} FROM {} AS p {join} {} AS c ON {on} WHERE {}",
-                quoted(&parent.name),
-                quoted(&child.name),
-                among("p.", &parent.key, parents),
-            ))?;
+            let sql = format!("SELECT DISTINCT {key}, {old} FROM {}", self.join(edge, parents));
+            let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query(rusqlite::params_from_iter(values))?;
             while let Some(row) = rows.next()? {
                 let width = child.key.len();
@@ -270,22 +329,4 @@ impl Graph {
         }
         Ok(false)
     }
-}
-
-/// A key as bytes that are equal exactly when the keys are.
-pub(in crate::jobs::cleanup) fn id(key: &[Value]) -> Vec<u8> {
-    let mut id = Vec::new();
-    for value in key {
-        let (kind, bytes) = match value {
-            Value::Null => (0, Vec::new()),
-            Value::Integer(number) => (1, number.to_be_bytes().to_vec()),
-            Value::Real(number) => (2, number.to_bits().to_be_bytes().to_vec()),
-            Value::Text(text) => (3, text.clone().into_bytes()),
-            Value::Blob(bytes) => (4, bytes.clone()),
-        };
-        id.push(kind);
-        id.extend((bytes.len() as u64).to_be_bytes());
-        id.extend(bytes);
-    }
-    id
 }
