@@ -22,7 +22,7 @@ fn only_what_sqlite_calls_is_unsafe_and_only_the_pool_names_deadpool() {
                 ]
                 .iter()
                 .any(|room| source.path.ends_with(room))
-                    || !outside_texts(&line)
+                    || !outside_texts(line)
                         .split(|c: char| !c.is_alphanumeric() && c != '_')
                         .any(|w| w == "unsafe"),
                 "{path}: {line}"

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod application;
-mod backup_places;
 mod backups;
 mod benchmark;
+mod check;
 mod config;
 mod demo;
 mod documents;
@@ -13,10 +13,7 @@ mod errors;
 mod fixture;
 mod limited;
 mod monitoring;
-mod remedies;
 mod restores;
-mod sandboxed;
-mod schedules;
 mod terminals;
 mod troubles;
 mod verbs;

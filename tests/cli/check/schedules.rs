@@ -1,7 +1,7 @@
 //! What cron makes of a schedule, told before the first night: when it fires next, and that it
 //! fires on more days than was meant.
 
-use super::fixture::{json, run, text};
+use crate::fixture::{json, run, text};
 use crate::support::sandbox::Sandbox;
 use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 use litekeeper::zone::Zone;

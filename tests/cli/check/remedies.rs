@@ -1,6 +1,6 @@
 //! What is printed as a remedy is the whole of it, can be run as it is printed, and harms nobody.
 
-use super::fixture::{backed_up, json, kept, run, text};
+use crate::fixture::{backed_up, json, kept, run, text};
 use crate::support::application::{APPLICATION, Application, Owner};
 use crate::support::sandbox::{Sandbox, copy_for_all, said};
 use crate::support::skip;

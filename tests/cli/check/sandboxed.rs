@@ -1,7 +1,7 @@
 //! What a unit's sandbox closes is told apart from a filesystem that nobody can write. Played with a
 //! mount namespace in place of systemd's; tests/systemd has the real one. Takes root.
 
-use super::fixture::kept;
+use crate::fixture::kept;
 use crate::support::sandbox::{Sandbox, said};
 use crate::support::skip;
 use std::process::Command;
