@@ -135,6 +135,7 @@ fn start_at_zero(database: &str, expected: Expected<'_>) {
     let _ = names::POOL_WAIT.histogram([database]);
     let _ = (names::POOL_TIMEOUTS.counter([database]), names::POOL_RECYCLED.counter([database]));
     let _ = (names::BUSY_RETRIES.counter([database]), names::RECLAIMED.counter([database]));
+    let _ = names::SLOW_QUERIES_DROPPED.counter([database]);
     for job in expected.jobs {
         for outcome in Outcome::ALL {
             let _ = names::JOB_RUNS.counter([database, job, outcome.as_str()]);

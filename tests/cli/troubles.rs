@@ -348,7 +348,7 @@ fn no_right_or_no_disk() -> Vec<(&'static str, Trouble)> {
                 reason: R::ReadOnly,
                 words: &[
                     "is in WAL mode and lies on a filesystem that is read-only here",
-                    "Mount that filesystem writable",
+                    "the filesystem is writable, and is mounted read-only here: mount it writable here, too",
                 ],
                 ..trouble()
             },

@@ -59,6 +59,7 @@ fn everything(db: &str) {
     QueryTimed { database, job, duration: Duration::from_micros(700) }.emit();
     WritersHeld { database, job, duration: Duration::from_millis(4) }.emit();
     SlowQuery { database, job, shape: "SELECT ?", duration: second, vm_steps: 9 }.emit();
+    SlowQueriesDropped { database, statements: 3 }.emit();
     WatchTimed { database, query: "todays_attendance", duration: second }.emit();
     PlanChanged { database, query: "todays_attendance", before: "SEARCH", after: "SCAN", scans: "t" }.emit();
     let table = TableSize { table: "attendance", bytes: Some(4096), rows: Some(12) };

@@ -331,8 +331,8 @@ fn h32_a_command_of_root_follows_no_link_in_the_state_directory() {
     // What is only looked at, to see whether a daemon has the database open.
     keeper("rm locks/attendance.lock");
     for (made, said) in [("ln -s ../../private/keys", "is a link"), ("mkfifo", "is no regular file")] {
-        keeper(&format!("rm -f locks/attendance.open; {made} locks/attendance.open"));
-        refused(&machine.as_root(&restore), &[&format!("attendance.open {said}")]);
+        keeper(&format!("rm -f locks/open; {made} locks/open"));
+        refused(&machine.as_root(&restore), &[&format!("locks/open {said}")]);
     }
     assert_eq!(state_of(&victim), before);
     assert_eq!(fs::read_to_string(&keys).unwrap(), "only root's");

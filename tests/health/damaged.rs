@@ -113,7 +113,7 @@ fn a_daemon_that_finds_damage_keeps_what_is_from_before_writes_nothing_and_says_
     let checks = status["databases"][0]["health"].as_array().unwrap();
     let detail =
         checks.iter().find(|check| check["check"] == "integrity").unwrap()["detail"].as_str().unwrap();
-    for way in ["litekeeper restore attendance --to", "litekeeper recover attendance --to"] {
+    for way in ["litekeeper.toml restore attendance --to", "litekeeper.toml recover attendance --to"] {
         assert!(detail.contains(way), "{detail}");
     }
     let is_alarm = |line: &String| line.contains("check failed") && line.contains("\"integrity\"");
@@ -165,7 +165,7 @@ fn a_job_that_comes_upon_damage_lets_no_other_write_until_a_check_finds_none() {
         let output = run(&[verb]);
         assert_eq!(output.status.code(), Some(12), "{}", said(&output));
         let said = said(&output);
-        for word in ["nothing is written", "cleanup met it", "litekeeper health attendance --deep"] {
+        for word in ["nothing is written", "cleanup met it", "litekeeper.toml health attendance --deep"] {
             assert!(said.contains(word), "{word} is not in: {said}");
         }
     }

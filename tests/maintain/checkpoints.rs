@@ -297,7 +297,7 @@ fn h29_a_checkpoint_that_does_not_end_is_an_error_that_says_so_and_the_next_run_
     let mut beside = Beside::start(&sandbox, &[]);
     let (status, said) = Ours::start(&sandbox, &["maintain", "attendance"]).end();
     assert_eq!(status.code(), Some(3), "{said}");
-    assert!(said.contains("CREATE INDEX idx_new: somebody has been making a checkpoint for 5 s"), "{said}");
+    assert!(said.contains("CREATE INDEX idx_new: somebody has been making a checkpoint for 4 s"), "{said}");
     assert!(beside.go_on(), "{said}");
     let (status, said) = Ours::start(&sandbox, &["maintain", "attendance"]).end();
     assert!(status.success(), "{said}");

@@ -180,8 +180,9 @@ fn how_far_it_is_is_shown_on_a_terminal_and_not_in_a_pipe() {
         let Ok(shown) = shown else { return skip("there is no script to make a terminal") };
         let text = String::from_utf8_lossy(&shown.stdout).into_owned();
         assert_eq!(shown.status.code(), Some(3), "{text}");
-        let what = which.last().unwrap();
-        assert!(text.contains(&format!("\r\x1b[Krecover of {what}  [")), "{text:?}");
+        // A path is too long for the line, and is cut.
+        let what: String = which.last().unwrap().chars().take(10).collect();
+        assert!(text.contains(&format!("\r\x1b[Krecover of {what}")), "{text:?}");
         // The line is gone before the report.
         let report = text.rfind("saved ").unwrap();
         assert!(text[..report].ends_with("\r\x1b[K"), "{text:?}");

@@ -217,7 +217,9 @@ fn kill_one_that_waits(sandbox: &Sandbox, backup: &str, daemon: &Daemon) {
 fn a_check_that_takes_too_long_is_interrupted_for_a_restore_and_made_again_afterwards() {
     let (sandbox, states, backup) = scene(&[]);
     let before = missed(&sandbox, JobKind::Watch);
-    let endless = "[watch]\nschedule = \"@yearly\"\ncatch_up = true\n[database.attendance.watch.endless]\n\
+    // Not ended by its own limit before the restore does that.
+    let endless = "[maintain]\nmax_block = \"60s\"\n[watch]\nschedule = \"@yearly\"\ncatch_up = true\n\
+                   [database.attendance.watch.endless]\n\
                    sql = \"WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n\"\n";
     let daemon = Daemon::start(&sandbox.configure(endless));
     let running = |after: i64| {

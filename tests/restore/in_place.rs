@@ -66,8 +66,9 @@ fn what_a_restore_to_a_new_file_prints_puts_its_backup_in_place_whatever_was_lef
     states.now = application.kill().last();
     assert!(beside(&sandbox.database(), "-wal").exists());
     let command = told["next"].as_array().unwrap().last().unwrap().as_str().unwrap();
+    let configured = format!("litekeeper --config {} ", sandbox.configuration().display());
     let words: Vec<&str> =
-        command.strip_prefix("litekeeper ").unwrap().split(' ').chain(["--accept-unseen"]).collect();
+        command.strip_prefix(&configured).unwrap().split(' ').chain(["--accept-unseen"]).collect();
     let output = sandbox.litekeeper(&words);
     assert!(output.status.success(), "{command}: {}", stderr(&output));
     assert_restored(&sandbox, states);

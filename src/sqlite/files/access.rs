@@ -275,7 +275,7 @@ fn may(database: &Path, path: &Path, access: Access, what: &str) -> Result<()> {
     accessat(CWD, path, access, AtFlags::EACCESS).map_err(|e| {
         let mut error = Error::io(format!("user {} may not {what} {}", us(), path.display()), &e.into());
         let remedy = match error.reason {
-            Reason::ReadOnly => writable_again(path),
+            Reason::ReadOnly => read_only::remedy(path),
             Reason::Permission => shared(database, path),
             _ => return error,
         };
@@ -283,21 +283,6 @@ fn may(database: &Path, path: &Path, access: Access, what: &str) -> Result<()> {
         error.message += &remedy;
         error
     })
-}
-
-/// What to do where the filesystem of a file or directory cannot be written.
-fn writable_again(path: &Path) -> String {
-    let directory = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("/")) };
-    let why = "SQLite needs to write there even for reading, its locks and its write-ahead log";
-    if let Some(remedy) = sandbox::read_only(directory) {
-        remedy
-    } else if sandbox::is_read_only_mount(directory) {
-        format!(
-            "the filesystem is writable, and is mounted read-only here: mount it writable here, too; {why}"
-        )
-    } else {
-        format!("mount that filesystem writable: {why}")
-    }
 }
 
 /// What to do where the rights to a database, or to its directory, do not suffice.

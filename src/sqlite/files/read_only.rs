@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::header;
 use super::paths::{resolved, sidecar};
 use crate::error::{Error, Reason, Result};
+use crate::rights::{self, sandbox};
 
 /// Why nothing can be written to the database, where it lies in such a place.
 pub fn why(path: &Path) -> Option<Error> {
@@ -18,11 +19,24 @@ pub fn why(path: &Path) -> Option<Error> {
     is_read_only(&path).then(|| {
         let text = format!(
             "{} lies on a filesystem that is read-only here; it is backed up, verified and checked, and not written. Where \
-             it should be, mount that filesystem writable, or name it in ReadWritePaths= of the systemd unit",
-            path.display()
+             it should be: {}",
+            path.display(),
+            remedy(&path)
         );
         Error::new(Reason::ReadOnly, text).of(&path)
     })
+}
+
+/// What to do where the filesystem of a file or directory cannot be written and should be.
+pub(super) fn remedy(path: &Path) -> String {
+    let directory = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("/")) };
+    match sandbox::read_only(directory) {
+        Some(remedy) => remedy,
+        None if sandbox::is_read_only_mount(directory) => String::from(
+            "the filesystem is writable, and is mounted read-only here: mount it writable here, too",
+        ),
+        None => String::from("mount that filesystem writable"),
+    }
 }
 
 /// Whether the mount, or the filesystem itself, is read-only. A filesystem below the mount may be,
@@ -36,20 +50,19 @@ fn is_read_only(path: &Path) -> bool {
 /// reading takes locks alone. `None` where it is no such place.
 pub(super) fn check(path: &Path) -> Option<Result<()>> {
     is_read_only(path).then(|| {
-        let us = rustix::process::geteuid().as_raw();
+        let us = rights::user(rustix::process::geteuid().as_raw());
         accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS)
             .map_err(|e| Error::io(format!("user {us} may not read the database {}", path.display()), &e.into()))?;
         let is_there = |suffix| sidecar(path, suffix).is_file();
         if header::is_wal(path) != Some(true) || (is_there("-wal") && is_there("-shm")) {
             return Ok(());
         }
-        let directory = path.parent().unwrap_or(Path::new("/")).display();
         let text = format!(
             "{} is in WAL mode and lies on a filesystem that is read-only here: SQLite reads such a database only where \
-             it finds its -wal and its -shm, or can make them. Mount that filesystem writable, or name {directory} in \
-             ReadWritePaths= of the systemd unit; on a medium that stays read-only, let path name a copy of it elsewhere, \
-             or take it out of WAL mode before it goes there (PRAGMA journal_mode = DELETE)",
-            path.display()
+             it finds its -wal and its -shm, or can make them; {}. On a medium that stays read-only, let path name a copy of \
+             it elsewhere, or take it out of WAL mode before it goes there (PRAGMA journal_mode = DELETE)",
+            path.display(),
+            remedy(path)
         );
         Err(Error::new(Reason::ReadOnly, text).of(path))
     })

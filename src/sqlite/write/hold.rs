@@ -26,9 +26,9 @@ use super::checkpoint_lock::CheckpointLock;
 use crate::error::{Error, Reason, Result};
 use crate::sqlite::pauses::Pauses;
 
-/// A checkpoint of somebody else is waited for so long, as long as for the lock of a writer
-/// (`pool.busy_timeout` by default). One of 1000 pages takes some 10 ms.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A checkpoint of somebody else is waited for so long; one of 1000 pages takes some 10 ms. Less than
+/// `maintain.max_block` is by default, so that a run says what it waited for.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Between two looks at whether it is over: at first, and at last.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(25)];

@@ -52,7 +52,7 @@ fn after_a_run_under_a_clock_that_was_ahead_missed_runs_are_caught_up_and_no_tim
 
     // Nothing is caught up: the last success whose time is known is what is exported.
     let daemon = Daemon::start(&sandbox.configure(&format!("{YEARLY}catch_up = false\n")));
-    let labels = [("database", "attendance"), ("job", "backup")];
+    let labels = [("database", "attendance"), ("task", "backup")];
     let gauge = "litekeeper_job_last_success_timestamp_seconds";
     let known = daemon.wait_for_metrics("the last success", |m| m.get(gauge, &labels));
     let latest = Utc::now() - TimeDelta::days(2 * 366);
