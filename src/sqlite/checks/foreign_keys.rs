@@ -47,7 +47,7 @@ pub fn has_foreign_keys(connection: &Connection, table: &str) -> Result<bool> {
 }
 
 /// Checks the foreign keys of one table, whether or not anybody has enforced them. Errors as
-/// [`integrity`], and `damaged`.
+/// [`integrity`](super::integrity), and `damaged`.
 pub fn references(connection: &Connection, table: &str) -> Result<References> {
     let mut found = References::default();
     let mut parents = connection.prepare(

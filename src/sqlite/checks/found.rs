@@ -26,7 +26,7 @@ pub struct Found {
     /// Constraints and orders were passed over, because one of them needs what only the application
     /// has: more is found out table by table.
     pub is_of_structure: bool,
-    /// SQLite ended at its [`MOST_PROBLEMS`]th line: what is not named need not be right.
+    /// SQLite ended at its hundredth line: what is not named need not be right.
     pub is_cut_off: bool,
     /// Damage ended it before it had looked at everything: that is the last line of `structure`.
     pub has_ended: bool,
