@@ -1,6 +1,8 @@
 //! The reader of pages and the salvage out of the program's own source, and nothing else of it:
 //! they need no more, and are built for the fuzzer within a minute.
 
+#[path = "../../../src/descriptors.rs"]
+pub mod descriptors;
 #[path = "../../../src/error/mod.rs"]
 pub mod error;
 #[path = "../../../src/sql/mod.rs"]
