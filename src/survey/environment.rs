@@ -15,11 +15,11 @@ use crate::config::{Config, Database, Place};
 use crate::error::{Error, Reason, Result};
 use crate::http::ask;
 use crate::rights::{self, sandbox};
-use crate::sqlite::files::access;
 use crate::sqlite::files::header::SMALLEST_PAGE;
 use crate::sqlite::files::paths::resolved;
 use crate::sqlite::files::space::disk_free;
 use crate::sqlite::files::versions::{self, FAULT};
+use crate::sqlite::files::{access, read_only};
 use crate::state::State;
 use crate::store;
 use crate::words;
@@ -69,6 +69,7 @@ pub fn look(config: &Config, path: &Path) -> Vec<Look> {
         let key = |key: &str| format!("database.{}.{key}", database.name);
         let reached = access::check(&database.path).and_then(|_| {
             access::may_write_sidecars(&database.path)?;
+            read_only::refuse_closed(&database.path)?;
             Ok(format!(
                 "{} may be opened: its owner, group and modes are in order; what is in it was not looked at, \
                  `{}` does",
@@ -76,7 +77,8 @@ pub fn look(config: &Config, path: &Path) -> Vec<Look> {
                 commands::litekeeper(format_args!("health {} --deep", database.name))
             ))
         });
-        let is_told = reached.as_ref().is_err_and(|error| error.reason == Reason::SecondName);
+        let told = [Reason::SecondName, Reason::ReadOnly];
+        let is_told = reached.as_ref().is_err_and(|error| told.contains(&error.reason));
         looks.push(one(key("path"), reached));
         let warning = |text| Look { about: key("path"), result: LookResult::Warning, text };
         let warnings = if is_told { Vec::new() } else { access::warnings(&database.path) };

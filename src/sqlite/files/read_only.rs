@@ -39,6 +39,16 @@ pub(super) fn remedy(path: &Path) -> String {
     }
 }
 
+/// Refuses a place that only the sandbox of our own unit closes: whoever wrote the unit's paths did
+/// not think of this database.
+pub fn refuse_closed(path: &Path) -> Result<()> {
+    let directory = resolved(path).parent().map(Path::to_owned).unwrap_or_default();
+    match sandbox::read_only(&directory).and_then(|_| why(path)) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
 /// Whether the mount, or the filesystem itself, is read-only. A filesystem below the mount may be,
 /// which only the attempt tells (a read-only snapshot of btrfs).
 fn is_read_only(path: &Path) -> bool {
@@ -59,8 +69,8 @@ pub(super) fn check(path: &Path) -> Option<Result<()>> {
         }
         let text = format!(
             "{} is in WAL mode and lies on a filesystem that is read-only here: SQLite reads such a database only where \
-             it finds its -wal and its -shm, or can make them; {}. On a medium that stays read-only, let path name a copy of \
-             it elsewhere, or take it out of WAL mode before it goes there (PRAGMA journal_mode = DELETE)",
+             it finds its -wal and its -shm, or can make them. On a medium that stays read-only, let path name a copy of it \
+             elsewhere, or take it out of WAL mode before it goes there (PRAGMA journal_mode = DELETE). Elsewhere: {}",
             path.display(),
             remedy(path)
         );
