@@ -231,7 +231,12 @@ fn what_a_killed_restore_left_is_removed_by_the_next_and_that_of_a_living_one_is
         command.arg("--config").arg(sandbox.configuration()).args(args);
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let name = wait_until("the restore has begun", || {
-            unfinished(&sandbox).into_iter().find(|name| !before.contains(name))
+            // What is written is locked already, and is not taken for that of a dead process.
+            let is_written = |name: &String| {
+                !before.contains(name)
+                    && fs::metadata(sandbox.data().join(name)).is_ok_and(|file| file.len() > 0)
+            };
+            unfinished(&sandbox).into_iter().find(is_written)
         });
         kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
         (child, name)
