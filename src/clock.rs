@@ -17,7 +17,7 @@ pub fn now() -> DateTime<Utc> {
 /// written down under a clock that was ahead, and nobody knows when it was. What is given is never
 /// later than `now`.
 pub fn past(at: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    (at <= now.checked_add_signed(DISCIPLINED).unwrap_or(now)).then(|| at.min(now))
+    (at <= latest(now)).then(|| at.min(now))
 }
 
 /// The latest time that [`past`] takes for true, for a question to a database.

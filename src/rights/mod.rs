@@ -7,5 +7,5 @@ mod owner;
 pub mod sandbox;
 pub mod unit;
 
-pub use names::{Member, group, is_group, user, user_id};
+pub use names::{Member, group, is_group, us, user, user_id};
 pub use owner::{Owner, of};

@@ -9,6 +9,11 @@ pub fn user(uid: u32) -> String {
         .unwrap_or_else(|| uid.to_string())
 }
 
+/// The name of the user with whose rights this process works.
+pub fn us() -> String {
+    user(rustix::process::geteuid().as_raw())
+}
+
 /// The number of a user by his name, or by his number.
 pub fn user_id(name: &str) -> Option<u32> {
     let known = fields("/etc/passwd", |fields| fields.first() == Some(&name));
@@ -45,11 +50,11 @@ impl Member {
             }
             Self::User(0) => true,
             Self::User(uid) => {
+                let name = user(uid);
                 let (uid, gid) = (uid.to_string(), gid.to_string());
                 let own = |fields: &[&str]| {
                     fields.get(2) == Some(&uid.as_str()) && fields.get(3) == Some(&gid.as_str())
                 };
-                let name = user(uid.parse().unwrap_or_default());
                 let listed = |fields: &[&str]| {
                     fields.get(2) == Some(&gid.as_str())
                         && fields.get(3).is_some_and(|all| all.split(',').any(|one| one == name))

@@ -45,11 +45,8 @@ pub fn drop_in(unit: &str, settings: &[(&str, &Path)]) -> String {
         // `%` begins a specifier (systemd.unit(5)), and a blank ends a path.
         let value = value.display().to_string().replace('%', "%%");
         let is_one = !value.contains([' ', '\t', '"', '\'', '\\']);
-        let value = if value.is_empty() || is_one {
-            value
-        } else {
-            format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\""))
-        };
+        let value =
+            if is_one { value } else { format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\"")) };
         format!("{key}={value}")
     }));
     let lines: Vec<_> = lines.iter().map(|line| commands::word(line)).collect();

@@ -13,12 +13,13 @@ use crate::sqlite::files::holders;
 use crate::state::ByteLock;
 use crate::state::State;
 use crate::state::status::HandedOver;
+use crate::survey::needs;
 
 /// Between two looks whether a restore wants the database, or has ended.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Looks at a time, of all databases: each takes some descriptors, and all are at one directory.
-static LOOKS: Semaphore = Semaphore::const_new(16);
+static LOOKS: Semaphore = Semaphore::const_new(needs::LOOKS_AT_LOCKS);
 
 /// Between two looks whether the connections are closed, which the pool does on other threads.
 const CLOSED_EVERY: Duration = Duration::from_millis(20);

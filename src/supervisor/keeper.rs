@@ -17,6 +17,7 @@ use crate::config::Database;
 use crate::jobs::{Terms, registry};
 use crate::pool::Pool;
 use crate::survey::disk::{self, OnDisk};
+use crate::survey::needs;
 use crate::survey::overview::{LiveDatabase, LiveJob};
 use crate::survey::remote::Remote;
 use crate::terms::progress::Progress;
@@ -26,7 +27,7 @@ use crate::terms::{Cause, JobKind};
 const SILENT_AFTER: Duration = Duration::from_secs(10);
 
 /// Looks at a time, of all databases: each takes some descriptors for as long as it lasts.
-static LOOKS: Semaphore = Semaphore::const_new(64);
+static LOOKS: Semaphore = Semaphore::const_new(needs::LOOKS_AT_FILES);
 
 /// A look that takes longer counts no more among those.
 const LATE_AFTER: Duration = Duration::from_secs(1);

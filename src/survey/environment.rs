@@ -241,7 +241,7 @@ fn may_write(directory: &Path, wanted: &Path) -> Result<()> {
         return Err(Error::new(Reason::Io, format!("{} is not a directory", directory.display())));
     }
     accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).map_err(|e| {
-        let us = rights::user(rustix::process::geteuid().as_raw());
+        let us = rights::us();
         let mut error = Error::io(format!("user {us} may not write to {}", directory.display()), &e.into());
         let remedy = match error.reason {
             Reason::ReadOnly => Some(sandbox::read_only(directory).unwrap_or_else(|| mounted(directory))),

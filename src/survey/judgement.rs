@@ -28,7 +28,7 @@ pub fn judge(config: &Config, path: &Path) -> Judgement {
 /// The look of a process that was started with the rights of a unit: no more than they decide.
 pub fn for_unit(config: &Config, path: &Path, unit: &str) -> Judgement {
     rights::unit::stand_for(unit);
-    Judgement { user: us(), unit: Some(unit.to_owned()), looks: environment::look(config, path) }
+    Judgement { user: rights::us(), unit: Some(unit.to_owned()), looks: environment::look(config, path) }
 }
 
 fn with_the_rights_that_count(config: &Config, path: &Path) -> Judgement {
@@ -38,7 +38,7 @@ fn with_the_rights_that_count(config: &Config, path: &Path) -> Judgement {
             let text = format!(
                 "judged with the rights of user {}; whether a systemd unit runs the daemon with other rights could not be \
                  asked: {why}",
-                us()
+                rights::us()
             );
             let first = Look { about: String::from("daemon"), result: LookResult::Warning, text };
             return ours(config, path, first);
@@ -47,13 +47,13 @@ fn with_the_rights_that_count(config: &Config, path: &Path) -> Judgement {
     let Some(unit) = unit else {
         let text = format!(
             "judged with the rights of user {}; no systemd unit runs the daemon with this configuration",
-            us()
+            rights::us()
         );
         let first = Look { about: String::from("daemon"), result: LookResult::Ok, text };
         return ours(config, path, first);
     };
     if rights::unit::own().as_ref() == Some(&unit.name) {
-        let text = format!("judged as user {}, within the sandbox of {}", us(), unit.name);
+        let text = format!("judged as user {}, within the sandbox of {}", rights::us(), unit.name);
         let judgement = ours(config, path, unit.found(LookResult::Ok, text));
         return Judgement { unit: Some(unit.name), ..judgement };
     }
@@ -76,16 +76,12 @@ fn with_the_rights_that_count(config: &Config, path: &Path) -> Judgement {
          outside it; {why}",
         unit.name,
         unit.user,
-        us()
+        rights::us()
     );
     ours(config, path, unit.found(LookResult::Warning, text))
 }
 
 fn ours(config: &Config, path: &Path, first: Look) -> Judgement {
     let looks = std::iter::once(first).chain(environment::look(config, path)).collect();
-    Judgement { user: us(), unit: None, looks }
-}
-
-fn us() -> String {
-    rights::user(rustix::process::geteuid().as_raw())
+    Judgement { user: rights::us(), unit: None, looks }
 }

@@ -18,8 +18,10 @@ const PAGE: u64 = 64;
 /// own.
 const JOB: u64 = 20;
 
-/// What is looked at a time, of databases and of their locks, and what one look takes.
-const LOOKS: u64 = 64 + 16;
+/// So many databases are looked at a time, and the locks of so many; and what one look takes.
+pub const LOOKS_AT_FILES: usize = 64;
+/// See [`LOOKS_AT_FILES`].
+pub const LOOKS_AT_LOCKS: usize = 16;
 const LOOK: u64 = 4;
 
 /// One that only reads: its connection, and what it looks at beside the database.
@@ -31,7 +33,10 @@ pub fn descriptors(config: &Config) -> u64 {
     let databases = config.databases.len() as u64;
     let heavy = (config.daemon.parallel_jobs as u64).min(databases);
     let light = (LIGHT as u64).min(2 * databases);
-    BASE + PAGE + JOB * heavy + LIGHT_JOB * light + LOOK * LOOKS.min(databases)
+    BASE + PAGE
+        + JOB * heavy
+        + LIGHT_JOB * light
+        + LOOK * ((LOOKS_AT_FILES + LOOKS_AT_LOCKS) as u64).min(databases)
 }
 
 /// What is wrong where the daemon may not have as many: the one that runs, or one that would be

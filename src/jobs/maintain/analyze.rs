@@ -104,17 +104,16 @@ fn look(run: &Run, policy: Analyze) -> Result<Findings> {
         let found = format!("statistics of {} of {of} are missing or off by a factor of ten", due.len());
         (due, found)
     };
-    let mut left_out = Vec::new();
-    let mut able = Vec::new();
     // Not tried: ANALYZE of one of its tables would fail, whatever else is in order.
-    run.sql(|c| {
+    let (able, left_out) = run.sql(|c| {
+        let (mut able, mut left_out) = (Vec::new(), Vec::new());
         for table in tables {
             match needs::of_analyze(c, &table) {
                 Some(lack) => left_out.push(lacks(&table, &lack)),
                 None => able.push(table),
             }
         }
-        Ok(())
+        Ok((able, left_out))
     })?;
     Ok(Findings { facts, tables: able, left_out, samples, found: found + &last.unwrap_or_default() })
 }

@@ -56,15 +56,13 @@ pub(super) fn run(run: &Run, preview: bool) -> Result<StepReport> {
 /// Takes out what SQLite refuses, by compiling it: into `problems` what is wrong with a declared
 /// index; gives what only the application can make.
 fn judge(run: &Run, wanted: &mut Vec<Index>, problems: &mut Vec<Error>) -> Result<Vec<String>> {
-    let mut refused = Vec::new();
-    run.sql(|c| {
+    let refused: Vec<Option<Error>> = run.sql(|c| {
         let refusal = |index: &Index| match statement(c, index) {
             Ok(Some(sql)) => c.prepare(&sql).err().map(Error::from),
             Ok(None) => None,
             Err(error) => Some(error),
         };
-        refused = wanted.iter().map(refusal).collect();
-        Ok(())
+        Ok(wanted.iter().map(refusal).collect())
     })?;
     let mut left_out = Vec::new();
     let mut refused = refused.into_iter();

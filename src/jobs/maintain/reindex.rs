@@ -66,11 +66,9 @@ fn leave_lacking(
     left_out: &mut Vec<String>,
     problems: &mut Vec<Error>,
 ) -> Result<()> {
-    let mut lacking = Vec::new();
-    run.sql(|c| {
-        lacking =
-            indexes.iter().filter_map(|i| Some((i.name.clone(), needs::of_reindex(c, &i.name)?))).collect();
-        Ok(())
+    let lacking: Vec<(String, Error)> = run.sql(|c| {
+        let lack = |index: &Rebuildable| Some((index.name.clone(), needs::of_reindex(c, &index.name)?));
+        Ok(indexes.iter().filter_map(lack).collect())
     })?;
     for (name, lack) in lacking {
         let Some(at) = indexes.iter().position(|index| index.name == name) else { continue };

@@ -138,7 +138,7 @@ pub fn may_write_sidecars(path: &Path) -> Result<()> {
             "{} may be written by user {} and what lies beside it may not ({} belongs to {}): nothing can be written \
              into the database; {}",
             path.display(),
-            us(),
+            rights::us(),
             names.join(" and "),
             whose(&first),
             sharing::remedy(path, &file, &parent)
@@ -235,7 +235,7 @@ fn sidecars_stay_writable(path: &Path, file: &Metadata, parent: &Metadata) -> Re
              litekeeper as that user (litekeeper@{}.service), or {}",
             path.display(),
             whose(file),
-            self::us(),
+            rights::us(),
             rights::user(file.uid()),
             sharing::remedy(path, file, parent)
         ),
@@ -246,10 +246,6 @@ fn sidecars_stay_writable(path: &Path, file: &Metadata, parent: &Metadata) -> Re
 fn whose(file: &Metadata) -> String {
     let (user, group) = (rights::user(file.uid()), rights::group(file.gid()));
     format!("user {user} and group {group} with mode {:04o}", file.mode() & 0o7777)
-}
-
-fn us() -> String {
-    rights::user(rustix::process::geteuid().as_raw())
 }
 
 fn owner_can_write(database: &Metadata, sidecar: &Metadata) -> bool {
@@ -273,7 +269,8 @@ fn may_chown() -> bool {
 
 fn may(database: &Path, path: &Path, access: Access, what: &str) -> Result<()> {
     accessat(CWD, path, access, AtFlags::EACCESS).map_err(|e| {
-        let mut error = Error::io(format!("user {} may not {what} {}", us(), path.display()), &e.into());
+        let mut error =
+            Error::io(format!("user {} may not {what} {}", rights::us(), path.display()), &e.into());
         let remedy = match error.reason {
             Reason::ReadOnly => read_only::remedy(path),
             Reason::Permission => shared(database, path),
@@ -332,7 +329,7 @@ fn unseen(path: &Path, cause: &std::io::Error) -> Error {
             format!(
                 "user {} may not look for the database {shown}; it needs the right to search each directory above \
                      it: {}",
-                us(),
+                rights::us(),
                 searchable(path)
             ),
         ),
@@ -354,7 +351,7 @@ fn searchable(path: &Path) -> String {
     format!(
         "{} belongs to {whose}; to let it through there and no more: setfacl -m u:{}:x {}",
         closed.display(),
-        us(),
+        rights::us(),
         quoted(closed)
     )
 }

@@ -60,7 +60,7 @@ fn is_read_only(path: &Path) -> bool {
 /// reading takes locks alone. `None` where it is no such place.
 pub(super) fn check(path: &Path) -> Option<Result<()>> {
     is_read_only(path).then(|| {
-        let us = rights::user(rustix::process::geteuid().as_raw());
+        let us = rights::us();
         accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS)
             .map_err(|e| Error::io(format!("user {us} may not read the database {}", path.display()), &e.into()))?;
         let is_there = |suffix| sidecar(path, suffix).is_file();

@@ -48,13 +48,18 @@ pub fn all(connection: &Connection, sql: &str, values: impl Params) -> Result<Ve
     Ok(rows.filter_map(Result::transpose).collect::<rusqlite::Result<_>>()?)
 }
 
+/// Whether it is a name, and one that no statement can have.
+fn is_unspeakable(row: &Row<'_>, at: usize) -> rusqlite::Result<bool> {
+    Ok(matches!(row.get_ref(at)?, ValueRef::Text(_)) && name(row, at)?.is_none())
+}
+
 /// Those that no statement can have, as they are shown.
 pub fn unspeakable(connection: &Connection, sql: &str, values: impl Params) -> Result<Vec<String>> {
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query(values)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        if matches!(row.get_ref(0)?, ValueRef::Text(_)) && name(row, 0)?.is_none() {
+        if is_unspeakable(row, 0)? {
             found.push(shown(row, 0)?);
         }
     }
@@ -68,7 +73,7 @@ pub fn unspeakable_objects(connection: &Connection) -> Result<Vec<(String, Strin
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        if matches!(row.get_ref(0)?, ValueRef::Text(_)) && name(row, 0)?.is_none() {
+        if is_unspeakable(row, 0)? {
             found.push((shown(row, 1)?, shown(row, 0)?));
         }
     }

@@ -65,7 +65,7 @@ pub(super) fn open(directory: &Path, was_damaged: bool) -> Result<StateFile> {
     let opened =
         opened(&files, &path).and_then(|opened| if was_damaged { checked(opened) } else { Ok(opened) });
     let opened = match opened {
-        Err(error) if matches!(error.reason, Reason::Damaged | Reason::NotADatabase) => {
+        Err(error) if aside::is_damage(&error) => {
             aside::move_aside(&files, &path, judged, &error)?;
             self::opened(&files, &path)
         }
@@ -156,13 +156,13 @@ fn cannot_open(path: &Path, error: Error) -> Error {
     let all = Access::READ_OK | Access::WRITE_OK;
     if may(path, all) && may(directory, all | Access::EXEC_OK) {
         let mut error = error.context(format!("cannot open {}", path.display()));
-        if matches!(error.reason, Reason::Damaged | Reason::NotADatabase) {
+        if aside::is_damage(&error) {
             error.message +=
                 "; any command that runs a job moves it aside, or move it away yourself: no backup needs it";
         }
         return error;
     }
-    let us = rights::user(rustix::process::geteuid().as_raw());
+    let us = rights::us();
     Error::new(
         Reason::Permission,
         format!(

@@ -365,7 +365,7 @@ fn failed(doing: String, cause: impl Into<io::Error>, dir: &Path) -> Error {
     let (path, dir) = (dir, dir.display());
     let remedy = match cause.kind() {
         io::ErrorKind::PermissionDenied => {
-            let us = rights::user(rustix::process::geteuid().as_raw());
+            let us = rights::us();
             format!("; user {us}, as whom litekeeper runs, must own {dir}")
         }
         io::ErrorKind::ReadOnlyFilesystem => {

@@ -44,19 +44,25 @@ fn commands(environment: &serde_json::Value) -> Vec<String> {
     parts.filter(|part| part.starts_with("ch") && part.contains(" /")).map(str::to_owned).collect()
 }
 
-#[test]
-fn what_check_prints_lets_maintenance_write_beside_a_running_application() {
-    if !is_root() {
-        return;
-    }
+/// The application has its database open, which nobody else may write, in a directory with this mode.
+fn closed_by_its_application(directory: u32) -> (Sandbox, Application) {
     let sandbox = kept();
     sandbox.configure("[maintain]\nanalyze = \"always\"");
     give(&sandbox, Owner { uid: 4712, gid: 4712 });
     sandbox.give_data_to(APPLICATION);
     fs::set_permissions(sandbox.database(), fs::Permissions::from_mode(0o644)).unwrap();
-    fs::set_permissions(sandbox.data(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(sandbox.data(), fs::Permissions::from_mode(directory)).unwrap();
     let mut application = Application::start_with(&sandbox.database(), &[], Some(APPLICATION));
     application.sql("UPDATE users SET email = 'the application''s'");
+    (sandbox, application)
+}
+
+#[test]
+fn what_check_prints_lets_maintenance_write_beside_a_running_application() {
+    if !is_root() {
+        return;
+    }
+    let (sandbox, mut application) = closed_by_its_application(0o755);
 
     let checked = as_user(&sandbox, &MEMBER, &["check", "--environment", "--json"]);
     assert_eq!(checked.status.code(), Some(1), "{}", said(&checked));
@@ -77,14 +83,7 @@ fn files_beside_the_database_that_cannot_be_written_are_named_before_a_job_fails
     if !is_root() {
         return;
     }
-    let sandbox = kept();
-    sandbox.configure("[maintain]\nanalyze = \"always\"");
-    give(&sandbox, Owner { uid: 4712, gid: 4712 });
-    sandbox.give_data_to(APPLICATION);
-    fs::set_permissions(sandbox.data(), fs::Permissions::from_mode(0o2775)).unwrap();
-    fs::set_permissions(sandbox.database(), fs::Permissions::from_mode(0o644)).unwrap();
-    let mut application = Application::start_with(&sandbox.database(), &[], Some(APPLICATION));
-    application.sql("UPDATE users SET email = 'the application''s'");
+    let (sandbox, _application) = closed_by_its_application(0o2775);
     // What an earlier remedy left out.
     fs::set_permissions(sandbox.database(), fs::Permissions::from_mode(0o664)).unwrap();
     let checked = said(&as_user(&sandbox, &MEMBER, &["check", "--environment", "--json"]));
